@@ -1,0 +1,1 @@
+"""Records, their store, and the metrics over them. Works without torch."""

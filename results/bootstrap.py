@@ -1,0 +1,226 @@
+"""Intervals from a paired bootstrap over documents.
+
+One resample draws, with replacement, as many documents of every lm-eval task as it has, and scores all
+checkpoints on that same draw. What two checkpoints share (hard documents, easy documents) then cancels in
+quotients and differences, as it does in the measured values.
+
+The least of several noisy numbers is lower than the noise-free one, and resampling adds noise: the interval
+of the worst task, and of the gap, reaches further down than up.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from results.errors import InputError
+from results.metrics import mapped
+from results.suite import SuiteSpec
+
+RESAMPLES = 2000
+_ENTRIES_AT_ONCE = 1 << 21
+
+Draws = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The 2.5th and the 97.5th percentile of the resampled values."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The paired difference of two checkpoints, a − b.
+
+    Attributes:
+        value: the measured difference.
+        low: 2.5th percentile of the resampled differences.
+        high: 97.5th percentile of the resampled differences.
+        share: min(1, 2 · min(share of resampled differences ≤ 0, share ≥ 0)). It says how far into its tails
+            the distribution of resampled differences, which is centred at the measured one, reaches zero:
+            below 0.05 where the 95 % percentile interval leaves zero out. It reads like a two-sided p-value,
+            but nothing was resampled under the hypothesis of no difference. 0 means less than 1 / resamples.
+        resamples: how many resamples it rests on; those without a value for a or b are left out.
+    """
+
+    value: float
+    low: float
+    high: float
+    share: float
+    resamples: int
+
+
+@dataclass(frozen=True)
+class DocumentScores:
+    """Scores of several checkpoints on the same documents of one benchmark.
+
+    Attributes:
+        benchmark: its name.
+        scores: by lm-eval task and checkpoint, an array of shape (documents of the lm-eval task,); the
+            documents are in the same order for every checkpoint.
+    """
+
+    benchmark: str
+    scores: Mapping[str, Mapping[str, Draws]]
+
+
+@dataclass(frozen=True)
+class ResampledPerformance:
+    """Normalised performance of one checkpoint in every resample; NaN where it has no value.
+
+    Attributes:
+        average: shape (resamples,).
+        worst_task: shape (resamples,).
+        gap: shape (resamples,).
+        tasks: shape (resamples,) for every task.
+        dropped: how many resamples gave the expert zero on a benchmark; only benchmarks where any did.
+    """
+
+    average: Draws
+    worst_task: Draws
+    gap: Draws
+    tasks: Mapping[str, Draws]
+    dropped: Mapping[str, int]
+
+
+def align_documents(benchmark: str, documents: Mapping[str, pd.DataFrame]) -> DocumentScores:
+    """Match the documents of several checkpoints by (lm_eval_task, doc_id).
+
+    Args:
+        benchmark: its name, for messages.
+        documents: by checkpoint, a table with `lm_eval_task`, `doc_id` and `score`.
+
+    Raises:
+        InputError: two checkpoints were scored on different documents, or one twice on the same.
+    """
+    columns = {checkpoint: _column(benchmark, checkpoint, table) for checkpoint, table in documents.items()}
+    first = next(iter(columns))
+    for checkpoint, column in columns.items():
+        if not column.index.equals(columns[first].index):
+            odd = column.index.symmetric_difference(columns[first].index)
+            raise InputError(
+                f"benchmark {benchmark}: '{checkpoint}' and '{first}' were scored on different documents "
+                f"({len(odd)} are not shared, for one {odd[0]}); score both on the same data"
+            )
+    scores: dict[str, dict[str, Draws]] = {}
+    for checkpoint, column in columns.items():
+        for lm_eval_task, part in column.groupby(level="lm_eval_task", sort=True):
+            scores.setdefault(str(lm_eval_task), {})[checkpoint] = np.asarray(part, dtype=np.float64)
+    return DocumentScores(benchmark, scores)
+
+
+def resample_scores(
+    documents: DocumentScores, *, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Draws]:
+    """The benchmark's score in every resample: the mean over lm-eval tasks of their mean document score.
+
+    The drawn documents depend on the seed, the benchmark and the lm-eval task alone, so neither another
+    checkpoint nor another benchmark changes them.
+
+    Returns:
+        An array of shape (resamples,) for every checkpoint.
+    """
+    totals: dict[str, Draws] = {}
+    for lm_eval_task, scores in documents.scores.items():
+        size = len(next(iter(scores.values())))
+        generator = _generator(seed, documents.benchmark, lm_eval_task)
+        means = {checkpoint: np.empty(resamples) for checkpoint in scores}
+        step = max(1, _ENTRIES_AT_ONCE // size)
+        for start in range(0, resamples, step):
+            stop = min(start + step, resamples)
+            drawn = generator.integers(0, size, size=(stop - start, size))
+            for checkpoint, one in scores.items():
+                means[checkpoint][start:stop] = one.take(drawn).mean(axis=1)
+        for checkpoint, mean in means.items():
+            totals[checkpoint] = totals.get(checkpoint, np.zeros(resamples)) + mean
+    return {checkpoint: total / len(documents.scores) for checkpoint, total in totals.items()}
+
+
+def resample_performance(
+    suite: SuiteSpec,
+    scores: Mapping[str, Mapping[str, Draws]],
+    checkpoint: str,
+    references: Mapping[str, str],
+    *,
+    resamples: int = RESAMPLES,
+) -> ResampledPerformance:
+    """Normalised performance and its aggregates in every resample.
+
+    Args:
+        suite: tasks and benchmarks.
+        scores: by benchmark and checkpoint, what `resample_scores` gave.
+        checkpoint: whose performance.
+        references: by task, the expert whose score is divided by.
+        resamples: how many there are; they say the shape where nothing was scored.
+    """
+    unknown = np.full(resamples, np.nan)
+    tasks: dict[str, Draws] = {}
+    performances: list[Draws] = []
+    dropped: dict[str, int] = {}
+    for task, benchmarks in suite.tasks.items():
+        of_task = []
+        for benchmark in benchmarks:
+            known = scores.get(benchmark.name, {})
+            if checkpoint not in known or references[task] not in known:
+                of_task.append(unknown)
+                continue
+            numerator = mapped(benchmark, known[checkpoint])
+            denominator = mapped(benchmark, known[references[task]])
+            usable = denominator > 0
+            if not usable.all():
+                dropped[benchmark.name] = int((~usable).sum())
+            of_task.append(np.divide(numerator, denominator, out=unknown.copy(), where=usable))
+        performances += of_task
+        tasks[task] = np.mean(of_task, axis=0)
+    average = np.mean(performances, axis=0)
+    worst = np.min(list(tasks.values()), axis=0)
+    return ResampledPerformance(average, worst, worst - average, tasks, dropped)
+
+
+def percentile_interval(draws: Draws) -> Interval | None:
+    """The 95 % percentile interval of the resampled values; NaN is left out, None where nothing remains."""
+    known = draws[~np.isnan(draws)]
+    if not known.size:
+        return None
+    low, high = np.percentile(known, [2.5, 97.5])
+    return Interval(float(low), float(high))
+
+
+def difference(value: float, first: Draws, second: Draws) -> Difference | None:
+    """The interval and the share of a paired difference.
+
+    Args:
+        value: the measured difference.
+        first: the resampled values of one checkpoint, shape (resamples,).
+        second: those of the other, from the same resamples.
+
+    Returns:
+        None where no resample has a value for both.
+    """
+    draws = first - second
+    interval = percentile_interval(draws)
+    if interval is None:
+        return None
+    known = draws[~np.isnan(draws)]
+    share = 2 * min((known <= 0).mean(), (known >= 0).mean())
+    return Difference(value, interval.low, interval.high, min(1.0, float(share)), known.size)
+
+
+def _column(benchmark: str, checkpoint: str, table: pd.DataFrame) -> pd.Series:
+    column = table.set_index(["lm_eval_task", "doc_id"])["score"].astype(float).sort_index()
+    if column.index.has_duplicates:
+        raise InputError(
+            f"benchmark {benchmark}: '{checkpoint}' was scored twice on one document; score it again"
+        )
+    return column
+
+
+def _generator(seed: int, *purpose: str) -> np.random.Generator:
+    digest = hashlib.sha256("\0".join([str(seed), *purpose]).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16]))

@@ -1,0 +1,29 @@
+"""The tables the merging papers print, as data: one CSV file each, values as printed."""
+
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from results.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def published_names() -> tuple[str, ...]:
+    """Names of the tables, sorted: paper first, then what the table shows."""
+    names = (file.name for file in files(__name__).iterdir())
+    return tuple(sorted(name.removesuffix(".csv") for name in names if name.endswith(".csv")))
+
+
+def load_published(name: str) -> "pd.DataFrame":
+    """One published table, for example ``metis_worst_task``.
+
+    Raises:
+        InputError: there is no table of that name.
+    """
+    import pandas as pd
+
+    if name not in published_names():
+        raise InputError(f"no published table '{name}'; there are {', '.join(published_names())}")
+    with (files(__name__) / f"{name}.csv").open("rb") as file:
+        return pd.read_csv(file)

@@ -1,0 +1,225 @@
+"""The store of records: one JSON file each, with the rows of its documents beside it in Parquet.
+
+    <root>/records/<first two hex digits>/<digest of the key>.json
+    <root>/records/<first two hex digits>/<digest of the key>.parquet
+
+A record is there when its JSON file is there. It is never rewritten.
+"""
+
+import fcntl
+import hashlib
+import io
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from results.errors import InputError
+from results.files import write_atomically
+from results.record import Record, RecordKey, digest_of
+
+DOCUMENT_COLUMNS = ("lm_eval_task", "doc_id", "score")
+
+
+class Store:
+    """Records under one folder. Any number of processes may read and write it at the same time.
+
+    Args:
+        root: the folder; it is made by the first write.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def find(self, key: RecordKey) -> Record | None:
+        """The record of this key, or None.
+
+        Raises:
+            InputError: its file is broken.
+        """
+        path = self._path(key.digest)
+        return _read(path) if path.exists() else None
+
+    def get(self, digest: str) -> Record:
+        """The record whose key has this digest.
+
+        Raises:
+            InputError: there is none, or its file is broken.
+        """
+        path = self._path(digest)
+        if not path.exists():
+            raise InputError(f"{path}: there is no such record; score again, or give the store that has it")
+        return _read(path)
+
+    def write(self, record: Record, documents: pd.DataFrame) -> Record:
+        """Keep a record, unless there is one of the same key: the first writer wins.
+
+        Args:
+            record: what to keep.
+            documents: one row per document with `lm_eval_task`, `doc_id`, `score` (the primary metric) and
+                any other columns. The mean over lm-eval tasks of their mean scores is the record's value.
+
+        Returns:
+            The record that the store holds: `record`, or the one that was there before.
+
+        Raises:
+            InputError: a number is not finite, or the documents do not fit the record.
+        """
+        _check(record, documents)
+        path = self._path(record.key.digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(path.parent / ".lock"):
+            if path.exists():
+                return _read(path)
+            table = _to_parquet(documents)
+            content = {"record": record.to_json(), "documents": hashlib.sha256(table).hexdigest()}
+            text = json.dumps(
+                {**content, "digest": digest_of(content)}, sort_keys=True, indent=2, allow_nan=False
+            )
+            write_atomically(path.with_suffix(".parquet"), table)
+            write_atomically(path, f"{text}\n".encode())
+        return record
+
+    def documents(self, record: Record, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """The rows of a record's documents.
+
+        Args:
+            record: a record of this store.
+            columns: which columns to read; all of them by default.
+
+        Raises:
+            InputError: the store does not have the record, or its rows are not those it was written with.
+        """
+        path = self._path(record.key.digest)
+        if not path.exists():
+            raise InputError(f"{path}: there is no such record; score again, or give the store that has it")
+        expected = _read_content(path)["documents"]
+        table = path.with_suffix(".parquet")
+        content = table.read_bytes() if table.exists() else b""
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise InputError(
+                f"{table}: not the rows its record was written with; remove {path} and score again"
+            )
+        return pd.read_parquet(io.BytesIO(content), columns=None if columns is None else list(columns))
+
+    def records(self) -> Iterator[Record]:
+        """Every record, in the order of the digests.
+
+        Raises:
+            InputError: a file is broken; the message names it.
+        """
+        for path in sorted(self.root.glob("records/??/[0-9a-f]*.json")):
+            yield _read(path)
+
+    def _path(self, digest: str) -> Path:
+        return self.root / "records" / digest[:2] / f"{digest}.json"
+
+
+def store_root(argument: Path | None = None) -> Path:
+    """Where the store is: the argument, else MANYSHOT_STORE, else ./manyshot-results."""
+    return Path(argument or os.environ.get("MANYSHOT_STORE") or "manyshot-results")
+
+
+def load_results(store: Path | None = None) -> pd.DataFrame:
+    """Every record of a store as a table, one row per record.
+
+    Args:
+        store: its folder; else MANYSHOT_STORE, else ./manyshot-results.
+
+    Returns:
+        Columns: checkpoint (the name it was scored under), digest (the checkpoint's), benchmark, metric,
+        value, n, seconds, one column per setting (engine, dtype, limit, …), metrics (a dict), created,
+        record (the record's digest). Empty, with these columns, where the store has no records.
+
+    Raises:
+        InputError: the folder does not exist, or a record is broken.
+    """
+    root = store_root(store)
+    if not root.is_dir():
+        raise InputError(f"{root}: no such store; give its folder, or set MANYSHOT_STORE")
+    before = ["checkpoint", "digest", "benchmark", "metric", "value", "n", "seconds", "engine"]
+    after = ["metrics", "created", "record"]
+    rows = []
+    for record in Store(root).records():
+        fixed = {
+            "checkpoint": record.name,
+            "digest": record.key.checkpoint.digest,
+            "benchmark": record.key.benchmark,
+            "metric": record.metric,
+            "value": record.value,
+            "n": record.n,
+            "seconds": record.seconds,
+            "metrics": dict(record.metrics),
+            "created": record.created,
+            "record": record.key.digest,
+        }
+        rows.append({**record.key.settings, **fixed})
+    settings = sorted({name for row in rows for name in row} - {*before, *after})
+    return pd.DataFrame(rows, columns=[*before, *settings, *after])
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the folder's lock. The kernel releases it when the process ends, however it ends."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _read_content(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+        intact = value.pop("digest") == digest_of(value)
+    except (ValueError, KeyError, AttributeError, TypeError, InputError):
+        intact = False
+    if not intact:
+        raise InputError(f"{path}: broken or edited, not what was written; remove it and score again")
+    return value
+
+
+def _read(path: Path) -> Record:
+    content = _read_content(path)
+    try:
+        record = Record.from_json(content["record"])
+    except (KeyError, TypeError):
+        raise InputError(f"{path}: not a record of this version; remove it and score again") from None
+    if record.key.digest != path.stem:
+        raise InputError(f"{path}: holds the record {record.key.digest}; give the file its own name back")
+    return record
+
+
+def _check(record: Record, documents: pd.DataFrame) -> None:
+    where = f"benchmark {record.key.benchmark} of {record.name}"
+    numbers = {record.metric: record.value, "seconds": record.seconds, **record.metrics}
+    for name, number in numbers.items():
+        if not math.isfinite(number):
+            raise InputError(f"{where}: {name} is {number}; a record holds finite numbers only")
+    missing = [name for name in DOCUMENT_COLUMNS if name not in documents.columns]
+    if missing:
+        raise InputError(f"{where}: its documents have no column {missing[0]}")
+    if len(documents) != record.n or record.n == 0:
+        raise InputError(f"{where}: the record counts {record.n} documents and {len(documents)} were given")
+    if documents.duplicated(["lm_eval_task", "doc_id"]).any():
+        raise InputError(f"{where}: a document was given twice; lm_eval_task and doc_id name it")
+    score = documents["score"].astype(float).groupby(documents["lm_eval_task"]).mean().mean()
+    if documents["score"].isna().any() or not math.isclose(score, record.value, rel_tol=1e-6, abs_tol=1e-6):
+        raise InputError(f"{where}: {record.metric} is {record.value}, but its documents give {score}")
+
+
+def _to_parquet(documents: pd.DataFrame) -> bytes:
+    storable = documents.copy()
+    for name in storable.columns:
+        try:
+            pa.array(storable[name], from_pandas=True)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+            # Values of several types have no Arrow type; a scored document must not be lost over it.
+            storable[name] = [json.dumps(value, default=str) for value in storable[name]]
+    content = io.BytesIO()
+    storable.to_parquet(content, index=False)
+    return content.getvalue()

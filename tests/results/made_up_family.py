@@ -1,0 +1,101 @@
+"""A family of checkpoints with made-up document scores, kept in a store of their own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from results.record import CheckpointIdentity, Record, RecordKey, digest_of
+from results.run import Entry, Run
+from results.store import Store
+from results.suite import BenchmarkSpec, SuiteSpec
+
+SUITE = SuiteSpec(
+    "lab",
+    {
+        "math": (BenchmarkSpec("gsm8k", "exact_match"),),
+        "multilingual": (BenchmarkSpec("m_mmlu", "acc", chance=0.25), BenchmarkSpec("m_arc", "acc")),
+        "safety": (BenchmarkSpec("xstest", "refusal", higher_is_better=False),),
+    },
+    (BenchmarkSpec("coqa", "f1"),),
+)
+SETTINGS = {"engine": "replay", "dtype": "float32", "limit": None, "num_fewshot": 0, "seed": 1}
+
+
+def identity(label: str) -> CheckpointIdentity:
+    return CheckpointIdentity(
+        weights=digest_of(label), config=digest_of("config"), tokenizer=digest_of("tokenizer")
+    )
+
+
+def rows(scores: Sequence[float] | Mapping[str, Sequence[float]], task: str = "task") -> pd.DataFrame:
+    by_task = scores if isinstance(scores, Mapping) else {task: scores}
+    return pd.DataFrame(
+        [
+            {"lm_eval_task": name, "doc_id": index, "score": float(score), "prompt": f"question {index}"}
+            for name, listed in by_task.items()
+            for index, score in enumerate(listed)
+        ]
+    )
+
+
+def record(label: str, benchmark: str, documents: pd.DataFrame, **changes: object) -> Record:
+    key = RecordKey(identity(label), benchmark, digest_of("definition"), digest_of("data"), SETTINGS)
+    value = documents.groupby("lm_eval_task")["score"].mean().mean()
+    return replace(
+        Record(key, f"models/{label}", "acc", value, {"task/acc,none": value}, len(documents), 0.5), **changes
+    )  # type: ignore[arg-type]
+
+
+@dataclass
+class Family:
+    """Scores a checkpoint of a label and collects the entries of a run."""
+
+    store: Store
+    entries: list[Entry]
+
+    def add(
+        self,
+        label: str,
+        role: str,
+        scores: Mapping[str, Sequence[float] | Mapping[str, Sequence[float]]],
+        **more: object,
+    ) -> None:
+        records = {}
+        for benchmark, listed in scores.items():
+            documents = rows(listed, benchmark)
+            records[benchmark] = self.store.write(record(label, benchmark, documents), documents).key.digest
+        values = {"task": None, "method": None, "settings": {}, "protocol": None, "seed": None, **more}
+        entry = Entry(
+            label=label,
+            role=role,
+            path=f"models/{label}",
+            checkpoint=identity(label),
+            records=records,
+            **values,
+        )  # type: ignore[arg-type]
+        self.entries.append(entry)
+
+    def run(self, suite: SuiteSpec = SUITE) -> Run:
+        return Run("first", suite, SETTINGS, tuple(self.entries))
+
+
+def hits(right: int, of: int = 20) -> list[int]:
+    """Document scores: so many right answers, spread evenly."""
+    order = np.random.default_rng(of).permutation(of)
+    return [int(order[index] < right) for index in range(of)]
+
+
+def write_many(arguments: tuple[Path, int]) -> list[tuple[str, float]]:
+    """Keep records that every worker writes, and some of this worker's own; what the store says it holds."""
+    root, worker = arguments
+    store = Store(root)
+    found = []
+    for index in range(12):
+        documents = rows(np.random.default_rng([worker, index]).random(20).tolist())
+        for name in (f"shared {index}", f"own {worker} {index}"):
+            written = store.write(record(name, "gsm8k", documents), documents)
+            found.append((written.key.digest, written.value))
+    return found

@@ -1,0 +1,216 @@
+"""A comparison of a base, three experts and two merged checkpoints, checked by hand."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from made_up_family import SUITE, Family, hits, identity, record, rows
+
+from results.comparison import compare, paired_difference
+from results.errors import InputError
+from results.metrics import mapped
+
+
+def test_rows_come_as_base_experts_merged(lab: Family) -> None:
+    run = lab.run()
+    comparison = compare(replace(run, entries=run.entries[::-1]), lab.store, resamples=50)
+    assert [row.role for row in comparison.rows] == ["base", "expert", "expert", "expert", "merged", "merged"]
+    assert comparison.row("metis").protocol == "many-shot"
+    with pytest.raises(InputError, match="no 'dare'; there are base"):
+        comparison.row("dare")
+
+
+def test_the_numbers_of_a_merged_checkpoint(lab: Family) -> None:
+    row = compare(lab.run(), lab.store).row("ties")
+    math, mmlu, arc, safety = 12 / 16, 12 / 16, 10 / 10, (1 - 0.6) / (1 - 0.2)
+    assert row.performance == pytest.approx({"gsm8k": math, "m_mmlu": mmlu, "m_arc": arc, "xstest": safety})
+    assert {task: one.value for task, one in row.tasks.items()} == pytest.approx(
+        {"math": math, "multilingual": (mmlu + arc) / 2, "safety": safety}
+    )
+    assert row.average.value == pytest.approx((math + mmlu + arc + safety) / 4)
+    assert row.worst_task.value == pytest.approx(safety)
+    assert row.gap.value == pytest.approx(safety - (math + mmlu + arc + safety) / 4)
+    assert row.forgetting == pytest.approx({"coqa": 13 / 20 - 14 / 20})
+    assert row.scores["xstest"] == pytest.approx(0.6)
+    assert row.complete == (4, 4)
+    assert row.notes == ()
+
+
+def test_an_expert_is_1_on_its_own_task_with_no_uncertainty(lab: Family) -> None:
+    comparison = compare(lab.run(), lab.store, resamples=200)
+    own = comparison.row("math expert").tasks["math"]
+    assert (own.value, own.low, own.high) == (1, 1, 1)
+    assert comparison.row("math expert").tasks["multilingual"].value == pytest.approx((8 / 16 + 8 / 10) / 2)
+    assert comparison.row("base").tasks["math"].value == pytest.approx(4 / 16)
+    assert comparison.row("base").forgetting == {"coqa": 0}
+
+
+def test_intervals_hold_the_values_and_depend_on_the_seed_alone(lab: Family) -> None:
+    comparison = compare(lab.run(), lab.store)
+    row = comparison.row("ties")
+    for estimate in (row.average, row.worst_task, row.gap, *row.tasks.values()):
+        assert estimate.value is not None
+        assert estimate.low is not None
+        assert estimate.high is not None
+        assert estimate.low < estimate.value < estimate.high
+    assert compare(lab.run(), lab.store).to_json() == comparison.to_json()
+    assert compare(lab.run(), lab.store, seed=1).to_json() != comparison.to_json()
+
+
+def test_the_paired_difference_of_identical_checkpoints_is_exactly_zero(lab: Family) -> None:
+    twin = lab.entries[-1]
+    lab.entries.append(replace(twin, label="twin"))
+    found = paired_difference(compare(lab.run(), lab.store), "metis", "twin")
+    assert (found.value, found.low, found.high, found.share) == (0, 0, 0, 1)
+
+
+def test_the_paired_difference_is_signed_and_narrower_than_the_intervals(lab: Family) -> None:
+    comparison = compare(lab.run(), lab.store)
+    metis, ties = comparison.row("metis"), comparison.row("ties")
+    found = paired_difference(comparison, "metis", "ties")
+    assert found.value == pytest.approx(metis.average.value - ties.average.value)  # type: ignore[operator]
+    assert found.low < found.value < found.high
+    back = paired_difference(comparison, "ties", "metis")
+    assert (back.value, back.low, back.high, back.share) == pytest.approx(
+        (-found.value, -found.high, -found.low, found.share)
+    )
+    assert paired_difference(comparison, "metis", "ties", "safety").value == pytest.approx(
+        0.8 / 0.8 - 0.4 / 0.8
+    )
+    with pytest.raises(InputError, match="no statistic 'speed'"):
+        paired_difference(comparison, "metis", "ties", "speed")
+
+
+def test_an_incomplete_suite_shows_what_is_complete(lab: Family) -> None:
+    lab.add("young", "merged", {"gsm8k": hits(8), "m_mmlu": hits(8)}, method="dare")
+    comparison = compare(lab.run(), lab.store, resamples=50)
+    row = comparison.row("young")
+    assert row.complete == (2, 4)
+    assert not row.is_complete
+    assert (row.average.value, row.average.low, row.worst_task.value, row.gap.value) == (
+        None,
+        None,
+        None,
+        None,
+    )
+    assert row.tasks["math"].value == pytest.approx(0.5)
+    assert row.tasks["math"].low is not None
+    assert row.tasks["multilingual"].value is None
+    assert row.forgetting == {"coqa": None}
+    assert row.notes == ("not scored: m_arc, xstest",)
+    with pytest.raises(InputError, match="'young' has no average to compare; not scored"):
+        paired_difference(comparison, "young", "ties")
+
+
+def test_a_benchmark_without_its_experts_score_is_not_complete(lab: Family) -> None:
+    math = lab.entries[1]
+    kept = {name: digest for name, digest in math.records.items() if name != "gsm8k"}
+    lab.entries[1] = replace(math, records=kept)
+    row = compare(lab.run(), lab.store, resamples=50).row("ties")
+    assert row.complete == (3, 4)
+    assert row.notes == ("not scored by the expert 'math expert': gsm8k",)
+
+
+def test_a_reference_of_zero_is_told_and_not_divided_by(family: Family, lab: Family) -> None:
+    family.entries[1] = replace(family.entries[1], label="old", task="elsewhere")
+    family.add("zero", "expert", {"gsm8k": hits(0)}, task="math")
+    row = compare(family.run(), family.store, resamples=50).row("ties")
+    assert row.complete == (4, 4)
+    assert (row.tasks["math"].value, row.average.value) == (None, None)
+    assert row.tasks["safety"].value is not None
+    assert any("gsm8k" in note and "expert scores 0" in note for note in row.notes)
+
+
+def test_a_reference_at_chance_and_resamples_without_reference_are_told(family: Family, lab: Family) -> None:
+    family.entries[1] = replace(family.entries[1], label="old", task="elsewhere")
+    family.entries[2] = replace(family.entries[2], label="older", task="elsewhere")
+    family.add("weak", "expert", {"gsm8k": hits(1)}, task="math")
+    family.add("guess", "expert", {"m_mmlu": hits(5), "m_arc": hits(10)}, task="multilingual")
+    row = compare(family.run(), family.store).row("ties")
+    assert row.average.value is not None
+    assert any(note == "m_mmlu: the expert scores 0.25, chance is 0.25" for note in row.notes)
+    (dropped,) = [note for note in row.notes if note.startswith("gsm8k") and "resamples" in note]
+    count = int(dropped.split(" in ")[1].split(" of ")[0])
+    # Twenty draws miss the one right document with probability 0.95^20.
+    assert count / 2000 == pytest.approx(0.95**20, abs=0.04)
+
+
+def test_a_missing_expert_is_named_by_its_task(lab: Family) -> None:
+    run = lab.run()
+    without = replace(run, entries=tuple(entry for entry in run.entries if entry.task != "safety"))
+    with pytest.raises(InputError, match="no expert for task safety"):
+        compare(without, lab.store)
+
+
+def test_the_reference_is_the_expert_of_the_same_seed(lab: Family) -> None:
+    lab.entries[1] = replace(lab.entries[1], seed=0)
+    lab.add("math expert 1", "expert", {"gsm8k": hits(20)}, task="math", seed=1)
+    comparison = compare(lab.run(), lab.store, resamples=50)
+    assert comparison.row("metis").tasks["math"].value == pytest.approx(14 / 20)
+    assert comparison.row("ties").tasks["math"].value == pytest.approx(12 / 16)
+    assert comparison.row("math expert").tasks["math"].value == 1
+    assert comparison.row("math expert 1").tasks["math"].value == 1
+    lab.entries[-1] = replace(lab.entries[-1], seed=0)
+    with pytest.raises(InputError, match="two experts for task math"):
+        compare(lab.run(), lab.store)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"settings": {"engine": "vllm"}}, r"gsm8k: 'ties' and 'math expert' .* engine \(vllm and replay\)"),
+        ({"definition": "other"}, "definitions of the benchmark"),
+        ({"data": "other"}, "different data"),
+    ],
+)
+def test_scores_made_in_different_ways_are_not_divided(
+    lab: Family, changes: dict[str, object], message: str
+) -> None:
+    documents = rows(hits(12), "gsm8k")
+    one = record("ties", "gsm8k", documents)
+    if "settings" in changes:
+        changes = {"settings": {**one.key.settings, "engine": "vllm"}}
+    other = replace(one, key=replace(one.key, **changes))  # type: ignore[arg-type]
+    lab.store.write(other, documents)
+    index = next(index for index, entry in enumerate(lab.entries) if entry.label == "ties")
+    entry = lab.entries[index]
+    lab.entries[index] = replace(entry, records={**entry.records, "gsm8k": other.key.digest})
+    with pytest.raises(InputError, match=message):
+        compare(lab.run(), lab.store)
+
+
+def test_scores_on_different_documents_are_not_divided(lab: Family) -> None:
+    lab.add("short", "merged", {"gsm8k": hits(5, of=10)})
+    with pytest.raises(InputError, match=r"gsm8k.*'short'.*10 are not shared"):
+        compare(lab.run(), lab.store)
+
+
+def test_a_record_of_another_checkpoint_is_refused(lab: Family) -> None:
+    lab.entries[-1] = replace(lab.entries[-1], checkpoint=identity("another"))
+    with pytest.raises(InputError, match=r"'metis': record .* not gsm8k of this checkpoint"):
+        compare(lab.run(), lab.store)
+
+
+def test_two_entries_of_one_label_and_two_bases_are_refused(lab: Family) -> None:
+    run = lab.run()
+    with pytest.raises(InputError, match="two entries are labelled 'metis'"):
+        compare(replace(run, entries=(*run.entries, run.entries[-1])), lab.store)
+    with pytest.raises(InputError, match="two bases"):
+        compare(replace(run, entries=(*run.entries, replace(run.entries[0], label="again"))), lab.store)
+
+
+def test_json_has_every_number_and_none_where_one_is_not_known(lab: Family) -> None:
+    lab.add("young", "merged", {"gsm8k": hits(8)}, method="dare")
+    objects = json.loads(json.dumps(compare(lab.run(), lab.store, resamples=50).to_json(), allow_nan=False))
+    young = objects[-1]
+    assert young["checkpoint"] == "models/young"
+    assert young["average"] == {"value": None, "low": None, "high": None}
+    assert young["complete"] == [1, 4]
+    assert set(young["tasks"]) == set(SUITE.tasks)
+    assert objects[-2]["method"] == "metis"
+    assert objects[-2]["seed"] == 1
+
+
+def test_mapping_is_the_same_for_arrays_and_numbers() -> None:
+    benchmark = SUITE.tasks["safety"][0]
+    assert mapped(benchmark, 0.25) == 0.75

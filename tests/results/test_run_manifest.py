@@ -1,0 +1,76 @@
+"""Manifests of runs, and the description of a suite that they carry."""
+
+import os
+from dataclasses import replace
+
+import pytest
+from made_up_family import SUITE, Family
+
+from results.errors import InputError
+from results.run import load_run, save_run
+from results.suite import BenchmarkSpec, SuiteSpec
+
+
+def test_a_run_is_read_as_it_was_written(lab: Family) -> None:
+    run = lab.run()
+    path = save_run(lab.store, run)
+    assert path == lab.store.root / "runs" / "first.json"
+    assert load_run(lab.store) == run
+    assert list(load_run(lab.store).suite.tasks) == list(SUITE.tasks), (
+        "the order of tasks is the tables' order"
+    )
+
+
+def test_a_manifest_may_be_rewritten(lab: Family) -> None:
+    save_run(lab.store, lab.run())
+    save_run(lab.store, replace(lab.run(), entries=()))
+    assert load_run(lab.store, "first").entries == ()
+
+
+def test_the_latest_run_is_the_one_written_last(lab: Family) -> None:
+    for age, name in [(10, "b"), (0, "a"), (20, "c")]:
+        path = save_run(lab.store, replace(lab.run(), name=name))
+        os.utime(path, (1_000_000 - age, 1_000_000 - age))
+    assert load_run(lab.store).name == "a"
+    assert load_run(lab.store, "c").name == "c"
+
+
+def test_what_is_not_there_or_broken_is_named(lab: Family) -> None:
+    with pytest.raises(InputError, match="no runs"):
+        load_run(lab.store)
+    path = save_run(lab.store, lab.run())
+    with pytest.raises(InputError, match="no run 'second'; there are first"):
+        load_run(lab.store, "second")
+    path.write_text('{"name": "first"}')
+    with pytest.raises(InputError, match=r"first\.json"):
+        load_run(lab.store)
+
+
+@pytest.mark.parametrize("name", ["", "../escape", "a/b", ".hidden", "a b"])
+def test_a_name_that_is_no_file_name_is_refused(lab: Family, name: str) -> None:
+    with pytest.raises(InputError, match="run name"):
+        save_run(lab.store, replace(lab.run(), name=name))
+
+
+def test_a_suite_knows_which_task_a_benchmark_measures() -> None:
+    assert [benchmark.name for benchmark in SUITE.benchmarks] == [
+        "gsm8k",
+        "m_mmlu",
+        "m_arc",
+        "xstest",
+        "coqa",
+    ]
+    assert SUITE.task_of("m_arc") == "multilingual"
+    assert SUITE.task_of("coqa") is None
+    with pytest.raises(InputError, match="no benchmark ifeval"):
+        SUITE.task_of("ifeval")
+
+
+def test_a_suite_without_tasks_or_with_a_benchmark_twice_is_refused() -> None:
+    one = BenchmarkSpec("gsm8k", "acc")
+    with pytest.raises(InputError, match="no tasks"):
+        SuiteSpec("s", {})
+    with pytest.raises(InputError, match="task math has no benchmarks"):
+        SuiteSpec("s", {"math": ()})
+    with pytest.raises(InputError, match="gsm8k is named twice"):
+        SuiteSpec("s", {"math": (one,)}, (one,))
