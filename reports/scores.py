@@ -1,0 +1,60 @@
+"""The table of raw scores that `manyshot score` prints: one row per benchmark, one column per checkpoint."""
+
+from collections.abc import Mapping, Sequence
+from io import StringIO
+
+from results.record import Record
+from results.suite import SuiteSpec
+
+
+def score_table(
+    records: Mapping[str, Mapping[str, Record]], suite: SuiteSpec | None, width: int | None = None
+) -> str:
+    """Raw scores as text.
+
+    Args:
+        records: by checkpoint, then by benchmark.
+        suite: where given, its tasks are named and its mean is shown, or how incomplete it is.
+        width: of the terminal, in characters; by default as wide as it takes.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("benchmark", "task", "metric"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("n", justify="right")
+    for name in records:
+        table.add_column(escape(name), justify="right", overflow="fold")
+    wanted = [spec.name for spec in suite.benchmarks] if suite else _names(records)
+    for benchmark in wanted:
+        scored = [row.get(benchmark) for row in records.values()]
+        known = next((record for record in scored if record), None)
+        task = suite.task_of(benchmark) or "forgetting" if suite else ""
+        cells = [f"{record.value:.3f}" if record else "no data" for record in scored]
+        table.add_row(
+            benchmark, task, known.metric if known else "", str(known.n) if known else "", *map(escape, cells)
+        )
+    if suite:
+        table.add_section()
+        means = [_mean(row, suite) for row in records.values()]
+        table.add_row("mean score", "", "", "", *means, style="bold")
+    output = StringIO()
+    console = Console(
+        file=output, width=width or 60 + 14 * len(records) + sum(map(len, records)), highlight=False
+    )
+    console.print(table)
+    return "\n".join(line.rstrip() for line in output.getvalue().splitlines())
+
+
+def _names(records: Mapping[str, Mapping[str, Record]]) -> Sequence[str]:
+    return list(dict.fromkeys(benchmark for row in records.values() for benchmark in row))
+
+
+def _mean(row: Mapping[str, Record], suite: SuiteSpec) -> str:
+    wanted = [spec.name for spec in suite.task_benchmarks]
+    scored = [row[name].value for name in wanted if name in row]
+    if len(scored) < len(wanted):
+        return f"incomplete ({len(scored)}/{len(wanted)})"
+    return f"{sum(scored) / len(scored):.3f}"

@@ -1,0 +1,96 @@
+"""Comparisons made up of plausible numbers: a base, four experts, and merged checkpoints by method."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from results.bootstrap import ResampledPerformance
+from results.comparison import Comparison, Estimate, Row
+from results.suite import BenchmarkSpec, SuiteSpec
+
+METHODS = ["linear", "task_arithmetic", "ties", "dare_ties", "della", "breadcrumbs", "consensus_ta", "slerp"]
+METHODS += ["model_stock", "tsv_m", "iso_c", "metis"]
+TASKS = {
+    "instruction": ["ifeval"],
+    "math": ["gsm8k"],
+    "multilingual": ["m_mmlu", "m_arc"],
+    "safety": ["xstest"],
+}
+UNSEEN = ResampledPerformance(np.array([]), np.array([]), np.array([]), {}, {})
+
+
+def suite(tasks: dict[str, list[str]] | None = None) -> SuiteSpec:
+    return SuiteSpec(
+        "lab",
+        {
+            task: tuple(BenchmarkSpec(name, "acc") for name in names)
+            for task, names in (TASKS if tasks is None else tasks).items()
+        },
+        (BenchmarkSpec("coqa", "f1"), BenchmarkSpec("pubmedqa", "acc")),
+    )
+
+
+def around(value: float, width: float) -> Estimate:
+    return Estimate(value, value - width, value + 0.8 * width)
+
+
+def row(label: str, role: str, tasks: dict[str, float], **changes: object) -> Row:
+    counts = {task: len(names) for task, names in TASKS.items()}
+    average = sum(tasks[task] * counts.get(task, 1) for task in tasks) / sum(
+        counts.get(task, 1) for task in tasks
+    )
+    worst = min(tasks.values())
+    values: dict[str, object] = {
+        "label": label,
+        "role": role,
+        "task": None,
+        "method": label if role == "merged" else None,
+        "settings": {},
+        "protocol": "post-hoc" if role == "merged" else None,
+        "seed": None,
+        "checkpoint": f"models/{label}",
+        "scores": {},
+        "performance": {},
+        "tasks": {task: around(value, 0.06) for task, value in tasks.items()},
+        "average": around(average, 0.03),
+        "worst_task": around(worst, 0.06),
+        "gap": around(worst - average, 0.05),
+        "forgetting": {"coqa": -0.275 * (1 - average), "pubmedqa": 0.019},
+        "complete": (5, 5),
+        "notes": (),
+        "resampled": UNSEEN,
+        **changes,
+    }
+    return Row(**values)  # type: ignore[arg-type]
+
+
+def comparison(methods: int = 4) -> Comparison:
+    generator = np.random.default_rng(3)
+    tasks = list(TASKS)
+    base = row("base", "base", dict(zip(tasks, [0.31, 0.22, 0.78, 0.64], strict=True)))
+    experts = [
+        row(f"{task} expert", "expert", {other: 1.0 if other == task else 0.55 for other in tasks}, task=task)
+        for task in tasks
+    ]
+    merged = []
+    for index, method in enumerate(METHODS[:methods]):
+        level = 0.45 + 0.45 * index / max(1, methods - 1)
+        values = np.clip(level + generator.normal(0, 0.12, 4), 0.05, 1.3)
+        merged.append(row(method, "merged", dict(zip(tasks, map(float, values), strict=True))))
+    return Comparison("made-up", suite(), (base, *experts, *merged), 2000, 0)
+
+
+@pytest.fixture
+def make_comparison() -> Callable[[int], Comparison]:
+    return comparison
+
+
+@pytest.fixture
+def make_row() -> Callable[..., Row]:
+    return row
+
+
+@pytest.fixture
+def make_suite() -> Callable[..., SuiteSpec]:
+    return suite

@@ -1,0 +1,157 @@
+"""Figures: that they are files, that all is in them, and that names do not cover one another."""
+
+import itertools
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from reports.figures import average_against_worst, normalised_performance
+from reports.labels import Box, place_labels
+from reports.palette import BASE_COLOUR, looks
+from results.comparison import Comparison, Estimate
+from results.errors import InputError
+
+Make = Callable[[int], Comparison]
+FIGURES = (normalised_performance, average_against_worst)
+HEADS = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
+
+
+def words(path: Path) -> list[str]:
+    """The texts of an SVG."""
+    return [one.text or "" for one in xml.etree.ElementTree.parse(path).iter() if one.tag.endswith("}text")]
+
+
+@pytest.mark.parametrize("draw", FIGURES)
+@pytest.mark.parametrize("suffix", list(HEADS))
+def test_the_suffix_says_the_format(make_comparison: Make, tmp_path: Path, draw, suffix: str) -> None:  # type: ignore[no-untyped-def]
+    out = tmp_path / "new folder" / f"figure{suffix}"
+    assert draw(make_comparison(4), out) == out
+    assert out.read_bytes().startswith(HEADS[suffix])
+
+
+@pytest.mark.parametrize("draw", FIGURES)
+def test_another_suffix_is_refused(make_comparison: Make, tmp_path: Path, draw) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InputError, match=r"figure\.gif.*\.png, \.pdf, \.svg"):
+        draw(make_comparison(4), tmp_path / "figure.gif")
+
+
+@pytest.mark.parametrize("draw", FIGURES)
+def test_the_same_comparison_gives_the_same_file(make_comparison: Make, tmp_path: Path, draw) -> None:  # type: ignore[no-untyped-def]
+    one, two = (draw(make_comparison(4), tmp_path / name).read_bytes() for name in ("one.svg", "two.svg"))
+    assert one == two
+
+
+def test_performance_names_every_task_and_method_once(make_comparison: Make, tmp_path: Path) -> None:
+    comparison = make_comparison(12)
+    found = words(normalised_performance(comparison, tmp_path / "f.svg"))
+    shown = ["base", *(row.label for row in comparison.rows if row.role == "merged")]
+    for name in ["average", *comparison.suite.tasks, *shown]:
+        assert found.count(name) == 1, name
+    assert any("expert" in one for one in found)
+
+
+def test_performance_shows_the_dots_in_their_colours(make_comparison: Make, tmp_path: Path) -> None:
+    comparison = make_comparison(4)
+    text = normalised_performance(comparison, tmp_path / "f.svg").read_text().lower()
+    style = looks(comparison.rows)
+    for label in ("base", "linear", "ties"):
+        # Five panels, in each an interval and a marker.
+        assert len(re.findall(rf"stroke: {style[label].colour}".lower(), text)) >= 10, label
+    assert style["base"].colour == BASE_COLOUR
+
+
+def test_what_was_not_scored_is_told_and_not_drawn(make_comparison: Make, tmp_path: Path) -> None:
+    comparison = make_comparison(4)
+    none = Estimate(None)
+    last = comparison.rows[-1]
+    gone = replace(
+        last, average=none, worst_task=none, gap=none, tasks={**last.tasks, "math": none}, complete=(4, 5)
+    )
+    comparison = replace(comparison, rows=(*comparison.rows[:-1], gone))
+    assert words(normalised_performance(comparison, tmp_path / "f.svg")).count("incomplete") == 2
+    found = words(average_against_worst(comparison, tmp_path / "g.svg"))
+    assert "dare_ties" not in found
+    assert "without an average: dare_ties" in found
+
+
+def test_nothing_to_draw_is_an_error(make_comparison: Make, tmp_path: Path) -> None:
+    comparison = make_comparison(4)
+    experts = replace(comparison, rows=tuple(row for row in comparison.rows if row.role == "expert"))
+    for draw in FIGURES:
+        with pytest.raises(InputError, match="nothing to draw"):
+            draw(experts, tmp_path / "f.svg")
+
+
+def test_names_are_text_whatever_they_hold(make_comparison: Make, tmp_path: Path) -> None:
+    comparison = make_comparison(2)
+    last = replace(comparison.rows[-1], label=r"_$\frac{a$ & <b>")
+    comparison = replace(comparison, rows=(*comparison.rows[:-1], last))
+    for draw in FIGURES:
+        assert r"_$\frac{a$ & <b>" in words(draw(comparison, tmp_path / "f.svg"))
+
+
+@pytest.mark.parametrize("draw", FIGURES)
+def test_twelve_methods_fit_on_the_page(make_comparison: Make, tmp_path: Path, draw) -> None:  # type: ignore[no-untyped-def]
+    """Nothing is cut off: there is a white margin, and something inside it."""
+    image = imread(draw(make_comparison(12), tmp_path / "f.png"))[..., :3]
+    height, width, _ = image.shape
+    assert 0.3 < height / width < 1.3
+    edges = np.concatenate(
+        [image[:4].ravel(), image[-4:].ravel(), image[:, :4].ravel(), image[:, -4:].ravel()]
+    )
+    assert (edges == 1).all()
+    assert (image < 0.5).any()
+
+
+def test_a_method_looks_the_same_in_both_protocols_but_for_the_filling(make_comparison: Make) -> None:
+    rows = make_comparison(12).rows
+    assert len({(look.colour, look.marker) for look in looks(rows).values()}) == 13
+    again = replace(rows[-1], label="metis again", protocol="many-shot")
+    style = looks([*rows, again])
+    assert style["metis again"].colour == style["metis"].colour
+    assert style["metis again"].marker == style["metis"].marker
+    assert style["metis"].fill == "white"
+    assert style["metis again"].fill == style["metis"].colour
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_labels_of_a_crowd_cover_neither_each_other_nor_the_points(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    points = [(float(x), float(y)) for x, y in generator.normal(200, 40, (14, 2))]
+    obstacles = [Box(x - 3, y - 3, x + 3, y + 3) for x, y in points]
+    frame = Box(0, 0, 400, 400)
+    places = place_labels(points, [(60, 9)] * 14, obstacles, frame)
+    for one, other in itertools.combinations(places, 2):
+        assert one.overlap(other) == 0
+    for place in places:
+        assert all(place.overlap(obstacle) == 0 for obstacle in obstacles)
+        assert place.overlap(frame) == pytest.approx(60 * 9)
+
+
+def test_a_label_alone_stands_beside_its_point() -> None:
+    (place,) = place_labels([(50, 50)], [(30, 10)], [Box(47, 47, 53, 53)], Box(0, 0, 200, 200))
+    assert place.left - 50 < 10
+    assert abs((place.bottom + place.top) / 2 - 50) < 1
+
+
+@pytest.mark.parametrize("point", [(2, 2), (198, 2), (2, 198), (198, 198)])
+def test_a_label_stays_in_the_frame(point: tuple[float, float]) -> None:
+    frame = Box(0, 0, 200, 200)
+    (place,) = place_labels([point], [(30, 10)], [], frame)
+    assert place.overlap(frame) == pytest.approx(300)
+
+
+def test_reports_need_neither_torch_nor_a_screen() -> None:
+    code = (
+        "import sys, reports.table, reports.figures; "
+        "sys.exit('torch' in sys.modules or 'matplotlib.pyplot' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
