@@ -1,0 +1,115 @@
+"""Whether experts fit the base they are said to come from, judged by name and before any merging."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from merging.checkpoint import Checkpoint
+from merging.dtypes import MERGED
+from merging.tokenizer import vocabulary
+from results.errors import InputError
+
+
+def check(base: Checkpoint, experts: Mapping[str, Checkpoint]) -> None:
+    """Refuse experts that do not have the base's tensors, vocabulary and model type.
+
+    Floats may differ in dtype. Tensors that are not floats (masks, position ids) must be equal, since
+    there is no meaning in their difference. Only headers, tokenizers and those tensors are read.
+
+    Raises:
+        InputError: names the expert, the tensor or token, and both sides of the difference.
+    """
+    for name, expert in experts.items():
+        called = f"Expert {name!r} ({expert.folder})"
+        _check_model_type(called, base, expert)
+        _check_names(called, base, expert)
+        for tensor in base.names:
+            _check_shape(called, tensor, base, expert)
+        _check_tokens(called, base.folder, expert.folder)
+        for tensor in base.names:
+            _check_dtype(called, tensor, base, expert)
+
+
+def _check_model_type(called: str, base: Checkpoint, expert: Checkpoint) -> None:
+    ours, theirs = base.config.get("model_type"), expert.config.get("model_type")
+    if ours != theirs:
+        raise InputError(
+            f"{called} has model_type {theirs!r} but the base has {ours!r}; merge models of one kind."
+        )
+
+
+def _check_names(called: str, base: Checkpoint, expert: Checkpoint) -> None:
+    missing = sorted(set(base.names) - set(expert.names))
+    extra = sorted(set(expert.names) - set(base.names))
+    advice = "an expert must be the base fine-tuned, with the same tensors."
+    if missing:
+        raise InputError(f"{called} lacks tensor {missing[0]!r}{_more(missing)} that the base has; {advice}")
+    if extra:
+        raise InputError(f"{called} has tensor {extra[0]!r}{_more(extra)} that the base lacks; {advice}")
+
+
+def _more(names: list[str]) -> str:
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+
+
+def _check_shape(called: str, tensor: str, base: Checkpoint, expert: Checkpoint) -> None:
+    ours, theirs = base.info(tensor).shape, expert.info(tensor).shape
+    if ours == theirs:
+        return
+    # A table whose rows are counted by vocab_size on both sides differs because the vocabularies do.
+    table = bool(ours and theirs) and ours[1:] == theirs[1:]
+    if table and (ours[0], theirs[0]) == (base.config.get("vocab_size"), expert.config.get("vocab_size")):
+        raise InputError(
+            f"{called} has a vocabulary of {theirs[0]} rows in {tensor!r} but the base has {ours[0]}"
+            f"{_first_added(base.folder, expert.folder)}; "
+            "resize the expert's embedding to the base's tokenizer."
+        )
+    raise InputError(
+        f"{called}: tensor {tensor!r} has shape {list(theirs)} but the base has {list(ours)}; "
+        "an expert must be the base fine-tuned, with the same shapes."
+    )
+
+
+def _first_added(base: Path, expert: Path) -> str:
+    ours, theirs = vocabulary(base), vocabulary(expert)
+    if ours is None or theirs is None:
+        return ""
+    added = sorted(theirs.keys() - ours.keys(), key=lambda token: (theirs[token], token))
+    return f" (the first token that only the expert has is {added[0]!r})" if added else ""
+
+
+def _check_tokens(called: str, base: Path, expert: Path) -> None:
+    if _same_file(base / "tokenizer.json", expert / "tokenizer.json"):
+        return
+    ours, theirs = vocabulary(base), vocabulary(expert)
+    if ours is None or theirs is None:
+        return
+    moved = [token for token, place in ours.items() if theirs.get(token, place) != place]
+    if moved:
+        token = min(moved, key=lambda token: (ours[token], token))
+        raise InputError(
+            f"{called} maps token {token!r} to id {theirs[token]} but the base maps it to {ours[token]}; "
+            "merge models of one tokenizer."
+        )
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
+
+
+def _check_dtype(called: str, tensor: str, base: Checkpoint, expert: Checkpoint) -> None:
+    ours, theirs = base.info(tensor).dtype, expert.info(tensor).dtype
+    if ours in MERGED and theirs in MERGED:
+        return
+    if ours != theirs:
+        raise InputError(
+            f"{called}: tensor {tensor!r} has dtype {theirs} but the base has {ours}, "
+            "and only floats of 16 bits or more can be merged; store it alike in both."
+        )
+    one, other = (checkpoint.tensor(tensor).reshape(-1).view(torch.uint8) for checkpoint in (base, expert))
+    if not torch.equal(one, other):
+        raise InputError(
+            f"{called}: tensor {tensor!r} of dtype {ours} differs from the base's, "
+            "and only floats of 16 bits or more can be merged; it must be equal in both."
+        )

@@ -1,0 +1,29 @@
+"""Tensor dtypes: the codes of the safetensors format, torch's dtypes, and the names in config.json."""
+
+import torch
+
+BY_CODE: dict[str, torch.dtype] = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U64": torch.uint64,
+    "U32": torch.uint32,
+    "U16": torch.uint16,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+    "C64": torch.complex64,
+}
+
+# What task vectors are taken of. Eight-bit floats are missing on purpose: they mean nothing without the
+# scales that a quantised checkpoint stores beside them.
+MERGED = frozenset({"F64", "F32", "F16", "BF16"})
+
+BY_NAME: dict[str, str] = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+"""The output dtypes of a recipe, which are also config.json's names."""

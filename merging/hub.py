@@ -1,0 +1,44 @@
+"""Where a checkpoint's files are: a local folder, or a repository of the Hugging Face hub."""
+
+import re
+from pathlib import Path
+
+from results.errors import InputError
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt"]
+_UNWANTED = ["*/*"]
+
+
+def locate(path: str | Path) -> Path:
+    """Return the local folder of a checkpoint, downloading a hub repository where that is what is named.
+
+    A folder that exists wins; else a name of the form `org/name` is fetched from the hub (weights as
+    safetensors, configuration and tokenizer only). `HF_HUB_OFFLINE=1` limits it to what is cached.
+
+    Raises:
+        InputError: neither a folder nor a repository that can be had.
+    """
+    folder = Path(path)
+    if folder.is_dir():
+        return folder
+    name = str(path)
+    if folder.exists():
+        raise InputError(f"{name} is a file; a checkpoint is a folder with config.json and *.safetensors.")
+    if not _REPOSITORY.fullmatch(name):
+        raise InputError(f"{name}: no such folder; give a checkpoint's folder or a hub name (org/name).")
+    return _download(name)
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
+    except (OSError, EntryNotFoundError, HFValidationError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else "no reason given"
+        raise InputError(
+            f"{name} is no local folder and could not be fetched from the hub "
+            f"({type(error).__name__}: {reason})."
+        ) from error

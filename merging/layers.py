@@ -1,0 +1,34 @@
+"""Which transformer block a tensor belongs to, read off its name."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+# The first number in a dotted name counts the blocks of a stack: model.layers.3.…, transformer.h.3.…,
+# encoder.block.3.layer.0.… (where the second number counts parts of one block).
+_NUMBERED = re.compile(r"(?P<stack>.*?)\.(?P<index>\d+)\.")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tensor's block index in its stack (None outside of blocks) and the number of blocks there."""
+
+    layer: int | None
+    depth: int
+
+
+def places(names: Iterable[str]) -> Mapping[str, Place]:
+    """Return each tensor's place. An encoder and a decoder are counted apart.
+
+    Outside of blocks (embeddings, final norm, head) the depth is that of the deepest stack, 0 if none.
+    """
+    found = {name: _NUMBERED.match(name) for name in names}
+    depths: dict[str, int] = {}
+    for match in found.values():
+        if match:
+            depths[match["stack"]] = max(depths.get(match["stack"], 0), int(match["index"]) + 1)
+    deepest = max(depths.values(), default=0)
+    return {
+        name: Place(int(match["index"]), depths[match["stack"]]) if match else Place(None, deepest)
+        for name, match in found.items()
+    }

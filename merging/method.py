@@ -1,0 +1,209 @@
+"""What a merge method is, and the registry of the known ones.
+
+A method is a frozen dataclass of hyper-parameters. It says how much of a tensor it must see at once (its
+scope) and is called with that much of all task vectors; it returns the merged delta, which is added to the
+base. What it needs to know of the whole model it gathers in first passes.
+"""
+
+import pkgutil
+import reprlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from enum import StrEnum
+from importlib import import_module
+from math import prod
+from typing import Any, ClassVar, Protocol, TypeVar, get_type_hints
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from merging import noise
+from results.errors import InputError
+
+
+class Scope(StrEnum):
+    """How much of a tensor a method must see at once."""
+
+    ELEMENT = "element"
+    ROW = "row"
+    TENSOR = "tensor"
+    MODEL = "model"
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a block lies, and what is known beside its task vectors.
+
+    Attributes:
+        tensor: the tensor's name.
+        layer: index of the transformer block it belongs to, counted in its stack; None outside of blocks.
+        depth: number of blocks in that stack; of the deepest stack for tensors outside of blocks.
+        shape: shape of the whole tensor.
+        offset: position of the block's first entry in the flattened tensor.
+        base: the base's block in float32, shaped like one task's delta. Not to be written into.
+        seed: the merge's seed.
+        digests: the experts' weights digests, in the order of the deltas; empty for methods not `random`.
+        statistics: what the first passes found, by the pass's name.
+    """
+
+    tensor: str
+    layer: int | None
+    depth: int
+    shape: tuple[int, ...]
+    offset: int
+    base: torch.Tensor
+    seed: int = 0
+    digests: tuple[str, ...] = ()
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+
+    def uniform(self, task: int) -> torch.Tensor:
+        """Return uniform numbers in [0, 1) for one task's block, in its shape and in float32.
+
+        They depend on the seed, the expert's weights, the tensor's name and each entry's position in it;
+        not on the order of the experts, nor on files, blocks or device. Only for methods with `random`.
+        """
+        stop = self.offset + prod(self.base.shape)
+        numbers = noise.uniform(self.seed, self.digests[task], self.tensor, self.offset, stop)
+        return numbers.reshape(self.base.shape)
+
+
+class FirstPass(Protocol):
+    """One reading of all task vectors, before the merge, that ends in a statistic.
+
+    Every tensor of floats is seen in flat pieces of `statistics.PIECE` entries, whatever the blocks of the
+    merge, and parts are combined in one fixed order, so a statistic is the same number each time. Pieces are
+    observed on several threads.
+    """
+
+    def start(self, n_tasks: int) -> Any:
+        """Return the empty total."""
+
+    def observe(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> Any:
+        """Return the part of one piece: deltas (n_tasks, length); context has the earlier statistics."""
+
+    def combine(self, total: Any, part: Any) -> Any:
+        """Return the total with a part added; the total may be changed in place."""
+
+    def finish(self, total: Any) -> Any:
+        """Return the statistic, which later passes and the method find in `context.statistics`."""
+
+
+class Method(ABC):
+    """A merge method; subclasses are frozen dataclasses registered with `register`.
+
+    Attributes:
+        scope: `element` methods get flat blocks (n_tasks, length); `row` methods get whole rows along the
+            last dimension (n_tasks, rows, length); `tensor` methods get (n_tasks, *shape).
+        random: whether `Context.uniform` is used, for which the experts are digested beforehand.
+    """
+
+    scope: ClassVar[Scope]
+    random: ClassVar[bool] = False
+
+    def first_passes(self) -> Mapping[str, FirstPass]:
+        """Return the passes that run before the merge, in order, by the name of their statistic."""
+        return {}
+
+    @abstractmethod
+    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
+        """Merge one block.
+
+        Blocks are merged on several threads, in any order. Results must not depend on where a block is cut:
+        an operation along the entries belongs to a wider scope or to a first pass, and a sum over the tasks
+        is made with `arithmetic.weighted_sum`, since a matrix product rounds by its shape.
+
+        Args:
+            deltas: task vectors θ_t − θ₀ of the block, float32, (n_tasks, …) as the scope says.
+            weights: the recipe's weights, float32, (n_tasks,).
+            context: where the block lies.
+
+        Returns:
+            The merged delta, float32, in the shape of one task's block.
+        """
+
+
+@dataclass(frozen=True)
+class KnownMethod:
+    """A registered method: its name, the paper it comes from, and its class."""
+
+    name: str
+    paper: str
+    kind: type[Method]
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Names of the settings it accepts."""
+        return tuple(setting.name for setting in fields(self.kind))  # type: ignore[arg-type]
+
+
+_KNOWN: dict[str, KnownMethod] = {}
+_Kind = TypeVar("_Kind", bound=type[Method])
+
+
+def register(name: str, *, paper: str) -> Callable[[_Kind], _Kind]:
+    """Make a method known under a name, with the address of the paper that describes it.
+
+    Raises:
+        ValueError: the name is taken, or the class is not a frozen dataclass with a scope that is carried out
+            (`model` is not).
+    """
+
+    def add(kind: _Kind) -> _Kind:
+        if name in _KNOWN:
+            raise ValueError(f"a method named {name!r} is registered already")
+        if not is_dataclass(kind) or not kind.__dataclass_params__.frozen:
+            raise ValueError(f"method {name!r} must be a frozen dataclass")
+        if getattr(kind, "scope", None) not in (Scope.ELEMENT, Scope.ROW, Scope.TENSOR):
+            raise ValueError(f"method {name!r} must declare the scope element, row or tensor")
+        _KNOWN[name] = KnownMethod(name, paper, kind)
+        return kind
+
+    return add
+
+
+def known_methods() -> dict[str, KnownMethod]:
+    """Return the registered methods by name, those in `merging.methods` included."""
+    package = import_module("merging.methods")
+    for module in pkgutil.iter_modules(package.__path__):
+        import_module(f"merging.methods.{module.name}")
+    return dict(sorted(_KNOWN.items()))
+
+
+def make(name: str, settings: Mapping[str, Any]) -> Method:
+    """Return a method with its settings, checked against their declared types.
+
+    Raises:
+        InputError: no such method or setting, or a value of the wrong type or out of range.
+    """
+    known = known_methods()
+    if name not in known:
+        raise InputError(f"Method {name!r} is not known; choose one of {', '.join(known)}.")
+    method = known[name]
+    accepted = f"it accepts {', '.join(method.settings) or 'none'}"
+    for unknown in sorted(settings.keys() - set(method.settings)):
+        raise InputError(f"Method {name!r} has no setting {unknown!r}; {accepted}.")
+    hints = get_type_hints(method.kind)
+    checked = {}
+    for setting in fields(method.kind):  # type: ignore[arg-type]
+        if setting.name in settings:
+            checked[setting.name] = _checked(
+                name, setting.name, hints[setting.name], settings[setting.name], accepted
+            )
+        elif setting.default is MISSING and setting.default_factory is MISSING:
+            raise InputError(f"Method {name!r} needs the setting {setting.name!r}; {accepted}.")
+    try:
+        return method.kind(**checked)
+    except InputError as error:
+        raise InputError(f"Method {name!r}: {error}") from None
+
+
+def _checked(method: str, setting: str, hint: Any, value: Any, accepted: str) -> Any:
+    try:
+        return TypeAdapter(hint).validate_python(value, strict=True)
+    except ValidationError:
+        expected = hint.__name__ if isinstance(hint, type) else str(hint)
+        raise InputError(
+            f"Method {method!r}: setting {setting!r} is {reprlib.repr(value)}, expected {expected}; "
+            f"{accepted}."
+        ) from None

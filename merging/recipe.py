@@ -1,0 +1,145 @@
+"""A recipe: which experts of which base are merged by which method, as a YAML file says."""
+
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from results.errors import InputError
+
+_LARGEST_FILE = 2**20
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|[KMGT]I?B)?", re.IGNORECASE)
+_POWERS = {"B": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+
+
+def size_in_bytes(size: object) -> int:
+    """Return a size such as `5GB` (10⁹ bytes each), `500MiB` (2²⁰ bytes each) or 1000 in bytes.
+
+    Raises:
+        ValueError: it is not such a size, or is less than one byte.
+    """
+    match = _SIZE.fullmatch(str(size).strip()) if isinstance(size, int | str) and size is not True else None
+    if not match:
+        raise ValueError("a number of bytes or a size like 5GB or 500MB is expected")
+    unit = (match[2] or "B").upper()
+    total = int(float(match[1]) * (1024 if "I" in unit else 1000) ** _POWERS[unit[0]])
+    if total < 1:
+        raise ValueError("at least one byte is expected")
+    return total
+
+
+def _as_text(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _as_expert(value: object) -> object:
+    return {"path": value} if isinstance(value, str | Path) else value
+
+
+Location = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
+"""A checkpoint's folder or hub name."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ExpertSpec(_Strict):
+    """One expert: where it is, and its weight in the merge."""
+
+    path: Location
+    weight: float = Field(1.0, allow_inf_nan=False)
+
+
+class MethodSpec(BaseModel):
+    """A method's name and, as further keys, its settings."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    name: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The further keys."""
+        return dict(self.model_extra or {})
+
+
+class Recipe(_Strict):
+    """What to merge and how.
+
+    Attributes:
+        base: θ₀.
+        experts: θ_t by name; the order is that of the method's deltas.
+        method: name and settings.
+        compute_dtype: dtype of the arithmetic.
+        output_dtype: dtype of the merged floats; None keeps each tensor's dtype in the base.
+        max_shard_size: bytes in one file of weights.
+        seed: for methods that draw random numbers.
+    """
+
+    base: Location
+    experts: dict[str, Annotated[ExpertSpec, BeforeValidator(_as_expert)]] = Field(min_length=1)
+    method: MethodSpec
+    compute_dtype: Literal["float32"] = "float32"
+    output_dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    max_shard_size: Annotated[int, BeforeValidator(size_in_bytes)] = 5 * 10**9
+    seed: int = Field(0, ge=0)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe file. A relative path in it is looked for in the file's folder first.
+
+    Raises:
+        InputError: names the file and the key that is wrong.
+    """
+    content = _read(path)
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise InputError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}.") from None
+    experts = {
+        name: expert.model_copy(update={"path": _beside(path, expert.path)})
+        for name, expert in recipe.experts.items()
+    }
+    return recipe.model_copy(update={"base": _beside(path, recipe.base), "experts": experts})
+
+
+def _beside(recipe: Path, location: str) -> str:
+    folder = recipe.parent / location
+    return str(folder) if folder.exists() else location
+
+
+def _read(path: Path) -> Any:
+    try:
+        size = path.stat().st_size
+        if size > _LARGEST_FILE:
+            raise InputError(f"{path} has {size} bytes; a recipe is a YAML file of at most {_LARGEST_FILE}.")
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}).") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is not valid YAML ({reason}).") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which also refuses a key that is given twice: an expert would silently be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Return the mapping."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is given twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,47 @@
+"""The first passes of a method: everything it must know of the whole model before it merges."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from merging.blocks import Block, blocks
+from merging.method import FirstPass, Method, Scope
+from merging.parallel import in_order
+from merging.task_vectors import TaskVectors
+
+PIECE = 2**20
+"""Entries that a pass sees at once. A constant, so that sums of floats never depend on how a merge is cut."""
+
+
+def gather(method: Method, vectors: TaskVectors, threads: int, seen: Callable[[int], None]) -> dict[str, Any]:
+    """Run a method's first passes in order and return their statistics by name.
+
+    Args:
+        method: whose passes to run.
+        vectors: what they look at: every tensor of floats by name, each in pieces of `PIECE` entries.
+        threads: how many pieces are looked at together.
+        seen: called with the number of entries after each piece.
+    """
+    statistics: dict[str, Any] = {}
+    for title, first_pass in method.first_passes().items():
+        total = first_pass.start(len(vectors.experts))
+        observe = partial(_observe, first_pass, vectors, statistics)
+        for (_, block), part in in_order(observe, _pieces(vectors), threads):
+            total = first_pass.combine(total, part)
+            seen(block.stop - block.start)
+        # A new mapping each time, so that a context kept from an earlier pass does not change.
+        statistics = {**statistics, title: first_pass.finish(total)}
+    return statistics
+
+
+def _observe(
+    first_pass: FirstPass, vectors: TaskVectors, statistics: dict[str, Any], piece: tuple[str, Block]
+) -> Any:
+    deltas, context = vectors.read(*piece, statistics)
+    return first_pass.observe(deltas, vectors.weights, context)
+
+
+def _pieces(vectors: TaskVectors) -> Iterator[tuple[str, Block]]:
+    for name in vectors.names:
+        for block in blocks(vectors.base.info(name).shape, Scope.ELEMENT, PIECE):
+            yield name, block

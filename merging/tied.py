@@ -1,0 +1,92 @@
+"""Tied weights: one tensor that a model uses in two places and a file may store twice.
+
+Which names are tied is transformers' own knowledge: the configuration says whether (`tie_word_embeddings`,
+with the model type's default where the key is absent) and the model class says which.
+"""
+
+from typing import Any
+
+import torch
+
+from merging.checkpoint import Checkpoint
+from results.errors import InputError
+
+_COMPARED_AT_ONCE = 2**20
+
+
+def without_duplicates(checkpoint: Checkpoint) -> Checkpoint:
+    """Return the checkpoint with every tied weight once, under the name of the embedding.
+
+    A checkpoint that stores the output head and one that leaves it out then hold the same tensors.
+
+    Raises:
+        InputError: a stored duplicate differs from the embedding that the configuration ties it to.
+    """
+    ties = _ties(checkpoint)
+    shown = {name: name for name in checkpoint.names if name not in ties}
+    for duplicate, embedding in ties.items():
+        if duplicate not in checkpoint.names:
+            continue
+        kept = shown.setdefault(embedding, duplicate)
+        if kept != duplicate and not _equal(checkpoint, kept, duplicate):
+            raise InputError(
+                f"{checkpoint.folder}: tensor {duplicate!r} differs from {kept!r}, "
+                'though config.json ties the two; set "tie_word_embeddings": false there if both are meant, '
+                "or save the model again."
+            )
+    return checkpoint.showing(shown)
+
+
+def _ties(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return duplicate -> embedding by the model class; empty where nothing can be stored twice."""
+    config = checkpoint.config
+    said = config.get("tie_word_embeddings")
+    rows = config.get("vocab_size")
+    # Importing a model class takes seconds, so it is not done for the embedding alone, nor for an embedding
+    # and a head that the configuration calls two.
+    if isinstance(rows, int):
+        tables = [name for name in checkpoint.names if checkpoint.info(name).shape[:1] == (rows,)]
+        if len(tables) < 2 or (said is False and len(tables) == 2):
+            return {}
+    ties = _class_ties(config, said)
+    if said is False:
+        # T5 1.1: the encoder's and the decoder's table are one although the key says false of the head.
+        ties = {
+            duplicate: table for duplicate, table in ties.items() if not duplicate.endswith("lm_head.weight")
+        }
+    return ties
+
+
+def _class_ties(config: dict[str, Any], said: bool | None) -> dict[str, str]:
+    import transformers
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+    )
+
+    kind = config.get("model_type")
+    try:
+        settled = transformers.AutoConfig.for_model(
+            kind, **({} if said is None else {"tie_word_embeddings": said})
+        )
+    except ValueError:
+        return {}
+    if not getattr(settled, "tie_word_embeddings", False):
+        return {}
+    architecture = (config.get("architectures") or [None])[0]
+    known = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES | MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    model = getattr(transformers, architecture or known.get(kind, ""), None)
+    return dict(getattr(model, "_tied_weights_keys", None) or {})
+
+
+def _equal(checkpoint: Checkpoint, one: str, other: str) -> bool:
+    left, right = checkpoint.info(one), checkpoint.info(other)
+    if (left.dtype, left.shape) != (right.dtype, right.shape):
+        return False
+    return all(
+        torch.equal(
+            checkpoint.block(one, start, start + _COMPARED_AT_ONCE).view(torch.uint8),
+            checkpoint.block(other, start, start + _COMPARED_AT_ONCE).view(torch.uint8),
+        )
+        for start in range(0, left.numel, _COMPARED_AT_ONCE)
+    )

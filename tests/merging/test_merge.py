@@ -1,0 +1,299 @@
+"""What a merge writes, held against the formulas and against what a user sees."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from toy_checkpoints import tensors
+
+from merging.checkpoint import Checkpoint
+from merging.merge import merge
+
+FLOATS = [name for name, tensor in tensors(0).items() if tensor.is_floating_point()]
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    found = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        found |= load_file(file)
+    return found
+
+
+def digest(folder: Path) -> str:
+    return Checkpoint.open(folder).identity().weights
+
+
+def test_average_is_the_mean_of_the_experts(family, recipe_for, tmp_path):
+    base, experts = family
+    out = weights_of(merge(recipe_for(base, experts), tmp_path / "out", progress=False))
+    inputs = [weights_of(folder) for folder in experts.values()]
+    for name in FLOATS:
+        mean = torch.stack([weights[name] for weights in inputs]).mean(0)
+        torch.testing.assert_close(out[name], mean, rtol=1e-6, atol=1e-6)
+    assert torch.equal(out["model.position_ids"], torch.arange(5))
+
+
+def test_average_weighs_the_experts(family, recipe_for, tmp_path):
+    base, experts = family
+    factors = dict(zip(experts, (1.0, 2.0, 5.0), strict=True))
+    specs = {name: {"path": folder, "weight": factors[name]} for name, folder in experts.items()}
+    out = weights_of(merge(recipe_for(base, specs), tmp_path / "out", progress=False))
+    for name in FLOATS:
+        mean = sum(factors[e] * weights_of(folder)[name] for e, folder in experts.items()) / 8
+        torch.testing.assert_close(out[name], mean, rtol=1e-6, atol=1e-6)
+
+
+def test_task_arithmetic_scales_the_weighted_sum(family, recipe_for, tmp_path):
+    base, experts = family
+    specs = {
+        name: {"path": folder, "weight": w}
+        for (name, folder), w in zip(experts.items(), (1, -2, 0.5), strict=True)
+    }
+    plain = merge(
+        recipe_for(base, specs, "task_arithmetic", settings={"scaling": 0.3}), tmp_path / "plain", False
+    )
+    start, ends = weights_of(base), [weights_of(folder) for folder in experts.values()]
+    for name in FLOATS:
+        total = sum(w * (end[name] - start[name]) for w, end in zip((1, -2, 0.5), ends, strict=True))
+        torch.testing.assert_close(weights_of(plain)[name], start[name] + 0.3 * total, rtol=1e-6, atol=1e-6)
+
+
+def test_normalized_task_arithmetic_is_the_average(family, recipe_for, tmp_path):
+    base, experts = family
+    specs = {name: {"path": folder, "weight": 1.5} for name, folder in experts.items()}
+    normalized = recipe_for(base, specs, "task_arithmetic", settings={"normalize": True})
+    assert digest(merge(normalized, tmp_path / "ta", False)) == digest(
+        merge(recipe_for(base, specs), tmp_path / "average", False)
+    )
+
+
+def test_one_expert_at_scaling_one_comes_back_bit_for_bit_in_float32(save, recipe_for, tmp_path):
+    # The difference of floats within a factor of two of each other is exact (Sterbenz); then so is the sum.
+    base = tensors(0)
+    random = torch.Generator().manual_seed(9)
+    expert = {
+        name: tensor * (0.6 + 1.3 * torch.rand(tensor.shape, generator=random)) if name in FLOATS else tensor
+        for name, tensor in base.items()
+    }
+    recipe = recipe_for(save("base", base), {"a": save("a", expert)}, "task_arithmetic")
+    out = merge(recipe, tmp_path / "out", progress=False)
+    assert digest(out) == digest(tmp_path / "a") != digest(tmp_path / "base")
+
+
+def test_one_bfloat16_expert_at_scaling_one_comes_back_bit_for_bit(save, recipe_for, tmp_path):
+    base, expert = tensors(0, torch.bfloat16), tensors(1, torch.bfloat16)
+    recipe = recipe_for(save("base", base), {"a": save("a", expert)}, "task_arithmetic")
+    assert digest(merge(recipe, tmp_path / "out", progress=False)) == digest(tmp_path / "a")
+
+
+def test_bfloat16_is_summed_in_float32_and_rounded_to_nearest(save, recipe_for, tmp_path):
+    base = tensors(0, torch.bfloat16)
+    ends = [tensors(i, torch.bfloat16, like=base) for i in (1, 2, 3)]
+    experts = {str(i): save(str(i), weights) for i, weights in enumerate(ends)}
+    recipe = recipe_for(save("base", base), experts, "task_arithmetic", settings={"scaling": 0.4})
+    out = weights_of(merge(recipe, tmp_path / "out", progress=False))
+    for name in FLOATS:
+        start = base[name].float()
+        total = torch.zeros_like(start)
+        for end in ends:
+            total += end[name].float() - start
+        assert out[name].dtype == torch.bfloat16
+        assert torch.equal(out[name], (start + 0.4 * total).to(torch.bfloat16))
+
+
+def test_experts_may_differ_in_dtype(save, recipe_for, tmp_path):
+    base = tensors(0)
+    experts = {
+        "a": save("a", tensors(1, torch.bfloat16, like=base)),
+        "b": save("b", tensors(2, torch.float16, like=base)),
+    }
+    out = weights_of(merge(recipe_for(save("base", base), experts), tmp_path / "out", progress=False))
+    ends = [weights_of(folder) for folder in experts.values()]
+    for name in FLOATS:
+        assert out[name].dtype == torch.float32
+        torch.testing.assert_close(out[name], (ends[0][name].float() + ends[1][name].float()) / 2)
+
+
+@pytest.mark.parametrize(("key", "before"), [("dtype", {}), ("torch_dtype", {"torch_dtype": "float32"})])
+def test_output_dtype_is_stored_and_named_in_the_configuration(save, recipe_for, tmp_path, key, before):
+    base = save("base", tensors(0), before)
+    if before:
+        config = json.loads((base / "config.json").read_text())
+        del config["dtype"]
+        (base / "config.json").write_text(json.dumps(config))
+    recipe = recipe_for(base, {"a": save("a", tensors(1))}, output_dtype="bfloat16")
+    out = merge(recipe, tmp_path / "out", progress=False)
+    assert {weights_of(out)[name].dtype for name in FLOATS} == {torch.bfloat16}
+    config = json.loads((out / "config.json").read_text())
+    assert config[key] == "bfloat16"
+    assert ("dtype" in config) != ("torch_dtype" in config)
+
+
+def test_shards_in_and_out_change_nothing(family, save, recipe_for, tmp_path):
+    base, experts = family
+    whole = merge(recipe_for(base, experts), tmp_path / "whole", progress=False)
+    pieces = {
+        name: save(f"{name}-pieces", weights_of(folder), per_shard=2) for name, folder in experts.items()
+    }
+    sharded_base = save("base-pieces", weights_of(base), per_shard=3)
+    sharded = merge(
+        recipe_for(sharded_base, pieces, max_shard_size=400), tmp_path / "sharded", progress=False
+    )
+    assert digest(sharded) == digest(whole)
+    index = json.loads((sharded / "model.safetensors.index.json").read_text())
+    files = sorted(path.name for path in sharded.glob("*.safetensors"))
+    assert len(files) > 2
+    assert files[0] == f"model-00001-of-{len(files):05d}.safetensors"
+    assert sorted(set(index["weight_map"].values())) == files
+    assert index["metadata"]["total_size"] == sum(t.nbytes for t in weights_of(whole).values())
+    for file in files:
+        with safe_open(sharded / file, "pt") as opened:
+            assert opened.metadata() == {"format": "pt"}
+            assert all(index["weight_map"][name] == file for name in opened.keys())  # noqa: SIM118
+
+
+@pytest.mark.parametrize("method", ["average", "task_arithmetic"])
+def test_block_size_changes_no_bit(family, recipe_for, tmp_path, method):
+    base, experts = family
+    digests = {
+        digest(merge(recipe_for(base, experts, method), tmp_path / str(size), False, block_size=size))
+        for size in (1, 7, 19, 64, 2**20)
+    }
+    assert len(digests) == 1
+
+
+def test_companions_come_from_the_base(family, recipe_for, tmp_path):
+    base, experts = family
+    out = merge(recipe_for(base, experts), tmp_path / "out", progress=False)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
+        assert (out / name).read_bytes() == (base / name).read_bytes()
+    assert json.loads((out / "config.json").read_text()) == json.loads((base / "config.json").read_text())
+    ours, theirs = Checkpoint.open(out).identity(), Checkpoint.open(base).identity()
+    assert (ours.config, ours.tokenizer) == (theirs.config, theirs.tokenizer)
+
+
+def test_the_report_says_what_was_merged(family, recipe_for, tmp_path):
+    base, experts = family
+    out = merge(recipe_for(base, experts, "task_arithmetic", seed=3), tmp_path / "out", progress=False)
+    report = json.loads((out / "merge.json").read_text())
+    assert report["recipe"]["method"] == {"name": "task_arithmetic", "scaling": 1.0, "normalize": False}
+    assert report["recipe"]["seed"] == 3
+    assert report["inputs"]["base"]["weights"] == digest(base)
+    assert {name: entry["weights"] for name, entry in report["inputs"]["experts"].items()} == {
+        name: digest(folder) for name, folder in experts.items()
+    }
+
+
+def test_progress_goes_to_stderr(family, recipe_for, tmp_path, capfd):
+    base, experts = family
+    merge(recipe_for(base, experts), tmp_path / "out")
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert "100%" in printed.err
+
+
+def test_peak_memory_does_not_grow_with_the_tensor(save, tmp_path):
+    rows = 50_000_000 // 8 + 1  # 200 MB in float32
+    for name in ("base", "a", "b"):
+        _save_zeros(save(name, {"x": torch.zeros(1)}), (rows, 8))
+    peak = _run_and_measure(tmp_path)
+    assert (tmp_path / "out" / "model.safetensors").stat().st_size > rows * 32
+    assert peak < 100 * 2**20
+
+
+def _save_zeros(folder: Path, shape: tuple[int, int]) -> None:
+    """Put a sparse file of zeros in the place of a folder's weights."""
+    nbytes = shape[0] * shape[1] * 4
+    entry = {"w": {"dtype": "F32", "shape": list(shape), "data_offsets": [0, nbytes]}}
+    header = json.dumps(entry).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + nbytes)
+
+
+def _run_and_measure(folder: Path) -> int:
+    """Return by how many bytes of anonymous memory a merge grew a process at its peak."""
+    script = """
+import sys, threading, time
+from pathlib import Path
+import torch
+from merging.merge import merge
+from merging.recipe import Recipe
+torch.set_num_threads(2)
+def anonymous():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
+folder = Path(sys.argv[1])
+experts = {name: folder / name for name in ("a", "b")}
+recipe = Recipe(base=folder / "base", experts=experts, method={"name": "average"})
+before, peak, done = anonymous(), [0], threading.Event()
+def watch():
+    while not done.wait(0.005):
+        peak[0] = max(peak[0], anonymous())
+watcher = threading.Thread(target=watch)
+watcher.start()
+merge(recipe, folder / "out", progress=False)
+done.set()
+watcher.join()
+sys.stdout.write(str(peak[0] - before))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
+
+
+SLOW = """
+import sys, time
+from dataclasses import dataclass
+from pathlib import Path
+from merging.merge import merge
+from merging.method import Method, Scope, known_methods, register
+from merging.recipe import Recipe
+@register("slow", paper="none")
+@dataclass(frozen=True)
+class Slow(Method):
+    scope = Scope.ELEMENT
+    def __call__(self, deltas, weights, context):
+        time.sleep(0.2)
+        return deltas[0]
+folder = Path(sys.argv[1])
+recipe = Recipe(base=folder / "base", experts={"a": folder / "a"}, method={"name": "slow"})
+merge(recipe, folder / "out", False, block_size=5)
+"""
+
+
+def test_a_killed_merge_leaves_nothing_under_its_name_and_the_next_one_succeeds(family, recipe_for, tmp_path):
+    base, experts = family
+    process = subprocess.Popen([sys.executable, "-c", SLOW, str(tmp_path)])
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".out.*.partial/model.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    # A merge that is still running keeps its folder when another one to the same name comes and goes.
+    recipe = recipe_for(base, experts)
+    with pytest.raises(InterruptedError):
+        _fail_midway(recipe, tmp_path / "out")
+    assert len(list(tmp_path.glob(".out.*.partial"))) == 1
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "out").exists()
+    merge(recipe, tmp_path / "out", progress=False)
+    assert not list(tmp_path.glob(".out.*"))
+    assert sorted(weights_of(tmp_path / "out")) == sorted(tensors(0))
+
+
+def _fail_midway(recipe, out):
+    def interrupt(*_):
+        raise InterruptedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("merging.merge.copy_companions", interrupt)
+        merge(recipe, out, progress=False)
