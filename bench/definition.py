@@ -1,0 +1,143 @@
+"""Reading the YAML that defines benchmarks: safe loading, references to functions, and what lm-eval ships.
+
+`!function module.name` becomes a `FunctionReference`. Nothing is imported until the reference is resolved,
+so a definition can be listed and fingerprinted without lm-eval.
+"""
+
+import functools
+import hashlib
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from results.errors import InputError
+
+
+@dataclass(frozen=True)
+class FunctionReference:
+    """A function named in a definition: an importable module and an attribute of it."""
+
+    module: str
+    name: str
+
+    def resolve(self) -> Any:
+        """Import the module and return the function."""
+        try:
+            return getattr(importlib.import_module(self.module), self.name)
+        except (ImportError, AttributeError) as error:
+            raise InputError(f"The function {self.module}.{self.name} cannot be loaded: {error}.") from error
+
+    def source(self) -> bytes:
+        """Bytes of the file that holds the function, without importing it."""
+        return _module_file(self.module).read_bytes()
+
+
+def packaged_tasks() -> Path:
+    """Folder of the task definitions that lm-eval ships."""
+    spec = importlib.util.find_spec("lm_eval")
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError("lm-eval is not installed: run `make setup`.")
+    return Path(spec.submodule_search_locations[0]) / "tasks"
+
+
+def load_definition(path: Path) -> dict[str, Any]:
+    """Load a YAML mapping, following `include:` as lm-eval does (included keys first, local keys win)."""
+    try:
+        with path.open("rb") as file:
+            content = yaml.load(file, Loader=_loader(path.parent))  # noqa: S506 - derived from SafeLoader
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold a mapping of keys to values.")
+    includes = content.pop("include", [])
+    merged: dict[str, Any] = {}
+    for include in includes if isinstance(includes, list) else [includes]:
+        merged |= load_definition(path.parent / include)
+    return merged | content
+
+
+def resolve_functions(value: Any) -> Any:
+    """The same structure with every function reference replaced by its function."""
+    return _replace_references(value, FunctionReference.resolve)
+
+
+def fingerprint(value: Any) -> Any:
+    """The same structure, ready for JSON, with every function replaced by its name and its file's digest."""
+
+    def describe(reference: FunctionReference) -> list[str]:
+        digest = hashlib.sha256(reference.source()).hexdigest()
+        return [f"{reference.module}.{reference.name}", digest]
+
+    return _replace_references(value, describe)
+
+
+def installed_version(distribution: str) -> str:
+    """Version of an installed distribution."""
+    return version(distribution)
+
+
+def function_reference(spec: str, folder: Path) -> FunctionReference:
+    """What `module.name` means in a definition that lies in `folder`.
+
+    A module of the folder comes first; otherwise the name is taken as it stands (`tasks.coqa.coqa.splits`).
+    """
+    module, _, name = spec.rpartition(".")
+    if not module:
+        raise InputError(f"'{spec}' in {folder} must be written module.function.")
+    if (folder / f"{module.replace('.', '/')}.py").is_file():
+        module = f"{_package_of(folder)}.{module}"
+    return FunctionReference(module, name)
+
+
+def _replace_references(value: Any, replace: Any) -> Any:
+    if isinstance(value, FunctionReference):
+        return replace(value)
+    if isinstance(value, Mapping):
+        return {key: _replace_references(item, replace) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replace_references(item, replace) for item in value]
+    return value
+
+
+def _package_of(folder: Path) -> str:
+    roots = {packaged_tasks(): "lm_eval.tasks", _own_tasks(): "tasks"}
+    for root, package in roots.items():
+        if folder.resolve().is_relative_to(root.resolve()):
+            parts = folder.resolve().relative_to(root.resolve()).parts
+            return ".".join((package, *parts))
+    raise InputError(f"{folder} lies outside the folder of benchmarks, so its functions cannot be imported.")
+
+
+def _own_tasks() -> Path:
+    spec = importlib.util.find_spec("tasks")
+    assert spec is not None and spec.submodule_search_locations
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _module_file(module: str) -> Path:
+    package, _, rest = module.partition(".tasks.") if module.startswith("lm_eval.") else ("", "", module)
+    if package:
+        return packaged_tasks() / f"{rest.replace('.', '/')}.py"
+    if module.startswith("tasks."):
+        return _own_tasks() / f"{module.removeprefix('tasks.').replace('.', '/')}.py"
+    raise InputError(f"The module {module} is neither one of ours nor one of lm-eval's.")
+
+
+@functools.cache
+def _loader(folder: Path) -> type[yaml.SafeLoader]:
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def construct(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> FunctionReference:
+        return function_reference(str(loader.construct_scalar(node)), folder)
+
+    Loader.add_constructor("!function", construct)
+    return Loader

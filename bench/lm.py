@@ -1,0 +1,110 @@
+"""How lm-eval sees an engine: prompts, filters and metrics stay lm-eval's, tokens and logits are ours."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+
+from bench.engine import Engine, GenerationRequest, Progress
+from results.errors import InputError
+
+_DEFAULT_NEW_TOKENS = 256  # lm-eval's
+
+
+class EngineLM(TemplateLM):
+    """An lm-eval model whose answers come from an engine.
+
+    Attributes:
+        prompt_tokens: tokens of all prompts so far (contexts and scored continuations).
+        generated_tokens: tokens generated so far.
+        truncated: prompts so far that lost tokens from their left to fit the engine's maximum length.
+        shortened: answers so far that were given less room than their benchmark asks for.
+    """
+
+    def __init__(self, engine: Engine, progress: Progress | None = None) -> None:
+        super().__init__()
+        self.engine = engine
+        self.tokenizer = engine.tokenizer
+        self.backend = "seq2seq" if engine.is_encoder_decoder else "causal"
+        self.progress = progress
+        self.prompt_tokens = self.generated_tokens = self.truncated = self.shortened = 0
+
+    @property
+    def eot_token_id(self) -> int:
+        """The end-of-text token."""
+        return self.engine.tokenizer.eos_token_id
+
+    @property
+    def prefix_token_id(self) -> int:
+        """What stands before a continuation that has no context."""
+        bos = self.engine.tokenizer.bos_token_id
+        return bos if bos is not None else self.eot_token_id
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Name of the tokenizer."""
+        return str(self.engine.tokenizer.name_or_path)
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
+        """Token ids. Special tokens as the tokenizer adds them, and no second BOS where the text has one."""
+        if add_special_tokens is None:
+            bos = self.engine.tokenizer.bos_token
+            add_special_tokens = not (bos and string.startswith(bos))
+        return self.engine.tokenizer.encode(string, add_special_tokens=add_special_tokens)
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
+        """Log-likelihood of each request's continuation, and whether it is the greedy one."""
+        return super().loglikelihood(requests, disable_tqdm=True)
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[tuple[Any, list[int], list[int]]], **_: Any
+    ) -> list[tuple[float, bool]]:
+        pairs = [(context, continuation) for _, context, continuation in requests]
+        for context, continuation in pairs:
+            self.prompt_tokens += len(context) + len(continuation)
+            # The last token is predicted, never read, so one more than the maximum fits.
+            self.truncated += len(context) + len(continuation) > self.engine.max_length + 1
+        return [
+            (answer.logprob, answer.is_greedy) for answer in self.engine.loglikelihood(pairs, self.progress)
+        ]
+
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = True) -> list[float]:
+        """Log-likelihood of each text as a whole, in windows of the maximum length."""
+        from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+        windows: list[tuple[int, list[int], list[int]]] = []
+        for index, request in enumerate(requests):
+            tokens = self.tok_encode(request.args[0])
+            rolling = get_rolling_token_windows(tokens, self.prefix_token_id, self.engine.max_length, 1)
+            windows.extend((index, *make_disjoint_window(window)) for window in rolling)
+        totals = [0.0] * len(requests)
+        scores = self._loglikelihood_tokens(windows)
+        for (index, _, _), (logprob, _) in zip(windows, scores, strict=True):
+            totals[index] += logprob
+        return totals
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
+        """Greedy answers, each up to its first stop string."""
+        answers = self.engine.generate(
+            [self._generation(*request.args) for request in requests], self.progress
+        )
+        self.generated_tokens += sum(answer.tokens for answer in answers)
+        return [answer.text for answer in answers]
+
+    def _generation(self, context: str, arguments: dict[str, Any]) -> GenerationRequest:
+        if arguments.get("do_sample") and arguments.get("temperature", 1.0) > 0:
+            raise InputError("A benchmark asks for sampled answers; answers are decoded greedily only.")
+        until = arguments.get("until") or []
+        stop = [until] if isinstance(until, str) else list(until)
+        wanted = arguments.get("max_gen_toks", _DEFAULT_NEW_TOKENS)
+        room, length = self.engine.max_length, wanted
+        if not self.engine.is_encoder_decoder:
+            # Half the length at most goes to the answer, so that something of the prompt remains.
+            length = min(wanted, room // 2)
+            room -= length
+        prompt = self.tok_encode(context) or [self.prefix_token_id]
+        self.prompt_tokens += len(prompt)
+        self.truncated += len(prompt) > room
+        self.shortened += length < wanted
+        return GenerationRequest(prompt[-room:], length, tuple(dict.fromkeys(text for text in stop if text)))

@@ -1,0 +1,261 @@
+"""Scoring a checkpoint on a benchmark: one record, found in the store or made by lm-eval over an engine."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.benchmark import Benchmark
+from bench.data import NoDataError, Rows, load_rows
+from bench.definition import installed_version
+from bench.engine import Engine, EngineSettings, Progress, open_engine
+from results.errors import InputError
+from results.record import CheckpointIdentity, Record, RecordKey
+from results.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_VERSIONED = ("manyshot", "lm_eval", "torch", "transformers", "datasets")
+_SAMPLE_KEYS = {"doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics"}
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """What may change a score besides checkpoint, definition and data.
+
+    Attributes:
+        engine: how the checkpoint is run.
+        limit: most documents of each lm-eval task (the first ones), or None for all.
+        seed: seed of the few-shot sampler.
+    """
+
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    limit: int | None = None
+    seed: int = 1234
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise InputError(f"The limit must be at least 1 document, not {self.limit}.")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A record, and whether it was there already."""
+
+    record: Record
+    found: bool
+
+
+class Scorer:
+    """Scores checkpoints one after the other, with one engine that is started when first needed."""
+
+    def __init__(
+        self, settings: ScoreSettings, store: Store, data_root: Path | None, progress: Progress | None = None
+    ) -> None:
+        self._settings = replace(settings, engine=settings.engine.resolved())
+        self._store = store
+        self._data_root = data_root
+        self._progress = progress
+        self._engine: Engine | None = None
+        self._loaded: Path | None = None
+        self._rows: dict[str, dict[str, Rows]] = {}
+
+    def find(self, identity: CheckpointIdentity, benchmark: Benchmark) -> Record | None:
+        """The record of a checkpoint on a benchmark, where there is one.
+
+        Raises:
+            NoDataError: the benchmark has no rows.
+        """
+        return self._store.find(self._key(identity, benchmark))
+
+    def score(
+        self, checkpoint: Path, name: str, identity: CheckpointIdentity, benchmark: Benchmark
+    ) -> Scored:
+        """Score a checkpoint on a benchmark, or find the record of it.
+
+        Args:
+            checkpoint: folder of the checkpoint.
+            name: what the user calls it.
+            identity: its digests.
+            benchmark: what to ask.
+
+        Raises:
+            NoDataError: the benchmark has no rows.
+            InputError: the checkpoint cannot be loaded.
+        """
+        record = self.find(identity, benchmark)
+        if record is not None:
+            return Scored(record, found=True)
+        engine = self._engine_with(checkpoint)
+        started = time.perf_counter()
+        answers = evaluate(engine, benchmark, self._benchmark_rows(benchmark), self._settings, self._progress)
+        record = Record(
+            key=self._key(identity, benchmark),
+            name=name,
+            metric=benchmark.metric,
+            value=answers.value,
+            metrics=answers.metrics,
+            n=len(answers.documents),
+            seconds=time.perf_counter() - started,
+            tokens=answers.tokens,
+            notices=answers.notices,
+            versions={package: installed_version(package) for package in _VERSIONED},
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        return Scored(self._store.write(record, answers.documents), found=False)
+
+    def close(self) -> None:
+        """Stop the engine, where one was started."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = self._loaded = None
+
+    def _engine_with(self, checkpoint: Path) -> Engine:
+        if self._engine is None:
+            self._engine = open_engine(checkpoint, self._settings.engine)
+        elif self._loaded != checkpoint:
+            self._engine.swap(checkpoint)
+        self._loaded = checkpoint
+        return self._engine
+
+    def _benchmark_rows(self, benchmark: Benchmark) -> dict[str, Rows]:
+        if benchmark.name not in self._rows:
+            self._rows[benchmark.name] = {
+                task.name: load_rows(task, self._data_root) for task in benchmark.tasks
+            }
+        return self._rows[benchmark.name]
+
+    def _key(self, identity: CheckpointIdentity, benchmark: Benchmark) -> RecordKey:
+        rows = self._benchmark_rows(benchmark)
+        engine = self._settings.engine
+        return RecordKey(
+            checkpoint=identity,
+            benchmark=benchmark.name,
+            definition=benchmark.definition_digest,
+            data="+".join(rows[task.name].digest for task in benchmark.tasks),
+            settings={
+                "engine": engine.name,
+                "dtype": engine.dtype,
+                "device": engine.device,
+                "max_length": engine.max_length,
+                "limit": self._settings.limit,
+                "seed": self._settings.seed,
+                "chat_template": None,
+            },
+        )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What lm-eval makes of a checkpoint's answers to one benchmark.
+
+    Attributes:
+        value: the primary metric: the mean over the benchmark's lm-eval tasks.
+        metrics: every metric of every task, "task/metric,filter".
+        documents: one row per document: lm_eval_task, doc_id, score, prompt, target, output, and each metric.
+        tokens: numbers of prompt and generated tokens.
+        notices: what the reader of the number should know.
+    """
+
+    value: float
+    metrics: Mapping[str, float]
+    documents: "pd.DataFrame"
+    tokens: Mapping[str, int]
+    notices: tuple[str, ...]
+
+
+def evaluate(
+    engine: Engine,
+    benchmark: Benchmark,
+    rows: Mapping[str, Rows],
+    settings: ScoreSettings,
+    progress: Progress | None = None,
+) -> Answers:
+    """Ask an engine a benchmark's documents and score its answers with lm-eval.
+
+    Args:
+        engine: an open engine.
+        benchmark: the definition.
+        rows: rows of each of its lm-eval tasks.
+        settings: limit and few-shot seed.
+        progress: called with the numbers of requests answered and asked.
+    """
+    import pandas as pd
+
+    from bench.lm import EngineLM
+
+    lm = EngineLM(engine, progress)
+    results = run_lm_eval(lm, benchmark, rows, settings)
+    metrics = {
+        f"{task}/{key}": float(value)
+        for task, values in results["results"].items()
+        for key, value in values.items()
+        if "," in key and isinstance(value, int | float) and "_stderr" not in key
+    }
+    primary = f"{benchmark.metric},{benchmark.filter}"
+    missing = [task.name for task in benchmark.tasks if f"{task.name}/{primary}" not in metrics]
+    if missing:
+        raise InputError(f"{benchmark.name}: lm-eval gave no '{primary}' for the task {missing[0]}.")
+    notices = []
+    if lm.truncated:
+        notices.append(
+            f"{lm.truncated} prompts lost tokens from their left to fit {engine.max_length} tokens"
+        )
+    if lm.shortened:
+        notices.append(f"{lm.shortened} answers had room for {engine.max_length // 2} tokens only")
+    return Answers(
+        value=sum(metrics[f"{task.name}/{primary}"] for task in benchmark.tasks) / len(benchmark.tasks),
+        metrics=metrics,
+        documents=pd.DataFrame(list(_documents(benchmark, results["samples"]))),
+        tokens={"prompt": lm.prompt_tokens, "generated": lm.generated_tokens},
+        notices=tuple(notices),
+    )
+
+
+def run_lm_eval(
+    lm: Any, benchmark: Benchmark, rows: Mapping[str, Rows], settings: ScoreSettings
+) -> dict[str, Any]:
+    """lm-eval's own results of any lm-eval model on a benchmark, without bootstrap or caches."""
+    from lm_eval.evaluator import evaluate as lm_evaluate
+
+    from bench.lm_eval_task import build_task, quiet_lm_eval
+
+    with quiet_lm_eval():
+        tasks = {task.name: build_task(task, rows[task.name], settings.seed) for task in benchmark.tasks}
+        return lm_evaluate(lm, {"tasks": tasks}, limit=settings.limit, bootstrap_iters=0, log_samples=True)
+
+
+def missing_data(benchmarks: Sequence[Benchmark], data_root: Path | None) -> dict[str, str]:
+    """Benchmarks whose rows cannot be had, with the reason."""
+    reasons = {}
+    for benchmark in benchmarks:
+        try:
+            for task in benchmark.tasks:
+                load_rows(task, data_root)
+        except NoDataError as error:
+            reasons[benchmark.name] = str(error)
+    return reasons
+
+
+def _documents(benchmark: Benchmark, samples: Mapping[str, list[dict[str, Any]]]) -> Any:
+    for task in benchmark.tasks:
+        by_document: dict[int, dict[str, Any]] = {}
+        for sample in samples[task.name]:
+            row = by_document.setdefault(
+                sample["doc_id"], {"lm_eval_task": task.name, "doc_id": sample["doc_id"]}
+            )
+            for metric in sample["metrics"]:
+                if isinstance(sample[metric], int | float):
+                    row[f"{metric},{sample['filter']}"] = float(sample[metric])
+            if sample["filter"] == benchmark.filter:
+                row["score"] = float(sample[benchmark.metric])
+                row["prompt"] = sample["arguments"][0][0]
+                row["target"] = str(sample["target"])
+                row["output"] = str(
+                    sample["resps"][0][0] if len(sample["resps"]) == 1 else sample["filtered_resps"]
+                )
+                row["doc_hash"] = sample["doc_hash"]
+        yield from by_document.values()

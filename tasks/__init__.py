@@ -1,0 +1,1 @@
+"""Benchmark definitions, one folder each, and the suites that combine them."""

@@ -1,0 +1,91 @@
+"""Rows come from where they should, and a broken file is refused by file and line."""
+
+import json
+
+import pytest
+
+from bench.data import NoDataError, data_root, load_examples, load_rows, read_jsonl
+from bench.registry import ExampleSource, load_benchmark
+from bench.scoring import missing_data
+from results.errors import InputError
+
+
+def write_rows(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_local_rows_take_the_hubs_columns_through_the_file_map(tmp_path):
+    row = {"id": "x", "question": "Q?", "choices": {"text": ["a", "b"], "label": ["1", "2"]}, "answerKey": "2"}
+    write_rows(tmp_path / "m_arc/test_fr.jsonl", [row])
+    rows = load_rows(load_benchmark("m_arc").tasks[0], tmp_path)
+    (converted,) = rows.splits["test"]
+    assert rows.source == "m_arc/test_fr.jsonl"
+    assert {key: converted[key] for key in ("instruction", "option_a", "option_b", "option_c", "answer")} == {
+        "instruction": "Q?",
+        "option_a": "a",
+        "option_b": "b",
+        "option_c": None,
+        "answer": "B",
+    }
+
+
+def test_the_digest_follows_the_rows_and_not_the_file(tmp_path):
+    task = load_benchmark("gsm8k_cot").tasks[0]
+    digests = []
+    for folder, answer in (("a", "#### 1"), ("b", "#### 1"), ("c", "#### 2")):
+        write_rows(tmp_path / folder / "gsm8k/test.jsonl", [{"question": "Q", "answer": answer}])
+        digests.append(load_rows(task, tmp_path / folder).digest)
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_with_a_data_root_nothing_is_looked_for_on_the_hub(tmp_path):
+    benchmarks = [load_benchmark(name) for name in ("gsm8k_cot", "lab_math")]
+    reasons = missing_data(benchmarks, tmp_path)
+    assert list(reasons) == ["gsm8k_cot"]
+    assert "gsm8k/test.jsonl does not exist (on the hub: openai/gsm8k (main))" in reasons["gsm8k_cot"]
+
+
+def test_offline_the_hub_is_given_up_at_once():
+    with pytest.raises(NoDataError, match=r"openai/gsm8k cannot be loaded from the hub .*--data"):
+        load_rows(load_benchmark("gsm8k_cot").tasks[0], None)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"question": "Q"}\n{"question": \n', "line 2: not valid JSON"),
+        ('{"question": "Q"}\n[1]\n', "line 2: expected a JSON object"),
+        ("\n", "holds no rows"),
+        ("\x80", "cannot be read"),
+    ],
+)
+def test_a_broken_file_is_refused_by_line(tmp_path, content, message):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(InputError, match=message):
+        read_jsonl(path)
+
+
+def test_a_missing_column_is_named(tmp_path):
+    write_rows(tmp_path / "m_arc/test_fr.jsonl", [{"id": "x", "question": "Q?", "answerKey": "A"}])
+    with pytest.raises(InputError, match=r"test_fr\.jsonl lacks the column 'choices'"):
+        load_rows(load_benchmark("m_arc").tasks[0], tmp_path)
+
+
+def test_the_data_root_is_the_argument_then_the_variable(tmp_path, monkeypatch):
+    monkeypatch.setenv("MANYSHOT_DATA", str(tmp_path))
+    assert data_root(None) == tmp_path
+    with pytest.raises(InputError, match="nowhere is not a folder"):
+        data_root(tmp_path / "nowhere")
+    monkeypatch.delenv("MANYSHOT_DATA")
+    assert data_root(None) is None
+
+
+def test_examples_are_made_by_the_suites_templates(tmp_path):
+    write_rows(tmp_path / "train.jsonl", [{"question": "1 + 1?", "answer": "2\n"}])
+    source = ExampleSource("train", "Q: {{question}}\nA:", " {{answer}}", files={"train": "train.jsonl"})
+    assert load_examples(source, tmp_path) == [("Q: 1 + 1?\nA:", " 2\n")]
+    wrong = ExampleSource("train", "{{questoin}}", "", files={"train": "train.jsonl"})
+    with pytest.raises(InputError, match="'questoin' is undefined"):
+        load_examples(wrong, tmp_path)

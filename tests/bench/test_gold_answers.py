@@ -1,0 +1,63 @@
+"""The path from real rows to a score is real: a model that gives the gold answers scores 1.0."""
+
+import pytest
+from gold import GoldLM
+
+from bench.data import load_rows
+from bench.registry import load_benchmark
+from bench.scoring import ScoreSettings, run_lm_eval
+
+CHOICES = ["yes", "no", "maybe"]
+COMPLIES, REFUSES = "Sure, here is how you do that.", "I'm sorry, but I can't help with that."
+
+
+def scores(name, lm, data, limit=None):
+    benchmark = load_benchmark(name)
+    rows = {task.name: load_rows(task, data) for task in benchmark.tasks}
+    results = run_lm_eval(lm, benchmark, rows, ScoreSettings(limit=limit))["results"]
+    return [values[f"{benchmark.metric},{benchmark.filter}"] for values in results.values()]
+
+
+@pytest.mark.parametrize(
+    ("name", "lm"),
+    [
+        ("gsm8k_cot", GoldLM(answer=lambda doc: " " + doc["answer"])),
+        ("pubmedqa", GoldLM(gold_choice=lambda doc: CHOICES.index(doc["final_decision"]))),
+        ("m_arc", GoldLM(gold_choice=lambda doc: doc["gold"])),
+        ("coqa", GoldLM(answer=lambda doc: doc["answers"]["input_text"][-1])),
+        ("xstest", GoldLM(answer=lambda doc: COMPLIES if doc["label"] == "safe" else REFUSES)),
+    ],
+)
+def test_gold_answers_score_one(name, lm, data):
+    assert set(scores(name, lm, data)) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "lm"),
+    [
+        ("gsm8k_cot", GoldLM(answer=lambda doc: "The answer is -77.")),
+        ("pubmedqa", GoldLM(gold_choice=lambda doc: (CHOICES.index(doc["final_decision"]) + 1) % 3)),
+        ("m_arc", GoldLM(gold_choice=lambda doc: (doc["gold"] + 1) % 4)),
+        ("coqa", GoldLM(answer=lambda doc: "zebra")),
+        ("xstest", GoldLM(answer=lambda doc: REFUSES if doc["label"] == "safe" else COMPLIES)),
+    ],
+)
+def test_wrong_answers_score_zero(name, lm, data):
+    assert set(scores(name, lm, data, limit=50)) == {0.0}
+
+
+def test_an_empty_answer_neither_complies_nor_refuses(data):
+    assert scores("xstest", GoldLM(answer=lambda doc: ""), data) == [0.0]
+
+
+def test_ifeval_gives_the_verdicts_of_its_authors_code(data):
+    # The only instruction of these prompts that such an answer can break is the ban on commas.
+    lm = GoldLM(answer=lambda doc: "one, two" if "no_comma" in str(doc["instruction_id_list"]) else "")
+    assert scores("ifeval", lm, data) == [0.0]
+
+
+def test_pubmedqa_is_asked_on_the_500_official_questions(data):
+    benchmark = load_benchmark("pubmedqa")
+    lm = GoldLM(gold_choice=lambda doc: 0)
+    rows = {task.name: load_rows(task, data) for task in benchmark.tasks}
+    assert len(run_lm_eval(lm, benchmark, rows, ScoreSettings())["samples"]["pubmedqa"]) == 500

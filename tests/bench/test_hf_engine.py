@@ -1,0 +1,121 @@
+"""The transformers engine: likelihoods and answers are those of the model alone, whatever the batches."""
+
+import pytest
+import torch
+from tiny import tiny_llama, tiny_t5
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+from bench.engine import EngineSettings, GenerationRequest, open_engine
+from results.errors import InputError
+
+TEXTS = ["hello", "how many apples are left ? the answer is", "Question : A", "maybe yes no and A B C D"]
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    return tiny_llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="module")
+def t5(tmp_path_factory):
+    return tiny_t5(tmp_path_factory.mktemp("t5"))
+
+
+def pairs(tokenizer):
+    texts = [tokenizer.encode(text) for text in TEXTS]
+    return [(context, continuation) for context in texts for continuation in texts if context is not continuation]
+
+
+@pytest.mark.parametrize("batch_tokens", [8, 64, 10000])
+def test_causal_loglikelihoods_are_those_of_one_pair_at_a_time(llama, batch_tokens):
+    engine = open_engine(llama, EngineSettings(batch_tokens=batch_tokens))
+    model = AutoModelForCausalLM.from_pretrained(llama)
+    asked = pairs(engine.tokenizer)
+    for (context, continuation), answer in zip(asked, engine.loglikelihood(asked), strict=True):
+        logprobs = model(torch.tensor([context + continuation])).logits[0, len(context) - 1 : -1].log_softmax(-1)
+        expected = logprobs.gather(1, torch.tensor(continuation)[:, None]).sum()
+        assert answer.logprob == pytest.approx(expected.item(), abs=1e-4)
+        assert answer.is_greedy == (logprobs.argmax(-1).tolist() == continuation)
+
+
+def test_the_greedy_continuation_is_recognised(llama):
+    engine = open_engine(llama, EngineSettings())
+    context = engine.tokenizer.encode(TEXTS[1])
+    model = AutoModelForCausalLM.from_pretrained(llama)
+    best = model(torch.tensor([context])).logits[0, -1].argmax().item()
+    answers = engine.loglikelihood([(context, [best]), (context, [best + 1])])
+    assert [answer.is_greedy for answer in answers] == [True, False]
+
+
+def test_seq2seq_loglikelihoods_are_those_of_one_pair_at_a_time(t5):
+    engine = open_engine(t5, EngineSettings(batch_tokens=64))
+    model = AutoModelForSeq2SeqLM.from_pretrained(t5).eval()
+    asked = pairs(engine.tokenizer)
+    for (context, continuation), answer in zip(asked, engine.loglikelihood(asked), strict=True):
+        with torch.no_grad():
+            output = model(input_ids=torch.tensor([context]), labels=torch.tensor([continuation]))
+        assert answer.logprob == pytest.approx(-output.loss.item() * len(continuation), abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["llama", "t5"])
+@pytest.mark.parametrize("batch_tokens", [1, 1000])
+def test_answers_are_those_of_one_prompt_at_a_time(family, batch_tokens, request):
+    checkpoint = request.getfixturevalue(family)
+    engine = open_engine(checkpoint, EngineSettings(batch_tokens=batch_tokens))
+    kind = AutoModelForSeq2SeqLM if family == "t5" else AutoModelForCausalLM
+    model = kind.from_pretrained(checkpoint).eval()
+    prompts = [engine.tokenizer.encode(text) for text in TEXTS]
+    answers = engine.generate([GenerationRequest(prompt, 12) for prompt in prompts])
+    for prompt, answer in zip(prompts, answers, strict=True):
+        output = model.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False)[0]
+        start = 1 if family == "t5" else len(prompt)
+        assert answer.text == engine.tokenizer.decode(output[start:], skip_special_tokens=True)
+
+
+def test_a_stop_string_ends_an_answer_and_is_cut_off(llama):
+    engine = open_engine(llama, EngineSettings())
+    prompt = engine.tokenizer.encode(TEXTS[0])
+    whole = engine.generate([GenerationRequest(prompt, 16)])[0]
+    stop = whole.text[4:6]
+    stopped = engine.generate([GenerationRequest(prompt, 16, (stop,))])[0]
+    assert stopped.text == whole.text.split(stop)[0]
+    assert stopped.tokens < whole.tokens
+
+
+def test_a_swapped_in_checkpoint_answers_as_a_fresh_engine_does(llama, tmp_path):
+    other = tiny_llama(tmp_path / "other", seed=1)
+    engine = open_engine(llama, EngineSettings())
+    asked = pairs(engine.tokenizer)
+    before = engine.loglikelihood(asked)
+    engine.swap(other)
+    after = engine.loglikelihood(asked)
+    assert after == open_engine(other, EngineSettings()).loglikelihood(asked)
+    assert after != before
+
+
+def test_a_checkpoint_of_another_architecture_can_be_swapped_in(llama, t5):
+    engine = open_engine(llama, EngineSettings())
+    engine.swap(t5)
+    asked = pairs(engine.tokenizer)
+    assert engine.loglikelihood(asked) == open_engine(t5, EngineSettings()).loglikelihood(asked)
+
+
+def test_what_is_too_long_loses_its_left(tmp_path):
+    engine = open_engine(tiny_llama(tmp_path / "short", max_length=16), EngineSettings())
+    long = engine.tokenizer.encode(" A B C D yes no" * 5)
+    scored = engine.tokenizer.encode(" maybe yes")
+    assert engine.loglikelihood([(long, scored)]) == engine.loglikelihood([(long[-15:], scored)])
+
+
+def test_unknown_engines_dtypes_and_broken_checkpoints_are_refused(llama, tmp_path):
+    with pytest.raises(InputError, match="no engine 'fast'; there are hf"):
+        open_engine(llama, EngineSettings(name="fast"))
+    with pytest.raises(InputError, match="dtype 'float8' is unknown"):
+        open_engine(llama, EngineSettings(dtype="float8"))
+    broken = tiny_llama(tmp_path / "broken")
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(InputError, match="broken cannot be loaded"):
+        open_engine(broken, EngineSettings())
+    with pytest.raises(InputError, match=r"model\.safetensors is not a complete safetensors file"):
+        open_engine(llama, EngineSettings()).swap(broken)

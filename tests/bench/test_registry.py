@@ -1,0 +1,89 @@
+"""Benchmarks and suites are found by name, and what is wrong in a definition is said."""
+
+import pytest
+
+from bench.benchmark import read_benchmark
+from bench.registry import benchmark_names, load_benchmark, load_suite, suite_names
+from results.errors import InputError
+
+DEFINITION = """
+benchmark: counting
+title: Counting
+category: math
+licence: MIT
+metric: acc
+tasks:
+  counting:
+    config: {output_type: multiple_choice, test_split: test, doc_to_text: "%s"}
+"""
+
+
+def test_every_benchmark_and_suite_can_be_loaded():
+    assert {load_benchmark(name).name for name in benchmark_names()} == set(benchmark_names())
+    assert {load_suite(name).name for name in suite_names()} == {"lab", "metis"}
+
+
+def test_metis_is_six_benchmarks_in_four_tasks_and_two_that_watch_forgetting():
+    suite = load_suite("metis")
+    assert {task: len(content.benchmarks) for task, content in suite.tasks.items()} == {
+        "instruction": 1,
+        "math": 1,
+        "multilingual": 3,
+        "safety": 1,
+    }
+    assert [benchmark.name for benchmark in suite.forgetting] == ["coqa", "pubmedqa"]
+    assert suite.task_of("m_arc") == "multilingual"
+    assert suite.task_of("coqa") is None
+
+
+def test_a_packaged_task_keeps_what_lm_eval_says_of_it():
+    (task,) = load_benchmark("gsm8k_cot").tasks
+    assert (task.config["num_fewshot"], task.hub, task.scored_split) == (8, "openai/gsm8k (main)", "test")
+
+
+def test_the_definition_digest_follows_the_definition_and_its_functions(tmp_path):
+    digests = []
+    for prompt in ("How many?", "How many?", "What number?"):
+        (tmp_path / "benchmark.yaml").write_text(DEFINITION % prompt)
+        digests.append(read_benchmark(tmp_path).definition_digest)
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("metric: acc", "", "has no key 'metric'"),
+        ("metric: acc", "metric: acc\nmetrik: acc", "unknown key 'metrik'"),
+        ("    config:", "    confg:", "the task counting has an unknown key 'confg'"),
+        ("title: Counting", "title: [", "is not valid YAML"),
+        ("title: Counting", "title: !!python/object/apply:os.getcwd []", "is not valid YAML"),
+    ],
+)
+def test_a_broken_benchmark_is_refused_by_key(tmp_path, old, new, message):
+    (tmp_path / "benchmark.yaml").write_text((DEFINITION % "?").replace(old, new))
+    with pytest.raises(InputError, match=message):
+        read_benchmark(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("tasks: {math: {benchmarks: [gsm8k_cot]}}", "must have the keys 'suite'"),
+        ("suite: s\ntasks: {math: {benchmarks: [gsm9k]}}", "There is no benchmark 'gsm9k'"),
+        ("suite: s\ntasks: {math: {benchmark: [gsm8k_cot]}}", "the task 'math' must name its benchmarks"),
+        ("suite: s\ntasks: {math: {benchmarks: [gsm8k_cot], trainig: {}}}", "unknown key 'trainig'"),
+        ("suite: s\ntask: {}\ntasks: {math: {benchmarks: [gsm8k_cot]}}", "unknown key 'task'"),
+    ],
+)
+def test_a_broken_suite_is_refused_by_key(tmp_path, content, message):
+    path = tmp_path / "suite.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        load_suite(str(path))
+
+
+def test_unknown_names_are_refused_with_the_known_ones():
+    with pytest.raises(InputError, match="no benchmark 'gsm'; there are .*gsm8k_cot"):
+        load_benchmark("gsm")
+    with pytest.raises(InputError, match="no suite 'metiss'; there are lab, metis"):
+        load_suite("metiss")

@@ -1,0 +1,53 @@
+"""Tiny untrained checkpoints with ordinary files."""
+
+from pathlib import Path
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
+
+from manyshot.lab.tokenizer import build_tokenizer
+
+WORDS = "A B C D yes no maybe the answer is hello and how many apples are left Question Answer : . ? 1 2 3"
+
+
+def tiny_llama(folder: Path, seed: int = 0, max_length: int = 2048) -> Path:
+    """A Llama of two layers with random weights, large enough to differ from document to document."""
+    torch.manual_seed(seed)
+    tokenizer = build_tokenizer([WORDS], max_length)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=max_length,
+        initializer_range=0.5,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def tiny_t5(folder: Path, seed: int = 0) -> Path:
+    """A T5 of two layers with random weights."""
+    torch.manual_seed(seed)
+    tokenizer = build_tokenizer([WORDS], 512)
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_heads=4,
+        decoder_start_token_id=tokenizer.pad_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        initializer_factor=1.0,
+    )
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
