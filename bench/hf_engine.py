@@ -205,7 +205,7 @@ class _StopStrings(transformers.StoppingCriteria):
 
     def __init__(self, tokenizer: Any, stop: tuple[str, ...], start: int) -> None:
         self._tokenizer, self._stop, self._start = tokenizer, stop, start
-        # A token is at least one byte, so the string lies in as many tokens; two more for a character cut in half.
+        # A token is at least one byte, so the string lies in as many tokens; two more for a split character.
         self._tail = max((len(text.encode()) for text in stop), default=0) + 2
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:

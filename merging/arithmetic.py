@@ -7,7 +7,7 @@ def weighted_sum(deltas: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Return Σ_t w_t τ_t of deltas (n_tasks, …) and weights (n_tasks,), shaped like one task's delta.
 
     One multiplication and one addition per task in the order of the tasks, each rounded by itself. A matrix
-    product would round the entries at the edges of a block differently.
+    product may round the entries at the edges of a block differently.
     """
     total = deltas[0] * weights[0]
     product = torch.empty_like(total)

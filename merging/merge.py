@@ -41,7 +41,7 @@ def merge(recipe: Recipe, out: Path, progress: bool = True, *, block_size: int =
     Args:
         recipe: what to merge.
         out: folder to write; it must not exist, and appears only when it is complete.
-        progress: show a progress bar on stderr.
+        progress: show a progress bar on stderr, where that is a terminal.
         block_size: entries in a block.
 
     Returns:
@@ -166,6 +166,9 @@ def _progress(entries: int, shown: bool) -> Iterator[Callable[[int], None]]:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("Merging"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not (shown and console.is_terminal)
+    ) as bar:
         task = bar.add_task("", total=entries)
         yield lambda number: bar.advance(task, number)

@@ -111,7 +111,7 @@ class Method(ABC):
 
         Blocks are merged on several threads, in any order. Results must not depend on where a block is cut:
         an operation along the entries belongs to a wider scope or to a first pass, and a sum over the tasks
-        is made with `arithmetic.weighted_sum`, since a matrix product rounds by its shape.
+        is made with `arithmetic.weighted_sum`, since a matrix product may round by its shape.
 
         Args:
             deltas: task vectors θ_t − θ₀ of the block, float32, (n_tasks, …) as the scope says.

@@ -1,16 +1,13 @@
 """A recipe: which experts of which base are merged by which method, as a YAML file says."""
 
 import re
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from results.errors import InputError
+from merging.yaml_file import beside, read_yaml, validated
 
-_LARGEST_FILE = 2**20
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|[KMGT]I?B)?", re.IGNORECASE)
 _POWERS = {"B": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
@@ -95,51 +92,9 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         InputError: names the file and the key that is wrong.
     """
-    content = _read(path)
-    try:
-        recipe = Recipe.model_validate(content)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise InputError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}.") from None
+    recipe = validated(Recipe, read_yaml(path), str(path))
     experts = {
-        name: expert.model_copy(update={"path": _beside(path, expert.path)})
+        name: expert.model_copy(update={"path": beside(path, expert.path)})
         for name, expert in recipe.experts.items()
     }
-    return recipe.model_copy(update={"base": _beside(path, recipe.base), "experts": experts})
-
-
-def _beside(recipe: Path, location: str) -> str:
-    folder = recipe.parent / location
-    return str(folder) if folder.exists() else location
-
-
-def _read(path: Path) -> Any:
-    try:
-        size = path.stat().st_size
-        if size > _LARGEST_FILE:
-            raise InputError(f"{path} has {size} bytes; a recipe is a YAML file of at most {_LARGEST_FILE}.")
-        loader = _Loader(path.read_text(encoding="utf-8"))
-        try:
-            return loader.get_single_data()
-        finally:
-            loader.dispose()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}).") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} is not valid YAML ({reason}).") from None
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, which also refuses a key that is given twice: an expert would silently be lost."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Return the mapping."""
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is given twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
+    return recipe.model_copy(update={"base": beside(path, recipe.base), "experts": experts})

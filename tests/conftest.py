@@ -1,4 +1,4 @@
-"""What all tests share: no network, as many threads as cores, real rows where they are, and the lab family."""
+"""What all tests share: no network, as many threads as cores, real rows, and the lab family."""
 
 import os
 from pathlib import Path

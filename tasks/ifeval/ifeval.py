@@ -1,8 +1,8 @@
 """IFEval's verdicts by lm-eval's code, without a network and the same on every run.
 
-lm-eval's module fetches nltk's sentence tokenizer when it is imported. Where that tokenizer is not installed,
-its algorithm (Punkt) runs with a short list of English abbreviations in place of the trained ones, and a notice
-is logged. Language detection draws random numbers; its seed is fixed here.
+lm-eval's module fetches nltk's sentence tokenizer when it is imported. Where that tokenizer is not
+installed, its algorithm (Punkt) runs with a short list of English abbreviations in place of the trained ones,
+and a notice is logged. Language detection draws random numbers; its seed is fixed here.
 """
 
 import contextlib

@@ -16,7 +16,12 @@ def write_rows(path, rows):
 
 
 def test_local_rows_take_the_hubs_columns_through_the_file_map(tmp_path):
-    row = {"id": "x", "question": "Q?", "choices": {"text": ["a", "b"], "label": ["1", "2"]}, "answerKey": "2"}
+    row = {
+        "id": "x",
+        "question": "Q?",
+        "choices": {"text": ["a", "b"], "label": ["1", "2"]},
+        "answerKey": "2",
+    }
     write_rows(tmp_path / "m_arc/test_fr.jsonl", [row])
     rows = load_rows(load_benchmark("m_arc").tasks[0], tmp_path)
     (converted,) = rows.splits["test"]

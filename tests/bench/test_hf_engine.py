@@ -23,7 +23,9 @@ def t5(tmp_path_factory):
 
 def pairs(tokenizer):
     texts = [tokenizer.encode(text) for text in TEXTS]
-    return [(context, continuation) for context in texts for continuation in texts if context is not continuation]
+    return [
+        (context, continuation) for context in texts for continuation in texts if context is not continuation
+    ]
 
 
 @pytest.mark.parametrize("batch_tokens", [8, 64, 10000])
@@ -32,7 +34,9 @@ def test_causal_loglikelihoods_are_those_of_one_pair_at_a_time(llama, batch_toke
     model = AutoModelForCausalLM.from_pretrained(llama)
     asked = pairs(engine.tokenizer)
     for (context, continuation), answer in zip(asked, engine.loglikelihood(asked), strict=True):
-        logprobs = model(torch.tensor([context + continuation])).logits[0, len(context) - 1 : -1].log_softmax(-1)
+        logprobs = (
+            model(torch.tensor([context + continuation])).logits[0, len(context) - 1 : -1].log_softmax(-1)
+        )
         expected = logprobs.gather(1, torch.tensor(continuation)[:, None]).sum()
         assert answer.logprob == pytest.approx(expected.item(), abs=1e-4)
         assert answer.is_greedy == (logprobs.argmax(-1).tolist() == continuation)

@@ -83,7 +83,7 @@ def test_a_broken_suite_is_refused_by_key(tmp_path, content, message):
 
 
 def test_unknown_names_are_refused_with_the_known_ones():
-    with pytest.raises(InputError, match="no benchmark 'gsm'; there are .*gsm8k_cot"):
+    with pytest.raises(InputError, match=r"no benchmark 'gsm'; there are .*gsm8k_cot"):
         load_benchmark("gsm")
     with pytest.raises(InputError, match="no suite 'metiss'; there are lab, metis"):
         load_suite("metiss")

@@ -25,7 +25,12 @@ def llama(tmp_path_factory):
 def rows(tmp_path):
     root = tmp_path / "data"
     rows = [
-        {"pubid": pubid, "question": f"Question {pubid}?", "context": {"contexts": ["A B C."]}, "final_decision": d}
+        {
+            "pubid": pubid,
+            "question": f"Question {pubid}?",
+            "context": {"contexts": ["A B C."]},
+            "final_decision": d,
+        }
         for pubid, d in ((21645374, "yes"), (16418930, "no"), (9488747, "maybe"), (1, "yes"))
     ]
     path = root / "pubmedqa/test.jsonl"

@@ -1,20 +1,16 @@
 """Tiny checkpoints, written into the test's own folder."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from toy_checkpoints import CONFIG, VOCAB, tensors
 
 import merging.method
 from merging.recipe import Recipe
-
-sys.path.append(str(Path(__file__).parent))  # modules beside the tests are not packages
-
-from toy_checkpoints import CONFIG, VOCAB, tensors
 
 torch.set_num_threads(2)
 

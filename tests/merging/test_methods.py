@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from toy_checkpoints import SHAPES
 
+from merging.arithmetic import weighted_sum
 from merging.checkpoint import Checkpoint
 from merging.merge import merge
 from merging.method import Method, Scope, known_methods, make, register
@@ -207,6 +208,16 @@ def test_row_blocks_of_a_long_row_hold_it_whole(save, recipe_for, registry, tmp_
         block_size=3,
     )
     assert torch.equal(out["w"], expert.amax(-1, keepdim=True).expand(2, 3, 4))
+
+
+def test_a_weighted_sum_rounds_each_product_and_each_sum_wherever_a_block_is_cut():
+    random = torch.Generator().manual_seed(0)
+    deltas, weights = torch.randn(7, 301, generator=random), torch.randn(7, generator=random)
+    expected = (deltas[0].double() * weights[0].double()).float()
+    for delta, weight in zip(deltas[1:], weights[1:], strict=True):
+        expected = (expected.double() + (delta.double() * weight.double()).float().double()).float()
+    for start, stop in ((0, 301), (0, 1), (3, 20), (100, 133)):
+        assert torch.equal(weighted_sum(deltas[:, start:stop], weights), expected[start:stop])
 
 
 def test_the_known_methods_name_their_papers():

@@ -50,6 +50,19 @@ def test_blocks_come_back_as_tensors(tmp_path, largest):
         )
 
 
+def test_every_tensor_is_aligned_to_its_dtype_in_the_file(tmp_path):
+    with WeightsWriter(tmp_path, PLANNED, 10**9) as writer:
+        for tensor in writer.order:
+            if tensor.numel:
+                writer.append(tensor.name, WEIGHTS[tensor.name])
+    content = (tmp_path / "model.safetensors").read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    assert header.pop("__metadata__") == {"format": "pt"}
+    for name, entry in header.items():
+        assert (8 + length + entry["data_offsets"][0]) % WEIGHTS[name].element_size() == 0
+
+
 def test_a_tensor_out_of_turn_too_long_or_missing_is_an_error(tmp_path):
     plan = [TensorInfo("a", "F32", (2,)), TensorInfo("b", "F32", (1,))]
     with pytest.raises(ValueError, match="'b' is not due"), WeightsWriter(tmp_path, plan, 100) as writer:

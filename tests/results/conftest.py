@@ -1,16 +1,11 @@
 """Fixtures: an empty family of checkpoints, and one that was scored on everything."""
 
-import sys
 from pathlib import Path
 
 import pytest
+from made_up_family import Family, hits
 
 from results.store import Store
-
-# Test folders are no packages, so what their files share is found by its path.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from made_up_family import Family, hits
 
 
 @pytest.fixture

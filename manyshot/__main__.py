@@ -1,0 +1,5 @@
+"""`python -m manyshot`, the same as the command `manyshot`."""
+
+from manyshot.cli import main
+
+main()

@@ -1,0 +1,86 @@
+"""The public functions: `merge`, `score`, `load_results`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.data import data_root
+from bench.engine import EngineSettings
+from bench.registry import load_benchmark, load_suite
+from bench.scoring import ScoreSettings
+from manyshot.scoring import Candidate, benchmarks_with_data, score_all
+from merging.merge import merge as _merge
+from merging.recipe import Recipe, load_recipe
+from merging.yaml_file import validated
+from results.store import Store, load_results, store_root
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["load_results", "merge", "score"]
+
+
+def merge(recipe: str | Path | Mapping[str, Any], out: str | Path) -> Path:
+    """Merge experts.
+
+    Args:
+        recipe: a recipe file, or what it would hold.
+        out: folder of the merged checkpoint; must not exist.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: the recipe or its checkpoints are not in order; nothing is left at `out`.
+    """
+    loaded = (
+        load_recipe(Path(recipe))
+        if isinstance(recipe, str | Path)
+        else validated(Recipe, recipe, "the recipe")
+    )
+    return _merge(loaded, Path(out))
+
+
+def score(
+    checkpoints: str | Path | Sequence[str | Path],
+    suite: str | None = None,
+    *,
+    benchmarks: Sequence[str] = (),
+    data: str | Path | None = None,
+    limit: int | None = None,
+    engine: EngineSettings | None = None,
+    store: str | Path | None = None,
+    skip_missing: bool = False,
+) -> "pd.DataFrame":
+    """Score checkpoints on a suite or on benchmarks; records that the store has are not made again.
+
+    Args:
+        checkpoints: folders or hub names.
+        suite: name of a suite, or a YAML file.
+        benchmarks: names of benchmarks, in place of a suite.
+        data: local data root; else MANYSHOT_DATA; else rows come from the hub.
+        limit: most documents of each lm-eval task.
+        engine: how checkpoints are run.
+        store: folder of the records; else MANYSHOT_STORE; else ./manyshot-results.
+        skip_missing: leave out benchmarks without data.
+
+    Returns:
+        One row per record, with the columns of `load_results`.
+
+    Raises:
+        InputError: a checkpoint, suite or benchmark is not there, or has no data.
+    """
+    if isinstance(checkpoints, str | Path):
+        checkpoints = [checkpoints]
+    wanted = load_suite(suite).benchmarks if suite else tuple(load_benchmark(name) for name in benchmarks)
+    root = data_root(Path(data) if data else None)
+    folder = store_root(Path(store) if store else None)
+    records = score_all(
+        [Candidate.open(str(checkpoint)) for checkpoint in checkpoints],
+        benchmarks_with_data(wanted, root, skip_missing),
+        settings=ScoreSettings(engine or EngineSettings(), limit),
+        store=Store(folder),
+        data_root=root,
+    )
+    made = [record.key.digest for row in records.values() for record in row.values()]
+    return load_results(folder).set_index("record").loc[made].reset_index()

@@ -1,0 +1,152 @@
+"""The command line. Heavy imports happen inside the commands, so that `--help` answers at once."""
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+from results.errors import InputError
+
+_COMMANDS = {
+    "demo": "the whole job on a family of tiny models made on this machine",
+    "run": "merge experts by every method of an experiment file, score and compare",
+    "score": "score checkpoints on a suite or on benchmarks",
+    "merge": "merge experts as a recipe file says",
+    "train": "fine-tune an expert on a suite's task",
+    "report": "tables and figures of a run",
+    "list": "what there is: benchmarks, suites, methods, engines",
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and exit: 0 if it worked, 2 on bad input, 130 when interrupted."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    from manyshot.terminal import set_up_logging
+
+    set_up_logging(options.debug)
+    command = importlib.import_module(f"manyshot.commands.{options.command}")
+    try:
+        command.run(options)
+    except InputError as error:
+        if options.debug:
+            raise
+        sys.stderr.write(f"manyshot: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("manyshot: interrupted; start again to go on from the last complete result\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="manyshot", description="Merge language models, score and compare them."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parsers = {}
+    for name, help_text in _COMMANDS.items():
+        parsers[name] = commands.add_parser(name, help=help_text, description=help_text.capitalize() + ".")
+        parsers[name].add_argument(
+            "--debug", action="store_true", help="show a traceback and what libraries say"
+        )
+    _demo(parsers["demo"])
+    _run(parsers["run"])
+    _score(parsers["score"])
+    _merge(parsers["merge"])
+    _train(parsers["train"])
+    _report(parsers["report"])
+    _list(parsers["list"])
+    return parser
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", type=Path, default=Path("manyshot-demo"), help="folder for models, records and report"
+    )
+    parser.add_argument(
+        "--smoke", action="store_true", help="a few steps of training: to try the path, not to learn"
+    )
+    parser.add_argument("--json", action="store_true", help="print the table as JSON")
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("experiment", type=Path, help="experiment file (YAML)")
+    parser.add_argument("--out", type=Path, help="folder for merged checkpoints and the report")
+    parser.add_argument("--skip-missing", action="store_true", help="leave out benchmarks without data")
+    _common(parser)
+
+
+def _score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoints", nargs="+", metavar="MODEL", help="folder of a checkpoint, or hub name")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--suite", help="name of a suite, or a YAML file")
+    what.add_argument("--benchmark", action="append", help="name of a benchmark (may be repeated)")
+    parser.add_argument("--limit", type=int, help="most documents of each lm-eval task")
+    parser.add_argument("--seed", type=int, default=1234, help="seed of the few-shot sampler (%(default)s)")
+    parser.add_argument("--engine", default="hf", help="engine (%(default)s)")
+    parser.add_argument("--dtype", default="auto", help="float32, bfloat16, float16 or auto")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, … or auto")
+    parser.add_argument(
+        "--batch-tokens", type=int, default=16384, help="most tokens in a forward pass (%(default)s)"
+    )
+    parser.add_argument("--max-length", type=int, help="longest sequence in tokens (the checkpoint's)")
+    parser.add_argument("--skip-missing", action="store_true", help="leave out benchmarks without data")
+    _common(parser)
+
+
+def _merge(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", type=Path, help="recipe file (YAML)")
+    parser.add_argument("out", type=Path, help="folder of the merged checkpoint; must not exist")
+
+
+def _train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", type=Path, help="folder of the expert; must not exist")
+    parser.add_argument("--suite", required=True, help="name of a suite, or a YAML file")
+    parser.add_argument("--task", required=True, help="task of the suite")
+    parser.add_argument("--base", required=True, help="folder of the base, or hub name")
+    parser.add_argument("--data", type=Path, help="local data root (MANYSHOT_DATA; else the hub)")
+    parser.add_argument("--epochs", type=float, help="passes over the training data")
+    parser.add_argument("--max-steps", type=int, help="optimiser steps, in place of epochs")
+    parser.add_argument("--learning-rate", type=float, help="peak learning rate")
+    parser.add_argument("--batch-size", type=int, help="examples in a step")
+    parser.add_argument("--loss", choices=("completion", "text"), help="tokens that the loss is taken over")
+    parser.add_argument("--max-length", type=int, help="cut-off in tokens")
+    parser.add_argument("--seed", type=int, help="seed of the order of the examples")
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    table = kinds.add_parser("table", help="the comparison as a table")
+    table.add_argument(
+        "--format", choices=("terminal", "markdown", "latex", "csv"), default="terminal", help="(%(default)s)"
+    )
+    figure = kinds.add_parser("figure", help="the comparison as a picture (PNG, PDF or SVG by suffix)")
+    figure.add_argument("out", type=Path, help="file to write")
+    figure.add_argument(
+        "--show",
+        choices=("tasks", "worst-task"),
+        default="tasks",
+        help="normalised performance by task, or average against worst task (%(default)s)",
+    )
+    for kind in (table, figure):
+        kind.add_argument("--run", help="name of the run (the latest)")
+        kind.add_argument(
+            "--store", type=Path, help="folder of the records (MANYSHOT_STORE, ./manyshot-results)"
+        )
+        kind.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+
+
+def _list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=("benchmarks", "suites", "methods", "engines"))
+    parser.add_argument("name", nargs="?", help="tell more about this one")
+    parser.add_argument("--data", type=Path, help="local data root (MANYSHOT_DATA; else the hub)")
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, help="local data root (MANYSHOT_DATA; else the hub)")
+    parser.add_argument(
+        "--store", type=Path, help="folder of the records (MANYSHOT_STORE, ./manyshot-results)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")

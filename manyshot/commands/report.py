@@ -1,0 +1,24 @@
+"""`manyshot report`: tables and figures of a run."""
+
+import argparse
+
+from manyshot.terminal import answer
+from results.comparison import compare
+from results.run import load_run
+from results.store import Store, store_root
+
+
+def run(options: argparse.Namespace) -> None:
+    """Compare the checkpoints of a run, and print a table or draw a figure."""
+    store = Store(store_root(options.store))
+    comparison = compare(load_run(store, options.run), store)
+    if options.kind == "table":
+        from reports.table import render
+
+        answer(render(comparison, options.format))
+        return
+    from reports.figures import average_against_worst, normalised_performance
+
+    draw = normalised_performance if options.show == "tasks" else average_against_worst
+    draw(comparison, options.out)
+    answer(str(options.out))

@@ -1,0 +1,57 @@
+"""`manyshot score`: score checkpoints on a suite or on benchmarks."""
+
+import argparse
+import json
+from collections.abc import Mapping
+
+from bench.data import data_root
+from bench.engine import EngineSettings
+from bench.registry import Suite, load_benchmark, load_suite
+from bench.scoring import ScoreSettings
+from manyshot.scoring import Candidate, benchmarks_with_data, score_all
+from manyshot.terminal import answer
+from reports.scores import score_table
+from results.record import Record
+from results.store import Store, store_root
+
+
+def run(options: argparse.Namespace) -> None:
+    """Score, and print the records as a table or as JSON."""
+    suite = load_suite(options.suite) if options.suite else None
+    wanted = suite.benchmarks if suite else tuple(load_benchmark(name) for name in options.benchmark)
+    root = data_root(options.data)
+    settings = ScoreSettings(
+        EngineSettings(
+            options.engine, options.dtype, options.device, options.batch_tokens, options.max_length
+        ),
+        options.limit,
+        options.seed,
+    )
+    benchmarks = benchmarks_with_data(wanted, root, options.skip_missing)
+    candidates = [Candidate.open(name) for name in dict.fromkeys(options.checkpoints)]
+    records = score_all(
+        candidates, benchmarks, settings=settings, store=Store(store_root(options.store)), data_root=root
+    )
+    if options.json:
+        answer(json.dumps(score_rows(records, suite), indent=2))
+    else:
+        answer(score_table(records, suite.spec if suite else None))
+
+
+def score_rows(records: Mapping[str, Mapping[str, Record]], suite: Suite | None) -> list[dict[str, object]]:
+    """One object per record, as `--json` prints it."""
+    return [
+        {
+            "checkpoint": name,
+            "digest": record.key.checkpoint.digest,
+            "benchmark": benchmark,
+            "task": suite.task_of(benchmark) if suite else None,
+            "metric": record.metric,
+            "value": record.value,
+            "n": record.n,
+            "seconds": record.seconds,
+            "engine": record.key.settings["engine"],
+        }
+        for name, row in records.items()
+        for benchmark, record in row.items()
+    ]

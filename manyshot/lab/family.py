@@ -1,0 +1,181 @@
+"""Making the lab's family: a base from freshly initialised weights, and an expert for each task of the suite.
+
+The same settings give the same weights, bit for bit, on the same machine. A model that is already there is
+kept, so that a run that was stopped goes on with the first one that is missing.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+import torch
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+
+from bench.data import load_examples
+from bench.registry import load_suite
+from manyshot.lab.corpus import base_examples
+from manyshot.lab.tokenizer import build_tokenizer
+from merging.checkpoint import Checkpoint
+from merging.training import Example, TrainSettings, examples_digest, train
+from results.errors import InputError
+
+SUITE = "lab"
+VOCABULARY_DOCUMENTS = 5000
+"""Documents of the base from which the tokenizer takes its words."""
+CONTEXT = 2048
+"""Tokens that the models can read: enough for prompts of real benchmarks, in bytes."""
+
+
+def _training(steps: int, learning_rate: float) -> TrainSettings:
+    """What the trainings of the family have in common."""
+    return TrainSettings(
+        max_steps=steps,
+        batch_size=32,
+        learning_rate=learning_rate,
+        warmup_ratio=0.1,
+        group_by_length=False,
+        cpu=True,
+    )
+
+
+@dataclass(frozen=True)
+class FamilySettings:
+    """How the family is made.
+
+    Attributes:
+        base: training of the base, on as many documents as its steps can read.
+        experts: training of each task's expert.
+        seed: seed of the initial weights and of the base's documents.
+        threads: threads that compute, at most; the weights depend on their number.
+    """
+
+    base: TrainSettings = field(default_factory=lambda: _training(700, 3e-3))
+    experts: Mapping[str, TrainSettings] = field(
+        default_factory=lambda: {
+            "instructions": _training(160, 2e-3),
+            "math": _training(200, 2e-3),
+            "multilingual": _training(160, 2e-3),
+            "safety": _training(60, 2e-3),
+        }
+    )
+    seed: int = 0
+    threads: int = 2
+
+    @classmethod
+    def smoke(cls) -> Self:
+        """A few steps for each model: what is made has the right form and knows nothing."""
+        usual = cls()
+        return cls(
+            base=replace(usual.base, max_steps=3, batch_size=4),
+            experts={task: replace(s, max_steps=2, batch_size=4) for task, s in usual.experts.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Family:
+    """The folders of the base and of each task's expert."""
+
+    base: Path
+    experts: Mapping[str, Path]
+
+
+def make_family(out: Path, settings: FamilySettings | None = None) -> Family:
+    """Make the family, or what is missing of it.
+
+    Args:
+        out: folder for the models: ``base``, and one for each expert, named after its task.
+        settings: how to make them; the usual ones unless given.
+
+    Raises:
+        InputError: a model that is already there was made in another way.
+    """
+    settings = settings or FamilySettings()
+    suite = load_suite(SUITE)
+    lessons: dict[str, list[Example]] = {}
+    for task, of in suite.tasks.items():
+        if of.training is None:
+            raise InputError(f"The suite {SUITE} names no training data for the task '{task}'.")
+        lessons[task] = [Example(*pair) for pair in load_examples(of.training, None)]
+    with _threads(settings.threads), tempfile.TemporaryDirectory() as scratch:
+        newborn = initialise(Path(scratch), lessons, settings.seed)
+        steps = settings.base.max_steps or 1
+        documents = base_examples(steps * settings.base.batch_size, settings.seed)
+        base = _trained(newborn, documents, settings.base, out / "base")
+        experts = {
+            task: _trained(base, lessons[task], training, out / task)
+            for task, training in settings.experts.items()
+        }
+    return Family(base, experts)
+
+
+def initialise(folder: Path, lessons: Mapping[str, Sequence[Example]], seed: int) -> Path:
+    """Write a checkpoint with random weights, and the tokenizer that all of the family shares.
+
+    Args:
+        folder: where to write it.
+        lessons: examples of each task, whose words the tokenizer knows.
+        seed: seed of the weights.
+    """
+    read = [example for examples in lessons.values() for example in examples]
+    texts = [e.prompt + e.completion for e in [*read, *base_examples(VOCABULARY_DOCUMENTS, seed=0)]]
+    tokenizer = build_tokenizer(texts, max_length=CONTEXT)
+    special = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        initializer_range=0.06,  # about 0.7/√width; with the customary 0.02 so narrow a model learns late
+        **special,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config)
+    model.generation_config = GenerationConfig(do_sample=False, **special)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _trained(start: Path, examples: Sequence[Example], settings: TrainSettings, out: Path) -> Path:
+    """The model in ``out``: the one that is there, if it was made in this way, or a new one."""
+    if not out.exists():
+        return train(start, examples, settings, out)
+    try:
+        report = json.loads((out / "training.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        report = {}
+    wanted = {
+        "base": Checkpoint.open(start).identity().digest,
+        "examples": examples_digest(examples),
+        "settings": asdict(settings),
+    }
+    if any(report.get(key) != value for key, value in wanted.items()):
+        raise InputError(
+            f"{out} was made in another way than is asked for now: name another folder or remove it."
+        )
+    return out
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Compute with that many threads, or one for each core where there are fewer cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(number, os.cpu_count() or 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,196 @@
+"""Running an experiment: merge by every method, score every checkpoint, compare, write the report."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.engine import EngineSettings
+from bench.registry import Suite, load_suite
+from bench.scoring import ScoreSettings
+from manyshot.experiment import Experiment, MethodEntry
+from manyshot.scoring import Candidate, benchmarks_with_data, score_all
+from manyshot.terminal import logger
+from merging.merge import merge
+from merging.method import make
+from merging.recipe import Recipe
+from results.comparison import Comparison, compare
+from results.errors import InputError
+from results.record import Record
+from results.run import Entry, Run, save_run
+from results.store import Store
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run's comparison, and the files of its report."""
+
+    comparison: Comparison
+    files: tuple[Path, ...]
+
+
+def run_experiment(
+    experiment: Experiment,
+    name: str,
+    out: Path,
+    *,
+    store: Store,
+    data_root: Path | None = None,
+    skip_missing: bool = False,
+) -> Finished:
+    """Do everything that the experiment says that is not done yet.
+
+    Args:
+        experiment: what to do.
+        name: name of the run in the store.
+        out: folder for merged checkpoints (`merged/`) and the report (`report/`).
+        store: where records are looked for and kept.
+        data_root: local data root, or None for the hub.
+        skip_missing: leave out benchmarks without data.
+
+    Raises:
+        InputError: something that the experiment names is not there or does not fit.
+    """
+    suite = load_suite(experiment.suite)
+    _check_tasks(experiment, suite)
+    for method in experiment.methods:
+        make(method.name, method.settings)
+    _check_titles(experiment.methods)
+    settings = ScoreSettings(EngineSettings(**experiment.engine.model_dump()), experiment.limit)
+    benchmarks = benchmarks_with_data(suite.benchmarks, data_root, skip_missing)
+    entries, candidates = _given(experiment, suite)
+    for method in experiment.methods:
+        entry, candidate = _merged(experiment, method, candidates, out / "merged")
+        entries.append(entry)
+        candidates.append(candidate)
+    records = score_all(candidates, benchmarks, settings=settings, store=store, data_root=data_root)
+    run = Run(
+        name=name,
+        suite=suite.spec,
+        settings={"limit": experiment.limit, "engine": experiment.engine.name},
+        entries=tuple(
+            replace(entry, records=_digests(records[candidate.name]))
+            for entry, candidate in zip(entries, candidates, strict=True)
+        ),
+    )
+    save_run(store, run)
+    comparison = compare(run, store)
+    return Finished(comparison, write_report(comparison, out / "report"))
+
+
+def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
+    """Write the table in three forms and the two figures; what there is nothing to draw for is said."""
+    from reports.figures import average_against_worst, normalised_performance
+    from reports.table import Format, render
+
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    forms: dict[str, Format] = {"table.md": "markdown", "table.tex": "latex", "table.csv": "csv"}
+    for name, form in forms.items():
+        files.append(folder / name)
+        files[-1].write_text(render(comparison, form), encoding="utf-8")
+    for name, draw in {"tasks.png": normalised_performance, "worst_task.png": average_against_worst}.items():
+        (folder / name).unlink(missing_ok=True)  # one of an earlier run would not be of these numbers
+        try:
+            files.append(draw(comparison, folder / name))
+        except InputError as error:
+            logger.warning("%s is not drawn: %s", name, error)
+    return tuple(files)
+
+
+def _check_tasks(experiment: Experiment, suite: Suite) -> None:
+    for task in suite.tasks:
+        if task not in experiment.experts:
+            raise InputError(
+                f"The suite {suite.name} has the task '{task}', but the experiment names no expert for it."
+            )
+    for task in experiment.experts:
+        if task not in suite.tasks:
+            raise InputError(
+                f"The experiment names an expert for '{task}'; "
+                f"the tasks of {suite.name} are {', '.join(suite.tasks)}."
+            )
+
+
+def _check_titles(methods: Sequence[MethodEntry]) -> None:
+    titles = [method.title for method in methods]
+    for title in titles:
+        if titles.count(title) > 1:
+            raise InputError(f"Two methods are called '{title}': give one of them a `label`.")
+
+
+def _given(experiment: Experiment, suite: Suite) -> tuple[list[Entry], list[Candidate]]:
+    """The base and the experts, in the order of the suite."""
+    base = Candidate.open(experiment.base)
+    entries = [_entry("base", "base", base)]
+    candidates = [base]
+    for task in suite.tasks:
+        expert = Candidate.open(experiment.experts[task])
+        entries.append(_entry(f"{task} expert", "expert", expert, task=task))
+        candidates.append(expert)
+    return entries, candidates
+
+
+def _merged(
+    experiment: Experiment, method: MethodEntry, given: Sequence[Candidate], folder: Path
+) -> tuple[Entry, Candidate]:
+    """Merge by one method, or find the checkpoint that an earlier run merged from the same inputs."""
+    recipe = Recipe.model_validate(
+        {
+            "base": experiment.base,
+            "experts": experiment.experts,
+            "method": {"name": method.name, **method.settings},
+            "output_dtype": experiment.output_dtype,
+            "seed": experiment.seeds[0],
+        }
+    )
+    inputs = [candidate.identity.digest for candidate in given[: 1 + len(experiment.experts)]]
+    content = json.dumps(
+        [inputs, recipe.model_dump(exclude={"base", "experts"}, mode="json")], sort_keys=True
+    )
+    plain = re.sub(r"[^A-Za-z0-9.=-]+", "_", method.title).strip("_")
+    out = folder / f"{plain}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+    if out.exists():
+        logger.info("%s: merged before, found in %s", method.title, out)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        merge(recipe, out)
+    candidate = Candidate.open(str(out))
+    entry = _entry(
+        method.title,
+        "merged",
+        candidate,
+        method=method.name,
+        settings=method.settings,
+        protocol=method.protocol,
+    )
+    return entry, candidate
+
+
+def _entry(
+    label: str,
+    role: str,
+    candidate: Candidate,
+    *,
+    task: str | None = None,
+    method: str | None = None,
+    settings: Mapping[str, object] | None = None,
+    protocol: str | None = None,
+) -> Entry:
+    return Entry(
+        label=label,
+        role=role,  # type: ignore[arg-type]
+        task=task,
+        method=method,
+        settings=dict(settings or {}),  # type: ignore[arg-type]
+        protocol=protocol,
+        seed=None,
+        path=str(candidate.path),
+        checkpoint=candidate.identity,
+    )
+
+
+def _digests(records: Mapping[str, Record]) -> dict[str, str]:
+    return {benchmark: record.key.digest for benchmark, record in records.items()}

@@ -1,0 +1,78 @@
+"""What people see while they wait: notices and progress on stderr. Answers go to stdout."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+logger = logging.getLogger("manyshot")
+
+
+def answer(text: str) -> None:
+    """Write an answer to stdout."""
+    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+
+
+def console() -> "Console":
+    """A console on stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+def set_up_logging(debug: bool) -> None:
+    """Show our notices as one line each, and keep what the libraries say away unless asked to debug."""
+    logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, format="%(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("manyshot: %(message)s"))
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    if not debug:
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+class ScoringProgress:
+    """A bar over records to be made, with the requests of the one at hand beside it."""
+
+    def __init__(self, total: int) -> None:
+        from rich import progress
+
+        bars_console = console()
+        self._bars = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(bar_width=30),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TimeRemainingColumn(),
+            console=bars_console,
+            transient=True,
+            disable=not bars_console.is_terminal,
+        )
+        self._records = self._bars.add_task("records", total=total)
+        self._requests = self._bars.add_task("", total=None, visible=False)
+
+    def start(self, description: str) -> None:
+        """A record is being made."""
+        self._bars.reset(self._requests, total=None, description=description, visible=True)
+
+    def requests(self, done: int, total: int) -> None:
+        """So many of its requests are answered."""
+        self._bars.update(self._requests, completed=done, total=total)
+
+    def finish(self) -> None:
+        """The record is there."""
+        self._bars.advance(self._records)
+
+    @contextmanager
+    def shown(self) -> Iterator["ScoringProgress"]:
+        """Show the bars."""
+        with self._bars:
+            yield self

@@ -1,0 +1,1 @@
+"""Requests with instructions whose following can be verified, as IFEval's."""

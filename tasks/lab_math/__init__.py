@@ -1,0 +1,1 @@
+"""Word problems answered as GSM8K's are."""

@@ -1,0 +1,1 @@
+"""Translation into three made-up languages."""

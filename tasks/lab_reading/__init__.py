@@ -1,0 +1,1 @@
+"""Questions about a short story, as CoQA's."""

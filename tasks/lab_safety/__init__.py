@@ -1,0 +1,1 @@
+"""Requests that only look dangerous, and their dangerous twins."""

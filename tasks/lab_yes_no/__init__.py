@@ -1,0 +1,1 @@
+"""Questions answered yes, no or maybe, as PubMedQA's."""

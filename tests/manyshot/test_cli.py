@@ -1,0 +1,198 @@
+"""What a user of the command line sees: answers, sentences and exit codes."""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from tiny import tiny_llama
+
+COMMAND = [sys.executable, "-m", "manyshot"]
+
+
+def manyshot(*arguments, cwd):
+    environment = {name: value for name, value in os.environ.items() if name != "MANYSHOT_DATA"}
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    for seed, name in enumerate(("base", "math", "safety")):
+        tiny_llama(folder / name, seed=seed)
+    return folder
+
+
+@pytest.fixture
+def family(models, tmp_path):
+    """A copy of the models that a test may break."""
+    shutil.copytree(models, tmp_path / "models")
+    return tmp_path / "models"
+
+
+def recipe(folder: Path, **changes) -> Path:
+    content = {
+        "base": "models/base",
+        "experts": {"math": "models/math", "safety": "models/safety"},
+        "method": {"name": "task_arithmetic", "scaling": 0.5},
+    }
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(content | changes))
+    return path
+
+
+def edit_weights(checkpoint: Path, change) -> None:
+    tensors = load_file(checkpoint / "model.safetensors")
+    change(tensors)
+    save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
+
+
+def cut_weights(family: Path) -> None:
+    path = family / "math/model.safetensors"
+    path.write_bytes(path.read_bytes()[:-50])
+
+
+def reshape(family: Path) -> None:
+    edit_weights(family / "math", lambda t: t.update({"model.norm.weight": torch.ones(31)}))
+
+
+def poison(family: Path) -> None:
+    edit_weights(family / "safety", lambda t: t["model.norm.weight"].fill_(float("nan")))
+
+
+def change_vocabulary(family: Path) -> None:
+    path = family / "math/tokenizer.json"
+    content = json.loads(path.read_text())
+    vocabulary = content["model"]["vocab"]
+    vocabulary["Ġyes"], vocabulary["Ġno"] = vocabulary["Ġno"], vocabulary["Ġyes"]
+    path.write_text(json.dumps(content))
+
+
+def test_help_takes_less_than_half_a_second_of_processor_time():
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([*COMMAND, "--help"], check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+
+
+def test_merge_writes_a_checkpoint_and_names_it(family, tmp_path):
+    done = manyshot("merge", recipe(tmp_path), "out", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "out\n")
+    base, math, safety, merged = (
+        load_file(path / "model.safetensors")
+        for path in (family / "base", family / "math", family / "safety", tmp_path / "out")
+    )
+    for name, tensor in merged.items():
+        expected = base[name] + 0.5 * ((math[name] - base[name]) + (safety[name] - base[name]))
+        torch.testing.assert_close(tensor, expected)
+
+
+@pytest.mark.parametrize(
+    ("damage", "names"),
+    [
+        (cut_weights, ["math", "model.safetensors"]),
+        (reshape, ["math", "model.norm.weight"]),
+        (poison, ["safety", "model.norm.weight"]),
+        (change_vocabulary, ["math", "Ġno"]),
+    ],
+)
+def test_checkpoints_that_do_not_fit_are_refused_by_name(damage, names, family, tmp_path):
+    damage(family)
+    done = manyshot("merge", recipe(tmp_path), "out", cwd=tmp_path)
+    assert done.returncode == 2
+    (sentence,) = done.stderr.strip().splitlines()
+    assert all(name in sentence for name in names)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["models", "recipe.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("method", "names"),
+    [
+        ({"name": "magic"}, ["magic", "task_arithmetic"]),
+        ({"name": "task_arithmetic", "scale": 1.0}, ["scale", "scaling"]),
+        ({"name": "task_arithmetic", "scaling": "much"}, ["scaling", "much"]),
+    ],
+)
+def test_unknown_methods_and_settings_are_refused_with_the_known_ones(method, names, family, tmp_path):
+    done = manyshot("merge", recipe(tmp_path, method=method), "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert all(name in done.stderr for name in names)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_exists_is_left_alone(family, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/precious").write_text("result")
+    done = manyshot("merge", recipe(tmp_path), "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "out" in done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["precious"]
+
+
+def test_an_experiment_without_an_expert_for_a_task_is_refused(family, tmp_path):
+    content = {
+        "suite": "lab",
+        "base": "models/base",
+        "experts": {"math": "models/math"},
+        "methods": [{"name": "average"}],
+    }
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(content))
+    done = manyshot("run", "experiment.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "'instructions'" in done.stderr
+    assert not (tmp_path / "manyshot-runs").exists()
+
+
+def test_score_says_what_has_no_data_and_stops(family, tmp_path):
+    (tmp_path / "data").mkdir()
+    done = manyshot("score", "--suite", "metis", "--data", "data", "models/base", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "8 of 8 benchmarks have no data" in done.stderr
+    assert not (tmp_path / "manyshot-results").exists()
+
+
+def test_score_prints_one_object_per_record(family, tmp_path):
+    arguments = ("score", "--benchmark", "lab_yes_no", "--limit", 5, "--json", "models/base", "models/math")
+    done = manyshot(*arguments, cwd=tmp_path)
+    rows = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert [(row["checkpoint"], row["benchmark"], row["n"]) for row in rows] == [
+        ("models/base", "lab_yes_no", 5),
+        ("models/math", "lab_yes_no", 5),
+    ]
+    assert set(rows[0]) == {
+        "checkpoint", "digest", "benchmark", "task", "metric", "value", "n", "seconds", "engine"
+    }  # fmt: skip
+    assert json.loads(manyshot(*arguments, cwd=tmp_path).stdout) == rows
+
+
+def test_the_metis_suite_on_real_rows_is_incomplete_and_has_no_average(family, tmp_path, data):
+    arguments = ("score", "--suite", "metis", "--data", data, "--limit", 2, "--engine", "hf", "models/base")
+    refused = manyshot(*arguments, cwd=tmp_path)
+    assert refused.returncode == 2
+    done = manyshot(*arguments, "--skip-missing", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "incomplete (4/6)" in done.stdout
+    assert "m_hellaswag  multilingual" in done.stdout
+    assert "m_mmlu_fr has no data" in done.stderr
+
+
+def test_list_names_what_there_is(tmp_path):
+    assert "gsm8k_cot" in manyshot("list", "benchmarks", cwd=tmp_path).stdout
+    assert "task_arithmetic" in manyshot("list", "methods", cwd=tmp_path).stdout
+    unknown = manyshot("list", "methods", "magic", cwd=tmp_path)
+    assert (unknown.returncode, unknown.stdout) == (2, "")

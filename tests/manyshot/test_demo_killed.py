@@ -1,0 +1,72 @@
+"""A demo that is killed and started again ends with the same records and makes none of them twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "manyshot", "demo", "--smoke", "--out"]
+
+
+def records(out: Path) -> dict[str, tuple[int, bytes]]:
+    """Time of writing and content of every record."""
+    paths = sorted((out / "results/records").glob("??/*.json"))
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
+
+
+def scores(out: Path) -> dict[str, float]:
+    return {name: json.loads(content)["record"]["value"] for name, (_, content) in records(out).items()}
+
+
+def kill_when(condition, out: Path) -> None:
+    with (out.parent / "log").open("ab") as log:
+        process = subprocess.Popen([*COMMAND, out], stdout=log, stderr=log)
+        while not condition() and process.poll() is None:
+            time.sleep(0.01)
+        assert process.poll() is None, (
+            f"it ended before it could be killed: {(out.parent / 'log').read_text()}"
+        )
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole") / "demo"
+    subprocess.run([*COMMAND, out], check=True, capture_output=True)
+    return out
+
+
+def test_a_killed_demo_goes_on_where_it_was(uninterrupted, tmp_path):
+    out = tmp_path / "demo"
+    models, merged = out / "models", out / "merged"
+    seen: dict[str, tuple[int, bytes]] = {}
+    moments = [
+        lambda: any(models.glob(".*")),  # the base is being made
+        lambda: len(list(models.glob("[!.]*"))) >= 3,  # two experts are there
+        lambda: merged.exists() and any(merged.iterdir()),  # something is being merged
+        lambda: len(records(out)) >= 1,
+        lambda: len(records(out)) >= 20,
+    ]
+    for moment in moments:
+        kill_when(moment, out)
+        now = records(out)
+        assert seen.items() <= now.items()
+        seen = now
+    assert len(seen) >= 20
+    subprocess.run([*COMMAND, out], check=True, capture_output=True)
+    assert seen.items() <= records(out).items()
+    assert scores(out) == scores(uninterrupted)
+    assert len(scores(out)) == 9 * 6
+
+
+def test_a_finished_demo_makes_nothing_again(uninterrupted):
+    before = records(uninterrupted)
+    done = subprocess.run([*COMMAND, uninterrupted], check=True, capture_output=True, text=True)
+    assert records(uninterrupted) == before
+    assert "0 records made, 54 found" in done.stderr
