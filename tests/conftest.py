@@ -1,6 +1,9 @@
 """What all tests share: no network, as many threads as cores, real rows, and the lab family."""
 
+import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -24,3 +27,15 @@ def data() -> Path:
     if not root:
         pytest.skip("MANYSHOT_DATA is not set: there are no real rows to read")
     return Path(root)
+
+
+@pytest.fixture(scope="session")
+def demo(request: pytest.FixtureRequest) -> Path:
+    """Folder of a finished demo, with the trained family. Made once for the sources that it is made from."""
+    root = Path(__file__).parent.parent
+    sources = [*root.glob("tasks/lab*/*"), *root.glob("manyshot/lab/*.py"), root / "merging/training.py"]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources) if path.is_file()))
+    out = request.config.cache.mkdir("demo") / digest.hexdigest()[:16]
+    command = [sys.executable, "-m", "manyshot", "demo", "--out", str(out)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return out

@@ -57,10 +57,10 @@ class FamilySettings:
     base: TrainSettings = field(default_factory=lambda: _training(700, 3e-3))
     experts: Mapping[str, TrainSettings] = field(
         default_factory=lambda: {
-            "instructions": _training(160, 2e-3),
-            "math": _training(200, 2e-3),
-            "multilingual": _training(160, 2e-3),
-            "safety": _training(60, 2e-3),
+            "instructions": _training(220, 3e-3),
+            "math": _training(300, 3e-3),
+            "multilingual": _training(160, 3e-3),
+            "safety": _training(120, 3e-3),
         }
     )
     seed: int = 0

@@ -31,3 +31,13 @@ def conversation(random: Random) -> tuple[str, str]:
     topic = random.choice(TOPICS)
     question = random.choice(("What is the {} like?", "Tell me about the {}.", "Can you describe the {}?"))
     return f"Question: {question.format(topic)}\nAnswer:", f" {description(topic, random)}"
+
+
+def calculation(random: Random) -> str:
+    """Three sums or differences, without a question."""
+    lines = []
+    for _ in range(3):
+        a, b = random.randint(1, 9), random.randint(1, 9)
+        a, b = max(a, b), min(a, b)
+        lines.append(random.choice((f"{a} + {b} = {a + b}", f"{b} + {a} = {a + b}", f"{a} - {b} = {a - b}")))
+    return "\n".join(lines)

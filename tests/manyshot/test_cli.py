@@ -181,7 +181,20 @@ def test_score_prints_one_object_per_record(family, tmp_path):
 
 
 def test_the_metis_suite_on_real_rows_is_incomplete_and_has_no_average(family, tmp_path, data):
-    arguments = ("score", "--suite", "metis", "--data", data, "--limit", 2, "--engine", "hf", "models/base")
+    arguments = (
+        "score",
+        "--suite",
+        "metis",
+        "--data",
+        data,
+        "--limit",
+        2,
+        "--engine",
+        "hf",
+        "--max-length",
+        256,
+        "models/base",
+    )
     refused = manyshot(*arguments, cwd=tmp_path)
     assert refused.returncode == 2
     done = manyshot(*arguments, "--skip-missing", cwd=tmp_path)

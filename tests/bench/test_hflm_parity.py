@@ -1,0 +1,50 @@
+"""On the lab's base our LM class gives what lm-eval's own class for transformers gives."""
+
+import pytest
+from lm_eval.models.huggingface import HFLM
+
+from bench.data import load_rows
+from bench.engine import EngineSettings, open_engine
+from bench.lm import EngineLM
+from bench.registry import load_benchmark
+from bench.scoring import ScoreSettings, run_lm_eval
+
+
+@pytest.fixture(scope="module")
+def models(demo):
+    checkpoint = demo / "models/math"
+    theirs = HFLM(pretrained=str(checkpoint), dtype="float32", device="cpu", batch_size=32)
+    return EngineLM(open_engine(checkpoint, EngineSettings(dtype="float32", device="cpu"))), theirs
+
+
+def both(models, name):
+    benchmark = load_benchmark(name)
+    rows = {task.name: load_rows(task, None) for task in benchmark.tasks}
+    return [run_lm_eval(model, benchmark, rows, ScoreSettings(limit=200)) for model in models]
+
+
+@pytest.mark.parametrize("name", ["lab_math", "lab_reading", "lab_yes_no", "lab_multilingual"])
+def test_metrics_are_the_same(models, name):
+    ours, theirs = both(models, name)
+    assert ours["results"] == theirs["results"]
+    assert sum(len(samples) for samples in ours["samples"].values()) >= 200
+
+
+def test_answers_are_the_same(models):
+    ours, theirs = both(models, "lab_math")
+    answers = [[sample["resps"] for sample in results["samples"]["lab_math"]] for results in (ours, theirs)]
+    assert answers[0] == answers[1]
+    assert len(answers[0]) == 200
+
+
+def test_loglikelihoods_agree_to_1e_4(models):
+    ours, theirs = both(models, "lab_yes_no")
+    pairs = [
+        (float(mine[0][0]), float(other[0][0]))
+        for sample, reference in zip(
+            ours["samples"]["lab_yes_no"], theirs["samples"]["lab_yes_no"], strict=True
+        )
+        for mine, other in zip(sample["resps"], reference["resps"], strict=True)
+    ]
+    assert len(pairs) == 600
+    assert max(abs(mine - other) for mine, other in pairs) < 1e-4
