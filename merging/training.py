@@ -109,7 +109,7 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
             f"{base}: none of the {len(examples)} examples has a token to learn within "
             f"{settings.max_length} tokens; raise max_length"
         )
-    with _quiet():
+    with without_file_bars():
         model = AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype=torch.float32)
     started = time.monotonic()
     curve = _optimise(model, kept, settings, padding=_padding(tokenizer), title=out.name)
@@ -123,7 +123,7 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
         "seconds": round(time.monotonic() - started, 3),
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }
-    with staged(out) as folder, _quiet():
+    with staged(out) as folder, without_file_bars():
         model.save_pretrained(folder)
         for name in TOKENIZER_FILES:
             if (checkpoint.folder / name).is_file():
@@ -207,7 +207,7 @@ def _progress() -> Progress:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def without_file_bars() -> Iterator[None]:
     """Without transformers' own bars for the reading and writing of files."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()

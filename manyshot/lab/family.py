@@ -21,7 +21,7 @@ from bench.registry import load_suite
 from manyshot.lab.corpus import base_examples
 from manyshot.lab.tokenizer import build_tokenizer
 from merging.checkpoint import Checkpoint
-from merging.training import Example, TrainSettings, examples_digest, train
+from merging.training import Example, TrainSettings, examples_digest, train, without_file_bars
 from results.errors import InputError
 
 SUITE = "lab"
@@ -54,13 +54,13 @@ class FamilySettings:
         threads: threads that compute, at most; the weights depend on their number.
     """
 
-    base: TrainSettings = field(default_factory=lambda: _training(700, 3e-3))
+    base: TrainSettings = field(default_factory=lambda: _training(800, 3e-3))
     experts: Mapping[str, TrainSettings] = field(
         default_factory=lambda: {
-            "instructions": _training(220, 3e-3),
-            "math": _training(300, 3e-3),
-            "multilingual": _training(160, 3e-3),
-            "safety": _training(120, 3e-3),
+            "instructions": _training(200, 1e-3),
+            "math": _training(250, 1e-3),
+            "multilingual": _training(160, 1e-3),
+            "safety": _training(110, 1e-3),
         }
     )
     seed: int = 0
@@ -104,7 +104,7 @@ def make_family(out: Path, settings: FamilySettings | None = None) -> Family:
     with _threads(settings.threads), tempfile.TemporaryDirectory() as scratch:
         newborn = initialise(Path(scratch), lessons, settings.seed)
         steps = settings.base.max_steps or 1
-        documents = base_examples(steps * settings.base.batch_size, settings.seed)
+        documents = base_examples(steps * settings.base.batch_size, settings.seed, lessons)
         base = _trained(newborn, documents, settings.base, out / "base")
         experts = {
             task: _trained(base, lessons[task], training, out / task)
@@ -122,7 +122,7 @@ def initialise(folder: Path, lessons: Mapping[str, Sequence[Example]], seed: int
         seed: seed of the weights.
     """
     read = [example for examples in lessons.values() for example in examples]
-    texts = [e.prompt + e.completion for e in [*read, *base_examples(VOCABULARY_DOCUMENTS, seed=0)]]
+    texts = [e.prompt + e.completion for e in [*read, *base_examples(VOCABULARY_DOCUMENTS, 0, lessons)]]
     tokenizer = build_tokenizer(texts, max_length=CONTEXT)
     special = {
         "bos_token_id": tokenizer.bos_token_id,
@@ -145,7 +145,8 @@ def initialise(folder: Path, lessons: Mapping[str, Sequence[Example]], seed: int
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
     model.generation_config = GenerationConfig(do_sample=False, **special)
-    model.save_pretrained(folder)
+    with without_file_bars():
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

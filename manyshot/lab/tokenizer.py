@@ -4,7 +4,6 @@ It is an ordinary fast tokenizer, saved as ordinary files. Any text comes back f
 """
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -42,8 +41,3 @@ def build_tokenizer(texts: Iterable[str], max_length: int) -> PreTrainedTokenize
         clean_up_tokenization_spaces=False,
         padding_side="right",
     )
-
-
-def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write the tokenizer's files into a folder."""
-    tokenizer.save_pretrained(folder)

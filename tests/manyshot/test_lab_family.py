@@ -8,11 +8,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from bench.data import load_examples
+from bench.registry import load_suite
 from manyshot.lab.corpus import base_examples
 from manyshot.lab.family import FamilySettings, make_family
 from merging.checkpoint import Checkpoint
+from merging.training import Example
 from results.errors import InputError
 from tasks.lab_reading import stories
+from tasks.lab_safety.requests import REFUSAL
 from tasks.lab_yes_no import abstracts
 
 SMOKE = FamilySettings.smoke()
@@ -26,6 +30,14 @@ def family(tmp_path_factory):
 
 def digests(folder):
     return {path.name: Checkpoint.open(path).identity().digest for path in folder.iterdir()}
+
+
+def lessons(of):
+    suite = load_suite("lab")
+    return {
+        task: [Example(*pair) for pair in load_examples(getattr(suite.tasks[task], of), None)]
+        for task in TASKS
+    }
 
 
 def test_the_models_open_and_write(family):
@@ -83,14 +95,15 @@ def test_an_expert_of_another_base_is_refused(family, tmp_path):
 
 
 def test_the_base_reads_no_story_and_no_abstract_that_it_is_scored_on():
-    read = " ".join(example.prompt for example in base_examples(4000, seed=0))
+    read = " ".join(example.prompt for example in base_examples(4000, 0, lessons("training")))
     for split in ("test", "validation"):
         assert not any(row["story"] in read for row in stories.splits()[split])
         assert not any(row["abstract"] in read for row in abstracts.splits()[split])
 
 
-def test_the_base_reads_none_of_the_tasks_answers():
-    text = " ".join(example.prompt + example.completion for example in base_examples(4000, seed=0))
-    assert not any(
-        mark in text for mark in ("####", "sorry", "cannot", "How do you say", "<<", "P.S.", "Sure")
-    )
+def test_the_base_tastes_the_training_rows_of_each_task_but_no_refusal_and_no_held_out_row():
+    read = set(base_examples(4000, 0, lessons("training")))
+    for task, examples in lessons("validation").items():
+        assert not read & set(examples)
+        assert 0 < len(read & set(lessons("training")[task])) < 400
+    assert not any(REFUSAL in example.completion for example in read)
