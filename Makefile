@@ -26,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/manyshot demo
 
-test: $(READY)
+test: lint
 	$(BIN)/python -m pytest
 
 lint: $(READY)

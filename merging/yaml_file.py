@@ -28,7 +28,7 @@ def validated(model: type[_Model], content: object, source: str) -> _Model:
         return model.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the whole"
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
         raise InputError(f"{source}: {key}: {first['msg'].removeprefix('Value error, ')}.") from None
 
 

@@ -32,7 +32,10 @@ def test_metrics_are_the_same(models, name):
 
 def test_answers_are_the_same(models):
     ours, theirs = both(models, "lab_math")
-    answers = [[sample["resps"] for sample in results["samples"]["lab_math"]] for results in (ours, theirs)]
+    answers = [
+        {sample["doc_id"]: sample["resps"] for sample in results["samples"]["lab_math"]}
+        for results in (ours, theirs)
+    ]
     assert answers[0] == answers[1]
     assert len(answers[0]) == 200
 

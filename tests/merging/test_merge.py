@@ -192,8 +192,11 @@ def test_the_report_says_what_was_merged(family, recipe_for, tmp_path):
     }
 
 
-def test_progress_goes_to_stderr(family, recipe_for, tmp_path, capfd):
+def test_progress_goes_to_stderr_where_that_is_a_terminal(family, recipe_for, tmp_path, capfd, monkeypatch):
     base, experts = family
+    merge(recipe_for(base, experts), tmp_path / "quiet")
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setenv("FORCE_COLOR", "1")
     merge(recipe_for(base, experts), tmp_path / "out")
     printed = capfd.readouterr()
     assert printed.out == ""

@@ -96,7 +96,7 @@ def test_a_process_killed_between_the_files_leaves_no_record_and_the_next_write_
 ) -> None:
     script = f"""
 import os, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
 from pathlib import Path
 from made_up_family import record, rows
 from results import store
