@@ -35,23 +35,22 @@ class HFEngine:
         self._load(checkpoint)
 
     def swap(self, checkpoint: Path) -> None:
-        """Load another checkpoint: into the model in place where the architecture is the same."""
+        """Load another checkpoint: into the model in place where the two have the same tensors."""
         config = transformers.AutoConfig.from_pretrained(checkpoint)
-        if _architecture(config) != _architecture(self._model.config):
+        tensors = dict(_stored_tensors(checkpoint))
+        if not self._holds(config, tensors):
             self._load(checkpoint)
             return
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
-        parameters = dict(self._model.state_dict(keep_vars=True))
-        loaded = set()
+        parameters = self._model.state_dict(keep_vars=True)
         with torch.no_grad():
-            for name, tensor in _stored_tensors(checkpoint):
-                if name not in parameters or parameters[name].shape != tensor.shape:
-                    raise InputError(f"{checkpoint}: the tensor {name} does not fit its config.json.")
+            for name, tensor in tensors.items():
                 parameters[name].copy_(tensor)
-                loaded.add(parameters[name].data_ptr())
-        missing = [name for name, value in parameters.items() if value.data_ptr() not in loaded]
-        if missing:
-            raise InputError(f"{checkpoint} lacks the tensor {missing[0]}.")
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+        self.max_length = self._settings.max_length or _max_length(config, self.tokenizer)
+        if (checkpoint / "generation_config.json").is_file():
+            self._model.generation_config = transformers.GenerationConfig.from_pretrained(checkpoint)
+        else:
+            self._model.generation_config = transformers.GenerationConfig.from_model_config(config)
 
     @torch.inference_mode()
     def generate(
@@ -120,14 +119,33 @@ class HFEngine:
                 if self.is_encoder_decoder
                 else transformers.AutoModelForCausalLM
             )
-            model = family.from_pretrained(checkpoint, config=config, dtype=dtype, use_safetensors=True)
+            model, loading = family.from_pretrained(
+                checkpoint, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
+            )
             self.tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise InputError(f"The checkpoint {checkpoint} cannot be loaded: {reason}") from error
+        if loading["missing_keys"]:
+            # transformers would go on with random numbers in their place.
+            raise InputError(f"The checkpoint {checkpoint} lacks the tensor {min(loading['missing_keys'])}.")
         self._model = model.to(self._settings.device).eval()
         self._forward_arguments = set(inspect.signature(self._model.forward).parameters)
         self.max_length = self._settings.max_length or _max_length(config, self.tokenizer)
+
+    def _holds(self, config: Any, tensors: dict[str, torch.Tensor]) -> bool:
+        """Whether these tensors, under this configuration, fill the model that is loaded, and fit it."""
+        if _architecture(config) != _architecture(self._model.config):
+            return False
+        if self._settings.dtype == "auto" and config.dtype != self._model.dtype:
+            return False
+        parameters = self._model.state_dict(keep_vars=True)
+        shapes = {name: tensor.shape for name, tensor in tensors.items()}
+        if any(name not in parameters or parameters[name].shape != shapes[name] for name in shapes):
+            return False
+        # A tied tensor is stored once and known to the model by two names.
+        filled = {parameters[name].data_ptr() for name in shapes}
+        return all(value.data_ptr() in filled for value in parameters.values())
 
     def _generate_batch(
         self, prompts: list[TokenIds], max_new_tokens: int, stop: tuple[str, ...]

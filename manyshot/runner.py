@@ -16,6 +16,7 @@ from manyshot.terminal import logger
 from merging.merge import merge
 from merging.method import make
 from merging.recipe import Recipe
+from merging.yaml_file import validated
 from results.comparison import Comparison, compare
 from results.errors import InputError
 from results.record import Record
@@ -55,14 +56,13 @@ def run_experiment(
     """
     suite = load_suite(experiment.suite)
     _check_tasks(experiment, suite)
-    for method in experiment.methods:
-        make(method.name, method.settings)
-    _check_titles(experiment.methods)
+    merges = _merges(experiment)
     settings = ScoreSettings(EngineSettings(**experiment.engine.model_dump()), experiment.limit)
     benchmarks = benchmarks_with_data(suite.benchmarks, data_root, skip_missing)
     entries, candidates = _given(experiment, suite)
-    for method in experiment.methods:
-        entry, candidate = _merged(experiment, method, candidates, out / "merged")
+    given = tuple(candidates)
+    for merge_of in merges:
+        entry, candidate = _merged(experiment, merge_of, given, out / "merged")
         entries.append(entry)
         candidates.append(candidate)
     records = score_all(candidates, benchmarks, settings=settings, store=store, data_root=data_root)
@@ -114,11 +114,30 @@ def _check_tasks(experiment: Experiment, suite: Suite) -> None:
             )
 
 
-def _check_titles(methods: Sequence[MethodEntry]) -> None:
-    titles = [method.title for method in methods]
+@dataclass(frozen=True)
+class _Merge:
+    """One merged checkpoint to make: a method, and a seed where it draws random numbers."""
+
+    title: str
+    method: MethodEntry
+    seed: int | None
+
+
+def _merges(experiment: Experiment) -> list[_Merge]:
+    """What the experiment merges: every method once, or once for each seed where it draws random numbers."""
+    merges = []
+    for method in experiment.methods:
+        if not make(method.name, method.settings).random:
+            merges.append(_Merge(method.title, method, None))
+            continue
+        several = len(experiment.seeds) > 1
+        for seed in experiment.seeds:
+            merges.append(_Merge(f"{method.title}, seed {seed}" if several else method.title, method, seed))
+    titles = [one.title for one in merges]
     for title in titles:
         if titles.count(title) > 1:
             raise InputError(f"Two methods are called '{title}': give one of them a `label`.")
+    return merges
 
 
 def _given(experiment: Experiment, suite: Suite) -> tuple[list[Entry], list[Candidate]]:
@@ -134,34 +153,38 @@ def _given(experiment: Experiment, suite: Suite) -> tuple[list[Entry], list[Cand
 
 
 def _merged(
-    experiment: Experiment, method: MethodEntry, given: Sequence[Candidate], folder: Path
+    experiment: Experiment, merge_of: _Merge, given: Sequence[Candidate], folder: Path
 ) -> tuple[Entry, Candidate]:
     """Merge by one method, or find the checkpoint that an earlier run merged from the same inputs."""
-    recipe = Recipe.model_validate(
+    method, title = merge_of.method, merge_of.title
+    recipe = validated(
+        Recipe,
         {
             "base": experiment.base,
             "experts": experiment.experts,
             "method": {"name": method.name, **method.settings},
             "output_dtype": experiment.output_dtype,
-            "seed": experiment.seeds[0],
-        }
+            "seed": merge_of.seed or 0,
+        },
+        "the experiment",
     )
-    inputs = [candidate.identity.digest for candidate in given[: 1 + len(experiment.experts)]]
+    inputs = [candidate.identity.digest for candidate in given]
     content = json.dumps(
         [inputs, recipe.model_dump(exclude={"base", "experts"}, mode="json")], sort_keys=True
     )
-    plain = re.sub(r"[^A-Za-z0-9.=-]+", "_", method.title).strip("_")
+    plain = re.sub(r"[^A-Za-z0-9.=-]+", "_", title).strip("_")
     out = folder / f"{plain}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
     if out.exists():
-        logger.info("%s: merged before, found in %s", method.title, out)
+        logger.info("%s: merged before, found in %s", title, out)
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
         merge(recipe, out)
     candidate = Candidate.open(str(out))
     entry = _entry(
-        method.title,
+        title,
         "merged",
         candidate,
+        seed=merge_of.seed,
         method=method.name,
         settings=method.settings,
         protocol=method.protocol,
@@ -178,6 +201,7 @@ def _entry(
     method: str | None = None,
     settings: Mapping[str, object] | None = None,
     protocol: str | None = None,
+    seed: int | None = None,
 ) -> Entry:
     return Entry(
         label=label,
@@ -186,7 +210,7 @@ def _entry(
         method=method,
         settings=dict(settings or {}),  # type: ignore[arg-type]
         protocol=protocol,
-        seed=None,
+        seed=seed,
         path=str(candidate.path),
         checkpoint=candidate.identity,
     )

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 from bench.data import data_root
@@ -13,7 +14,7 @@ from results.store import Store, store_root
 
 def run(options: argparse.Namespace) -> None:
     """Run the experiment, and print its table."""
-    name = options.experiment.stem
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", options.experiment.stem).strip(".-_") or "run"
     finished = run_experiment(
         load_experiment(options.experiment),
         name,

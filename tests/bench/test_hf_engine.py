@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny import tiny_llama, tiny_t5
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
@@ -102,6 +103,28 @@ def test_a_checkpoint_of_another_architecture_can_be_swapped_in(llama, t5):
     engine.swap(t5)
     asked = pairs(engine.tokenizer)
     assert engine.loglikelihood(asked) == open_engine(t5, EngineSettings()).loglikelihood(asked)
+
+
+def test_a_checkpoint_that_lacks_a_tensor_is_refused(llama, tmp_path):
+    broken = tiny_llama(tmp_path / "broken")
+    tensors = load_file(broken / "model.safetensors")
+    del tensors["model.norm.weight"]
+    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"broken lacks the tensor model\.norm\.weight"):
+        open_engine(broken, EngineSettings())
+    with pytest.raises(InputError, match=r"broken lacks the tensor model\.norm\.weight"):
+        open_engine(llama, EngineSettings()).swap(broken)
+
+
+def test_a_swap_takes_over_what_ends_an_answer(llama, tmp_path):
+    other = tiny_llama(tmp_path / "other")
+    engine = open_engine(llama, EngineSettings())
+    request = GenerationRequest(engine.tokenizer.encode(TEXTS[0]), 16)
+    whole = engine.generate([request])[0]
+    first = engine.tokenizer.encode(whole.text)[0]
+    (other / "generation_config.json").write_text(f'{{"eos_token_id": {first}}}')
+    engine.swap(other)
+    assert engine.generate([request])[0].tokens == 0 < whole.tokens
 
 
 def test_what_is_too_long_loses_its_left(tmp_path):
