@@ -18,6 +18,9 @@ from bench.definition import (
 from results.errors import InputError
 from results.suite import BenchmarkSpec
 
+ASKED = 1
+"""Counts up when requests are cut, stopped or batched in another way that can change a score."""
+
 _REQUIRED = ("benchmark", "title", "category", "licence", "metric", "tasks")
 _OPTIONAL = ("paper", "filter", "higher_is_better", "chance")
 
@@ -32,6 +35,7 @@ class EvalTask:
         files: split to file, relative to a local data root.
         columns: turns a local row into a row with the hub's columns, where the two differ.
         generate: makes the rows ({split: [row]}), for data that exists nowhere else.
+        local_notice: what the reader of a score on the local rows should know.
     """
 
     name: str
@@ -39,6 +43,7 @@ class EvalTask:
     files: Mapping[str, str]
     columns: FunctionReference | None = None
     generate: FunctionReference | None = None
+    local_notice: str | None = None
 
     @property
     def scored_split(self) -> str:
@@ -88,6 +93,7 @@ class Benchmark:
             "metric": [self.metric, self.filter],
             "tasks": {task.name: fingerprint(task.config) for task in self.tasks},
             "lm_eval": installed_version("lm_eval"),
+            "asked": ASKED,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -116,7 +122,7 @@ def read_benchmark(folder: Path) -> Benchmark:
 
 
 def _read_task(name: str, content: dict[str, Any], folder: Path) -> EvalTask:
-    unknown = set(content) - {"packaged", "config", "files", "columns", "generate"}
+    unknown = set(content) - {"packaged", "config", "files", "columns", "generate", "local_notice"}
     if unknown:
         raise InputError(f"{folder / 'benchmark.yaml'}: the task {name} has an unknown key '{min(unknown)}'.")
     config = load_definition(packaged_tasks() / content["packaged"]) if "packaged" in content else {}
@@ -129,4 +135,5 @@ def _read_task(name: str, content: dict[str, Any], folder: Path) -> EvalTask:
         files=content.get("files", {}),
         columns=function_reference(content["columns"], folder) if "columns" in content else None,
         generate=function_reference(content["generate"], folder) if "generate" in content else None,
+        local_notice=content.get("local_notice"),
     )

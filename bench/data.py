@@ -26,10 +26,11 @@ class NoDataError(InputError):
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of the splits that a task needs, and where they came from."""
+    """The rows of the splits that a task needs, where they came from, and what is to be said of them."""
 
     splits: Mapping[str, Sequence[Row]]
     source: str
+    notice: str | None = None
 
     @property
     def digest(self) -> str:
@@ -59,15 +60,16 @@ def load_rows(task: EvalTask, root: Path | None) -> Rows:
     """
     splits = (task.scored_split, *_fewshot_splits(task.config))
     if task.generate is not None:
-        made = _generate(task.generate)
-        return Rows({split: made[split] for split in splits}, "generated")
+        return Rows({split: _generated_rows(task.generate, split) for split in splits}, "generated")
     if root is None:
         path, name = task.config.get("dataset_path"), task.config.get("dataset_name")
         if not path:
-            raise NoDataError(f"{task.name} has no data set on the hub: give a data root with --data.")
-        return Rows({split: _hub_rows(path, name, split) for split in splits}, f"hub: {task.hub}")
+            raise NoDataError(f"{task.name} is not on the hub")
+        options = task.config.get("dataset_kwargs") or {}
+        read = {split: _hub_rows(path, name, split, **options) for split in splits}
+        return Rows(read, f"hub: {task.hub}")
     read = {split: _local_rows(task, split, root) for split in splits}
-    return Rows(read, ", ".join(task.files[split] for split in splits))
+    return Rows(read, ", ".join(task.files[split] for split in splits), task.local_notice)
 
 
 def load_examples(source: ExampleSource, root: Path | None) -> list[tuple[str, str]]:
@@ -83,11 +85,16 @@ def load_examples(source: ExampleSource, root: Path | None) -> list[tuple[str, s
     environment = jinja2.sandbox.SandboxedEnvironment(
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
-    prompt, completion = environment.from_string(source.prompt), environment.from_string(source.completion)
     try:
+        prompt, completion = (
+            environment.from_string(source.prompt),
+            environment.from_string(source.completion),
+        )
         return [(prompt.render(**row), completion.render(**row)) for row in _source_rows(source, root)]
     except jinja2.UndefinedError as error:
         raise InputError(f"A training template asks for a column that the rows lack: {error}.") from error
+    except jinja2.TemplateError as error:
+        raise InputError(f"A training template is not valid: {error}.") from error
 
 
 def read_jsonl(path: Path) -> list[Row]:
@@ -116,7 +123,7 @@ def read_jsonl(path: Path) -> list[Row]:
 
 def _source_rows(source: ExampleSource, root: Path | None) -> Sequence[Row]:
     if source.generate is not None:
-        return _generate(source.generate)[source.split]
+        return _generated_rows(source.generate, source.split)
     if root is not None and source.files and source.split in source.files:
         return read_jsonl(root / source.files[source.split])
     if root is None and source.hub:
@@ -137,10 +144,12 @@ def _fewshot_splits(config: Mapping[str, Any]) -> tuple[str, ...]:
 def _local_rows(task: EvalTask, split: str, root: Path) -> list[Row]:
     file = task.files.get(split)
     if file is None:
-        raise NoDataError(f"{task.name} has no local file for its split '{split}' (on the hub: {task.hub}).")
+        raise NoDataError(
+            f"no local file is named for the split '{split}' of {task.name}; on the hub: {task.hub}"
+        )
     path = root / file
     if not path.is_file():
-        raise NoDataError(f"{task.name} has no data: {path} does not exist (on the hub: {task.hub}).")
+        raise NoDataError(f"{path} does not exist; on the hub: {task.hub}")
     rows = read_jsonl(path)
     if task.columns is None:
         return rows
@@ -149,6 +158,15 @@ def _local_rows(task: EvalTask, split: str, root: Path) -> list[Row]:
         return [convert(row) for row in rows]
     except KeyError as error:
         raise InputError(f"{path} lacks the column {error}.") from error
+    except (ValueError, TypeError, IndexError) as error:
+        raise InputError(f"{path} holds a row that is not as {task.name} expects ({error}).") from error
+
+
+def _generated_rows(reference: FunctionReference, split: str) -> Sequence[Row]:
+    made = _generate(reference)
+    if not made.get(split):
+        raise NoDataError(f"{reference.module}.{reference.name} makes no rows of the split '{split}'")
+    return made[split]
 
 
 @functools.cache
@@ -156,13 +174,11 @@ def _generate(reference: FunctionReference) -> Mapping[str, Sequence[Row]]:
     return reference.resolve()()
 
 
-def _hub_rows(path: str, name: str | None, split: str) -> list[Row]:
+def _hub_rows(path: str, name: str | None, split: str, **options: Any) -> list[Row]:
     import datasets
 
     try:
-        return datasets.load_dataset(path, name, split=split).to_list()
+        return datasets.load_dataset(path, name, split=split, **options).to_list()
     except Exception as error:  # the library raises many kinds; each means that the rows cannot be had
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NoDataError(
-            f"{path} cannot be loaded from the hub ({reason}): give a data root with --data."
-        ) from error
+        raise NoDataError(f"{path} cannot be loaded from the hub: {reason}") from error

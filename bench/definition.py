@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from results.errors import InputError
+from results.yaml_file import StrictLoader, read_yaml
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,22 @@ class FunctionReference:
     name: str
 
     def resolve(self) -> Any:
-        """Import the module and return the function."""
+        """Import the module and return the function.
+
+        Raises:
+            InputError: there is no such function, or it is neither one of ours nor one of lm-eval's tasks'.
+        """
+        _module_file(self.module)
         try:
             return getattr(importlib.import_module(self.module), self.name)
         except (ImportError, AttributeError) as error:
             raise InputError(f"The function {self.module}.{self.name} cannot be loaded: {error}.") from error
 
     def source(self) -> bytes:
-        """Bytes of the file that holds the function, without importing it."""
-        return _module_file(self.module).read_bytes()
+        """Bytes of everything in the function's folder but definitions, without importing it."""
+        folder = _module_file(self.module).parent
+        files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix != ".yaml"]
+        return b"".join(path.name.encode() + path.read_bytes() for path in files)
 
 
 def packaged_tasks() -> Path:
@@ -48,13 +56,7 @@ def packaged_tasks() -> Path:
 
 def load_definition(path: Path) -> dict[str, Any]:
     """Load a YAML mapping, following `include:` as lm-eval does (included keys first, local keys win)."""
-    try:
-        with path.open("rb") as file:
-            content = yaml.load(file, Loader=_loader(path.parent))  # noqa: S506 - derived from SafeLoader
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    content = read_yaml(path, _loader(path.parent))
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold a mapping of keys to values.")
     includes = content.pop("include", [])
@@ -70,7 +72,7 @@ def resolve_functions(value: Any) -> Any:
 
 
 def fingerprint(value: Any) -> Any:
-    """The same structure, ready for JSON, with every function replaced by its name and its file's digest."""
+    """The same structure, ready for JSON, with every function replaced by its name and folder's digest."""
 
     def describe(reference: FunctionReference) -> list[str]:
         digest = hashlib.sha256(reference.source()).hexdigest()
@@ -132,8 +134,8 @@ def _module_file(module: str) -> Path:
 
 
 @functools.cache
-def _loader(folder: Path) -> type[yaml.SafeLoader]:
-    class Loader(yaml.SafeLoader):
+def _loader(folder: Path) -> type[StrictLoader]:
+    class Loader(StrictLoader):
         pass
 
     def construct(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> FunctionReference:

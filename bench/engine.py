@@ -10,6 +10,8 @@ from results.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+_SHORTEST = 8  # a shorter model has no room for a prompt and an answer
+
 TokenIds = Sequence[int]
 Progress = Callable[[int, int], None]
 """Called with the numbers of requests done so far and in all."""
@@ -32,6 +34,12 @@ class EngineSettings:
     device: str = "auto"
     batch_tokens: int = 16384
     max_length: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_tokens < 1:
+            raise InputError(f"batch_tokens must be at least 1, not {self.batch_tokens}.")
+        if self.max_length is not None and self.max_length < _SHORTEST:
+            raise InputError(f"max_length must be at least {_SHORTEST} tokens, not {self.max_length}.")
 
     def resolved(self) -> "EngineSettings":
         """The same settings with `auto` replaced by what it means on this machine.

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ class HFEngine:
 
     def swap(self, checkpoint: Path) -> None:
         """Load another checkpoint: into the model in place where the two have the same tensors."""
-        config = transformers.AutoConfig.from_pretrained(checkpoint)
+        with _named_errors(checkpoint):
+            config = transformers.AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
         tensors = dict(_stored_tensors(checkpoint))
         if not self._holds(config, tensors):
             self._load(checkpoint)
@@ -45,7 +48,8 @@ class HFEngine:
         with torch.no_grad():
             for name, tensor in tensors.items():
                 parameters[name].copy_(tensor)
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+        self._refuse_what_is_not_finite(checkpoint)
+        self.tokenizer = tokenizer
         self.max_length = self._settings.max_length or _max_length(config, self.tokenizer)
         if (checkpoint / "generation_config.json").is_file():
             self._model.generation_config = transformers.GenerationConfig.from_pretrained(checkpoint)
@@ -79,7 +83,13 @@ class HFEngine:
         """Log-likelihoods of (context, continuation) pairs, in the order given.
 
         A sequence longer than `max_length` loses tokens from its left.
+
+        Raises:
+            InputError: a continuation alone is longer than that.
         """
+        longest = max((len(continuation) for _, continuation in pairs), default=0)
+        if longest > self.max_length:
+            raise InputError(f"A choice of {longest} tokens does not fit into {self.max_length} tokens.")
         if self.is_encoder_decoder:
             inputs = [
                 (tuple(context[-self.max_length :]), tuple(continuation)) for context, continuation in pairs
@@ -111,27 +121,39 @@ class HFEngine:
 
     def _load(self, checkpoint: Path) -> None:
         dtype = _DTYPES.get(self._settings.dtype, "auto")
-        try:
-            config = transformers.AutoConfig.from_pretrained(checkpoint)
+        with _named_errors(checkpoint):
+            config = transformers.AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
             self.is_encoder_decoder = bool(config.is_encoder_decoder)
             family: Any = (
                 transformers.AutoModelForSeq2SeqLM
                 if self.is_encoder_decoder
                 else transformers.AutoModelForCausalLM
             )
+            self.tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
             model, loading = family.from_pretrained(
-                checkpoint, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
+                checkpoint,
+                config=config,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
             )
-            self.tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(f"The checkpoint {checkpoint} cannot be loaded: {reason}") from error
         if loading["missing_keys"]:
             # transformers would go on with random numbers in their place.
             raise InputError(f"The checkpoint {checkpoint} lacks the tensor {min(loading['missing_keys'])}.")
-        self._model = model.to(self._settings.device).eval()
+        try:
+            self._model = model.to(self._settings.device).eval()
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"The device '{self._settings.device}' cannot be used: {reason}") from error
         self._forward_arguments = set(inspect.signature(self._model.forward).parameters)
         self.max_length = self._settings.max_length or _max_length(config, self.tokenizer)
+        self._refuse_what_is_not_finite(checkpoint)
+
+    def _refuse_what_is_not_finite(self, checkpoint: Path) -> None:
+        for name, value in self._model.state_dict().items():
+            if value.is_floating_point() and not value.isfinite().all():
+                raise InputError(f"The checkpoint {checkpoint} holds NaN or infinity in the tensor {name}.")
 
     def _holds(self, config: Any, tensors: dict[str, torch.Tensor]) -> bool:
         """Whether these tensors, under this configuration, fill the model that is loaded, and fit it."""
@@ -150,7 +172,7 @@ class HFEngine:
     def _generate_batch(
         self, prompts: list[TokenIds], max_new_tokens: int, stop: tuple[str, ...]
     ) -> list[Generation]:
-        ids, mask = self._pad_left(prompts)
+        ids, mask = self._padded(prompts)
         start = 1 if self.is_encoder_decoder else ids.shape[1]
         stopping = _StopStrings(self.tokenizer, stop, start)
         output = self._model.generate(
@@ -171,13 +193,17 @@ class HFEngine:
         ends = self._model.generation_config.eos_token_id
         ends = {self.tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
         length = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
+        while (
+            length and tokens[length - 1] == self._pad_id
+        ):  # the batch went on after this answer had stopped
+            length -= 1
         text = self.tokenizer.decode(tokens[:length], skip_special_tokens=True)
         return Generation(_cut(text, stop), length)
 
     def _score_causal(self, rows: list[_Input], asked: list[_Asked]) -> dict[int, Likelihood]:
         # Padding on the left puts all scored positions at the end, so that the head runs on no others.
         longest = max(len(continuation) for row in asked for _, continuation in row)
-        ids, mask = self._pad_left([row for row, _ in rows])
+        ids, mask = self._padded([row for row, _ in rows])
         arguments: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
         if "position_ids" in self._forward_arguments:
             arguments["position_ids"] = (mask.cumsum(-1) - 1).clamp(min=0)
@@ -191,7 +217,7 @@ class HFEngine:
         }
 
     def _score_decoder(self, rows: list[_Input], asked: list[_Asked]) -> dict[int, Likelihood]:
-        ids, mask = self._pad_left([encoded for encoded, _ in rows])
+        ids, mask = self._padded([encoded for encoded, _ in rows])
         longest = max(len(decoded) for _, decoded in rows)
         labels = torch.tensor(
             [[*decoded, *[self._pad_id] * (longest - len(decoded))] for _, decoded in rows], device=ids.device
@@ -203,13 +229,15 @@ class HFEngine:
             for index, continuation in continuations
         }
 
-    def _pad_left(self, rows: Sequence[TokenIds]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _padded(self, rows: Sequence[TokenIds]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids and mask. Padding goes left of what is continued, and right of what is only read."""
         width = max(len(row) for row in rows)
         ids = torch.full((len(rows), width), self._pad_id, dtype=torch.long)
         mask = torch.zeros_like(ids)
         for i, row in enumerate(rows):
-            ids[i, width - len(row) :] = torch.tensor(row)
-            mask[i, width - len(row) :] = 1
+            start = 0 if self.is_encoder_decoder else width - len(row)
+            ids[i, start : start + len(row)] = torch.tensor(row)
+            mask[i, start : start + len(row)] = 1
         return ids.to(self._model.device), mask.to(self._model.device)
 
     @property
@@ -231,6 +259,21 @@ class _StopStrings(transformers.StoppingCriteria):
         texts = self._tokenizer.batch_decode(tails, skip_special_tokens=False)
         done = [any(stop in text for stop in self._stop) for text in texts]
         return torch.tensor(done, device=input_ids.device)
+
+
+@contextmanager
+def _named_errors(checkpoint: Path) -> Iterator[None]:
+    """Turn what transformers raises over a checkpoint into one sentence that names it, and hide its bars."""
+    bars = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"The checkpoint {checkpoint} cannot be loaded: {reason}") from error
+    finally:
+        if bars:
+            transformers.utils.logging.enable_progress_bar()
 
 
 def _likelihood(logits: torch.Tensor, continuation: TokenIds) -> Likelihood:

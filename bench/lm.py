@@ -100,8 +100,9 @@ class EngineLM(TemplateLM):
         wanted = arguments.get("max_gen_toks", _DEFAULT_NEW_TOKENS)
         room, length = self.engine.max_length, wanted
         if not self.engine.is_encoder_decoder:
-            # Half the length at most goes to the answer, so that something of the prompt remains.
-            length = min(wanted, room // 2)
+            # The prompt gives way to the answer, as in lm-eval. Where the answer alone would fill the model,
+            # which lm-eval refuses, each gets half.
+            length = wanted if wanted < room else room // 2
             room -= length
         prompt = self.tok_encode(context) or [self.prefix_token_id]
         self.prompt_tokens += len(prompt)

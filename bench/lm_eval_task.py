@@ -2,13 +2,14 @@
 
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from bench.benchmark import EvalTask
-from bench.data import Rows
+from bench.data import Row, Rows
 from bench.definition import resolve_functions
+from results.errors import InputError
 
 if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
@@ -21,22 +22,45 @@ def build_task(task: EvalTask, rows: Rows, seed: int) -> "ConfigurableTask":
         task: the definition.
         rows: its rows; every split becomes a data set.
         seed: seed of the few-shot sampler.
+
+    Raises:
+        InputError: the rows are not as the task expects.
     """
-    from datasets import Dataset
+    import jinja2
+    import pyarrow
     from lm_eval.api.task import ConfigurableTask
 
-    def given_rows(**_: Any) -> dict[str, Dataset]:
-        return {split: Dataset.from_list(list(content)) for split, content in rows.splits.items()}
+    def given_rows(**_: Any) -> dict[str, Any]:
+        return {split: _data_set(content) for split, content in rows.splits.items()}
 
     config = resolve_functions(task.config) | {"custom_dataset": given_rows}
     for key in ("training_split", "validation_split", "fewshot_split"):
         # lm-eval opens every split that is named, also where nothing is taken from it.
         if config.get(key) not in rows.splits:
             config[key] = None
-    built = ConfigurableTask(config=config)
+    try:
+        built = ConfigurableTask(config=config)
+    except (
+        pyarrow.ArrowException,
+        jinja2.TemplateError,
+        KeyError,
+        ValueError,
+        TypeError,
+        IndexError,
+    ) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{task.name} cannot ask its rows ({rows.source}): {reason}.") from error
     built.set_config("num_fewshot", config.get("num_fewshot") or 0)
     built.set_fewshot_seed(seed)
     return built
+
+
+def _data_set(rows: Sequence[Row]) -> Any:
+    """A data set with every column that any row has; the library takes the first row's only."""
+    from datasets import Dataset
+
+    columns = dict.fromkeys(column for row in rows for column in row)
+    return Dataset.from_list([{column: row.get(column) for column in columns} for row in rows])
 
 
 @contextmanager

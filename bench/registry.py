@@ -124,7 +124,9 @@ def load_suite(name: str) -> Suite:
         name=content["suite"],
         title=content.get("title", content["suite"]),
         tasks={task: _suite_task(path, task, value) for task, value in content["tasks"].items()},
-        forgetting=tuple(load_benchmark(b) for b in content.get("forgetting", [])),
+        forgetting=tuple(
+            load_benchmark(b) for b in _names(path, "forgetting", content.get("forgetting") or [])
+        ),
     )
 
 
@@ -135,10 +137,16 @@ def _suite_task(path: Path, name: str, content: object) -> SuiteTask:
     if unknown:
         raise InputError(f"{path}: the task '{name}' has an unknown key '{min(unknown)}'.")
     return SuiteTask(
-        benchmarks=tuple(load_benchmark(b) for b in content["benchmarks"]),
+        benchmarks=tuple(load_benchmark(b) for b in _names(path, name, content["benchmarks"])),
         training=_example_source(path, name, content.get("training")),
         validation=_example_source(path, name, content.get("validation")),
     )
+
+
+def _names(path: Path, key: str, content: object) -> list[str]:
+    if not isinstance(content, list) or not all(isinstance(name, str) for name in content):
+        raise InputError(f"{path}: '{key}' must name its benchmarks in a list, as in [gsm8k_cot].")
+    return content
 
 
 def _example_source(path: Path, task: str, content: object) -> ExampleSource | None:

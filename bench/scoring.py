@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _VERSIONED = ("manyshot", "lm_eval", "torch", "transformers", "datasets")
-_SAMPLE_KEYS = {"doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics"}
 
 
 @dataclass(frozen=True)
@@ -50,18 +49,36 @@ class Scored:
 
 
 class Scorer:
-    """Scores checkpoints one after the other, with one engine that is started when first needed."""
+    """Scores checkpoints one after the other, with one engine that is started when first needed.
+
+    Args:
+        settings: what may change a score besides checkpoint, definition and data.
+        store: where records are looked for and kept.
+        data_root: local data root, or None for the hub.
+        progress: called with the numbers of requests answered and asked.
+    """
 
     def __init__(
         self, settings: ScoreSettings, store: Store, data_root: Path | None, progress: Progress | None = None
     ) -> None:
+        self.store = store
+        self.progress = progress
         self._settings = replace(settings, engine=settings.engine.resolved())
-        self._store = store
         self._data_root = data_root
-        self._progress = progress
         self._engine: Engine | None = None
-        self._loaded: Path | None = None
+        self._loaded: CheckpointIdentity | None = None
         self._rows: dict[str, dict[str, Rows]] = {}
+        self._digests: dict[str, tuple[str, str]] = {}
+
+    def missing_data(self, benchmarks: Sequence[Benchmark]) -> dict[str, str]:
+        """Benchmarks whose rows cannot be had, with the reason."""
+        reasons = {}
+        for benchmark in benchmarks:
+            try:
+                self._benchmark_rows(benchmark)
+            except NoDataError as error:
+                reasons[benchmark.name] = str(error)
+        return reasons
 
     def find(self, identity: CheckpointIdentity, benchmark: Benchmark) -> Record | None:
         """The record of a checkpoint on a benchmark, where there is one.
@@ -69,7 +86,7 @@ class Scorer:
         Raises:
             NoDataError: the benchmark has no rows.
         """
-        return self._store.find(self._key(identity, benchmark))
+        return self.store.find(self._key(identity, benchmark))
 
     def score(
         self, checkpoint: Path, name: str, identity: CheckpointIdentity, benchmark: Benchmark
@@ -89,9 +106,9 @@ class Scorer:
         record = self.find(identity, benchmark)
         if record is not None:
             return Scored(record, found=True)
-        engine = self._engine_with(checkpoint)
+        engine = self._engine_with(checkpoint, identity)
         started = time.perf_counter()
-        answers = evaluate(engine, benchmark, self._benchmark_rows(benchmark), self._settings, self._progress)
+        answers = evaluate(engine, benchmark, self._benchmark_rows(benchmark), self._settings, self.progress)
         record = Record(
             key=self._key(identity, benchmark),
             name=name,
@@ -105,20 +122,25 @@ class Scorer:
             versions={package: installed_version(package) for package in _VERSIONED},
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        return Scored(self._store.write(record, answers.documents), found=False)
+        return Scored(self.store.write(record, answers.documents), found=False)
 
     def close(self) -> None:
         """Stop the engine, where one was started."""
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = self._loaded = None
+        engine, self._engine, self._loaded = self._engine, None, None
+        if engine is not None:
+            engine.close()
 
-    def _engine_with(self, checkpoint: Path) -> Engine:
+    def _engine_with(self, checkpoint: Path, identity: CheckpointIdentity) -> Engine:
         if self._engine is None:
             self._engine = open_engine(checkpoint, self._settings.engine)
-        elif self._loaded != checkpoint:
-            self._engine.swap(checkpoint)
-        self._loaded = checkpoint
+        elif self._loaded != identity:
+            try:
+                self._engine.swap(checkpoint)
+            except BaseException:
+                # Some weights may be the new ones already: nothing must be scored with such a model.
+                self.close()
+                raise
+        self._loaded = identity
         return self._engine
 
     def _benchmark_rows(self, benchmark: Benchmark) -> dict[str, Rows]:
@@ -129,17 +151,21 @@ class Scorer:
         return self._rows[benchmark.name]
 
     def _key(self, identity: CheckpointIdentity, benchmark: Benchmark) -> RecordKey:
-        rows = self._benchmark_rows(benchmark)
+        if benchmark.name not in self._digests:
+            rows = self._benchmark_rows(benchmark)
+            joined = "+".join(rows[task.name].digest for task in benchmark.tasks)
+            self._digests[benchmark.name] = benchmark.definition_digest, joined
+        definition, data = self._digests[benchmark.name]
         engine = self._settings.engine
         return RecordKey(
             checkpoint=identity,
             benchmark=benchmark.name,
-            definition=benchmark.definition_digest,
-            data="+".join(rows[task.name].digest for task in benchmark.tasks),
+            definition=definition,
+            data=data,
             settings={
                 "engine": engine.name,
                 "dtype": engine.dtype,
-                "device": engine.device,
+                "device": engine.device.partition(":")[0],
                 "max_length": engine.max_length,
                 "limit": self._settings.limit,
                 "seed": self._settings.seed,
@@ -199,7 +225,7 @@ def evaluate(
     missing = [task.name for task in benchmark.tasks if f"{task.name}/{primary}" not in metrics]
     if missing:
         raise InputError(f"{benchmark.name}: lm-eval gave no '{primary}' for the task {missing[0]}.")
-    notices = []
+    notices = [f"{name}: {one.notice}" for name, one in rows.items() if one.notice]
     if lm.truncated:
         notices.append(
             f"{lm.truncated} prompts lost tokens from their left to fit {engine.max_length} tokens"
@@ -226,18 +252,6 @@ def run_lm_eval(
     with quiet_lm_eval():
         tasks = {task.name: build_task(task, rows[task.name], settings.seed) for task in benchmark.tasks}
         return lm_evaluate(lm, {"tasks": tasks}, limit=settings.limit, bootstrap_iters=0, log_samples=True)
-
-
-def missing_data(benchmarks: Sequence[Benchmark], data_root: Path | None) -> dict[str, str]:
-    """Benchmarks whose rows cannot be had, with the reason."""
-    reasons = {}
-    for benchmark in benchmarks:
-        try:
-            for task in benchmark.tasks:
-                load_rows(task, data_root)
-        except NoDataError as error:
-            reasons[benchmark.name] = str(error)
-    return reasons
 
 
 def _documents(benchmark: Benchmark, samples: Mapping[str, list[dict[str, Any]]]) -> Any:

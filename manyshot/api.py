@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from bench.data import data_root
 from bench.engine import EngineSettings
 from bench.registry import load_benchmark, load_suite
-from bench.scoring import ScoreSettings
+from bench.scoring import Scorer, ScoreSettings
 from manyshot.scoring import Candidate, benchmarks_with_data, score_all
 from merging.merge import merge as _merge
 from merging.recipe import Recipe, load_recipe
-from merging.yaml_file import validated
 from results.store import Store, load_results, store_root
+from results.yaml_file import validated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,14 +73,11 @@ def score(
     if isinstance(checkpoints, str | Path):
         checkpoints = [checkpoints]
     wanted = load_suite(suite).benchmarks if suite else tuple(load_benchmark(name) for name in benchmarks)
-    root = data_root(Path(data) if data else None)
     folder = store_root(Path(store) if store else None)
-    records = score_all(
-        [Candidate.open(str(checkpoint)) for checkpoint in checkpoints],
-        benchmarks_with_data(wanted, root, skip_missing),
-        settings=ScoreSettings(engine or EngineSettings(), limit),
-        store=Store(folder),
-        data_root=root,
-    )
+    settings = ScoreSettings(engine or EngineSettings(), limit)
+    scorer = Scorer(settings, Store(folder), data_root(Path(data) if data else None))
+    with_data = benchmarks_with_data(scorer, wanted, skip_missing)
+    candidates = [Candidate.open(str(checkpoint)) for checkpoint in checkpoints]
+    records = score_all(scorer, candidates, with_data)
     made = [record.key.digest for row in records.values() for record in row.values()]
     return load_results(folder).set_index("record").loc[made].reset_index()

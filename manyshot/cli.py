@@ -3,6 +3,8 @@
 import argparse
 import importlib
 import sys
+import traceback
+from importlib.metadata import version
 from pathlib import Path
 
 from results.errors import InputError
@@ -25,25 +27,32 @@ def main(arguments: list[str] | None = None) -> None:
     from manyshot.terminal import set_up_logging
 
     set_up_logging(options.debug)
-    command = importlib.import_module(f"manyshot.commands.{options.command}")
     try:
-        command.run(options)
+        importlib.import_module(f"manyshot.commands.{options.command}").run(options)
     except InputError as error:
-        if options.debug:
-            raise
-        sys.stderr.write(f"manyshot: {error}\n")
-        sys.exit(2)
+        _fail(str(error), options.debug)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            sys.stderr.close()
+            return
+        _fail(f"{error.filename or 'A file'}: {error.strerror or error}.", options.debug)
     except KeyboardInterrupt:
         sys.stderr.write("manyshot: interrupted; start again to go on from the last complete result\n")
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
+
+
+def _fail(sentence: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    sys.stderr.write(f"manyshot: {sentence}\n")
+    sys.exit(2)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="manyshot", description="Merge language models, score and compare them."
     )
+    parser.add_argument("--version", action="version", version=f"manyshot {version('manyshot')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     parsers = {}
     for name, help_text in _COMMANDS.items():
@@ -139,7 +148,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("benchmarks", "suites", "methods", "engines"))
+    parser.add_argument("what", choices=("benchmarks", "suites", "methods", "engines"), help="what to list")
     parser.add_argument("name", nargs="?", help="tell more about this one")
     parser.add_argument("--data", type=Path, help="local data root (MANYSHOT_DATA; else the hub)")
 

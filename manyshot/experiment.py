@@ -12,11 +12,11 @@ limit: 100
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from merging.yaml_file import beside, read_yaml, validated
+from results.yaml_file import beside, read_yaml, validated
 
 
 class EngineOptions(BaseModel):
@@ -71,9 +71,10 @@ class Experiment(BaseModel):
     experts: dict[str, str] = Field(min_length=1)
     methods: list[MethodEntry] = Field(min_length=1)
     engine: EngineOptions = EngineOptions()
-    seeds: list[int] = Field([0], min_length=1)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
+    fewshot_seed: int = 1234
     limit: int | None = Field(None, gt=0)
-    output_dtype: str | None = None
+    output_dtype: Literal["float32", "bfloat16", "float16"] | None = None
 
 
 def load_experiment(path: Path) -> Experiment:
@@ -85,8 +86,13 @@ def load_experiment(path: Path) -> Experiment:
     experiment = validated(Experiment, read_yaml(path), str(path))
     return experiment.model_copy(
         update={
-            "suite": beside(path, experiment.suite),
+            "suite": beside(path, experiment.suite) if _is_file(experiment.suite) else experiment.suite,
             "base": beside(path, experiment.base),
             "experts": {task: beside(path, expert) for task, expert in experiment.experts.items()},
         }
     )
+
+
+def _is_file(suite: str) -> bool:
+    """Whether a suite is given as a file; a folder of the same name as a suite means nothing."""
+    return Path(suite).suffix in {".yaml", ".yml"}

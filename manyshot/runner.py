@@ -1,27 +1,29 @@
 """Running an experiment: merge by every method, score every checkpoint, compare, write the report."""
 
 import hashlib
+import inspect
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from bench.definition import installed_version
 from bench.engine import EngineSettings
 from bench.registry import Suite, load_suite
-from bench.scoring import ScoreSettings
+from bench.scoring import Scorer, ScoreSettings
 from manyshot.experiment import Experiment, MethodEntry
 from manyshot.scoring import Candidate, benchmarks_with_data, score_all
 from manyshot.terminal import logger
 from merging.merge import merge
 from merging.method import make
 from merging.recipe import Recipe
-from merging.yaml_file import validated
 from results.comparison import Comparison, compare
 from results.errors import InputError
 from results.record import Record
 from results.run import Entry, Run, save_run
 from results.store import Store
+from results.yaml_file import validated
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,16 @@ def run_experiment(
     suite = load_suite(experiment.suite)
     _check_tasks(experiment, suite)
     merges = _merges(experiment)
-    settings = ScoreSettings(EngineSettings(**experiment.engine.model_dump()), experiment.limit)
-    benchmarks = benchmarks_with_data(suite.benchmarks, data_root, skip_missing)
+    engine = EngineSettings(**experiment.engine.model_dump())
+    scorer = Scorer(ScoreSettings(engine, experiment.limit, experiment.fewshot_seed), store, data_root)
+    benchmarks = benchmarks_with_data(scorer, suite.benchmarks, skip_missing)
     entries, candidates = _given(experiment, suite)
     given = tuple(candidates)
     for merge_of in merges:
         entry, candidate = _merged(experiment, merge_of, given, out / "merged")
         entries.append(entry)
         candidates.append(candidate)
-    records = score_all(candidates, benchmarks, settings=settings, store=store, data_root=data_root)
+    records = score_all(scorer, candidates, benchmarks)
     run = Run(
         name=name,
         suite=suite.spec,
@@ -168,17 +171,27 @@ def _merged(
         },
         "the experiment",
     )
-    inputs = [candidate.identity.digest for candidate in given]
-    content = json.dumps(
-        [inputs, recipe.model_dump(exclude={"base", "experts"}, mode="json")], sort_keys=True
-    )
-    plain = re.sub(r"[^A-Za-z0-9.=-]+", "_", title).strip("_")
-    out = folder / f"{plain}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+    # Everything that decides the merged weights, the code of the method included.
+    made = make(method.name, method.settings)
+    names = ["base", *(task for task in load_suite(experiment.suite).tasks)]
+    content = {
+        "inputs": dict(zip(names, (one.identity.digest for one in given), strict=True)),
+        "order": list(experiment.experts),
+        "recipe": recipe.model_dump(exclude={"base", "experts", "method"}, mode="json"),
+        "method": [method.name, asdict(made), inspect.getsource(type(made))],  # type: ignore[call-overload]
+        "manyshot": installed_version("manyshot"),
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+    out = folder / f"{re.sub(r'[^A-Za-z0-9.=-]+', '_', title).strip('_')}-{digest[:8]}"
     if out.exists():
         logger.info("%s: merged before, found in %s", title, out)
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
-        merge(recipe, out)
+        try:
+            merge(recipe, out)
+        except InputError:
+            if not out.exists():  # otherwise another run has just merged the same
+                raise
     candidate = Candidate.open(str(out))
     entry = _entry(
         title,

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.benchmark import Benchmark
-from bench.scoring import Scorer, ScoreSettings, missing_data
+from bench.scoring import Scorer
 from manyshot.terminal import ScoringProgress, logger
 from merging.checkpoint import Checkpoint
 from results.errors import InputError
 from results.record import CheckpointIdentity, Record
-from results.store import Store
 
 
 @dataclass(frozen=True)
@@ -33,40 +32,36 @@ class Candidate:
 
 
 def benchmarks_with_data(
-    benchmarks: Sequence[Benchmark], data_root: Path | None, skip_missing: bool
+    scorer: Scorer, benchmarks: Sequence[Benchmark], skip_missing: bool
 ) -> tuple[Benchmark, ...]:
     """The benchmarks that have rows; what has none is said.
 
     Raises:
         InputError: some have none and `skip_missing` is false, or none has any.
     """
-    missing = missing_data(benchmarks, data_root)
-    for reason in missing.values():
-        logger.warning("no data: %s", reason)
+    missing = scorer.missing_data(benchmarks)
     if missing and not skip_missing:
+        reasons = "; ".join(f"{name} ({reason})" for name, reason in missing.items())
         raise InputError(
-            f"{len(missing)} of {len(benchmarks)} benchmarks have no data ({', '.join(missing)}): "
-            "give a data root that has them with --data, or leave them out with --skip-missing."
+            f"{len(missing)} of {len(benchmarks)} benchmarks have no data: {reasons}. "
+            "Give a data root that has them with --data, or leave them out with --skip-missing."
         )
+    for name, reason in missing.items():
+        logger.warning("no data for %s: %s", name, reason)
     if len(missing) == len(benchmarks):
         raise InputError("No benchmark has data: give a data root with --data.")
     return tuple(benchmark for benchmark in benchmarks if benchmark.name not in missing)
 
 
 def score_all(
-    candidates: Sequence[Candidate],
-    benchmarks: Sequence[Benchmark],
-    *,
-    settings: ScoreSettings,
-    store: Store,
-    data_root: Path | None,
+    scorer: Scorer, candidates: Sequence[Candidate], benchmarks: Sequence[Benchmark]
 ) -> dict[str, Mapping[str, Record]]:
     """Records of every candidate on every benchmark, by the candidate's name and the benchmark's.
 
     Records that are in the store are not made again.
     """
     progress = ScoringProgress(len(candidates) * len(benchmarks))
-    scorer = Scorer(settings, store, data_root, progress.requests)
+    scorer.progress = progress.requests
     records: dict[str, dict[str, Record]] = {}
     found = made = 0
     with progress.shown():
@@ -81,13 +76,9 @@ def score_all(
                     progress.finish()
         finally:
             scorer.close()
-    notices = [
-        f"{Path(name).name} on {benchmark}: {notice}"
-        for name, row in records.items()
-        for benchmark, record in row.items()
-        for notice in record.notices
-    ]
-    for notice in notices:
-        logger.info(notice)
-    logger.info("%d records made, %d found in %s", made, found, store.root)
+    for name, row in records.items():
+        for benchmark_name, record in row.items():
+            for notice in record.notices:
+                logger.info("%s on %s: %s", Path(name).name, benchmark_name, notice)
+    logger.info("%d records made, %d found in %s", made, found, scorer.store.root)
     return dict(records)

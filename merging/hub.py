@@ -1,5 +1,6 @@
 """Where a checkpoint's files are: a local folder, or a repository of the Hugging Face hub."""
 
+import os
 import re
 from pathlib import Path
 
@@ -37,8 +38,8 @@ def _download(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
     except (OSError, EntryNotFoundError, HFValidationError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else "no reason given"
+        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
         raise InputError(
-            f"{name} is no local folder and could not be fetched from the hub "
-            f"({type(error).__name__}: {reason})."
+            f"{name} is no local folder, and could not be fetched from the hub{offline}; give a folder, or "
+            "see with --debug what the hub said."
         ) from error

@@ -13,9 +13,16 @@ from results.errors import InputError
 
 
 def refuse_existing(out: Path) -> None:
-    """Raise InputError where something is at `out` already; nothing is ever overwritten."""
-    if out.exists() or out.is_symlink():
-        raise InputError(f"{out} exists already; name another folder or remove it first.")
+    """Raise InputError where something is at `out` already, or a file is where its parent should be.
+
+    Nothing is ever overwritten.
+    """
+    with _refusing_what_cannot_be_made(out):
+        if out.exists() or out.is_symlink():
+            raise InputError(f"{out} exists already; name another folder or remove it first.")
+        for parent in out.absolute().parents:
+            if parent.exists() and not parent.is_dir():
+                raise NotADirectoryError(f"{parent} is a file")
 
 
 @contextmanager
@@ -27,24 +34,52 @@ def staged(out: Path) -> Iterator[Path]:
     it says nothing across containers that share a disk.)
 
     Raises:
-        InputError: `out` exists, before or after the block.
+        InputError: `out` exists, before or after the block, or cannot be made.
     """
     out = out.absolute()
     refuse_existing(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(out)
-    folder = out.parent / f".{out.name}.{os.getpid()}-{secrets.token_hex(4)}.partial"
-    folder.mkdir()
-    lock = os.open(folder, os.O_RDONLY)
+    with _refusing_what_cannot_be_made(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # Locked, so that nobody finds the new folder before it is locked itself and takes it for stale.
+        with _locked(out.parent):
+            _remove_stale(out)
+            folder = out.parent / f".{out.name}.{os.getpid()}-{secrets.token_hex(4)}.partial"
+            folder.mkdir()
+            lock = os.open(folder, os.O_RDONLY)
+            # On a file system without locks nobody takes the folder for stale either.
+            with suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
-        with suppress(OSError):  # a file system without locks: then nobody takes the folder for stale either
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield folder
         refuse_existing(out)
-        folder.rename(out)
+        try:
+            folder.rename(out)
+        except OSError:
+            refuse_existing(out)  # somebody else's came in between
+            raise
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _refusing_what_cannot_be_made(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{out} cannot be made ({error.strerror or error}); name another folder.") from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Wait for the lock on a folder and hold it, where its file system has locks."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(lock)
 
@@ -54,11 +89,12 @@ def _remove_stale(out: Path) -> None:
     for folder in out.parent.iterdir():
         if not ours.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
             continue
-        lock = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        except OSError:
-            pass  # its owner is alive
-        finally:
-            os.close(lock)
+        with suppress(FileNotFoundError):  # its owner has just finished
+            lock = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            except OSError:
+                pass  # its owner is alive
+            finally:
+                os.close(lock)

@@ -7,20 +7,22 @@ says how it was made.
 
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import transformers
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     PrinterCallback,
@@ -39,6 +41,25 @@ IGNORED = -100
 """The label that the loss leaves out."""
 LOSS_POINTS = 100
 """Points of the loss curve in ``training.json``, at most."""
+VOCABULARY_FILES = (
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+)
+"""Without one of these, transformers makes an empty tokenizer for some models."""
+SCHEDULES = (
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+)
+"""Those of transformers' schedules that need no settings of their own, nor a step after the warmup."""
+Loss = Literal["completion", "text"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +80,7 @@ class TrainSettings:
         batch_size: examples in a step.
         learning_rate: the highest learning rate of AdamW.
         warmup_ratio: share of the steps in which the learning rate rises.
-        schedule: name of a transformers learning-rate schedule ("linear", "cosine", "constant", ...).
+        schedule: one of ``SCHEDULES``.
         weight_decay: AdamW's decoupled weight decay.
         loss: mean token loss over the "completion" only, or over the whole "text".
         max_length: tokens after which an example is cut.
@@ -67,6 +88,9 @@ class TrainSettings:
         bf16: compute in bfloat16 where autocast does so; weights stay in float32.
         group_by_length: put examples of similar length in one batch, which saves padding.
         cpu: train on the CPU even where there is an accelerator.
+
+    Raises:
+        InputError: a setting is out of its range.
     """
 
     epochs: float = 1
@@ -76,12 +100,40 @@ class TrainSettings:
     warmup_ratio: float = 0.03
     schedule: str = "cosine"
     weight_decay: float = 0.0
-    loss: Literal["completion", "text"] = "completion"
+    loss: Loss = "completion"
     max_length: int = 512
     seed: int = 0
     bf16: bool = False
     group_by_length: bool = True
     cpu: bool = False
+
+    def __post_init__(self) -> None:
+        for name, (holds, expected) in _EXPECTED.items():
+            value = getattr(self, name)
+            if not holds(value):
+                raise InputError(f"The training setting {name} is {value!r}; {expected} is expected.")
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+_EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "epochs": (lambda value: _number(value) and value > 0, "a number above 0"),
+    "max_steps": (lambda value: value is None or _whole(value, 1), "a whole number from 1 on, or None,"),
+    "batch_size": (lambda value: _whole(value, 1), "a whole number from 1 on"),
+    "learning_rate": (lambda value: _number(value) and value > 0, "a number above 0"),
+    "warmup_ratio": (lambda value: _number(value) and 0 <= value <= 1, "a number from 0 to 1"),
+    "schedule": (lambda value: value in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
+    "weight_decay": (lambda value: _number(value) and value >= 0, "a number from 0 on"),
+    "loss": (lambda value: value in get_args(Loss), f"one of {', '.join(get_args(Loss))}"),
+    "max_length": (lambda value: _whole(value, 2), "a whole number from 2 on"),
+    "seed": (lambda value: _whole(value, 0) and value < 2**32, "a whole number from 0 to 2**32 - 1"),
+}
 
 
 def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out: Path) -> Path:
@@ -97,11 +149,13 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
         ``out``.
 
     Raises:
-        InputError: ``out`` exists, ``base`` is not a checkpoint folder, or no example has a token to learn.
+        InputError: ``out`` exists, ``base`` is not a whole checkpoint of a decoder with its tokenizer, or no
+            example has a token to learn.
     """
     refuse_existing(out)
     checkpoint = Checkpoint.open(base)
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)
+    _refuse_encoder_decoder(checkpoint.folder)
+    tokenizer = _tokenizer(checkpoint.folder)
     encoded = [encode(tokenizer, example, settings) for example in examples]
     kept = [row for row in encoded if any(label != IGNORED for label in row["labels"][1:])]
     if not kept:
@@ -109,8 +163,7 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
             f"{base}: none of the {len(examples)} examples has a token to learn within "
             f"{settings.max_length} tokens; raise max_length"
         )
-    with without_file_bars():
-        model = AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype=torch.float32)
+    model = _model(checkpoint.folder)
     started = time.monotonic()
     curve = _optimise(model, kept, settings, padding=_padding(tokenizer), title=out.name)
     report = {
@@ -130,6 +183,59 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
                 shutil.copyfile(checkpoint.folder / name, folder / name)
         (folder / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return out
+
+
+def _refuse_encoder_decoder(folder: Path) -> None:
+    with _loading(folder, "configuration"):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if config.is_encoder_decoder:
+        raise InputError(
+            f"{folder} is an encoder-decoder model ({config.model_type}); name a decoder-only one, "
+            "encoder-decoders cannot be trained."
+        )
+
+
+def _tokenizer(folder: Path) -> Any:
+    if not any((folder / name).is_file() for name in VOCABULARY_FILES):
+        raise InputError(
+            f"{folder} has no tokenizer; one of {', '.join(VOCABULARY_FILES)} is expected in it."
+        )
+    with _loading(folder, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"{folder}: the tokenizer names no end-of-sequence token, which ends every example.")
+    return tokenizer
+
+
+def _model(folder: Path) -> Any:
+    with without_file_bars(), _loading(folder, "model"):
+        model, found = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they are named below
+        )
+    # transformers would go on with random numbers in their place.
+    for name in sorted(found["missing_keys"]):
+        raise InputError(f"{folder}: the weights lack the tensor {name!r}; copy or download the model again.")
+    for name, stored, expected in sorted(found["mismatched_keys"]):
+        raise InputError(
+            f"{folder}: tensor {name!r} has the shape {tuple(stored)}, but config.json asks for "
+            f"{tuple(expected)}; copy or download the model again."
+        )
+    return model
+
+
+@contextmanager
+def _loading(folder: Path, part: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, LookupError, ImportError) as error:
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0].rstrip(".: ")
+        raise InputError(
+            f"{folder}: its {part} cannot be loaded ({type(error).__name__}: {reason})."
+        ) from error
 
 
 def examples_digest(examples: Sequence[Example]) -> str:
@@ -195,14 +301,16 @@ class _Steps(TrainerCallback):
 
 
 def _progress() -> Progress:
-    """A bar on stderr with an estimate of the time left."""
+    """A bar on stderr with an estimate of the time left, where that is a terminal."""
+    console = Console(stderr=True)
     return Progress(
         TextColumn("training {task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[loss]}"),
-        console=Console(stderr=True),
+        console=console,
+        disable=not console.is_terminal,
     )
 
 
@@ -226,7 +334,9 @@ def _optimise(
     model: Any, rows: list[dict[str, list[int]]], settings: TrainSettings, padding: int, title: str
 ) -> list[list[float]]:
     steps_per_epoch = -(-len(rows) // settings.batch_size)
-    steps = settings.max_steps or max(1, round(settings.epochs * steps_per_epoch))
+    steps = settings.max_steps
+    if steps is None:
+        steps = max(1, round(settings.epochs * steps_per_epoch))
     with tempfile.TemporaryDirectory() as scratch:
         arguments = TrainingArguments(
             output_dir=scratch,
@@ -247,6 +357,7 @@ def _optimise(
             report_to="none",
             disable_tqdm=True,
             dataloader_num_workers=0,
+            dataloader_pin_memory=torch.cuda.is_available() and not settings.cpu,
             remove_unused_columns=False,
         )
         trainer = Trainer(

@@ -73,6 +73,7 @@ def _csv_row(comparison: Comparison, row: Row) -> dict[str, str | int | float | 
         "checkpoint": row.checkpoint,
         "benchmarks_scored": row.complete[0],
         "benchmarks": row.complete[1],
+        "limit": comparison.limit,
     }
     estimates: dict[str, Estimate] = {"average": row.average, "worst_task": row.worst_task, "gap": row.gap}
     estimates |= {f"np_{task}": estimate for task, estimate in row.tasks.items()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from io import StringIO
+from pathlib import Path
 
 from results.record import Record
 from results.suite import SuiteSpec
@@ -25,8 +26,9 @@ def score_table(
     for heading in ("benchmark", "task", "metric"):
         table.add_column(heading, no_wrap=True)
     table.add_column("n", justify="right")
-    for name in records:
-        table.add_column(escape(name), justify="right", overflow="fold")
+    short = [Path(name).name for name in records]
+    for heading in short if len(set(short)) == len(short) else records:
+        table.add_column(escape(heading), justify="right", overflow="fold")
     wanted = [spec.name for spec in suite.benchmarks] if suite else _names(records)
     for benchmark in wanted:
         scored = [row.get(benchmark) for row in records.values()]
@@ -39,7 +41,9 @@ def score_table(
     if suite:
         table.add_section()
         means = [_mean(row, suite) for row in records.values()]
-        table.add_row("mean score", "", "", "", *means, style="bold")
+        table.add_row(
+            f"mean over the {len(suite.task_benchmarks)} of the tasks", "", "", "", *means, style="bold"
+        )
     output = StringIO()
     console = Console(
         file=output, width=width or 60 + 14 * len(records) + sum(map(len, records)), highlight=False

@@ -86,7 +86,7 @@ def make_sheet(comparison: Comparison) -> Sheet:
             groups.append(
                 tuple(_line(row, best if role == "merged" else [None] * len(columns)) for row in rows)
             )
-    return Sheet(tuple(columns), tuple(groups), _notes(comparison.rows))
+    return Sheet(tuple(columns), tuple(groups), _notes(comparison))
 
 
 def printable(text: str) -> str:
@@ -121,13 +121,15 @@ def _line(row: Row, best: Sequence[float | None]) -> Line:
     return Line(printable(row.label), tuple(cells))
 
 
-def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
+def _notes(comparison: Comparison) -> tuple[str, ...]:
     """Every note once, with the labels of the rows that it is about unless it is about all of them."""
+    rows = comparison.rows
+    limited = f"limited: at most {comparison.limit} documents of each lm-eval task were scored"
     labels: dict[str, list[str]] = {}
     for row in rows:
         for note in row.notes:
             labels.setdefault(note, []).append(row.label)
-    return tuple(
+    return (limited,) * (comparison.limit is not None) + tuple(
         printable(note if len(about) == len(rows) else f"{', '.join(about)}: {note}")
         for note, about in labels.items()
     )

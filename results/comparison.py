@@ -106,6 +106,7 @@ class Comparison:
         rows: one per checkpoint.
         resamples: how many resamples of documents the intervals rest on.
         seed: what the resamples were drawn with.
+        limit: most documents of each lm-eval task that were scored; None for all.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Comparison:
     rows: tuple[Row, ...]
     resamples: int
     seed: int
+    limit: int | None = None
 
     def row(self, label: str) -> Row:
         """The row of this label.
@@ -166,7 +168,10 @@ def compare(run: Run, store: Store, *, resamples: int = bootstrap.RESAMPLES, see
         labels = {task: expert.label for task, expert in experts[entry.label].items()}
         resampled = bootstrap.resample_performance(run.suite, drawn, entry.label, labels, resamples=resamples)
         rows.append(_row(run.suite, entry, experts[entry.label], base, scores, resampled=resampled))
-    return Comparison(run.name, run.suite, tuple(rows), resamples, seed)
+    limit = run.settings.get("limit")
+    return Comparison(
+        run.name, run.suite, tuple(rows), resamples, seed, limit if isinstance(limit, int) else None
+    )
 
 
 def paired_difference(

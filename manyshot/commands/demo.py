@@ -8,6 +8,7 @@ from manyshot.commands.run import show
 from manyshot.experiment import load_experiment
 from manyshot.lab.family import Family, FamilySettings, make_family
 from manyshot.runner import run_experiment
+from manyshot.terminal import logger
 from results.store import Store
 
 _METHODS = [
@@ -20,6 +21,8 @@ _SMOKE_LIMIT = 8
 
 def run(options: argparse.Namespace) -> None:
     """Make the family, run the experiment on it, and print the table."""
+    if not (options.out / "models").exists():
+        logger.info("training a base and four experts, which takes about two minutes on two cores")
     family = make_family(
         options.out / "models", FamilySettings.smoke() if options.smoke else FamilySettings()
     )

@@ -79,6 +79,8 @@ def _methods(name: str | None, root: Path | None) -> str:
 
 
 def _engines(name: str | None, root: Path | None) -> str:
+    if name not in (None, *ENGINES):
+        raise InputError(f"There is no engine '{name}'; there are {', '.join(ENGINES)}.")
     return _table(("engine", "what it runs"), [(e, t) for e, t in ENGINES.items() if name in (None, e)])
 
 

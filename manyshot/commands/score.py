@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from bench.data import data_root
 from bench.engine import EngineSettings
 from bench.registry import Suite, load_benchmark, load_suite
-from bench.scoring import ScoreSettings
+from bench.scoring import Scorer, ScoreSettings
 from manyshot.scoring import Candidate, benchmarks_with_data, score_all
 from manyshot.terminal import answer
 from reports.scores import score_table
@@ -19,7 +19,6 @@ def run(options: argparse.Namespace) -> None:
     """Score, and print the records as a table or as JSON."""
     suite = load_suite(options.suite) if options.suite else None
     wanted = suite.benchmarks if suite else tuple(load_benchmark(name) for name in options.benchmark)
-    root = data_root(options.data)
     settings = ScoreSettings(
         EngineSettings(
             options.engine, options.dtype, options.device, options.batch_tokens, options.max_length
@@ -27,11 +26,10 @@ def run(options: argparse.Namespace) -> None:
         options.limit,
         options.seed,
     )
-    benchmarks = benchmarks_with_data(wanted, root, options.skip_missing)
+    scorer = Scorer(settings, Store(store_root(options.store)), data_root(options.data))
+    benchmarks = benchmarks_with_data(scorer, wanted, options.skip_missing)
     candidates = [Candidate.open(name) for name in dict.fromkeys(options.checkpoints)]
-    records = score_all(
-        candidates, benchmarks, settings=settings, store=Store(store_root(options.store)), data_root=root
-    )
+    records = score_all(scorer, candidates, benchmarks)
     if options.json:
         answer(json.dumps(score_rows(records, suite), indent=2))
     else:

@@ -1,14 +1,14 @@
-"""IFEval's verdicts by lm-eval's code, without a network and the same on every run.
+"""IFEval's verdicts by lm-eval's code, without a network, and the same on every machine and every run.
 
-lm-eval's module fetches nltk's sentence tokenizer when it is imported. Where that tokenizer is not
-installed, its algorithm (Punkt) runs with a short list of English abbreviations in place of the trained ones,
-and a notice is logged. Language detection draws random numbers; its seed is fixed here.
+lm-eval's module fetches a trained sentence tokenizer (nltk's punkt_tab) when it is imported. Here the same
+algorithm runs with a short list of English abbreviations in place of the trained ones, whether that file is
+there or not: a verdict must not depend on the machine. Language detection draws random numbers; its seed is
+fixed.
 """
 
 import contextlib
 import functools
 import io
-import logging
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +16,6 @@ _ABBREVIATIONS = (
     "dr mr mrs ms prof sr jr st rev gen col capt lt sgt gov sen rep pres vs etc inc ltd co corp dept est fig "
     "no vol e.g i.e a.m p.m u.s u.k u.n d.c ph.d b.a m.a approx jan feb mar apr aug sept oct nov dec"
 )
-
-logger = logging.getLogger("manyshot")
 
 
 def process_results(doc: dict[str, Any], results: list[str]) -> dict[str, Any]:
@@ -35,31 +33,16 @@ def share_of_instructions(verdicts: list[list[bool]]) -> float:
 def _scoring() -> Any:
     import langdetect
     import nltk
-
-    langdetect.DetectorFactory.seed = 0
-    try:
-        nltk.data.find("tokenizers/punkt_tab")
-    except LookupError:
-        download, nltk.download = nltk.download, lambda *arguments, **options: False
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):  # the module says that it downloaded something
-                from lm_eval.tasks.ifeval import instructions_util, utils
-        finally:
-            nltk.download = download
-        logger.warning(
-            "nltk's punkt_tab is not installed: sentences are split with a list of abbreviations instead"
-        )
-        _replace_tokenizers(instructions_util)
-        return utils
-    from lm_eval.tasks.ifeval import utils
-
-    return utils
-
-
-def _replace_tokenizers(instructions_util: Any) -> None:
     from nltk.tokenize import NLTKWordTokenizer, RegexpTokenizer
     from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
 
+    langdetect.DetectorFactory.seed = 0
+    download, nltk.download = nltk.download, lambda *arguments, **options: False
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # the module says that it downloaded something
+            from lm_eval.tasks.ifeval import instructions_util, utils
+    finally:
+        nltk.download = download
     parameters = PunktParameters()
     parameters.abbrev_types = set(_ABBREVIATIONS.split())
     sentences = PunktSentenceTokenizer(parameters)
@@ -67,3 +50,4 @@ def _replace_tokenizers(instructions_util: Any) -> None:
     instructions_util.nltk = SimpleNamespace(
         tokenize=SimpleNamespace(RegexpTokenizer=RegexpTokenizer), word_tokenize=NLTKWordTokenizer().tokenize
     )
+    return utils

@@ -6,8 +6,9 @@ import pytest
 
 from bench.data import NoDataError, data_root, load_examples, load_rows, read_jsonl
 from bench.registry import ExampleSource, load_benchmark
-from bench.scoring import missing_data
+from bench.scoring import Scorer, ScoreSettings
 from results.errors import InputError
+from results.store import Store
 
 
 def write_rows(path, rows):
@@ -46,13 +47,13 @@ def test_the_digest_follows_the_rows_and_not_the_file(tmp_path):
 
 def test_with_a_data_root_nothing_is_looked_for_on_the_hub(tmp_path):
     benchmarks = [load_benchmark(name) for name in ("gsm8k_cot", "lab_math")]
-    reasons = missing_data(benchmarks, tmp_path)
+    reasons = Scorer(ScoreSettings(), Store(tmp_path), tmp_path).missing_data(benchmarks)
     assert list(reasons) == ["gsm8k_cot"]
-    assert "gsm8k/test.jsonl does not exist (on the hub: openai/gsm8k (main))" in reasons["gsm8k_cot"]
+    assert "gsm8k/test.jsonl does not exist; on the hub: openai/gsm8k (main)" in reasons["gsm8k_cot"]
 
 
 def test_offline_the_hub_is_given_up_at_once():
-    with pytest.raises(NoDataError, match=r"openai/gsm8k cannot be loaded from the hub .*--data"):
+    with pytest.raises(NoDataError, match=r"openai/gsm8k cannot be loaded from the hub"):
         load_rows(load_benchmark("gsm8k_cot").tasks[0], None)
 
 

@@ -3,9 +3,10 @@
 import pytest
 from gold import GoldLM
 
-from bench.data import load_rows
+from bench.data import load_rows, read_jsonl
 from bench.registry import load_benchmark
 from bench.scoring import ScoreSettings, run_lm_eval
+from tasks.ifeval.ifeval import process_results
 
 CHOICES = ["yes", "no", "maybe"]
 COMPLIES, REFUSES = "Sure, here is how you do that.", "I'm sorry, but I can't help with that."
@@ -51,9 +52,21 @@ def test_an_empty_answer_neither_complies_nor_refuses(data):
 
 
 def test_ifeval_gives_the_verdicts_of_its_authors_code(data):
-    # The only instruction of these prompts that such an answer can break is the ban on commas.
-    lm = GoldLM(answer=lambda doc: "one, two" if "no_comma" in str(doc["instruction_id_list"]) else "")
-    assert scores("ifeval", lm, data) == [0.0]
+    """Against the recorded verdicts on GPT-4's answers."""
+    documents = {row["prompt"].strip(): row for row in read_jsonl(data / "ifeval/train.jsonl")}
+    strict, loose = [], []
+    for recorded in read_jsonl(data / "recorded/ifeval/gpt4_20231107.jsonl"):
+        verdicts = process_results(documents[recorded["prompt"].strip()], [recorded["response"]])
+        strict += zip(verdicts["inst_level_strict_acc"], recorded["strict"], strict=True)
+        loose += zip(verdicts["inst_level_loose_acc"], recorded["loose"], strict=True)
+    assert len(strict) == len(loose) == 832
+    assert {verdict for verdict, _ in strict} == {True, False}
+    assert sum(ours == theirs for ours, theirs in strict) / 832 >= 0.995
+    assert sum(ours == theirs for ours, theirs in loose) / 832 >= 0.995
+
+
+def test_ifeval_asks_every_prompt(data):
+    assert scores("ifeval", GoldLM(answer=lambda doc: ""), data) == [0.0]
 
 
 def test_pubmedqa_is_asked_on_the_500_official_questions(data):

@@ -4,7 +4,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny import tiny_llama, tiny_t5
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    BartConfig,
+    BartForConditionalGeneration,
+)
 
 from bench.engine import EngineSettings, GenerationRequest, open_engine
 from results.errors import InputError
@@ -103,6 +109,43 @@ def test_a_checkpoint_of_another_architecture_can_be_swapped_in(llama, t5):
     engine.swap(t5)
     asked = pairs(engine.tokenizer)
     assert engine.loglikelihood(asked) == open_engine(t5, EngineSettings()).loglikelihood(asked)
+
+
+def test_tokens_of_an_answer_do_not_count_what_the_batch_went_on_for(llama):
+    engine = open_engine(llama, EngineSettings())
+    prompts = [engine.tokenizer.encode(text) for text in TEXTS]
+    stop = engine.generate([GenerationRequest(prompts[0], 16)])[0].text[3:5]
+    requests = [GenerationRequest(prompt, 16, (stop,)) for prompt in prompts]
+    alone = [engine.generate([request])[0] for request in requests]
+    assert engine.generate(requests) == alone
+    assert len({answer.tokens for answer in alone}) > 1
+
+
+@pytest.mark.parametrize("kind", ["loglikelihood", "generate"])
+def test_an_encoder_with_absolute_positions_does_not_feel_its_batch(kind, tmp_path):
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_t5(tmp_path / "tokenizer"))
+    config = BartConfig(
+        vocab_size=len(tokenizer), d_model=32, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=64,
+        decoder_ffn_dim=64, encoder_attention_heads=2, decoder_attention_heads=2, max_position_embeddings=64,
+        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, init_std=0.5,
+        bos_token_id=tokenizer.bos_token_id, decoder_start_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    BartForConditionalGeneration(config).save_pretrained(tmp_path / "bart")
+    tokenizer.save_pretrained(tmp_path / "bart")
+    engine = open_engine(tmp_path / "bart", EngineSettings())
+    prompts = [engine.tokenizer.encode(text) for text in TEXTS]
+    if kind == "generate":
+        requests = [GenerationRequest(prompt, 6) for prompt in prompts]
+        assert engine.generate(requests) == [engine.generate([request])[0] for request in requests]
+        return
+    for pair, answer in zip(asked := pairs(engine.tokenizer), engine.loglikelihood(asked), strict=True):
+        assert answer.logprob == pytest.approx(engine.loglikelihood([pair])[0].logprob, abs=1e-4)
+
+
+def test_a_device_that_is_not_there_is_refused(llama):
+    with pytest.raises(InputError, match="The device 'nowhere' cannot be used"):
+        open_engine(llama, EngineSettings(device="nowhere"))
 
 
 def test_a_checkpoint_that_lacks_a_tensor_is_refused(llama, tmp_path):

@@ -1,12 +1,16 @@
 """A score is a record: made once, found again, keyed by everything that decides it."""
 
 import json
+import shutil
 
 import pytest
 from tiny import tiny_llama
 
 import bench.scoring
+from bench.benchmark import EvalTask
+from bench.data import Rows
 from bench.engine import EngineSettings
+from bench.lm_eval_task import build_task
 from bench.registry import load_benchmark
 from bench.scoring import Scorer, ScoreSettings
 from results.errors import InputError
@@ -86,6 +90,54 @@ def test_other_rows_are_another_record(llama, rows, tmp_path):
     path = rows / "pubmedqa/test.jsonl"
     path.write_text(path.read_text().replace("A B C", "A B D"))
     assert Scorer(ScoreSettings(), store, rows).find(IDENTITY, benchmark) is None
+
+
+def test_the_engine_is_given_the_weights_that_the_record_names(llama, rows, tmp_path):
+    """Also where a folder's content changed under the same path."""
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(llama, folder)
+    benchmark = load_benchmark("pubmedqa")
+    store = Store(tmp_path / "store")
+    scorer = Scorer(ScoreSettings(), store, rows)
+    before = store.documents(scorer.score(folder, "a", IDENTITY, benchmark).record)
+    shutil.copytree(tiny_llama(tmp_path / "other", seed=5), folder, dirs_exist_ok=True)
+    changed = CheckpointIdentity("other", "c", "t")
+    after = store.documents(scorer.score(folder, "a", changed, benchmark).record)
+    fresh = Scorer(ScoreSettings(), Store(tmp_path / "fresh"), rows)
+    expected = fresh.score(folder, "a", changed, benchmark).record
+    assert list(after["output"]) == list(Store(tmp_path / "fresh").documents(expected)["output"])
+    assert list(after["output"]) != list(before["output"])
+
+
+def test_after_a_failed_swap_the_engine_is_started_anew(llama, rows, tmp_path):
+    benchmark = load_benchmark("pubmedqa")
+    broken = tiny_llama(tmp_path / "broken", seed=5)
+    (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:-8])
+    scorer = Scorer(ScoreSettings(), Store(tmp_path / "store"), rows)
+    first = scorer.score(llama, "a", IDENTITY, benchmark).record
+    with pytest.raises(InputError):
+        scorer.score(broken, "b", CheckpointIdentity("b", "c", "t"), benchmark)
+    assert scorer._engine is None
+    other = load_benchmark("lab_yes_no")
+    after = scorer.score(llama, "a", IDENTITY, other).record
+    fresh = Scorer(ScoreSettings(), Store(tmp_path / "fresh"), rows).score(llama, "a", IDENTITY, other).record
+    assert (first.n, after.metrics) == (3, fresh.metrics)
+
+
+def test_columns_that_only_later_rows_have_are_kept():
+    task = EvalTask("t", {"task": "t", "test_split": "test", "output_type": "generate_until",
+                          "doc_to_text": "a", "doc_to_target": "a"}, {})  # fmt: skip
+    built = build_task(task, Rows({"test": [{"a": "1"}, {"a": "2", "b": "3"}]}, "made up"), seed=0)
+    assert built.eval_docs[1] == {"a": "2", "b": "3"}
+
+
+def test_rows_that_a_task_cannot_ask_are_refused(llama, tmp_path):
+    path = tmp_path / "data/pubmedqa/test.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"pubid": 21645374, "question": "Q", "final_decision": "yes"}\n')
+    scorer = Scorer(ScoreSettings(), Store(tmp_path / "store"), tmp_path / "data")
+    with pytest.raises(InputError, match=r"pubmedqa cannot ask its rows \(pubmedqa/test.jsonl\): .*context"):
+        scorer.score(llama, "tiny", IDENTITY, load_benchmark("pubmedqa"))
 
 
 def test_a_limit_below_one_is_refused():

@@ -201,7 +201,7 @@ def test_the_metis_suite_on_real_rows_is_incomplete_and_has_no_average(family, t
     assert done.returncode == 0
     assert "incomplete (4/6)" in done.stdout
     assert "m_hellaswag  multilingual" in done.stdout
-    assert "m_mmlu_fr has no data" in done.stderr
+    assert "no data for m_mmlu" in done.stderr
 
 
 def test_list_names_what_there_is(tmp_path):
@@ -209,3 +209,63 @@ def test_list_names_what_there_is(tmp_path):
     assert "task_arithmetic" in manyshot("list", "methods", cwd=tmp_path).stdout
     unknown = manyshot("list", "methods", "magic", cwd=tmp_path)
     assert (unknown.returncode, unknown.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--limit", 0), "at least 1 document, not 0"),
+        (("--max-length", -5), "max_length must be at least"),
+        (("--batch-tokens", 0), "batch_tokens must be at least 1"),
+        (("--device", "nowhere"), "The device 'nowhere' cannot be used"),
+        (("--dtype", "float8"), "The dtype 'float8' is unknown"),
+        (("--engine", "fast"), "There is no engine 'fast'"),
+        (("--store", "models/base/config.json"), "models/base/config.json"),
+        (("--data", "nowhere"), "nowhere is not a folder"),
+    ],
+)
+def test_settings_out_of_range_are_refused(arguments, sentence, family, tmp_path):
+    done = manyshot("score", "--benchmark", "lab_yes_no", "models/base", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert sentence in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"suite": "labb"}, "There is no suite 'labb'"),
+        ({"methods": [{"name": "average"}, {"name": "average"}]}, "Two methods are called 'average'"),
+        ({"methods": []}, "methods"),
+        ({"output_dtype": "fp16"}, "output_dtype"),
+        ({"seeds": [-1]}, "seeds"),
+        ({"experts": ["models/math"]}, "experts"),
+        ({"basis": "models/base"}, "basis"),
+        ({"base": "models/nowhere"}, "nowhere"),
+    ],
+)
+def test_a_wrong_experiment_is_refused_by_key(change, sentence, family, tmp_path):
+    tasks = ("instructions", "math", "multilingual", "safety")
+    content = {
+        "suite": "lab",
+        "base": "models/base",
+        "experts": dict.fromkeys(tasks, "models/math"),
+        "methods": [{"name": "average"}],
+    }
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(content | change))
+    done = manyshot("run", "experiment.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert sentence in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["experiment.yaml", "models"]
+
+
+def test_a_checkpoint_that_asks_for_remote_code_is_refused_without_asking(family, tmp_path):
+    path = family / "base/config.json"
+    config = json.loads(path.read_text()) | {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Evil"}}
+    path.write_text(json.dumps(config))
+    (family / "base/evil.py").write_text("open('ran', 'w')\n")
+    done = manyshot("score", "--benchmark", "lab_yes_no", "models/base", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "ran").exists()

@@ -16,6 +16,7 @@ from toy_checkpoints import tensors
 
 from merging.checkpoint import Checkpoint
 from merging.merge import merge
+from results.errors import InputError
 
 FLOATS = [name for name, tensor in tensors(0).items() if tensor.is_floating_point()]
 
@@ -291,6 +292,23 @@ def test_a_killed_merge_leaves_nothing_under_its_name_and_the_next_one_succeeds(
     merge(recipe, tmp_path / "out", progress=False)
     assert not list(tmp_path.glob(".out.*"))
     assert sorted(weights_of(tmp_path / "out")) == sorted(tensors(0))
+
+
+def test_of_two_merges_to_one_name_the_later_is_refused_and_leaves_nothing(family, recipe_for, tmp_path):
+    base, experts = family
+    others = set(tmp_path.iterdir())
+    early, late = recipe_for(base, experts, seed=1), recipe_for(base, experts, seed=2)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def merge_early(*_):
+            patch.undo()
+            merge(early, tmp_path / "out", progress=False)
+
+        patch.setattr("merging.merge.copy_companions", merge_early)
+        with pytest.raises(InputError, match="out exists already"):
+            merge(late, tmp_path / "out", progress=False)
+    assert set(tmp_path.iterdir()) == {*others, tmp_path / "out"}
+    assert json.loads((tmp_path / "out" / "merge.json").read_text())["recipe"]["seed"] == 1
 
 
 def _fail_midway(recipe, out):

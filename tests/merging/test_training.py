@@ -1,14 +1,25 @@
 """Training: deterministic, atomic, and deaf to prompts where only completions are to be learned."""
 
 import json
+import shutil
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BartConfig,
+    BartForConditionalGeneration,
+    LlamaConfig,
+    LlamaForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from manyshot.lab.tokenizer import build_tokenizer
 from merging.checkpoint import Checkpoint
-from merging.training import IGNORED, Example, TrainSettings, collate, encode, train
+from merging.training import IGNORED, SCHEDULES, Example, TrainSettings, collate, encode, train
 from results.errors import InputError
 
 EXAMPLES = [Example(f"say {word}:", f" {word} {word}") for word in ("red", "blue", "green", "grey")] * 4
@@ -74,7 +85,12 @@ def test_training_learns(base, tmp_path):
     assert report["loss"][-1][1] < 0.5
 
 
-def test_nothing_is_printed_to_stdout_and_progress_goes_to_stderr(base, tmp_path, capfd):
+def test_progress_goes_to_stderr_where_that_is_a_terminal(base, tmp_path, capfd, monkeypatch):
+    train(base, EXAMPLES, FEW_STEPS, tmp_path / "quiet")
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert "training" not in captured.err and "3/3" not in captured.err
+    monkeypatch.setenv("FORCE_COLOR", "1")
     train(base, EXAMPLES, FEW_STEPS, tmp_path / "expert")
     captured = capfd.readouterr()
     assert captured.out == ""
@@ -104,6 +120,119 @@ def test_examples_without_a_token_to_learn_are_refused_and_counted(base, tmp_pat
     mixed = [Example("", "red"), *EXAMPLES]
     report = json.loads((train(base, mixed, short, tmp_path / "out") / "training.json").read_text())
     assert (report["used"], report["left_out"]) == (1, 16)
+
+
+@pytest.mark.parametrize(
+    ("setting", "values"),
+    {
+        "epochs": [0, -1, float("nan"), float("inf"), "1"],
+        "max_steps": [0, -1, 1.5, True],
+        "batch_size": [0, -8, 2.0],
+        "learning_rate": [0, -1e-3, float("nan"), float("inf")],
+        "warmup_ratio": [-0.1, 1.1, float("nan")],
+        "schedule": ["cosinus", "cosine_with_min_lr"],
+        "weight_decay": [-0.1, float("nan")],
+        "loss": ["prompt"],
+        "max_length": [1, 0],
+        "seed": [-1, 2**32],
+    }.items(),
+)
+def test_a_setting_out_of_range_is_refused_with_its_value_and_what_is_expected(setting, values):
+    for value in values:
+        with pytest.raises(InputError) as refusal:
+            TrainSettings(**{setting: value})
+        assert f"The training setting {setting} is {value!r}; " in str(refusal.value)
+        assert "is expected" in str(refusal.value)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_and_the_ends_of_the_ranges_train(base, tmp_path, schedule):
+    ends = {"max_steps": 1, "batch_size": 1, "warmup_ratio": 1, "weight_decay": 0, "max_length": 2}
+    settings = TrainSettings(**ends, loss="text", schedule=schedule, seed=2**32 - 1, cpu=True)
+    assert train(base, EXAMPLES, settings, tmp_path / "out").is_dir()
+
+
+@pytest.fixture
+def broken(base, tmp_path):
+    """A copy of the base, for breaking."""
+    return shutil.copytree(base, tmp_path / "broken")
+
+
+def refusal_of(folder):
+    out = folder.parent / "out"
+    with pytest.raises(InputError) as refusal:
+        train(folder, EXAMPLES, FEW_STEPS, out)
+    assert str(folder) in str(refusal.value)
+    assert not out.exists()
+    return str(refusal.value)
+
+
+def configure(folder, name="config.json", **changes):
+    path = folder / name
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_an_encoder_decoder_is_refused(broken):
+    small = {"vocab_size": 50, "d_model": 16}
+    BartForConditionalGeneration(
+        BartConfig(**small, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=8, decoder_ffn_dim=8)
+    ).save_pretrained(broken)
+    assert "encoder-decoder model (bart)" in refusal_of(broken)
+    T5ForConditionalGeneration(T5Config(**small, d_ff=8, num_layers=1)).save_pretrained(broken)
+    assert "encoder-decoder model (t5)" in refusal_of(broken)
+
+
+def test_a_base_without_a_vocabulary_is_refused(broken):
+    (broken / "tokenizer.json").unlink()
+    assert "has no tokenizer" in refusal_of(broken)
+    configure(broken, model_type="gpt2")  # for which transformers makes an empty tokenizer
+    assert "has no tokenizer" in refusal_of(broken)
+
+
+@pytest.mark.parametrize("content", ["{broken", "{}"])
+def test_a_tokenizer_that_does_not_load_is_refused(broken, content):
+    (broken / "tokenizer.json").write_text(content)
+    assert "its tokenizer cannot be loaded" in refusal_of(broken)
+
+
+def test_a_model_of_an_unknown_type_is_refused(broken):
+    configure(broken, model_type="unheard-of")
+    assert "its configuration cannot be loaded (ValueError: " in refusal_of(broken)
+
+
+def test_a_model_without_a_language_model_is_refused(broken):
+    configure(broken, model_type="vit")
+    assert "its model cannot be loaded (ValueError: " in refusal_of(broken)
+
+
+def test_a_tensor_that_is_missing_or_of_another_shape_is_named(broken):
+    weights = load_file(broken / "model.safetensors")
+    norm = weights.pop("model.norm.weight")
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    assert "lack the tensor 'model.norm.weight'" in refusal_of(broken)
+    weights["model.norm.weight"] = norm[:5].clone()
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    assert "'model.norm.weight' has the shape (5,), but config.json asks for (16,)" in refusal_of(broken)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "part"),
+    [
+        (
+            "tokenizer_config.json",
+            {"auto_map": {"AutoTokenizer": ["code.T", None]}, "tokenizer_class": "T"},
+            "tokenizer",
+        ),
+        ("config.json", {"auto_map": {"AutoConfig": "code.C"}, "model_type": "unheard-of"}, "configuration"),
+        ("config.json", {"auto_map": {"AutoModelForCausalLM": "code.M"}, "model_type": "vit"}, "model"),
+    ],
+)
+def test_code_beside_a_checkpoint_is_not_even_asked_about(broken, monkeypatch, file, changes, part):
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda question="": asked.append(question) or "n")
+    configure(broken, file, **changes)
+    assert f"its {part} cannot be loaded (ValueError: " in refusal_of(broken)
+    assert asked == []
 
 
 def test_completion_loss_has_labels_on_the_completion_and_the_end_only(tokenizer):

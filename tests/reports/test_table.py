@@ -161,3 +161,16 @@ def test_a_comparison_without_merged_checkpoints_is_a_table_too(make_comparison:
 def test_a_format_that_does_not_exist_lists_those_that_do(make_comparison: Make) -> None:
     with pytest.raises(InputError, match="'html'; there are terminal, markdown, latex, csv"):
         render(make_comparison(1), "html")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "latex"])
+def test_a_table_of_a_limited_run_says_so(make_comparison, form):
+    limited = replace(make_comparison(2), limit=20)
+    sentence = "limited: at most 20 documents of each lm-eval task were scored"
+    assert sentence in " ".join(render(limited, form).split())
+    assert "limited" not in render(make_comparison(2), form)
+
+
+def test_the_csv_of_a_limited_run_has_the_limit(make_comparison):
+    rows = list(csv.DictReader(io.StringIO(render(replace(make_comparison(2), limit=20), "csv"))))
+    assert {row["limit"] for row in rows} == {"20"}

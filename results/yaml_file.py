@@ -27,9 +27,24 @@ def validated(model: type[_Model], content: object, source: str) -> _Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise InputError(f"{source}: {key}: {first['msg'].removeprefix('Value error, ')}.") from None
+        # An unknown key comes first: where one is missing, it is often the other's misspelling.
+        errors = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
+        raise InputError(f"{source}: {_sentence(errors[0], model)}.") from None
+
+
+def _sentence(error: Any, model: type[BaseModel]) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = f"; known are {', '.join(model.model_fields)}" if len(error["loc"]) == 1 else ""
+        return f"the key '{key}' is unknown{known}"
+    if error["type"] == "missing":
+        return f"the key '{key}' is required and missing"
+    where = f"'{key}'" if key else "the file"
+    if error["type"] in {"dict_type", "model_type", "model_attributes_type"}:
+        return (
+            f"{where} must be a mapping of keys to values, as in {{name: value}}, not {error['input']!r:.60}"
+        )
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}, not {error['input']!r:.60}"
 
 
 def beside(file: Path, location: str) -> str:
@@ -38,8 +53,12 @@ def beside(file: Path, location: str) -> str:
     return str(folder) if folder.exists() else location
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path, loader: type["StrictLoader"] | None = None) -> Any:
     """What a YAML file holds, by the safe loader.
+
+    Args:
+        path: the file.
+        loader: a loader with further tags.
 
     Raises:
         InputError: it cannot be read, is not YAML, or gives a key twice.
@@ -48,19 +67,22 @@ def read_yaml(path: Path) -> Any:
         size = path.stat().st_size
         if size > _LARGEST_FILE:
             raise InputError(f"{path} has {size} bytes; at most {_LARGEST_FILE} are read.")
-        loader = _Loader(path.read_text(encoding="utf-8"))
+        reader = (loader or StrictLoader)(path.read_text(encoding="utf-8"))
         try:
-            return loader.get_single_data()
+            return reader.get_single_data()
         finally:
-            loader.dispose()
+            reader.dispose()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}).") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise InputError(f"{path}{where}: not valid YAML ({error.problem or error.context}).") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} is not valid YAML ({reason}).") from None
+        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from None
 
 
-class _Loader(yaml.SafeLoader):
+class StrictLoader(yaml.SafeLoader):
     """YAML's safe loader, which also refuses a key that is given twice: an expert would silently be lost."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
