@@ -1,6 +1,5 @@
 """The two figures of a comparison: performance by task and method, and average against worst task."""
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import AutoMinorLocator, MaxNLocator
 
-from reports.labels import Box, place_labels
+from reports.labels import Box, leader, place_labels
 from reports.palette import BASE_COLOUR, Look, looks
 from reports.sheet import UNKNOWN, printable
 from results.comparison import Comparison, Estimate, Row
@@ -42,8 +41,7 @@ _STYLE: Any = {
 _GRID = "#E4E4E4"
 _REFERENCE = "#444444"
 _PANELS_PER_ROW = 5
-# Points between a marker and its name, from which a line leads from one to the other.
-_LEADER_FROM = 13
+_LEADER = "#8A8A8A"
 
 
 def normalised_performance(comparison: Comparison, out: Path) -> Path:
@@ -81,8 +79,11 @@ def normalised_performance(comparison: Comparison, out: Path) -> Path:
         first = grid[0]
         first.set_yticks(range(len(rows)), [printable(row.label) for row in rows])
         first.set_ylim(len(rows) - 0.5, -0.5)
-        low, high = _range([one for row in rows for one in (row.average, *row.tasks.values())])
-        first.set_xlim(low, high)
+        estimates = [one for row in rows for one in (row.average, *row.tasks.values())]
+        low, high = _range(estimates)
+        # From 0 in every figure, to compare figures; from further left only for what is negative.
+        negative = any(number < 0 for one in estimates for number in _numbers(one))
+        first.set_xlim(low if negative else 0.0, high)
         first.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
         first.xaxis.set_minor_locator(AutoMinorLocator(2))
         hollow = "; hollow: post-hoc, filled: many-shot" if len(_protocols(rows)) > 1 else ""
@@ -112,8 +113,8 @@ def average_against_worst(comparison: Comparison, out: Path) -> Path:
     style = looks(rows)
     estimates = [estimate for row in known for estimate in (row.average, row.worst_task)]
     with rc_context(_STYLE):
-        # At 72 dots per inch a pixel is a point, which is what labels are placed in.
-        figure = Figure(figsize=(5.6, 5.6), dpi=72)
+        # Texts are measured as they will be drawn: at few dots per inch they are wider.
+        figure = Figure(figsize=(5.6, 5.6), dpi=_STYLE["savefig.dpi"])
         axes = figure.add_axes((0.11, 0.11, 0.86, 0.86))
         low, high = _range(estimates)
         axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
@@ -140,7 +141,7 @@ def average_against_worst(comparison: Comparison, out: Path) -> Path:
         )
         for row in known:
             _draw_point(axes, row, style[row.label])
-        _name_points(axes, known, style)
+        _name_points(axes, known)
         _protocol_legend(axes, known)
         missing = [printable(row.label) for row in rows if row not in known]
         if missing:
@@ -205,6 +206,7 @@ def _draw_panel(
             markersize=5,
             markeredgewidth=1.2,
             zorder=3,
+            clip_on=False,
         )
 
 
@@ -228,19 +230,22 @@ def _numbers(estimate: Estimate) -> list[float]:
     return [number for number in (estimate.value, estimate.low, estimate.high) if number is not None]
 
 
-def _name_points(axes: Axes, rows: Sequence[Row], style: Mapping[str, Look]) -> None:
-    """Write the labels beside the points, with a thin line to those that had to go further away."""
-    renderer = FigureCanvasAgg(axes.figure.get_figure(root=True)).get_renderer()
+def _name_points(axes: Axes, rows: Sequence[Row]) -> None:
+    """Write the labels beside the points, with a dotted line to those that had to go further away."""
+    figure = axes.figure.get_figure(root=True)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    # From pixels to points, which is what labels are placed in.
+    scale = 72 / figure.dpi
 
     def box(artist: Artist) -> Box:
-        return Box(*artist.get_window_extent(renderer).extents)
+        return Box(*(float(edge) * scale for edge in artist.get_window_extent(renderer).extents))
 
     at = [(row.average.value or 0.0, row.worst_task.value or 0.0) for row in rows]
-    points = [(float(x), float(y)) for x, y in axes.transData.transform(at)]
-    diagonal, *intervals = axes.lines
-    obstacles = [box(text) for text in axes.texts]
-    obstacles += [box(line).grown(0.8) for line in intervals]
-    obstacles += _along(box(diagonal))
+    points = [(float(x) * scale, float(y) * scale) for x, y in axes.transData.transform(at)]
+    obstacles = [small.grown(3) for text in axes.texts for small in _along(box(text))]
+    # The first line is the diagonal; then come the intervals and the marker of each point.
+    obstacles += [box(line).grown(0.8) for line in axes.lines[1:]]
+    reach = [_reach(axes, row, scale) for row in rows]
     texts = [
         axes.annotate(
             printable(row.label), place, (0, 0), textcoords="offset points", fontsize=8.5, va="bottom"
@@ -248,25 +253,33 @@ def _name_points(axes: Axes, rows: Sequence[Row], style: Mapping[str, Look]) -> 
         for row, place in zip(rows, at, strict=True)
     ]
     sizes = [(one.right - one.left, one.top - one.bottom) for one in map(box, texts)]
-    places = place_labels(points, sizes, obstacles, box(axes.patch))
-    for row, value, (x, y), text, place in zip(rows, at, points, texts, places, strict=True):
-        text.set_position((place.left - x, place.bottom - y))
-        end = place.nearest(x, y)
-        if math.dist((x, y), end) > _LEADER_FROM:
+    places = place_labels(points, sizes, obstacles, box(axes.patch), reach, below_diagonal=True)
+    for value, point, text, bars, place in zip(at, points, texts, reach, places, strict=True):
+        text.set_position((place.left - point[0], place.bottom - point[1]))
+        end = leader(point, bars, place)
+        if end is not None:
             line = {
                 "arrowstyle": "-",
-                "color": style[row.label].colour,
-                "linewidth": 0.7,
+                "color": _LEADER,
+                "linewidth": 0.6,
+                "linestyle": (0, (1, 1.5)),
                 "shrinkA": 0,
-                "shrinkB": 4,
+                "shrinkB": 5,
             }
-            offset = (end[0] - x, end[1] - y)
+            offset = (end[0] - point[0], end[1] - point[1])
             axes.annotate("", value, offset, textcoords="offset points", arrowprops=line)
+
+
+def _reach(axes: Axes, row: Row, scale: float) -> Box:
+    """How far the intervals of a point reach, in points."""
+    x, y = _numbers(row.average), _numbers(row.worst_task)
+    (left, bottom), (right, top) = axes.transData.transform([(min(x), min(y)), (max(x), max(y))])
+    return Box(*(float(edge) * scale for edge in (left, bottom, right, top)))
 
 
 def _along(box: Box) -> list[Box]:
     """Small rectangles along the diagonal of one."""
-    steps = 200
+    steps = 12
     width, height = (box.right - box.left) / steps, (box.top - box.bottom) / steps
     corners = [(box.left + step * width, box.bottom + step * height) for step in range(steps)]
     return [Box(x, y, x + width, y + height) for x, y in corners]
