@@ -7,16 +7,15 @@ from pathlib import Path
 from results.record import Record
 from results.suite import SuiteSpec
 
+_WIDEST = 1000  # characters; a table is as wide as it takes, so that no number is cut or folded
 
-def score_table(
-    records: Mapping[str, Mapping[str, Record]], suite: SuiteSpec | None, width: int | None = None
-) -> str:
+
+def score_table(records: Mapping[str, Mapping[str, Record]], suite: SuiteSpec | None) -> str:
     """Raw scores as text.
 
     Args:
         records: by checkpoint, then by benchmark.
         suite: where given, its tasks are named and its mean is shown, or how incomplete it is.
-        width: of the terminal, in characters; by default as wide as it takes.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -41,13 +40,9 @@ def score_table(
     if suite:
         table.add_section()
         means = [_mean(row, suite) for row in records.values()]
-        table.add_row(
-            f"mean over the {len(suite.task_benchmarks)} of the tasks", "", "", "", *means, style="bold"
-        )
+        table.add_row("mean", f"{len(suite.tasks)} tasks", "", "", *means, style="bold")
     output = StringIO()
-    console = Console(
-        file=output, width=width or 60 + 14 * len(records) + sum(map(len, records)), highlight=False
-    )
+    console = Console(file=output, width=_WIDEST, highlight=False)
     console.print(table)
     return "\n".join(line.rstrip() for line in output.getvalue().splitlines())
 

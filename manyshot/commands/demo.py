@@ -17,6 +17,7 @@ _METHODS = [
 ]
 
 _SMOKE_LIMIT = 8
+_HEADER = "# Written by `manyshot demo` each time it runs: copy it before you change it.\n"
 
 
 def run(options: argparse.Namespace) -> None:
@@ -28,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     )
     path = options.out / "experiment.yaml"
     experiment = _experiment(family) | ({"limit": _SMOKE_LIMIT} if options.smoke else {})
-    path.write_text(yaml.safe_dump(experiment, sort_keys=False), encoding="utf-8")
+    path.write_text(_HEADER + yaml.safe_dump(experiment, sort_keys=False), encoding="utf-8")
     finished = run_experiment(
         load_experiment(path), "demo", options.out, store=Store(options.out / "results")
     )

@@ -159,6 +159,17 @@ def test_a_checkpoint_that_lacks_a_tensor_is_refused(llama, tmp_path):
         open_engine(llama, EngineSettings()).swap(broken)
 
 
+def test_weights_that_are_not_finite_are_refused(llama, tmp_path):
+    broken = tiny_llama(tmp_path / "broken")
+    tensors = load_file(broken / "model.safetensors")
+    tensors["model.norm.weight"][3] = float("nan")
+    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"broken holds NaN or infinity in the tensor model\.norm\.weight"):
+        open_engine(broken, EngineSettings())
+    with pytest.raises(InputError, match=r"broken holds NaN or infinity in the tensor model\.norm\.weight"):
+        open_engine(llama, EngineSettings()).swap(broken)
+
+
 def test_a_swap_takes_over_what_ends_an_answer(llama, tmp_path):
     other = tiny_llama(tmp_path / "other")
     engine = open_engine(llama, EngineSettings())
