@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from bench.definition import (
     FunctionReference,
     fingerprint,
     function_reference,
-    installed_version,
     load_definition,
     packaged_tasks,
 )
@@ -92,7 +92,7 @@ class Benchmark:
         content = {
             "metric": [self.metric, self.filter],
             "tasks": {task.name: fingerprint(task.config) for task in self.tasks},
-            "lm_eval": installed_version("lm_eval"),
+            "lm_eval": version("lm_eval"),
             "asked": ASKED,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

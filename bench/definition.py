@@ -10,7 +10,6 @@ import importlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +78,6 @@ def fingerprint(value: Any) -> Any:
         return [f"{reference.module}.{reference.name}", digest]
 
     return _replace_references(value, describe)
-
-
-def installed_version(distribution: str) -> str:
-    """Version of an installed distribution."""
-    return version(distribution)
 
 
 def function_reference(spec: str, folder: Path) -> FunctionReference:

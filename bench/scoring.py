@@ -4,12 +4,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.benchmark import Benchmark
 from bench.data import NoDataError, Rows, load_rows
-from bench.definition import installed_version
 from bench.engine import Engine, EngineSettings, Progress, open_engine
 from results.errors import InputError
 from results.record import CheckpointIdentity, Record, RecordKey
@@ -119,7 +119,7 @@ class Scorer:
             seconds=time.perf_counter() - started,
             tokens=answers.tokens,
             notices=answers.notices,
-            versions={package: installed_version(package) for package in _VERSIONED},
+            versions={package: version(package) for package in _VERSIONED},
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         return Scored(self.store.write(record, answers.documents), found=False)

@@ -31,10 +31,9 @@ def main(arguments: list[str] | None = None) -> None:
         importlib.import_module(f"manyshot.commands.{options.command}").run(options)
     except InputError as error:
         _fail(str(error), options.debug)
+    except BrokenPipeError:
+        sys.stderr.close()
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            sys.stderr.close()
-            return
         _fail(f"{error.filename or 'A file'}: {error.strerror or error}.", options.debug)
     except KeyboardInterrupt:
         sys.stderr.write("manyshot: interrupted; start again to go on from the last complete result\n")

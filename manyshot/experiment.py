@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from bench.engine import EngineSettings
+from bench.scoring import ScoreSettings
 from results.yaml_file import beside, read_yaml, validated
 
 
@@ -24,11 +26,11 @@ class EngineOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = "hf"
-    dtype: str = "auto"
-    device: str = "auto"
-    batch_tokens: int = Field(16384, gt=0)
-    max_length: int | None = Field(None, gt=0)
+    name: str = EngineSettings.name
+    dtype: str = EngineSettings.dtype
+    device: str = EngineSettings.device
+    batch_tokens: int = Field(EngineSettings.batch_tokens, gt=0)
+    max_length: int | None = Field(EngineSettings.max_length, gt=0)
 
 
 class MethodEntry(BaseModel):
@@ -72,7 +74,7 @@ class Experiment(BaseModel):
     methods: list[MethodEntry] = Field(min_length=1)
     engine: EngineOptions = EngineOptions()
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
-    fewshot_seed: int = 1234
+    fewshot_seed: int = ScoreSettings.seed
     limit: int | None = Field(None, gt=0)
     output_dtype: Literal["float32", "bfloat16", "float16"] | None = None
 

@@ -4,11 +4,11 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
-from bench.definition import installed_version
 from bench.engine import EngineSettings
 from bench.registry import Suite, load_suite
 from bench.scoring import Scorer, ScoreSettings
@@ -16,7 +16,7 @@ from manyshot.experiment import Experiment, MethodEntry
 from manyshot.scoring import Candidate, benchmarks_with_data, score_all
 from manyshot.terminal import logger
 from merging.merge import merge
-from merging.method import make
+from merging.method import Method, make
 from merging.recipe import Recipe
 from results.comparison import Comparison, compare
 from results.errors import InputError
@@ -63,7 +63,7 @@ def run_experiment(
     scorer = Scorer(ScoreSettings(engine, experiment.limit, experiment.fewshot_seed), store, data_root)
     benchmarks = benchmarks_with_data(scorer, suite.benchmarks, skip_missing)
     entries, candidates = _given(experiment, suite)
-    given = tuple(candidates)
+    given = dict(zip(("base", *suite.tasks), candidates, strict=True))
     for merge_of in merges:
         entry, candidate = _merged(experiment, merge_of, given, out / "merged")
         entries.append(entry)
@@ -122,20 +122,23 @@ class _Merge:
     """One merged checkpoint to make: a method, and a seed where it draws random numbers."""
 
     title: str
-    method: MethodEntry
+    entry: MethodEntry
+    method: Method
     seed: int | None
 
 
 def _merges(experiment: Experiment) -> list[_Merge]:
     """What the experiment merges: every method once, or once for each seed where it draws random numbers."""
     merges = []
-    for method in experiment.methods:
-        if not make(method.name, method.settings).random:
-            merges.append(_Merge(method.title, method, None))
+    for entry in experiment.methods:
+        method = make(entry.name, entry.settings)
+        if not method.random:
+            merges.append(_Merge(entry.title, entry, method, None))
             continue
         several = len(experiment.seeds) > 1
         for seed in experiment.seeds:
-            merges.append(_Merge(f"{method.title}, seed {seed}" if several else method.title, method, seed))
+            title = f"{entry.title}, seed {seed}" if several else entry.title
+            merges.append(_Merge(title, entry, method, seed))
     titles = [one.title for one in merges]
     for title in titles:
         if titles.count(title) > 1:
@@ -156,30 +159,28 @@ def _given(experiment: Experiment, suite: Suite) -> tuple[list[Entry], list[Cand
 
 
 def _merged(
-    experiment: Experiment, merge_of: _Merge, given: Sequence[Candidate], folder: Path
+    experiment: Experiment, merge_of: _Merge, given: Mapping[str, Candidate], folder: Path
 ) -> tuple[Entry, Candidate]:
     """Merge by one method, or find the checkpoint that an earlier run merged from the same inputs."""
-    method, title = merge_of.method, merge_of.title
+    entry, method, title = merge_of.entry, merge_of.method, merge_of.title
     recipe = validated(
         Recipe,
         {
             "base": experiment.base,
             "experts": experiment.experts,
-            "method": {"name": method.name, **method.settings},
+            "method": {"name": entry.name, **entry.settings},
             "output_dtype": experiment.output_dtype,
             "seed": merge_of.seed or 0,
         },
         "the experiment",
     )
     # Everything that decides the merged weights, the code of the method included.
-    made = make(method.name, method.settings)
-    names = ["base", *(task for task in load_suite(experiment.suite).tasks)]
     content = {
-        "inputs": dict(zip(names, (one.identity.digest for one in given), strict=True)),
+        "inputs": {name: one.identity.digest for name, one in given.items()},
         "order": list(experiment.experts),
         "recipe": recipe.model_dump(exclude={"base", "experts", "method"}, mode="json"),
-        "method": [method.name, asdict(made), inspect.getsource(type(made))],  # type: ignore[call-overload]
-        "manyshot": installed_version("manyshot"),
+        "method": [entry.name, asdict(method), inspect.getsource(type(method))],  # type: ignore[call-overload]
+        "manyshot": version("manyshot"),
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
     out = folder / f"{re.sub(r'[^A-Za-z0-9.=-]+', '_', title).strip('_')}-{digest[:8]}"
@@ -193,16 +194,16 @@ def _merged(
             if not out.exists():  # otherwise another run has just merged the same
                 raise
     candidate = Candidate.open(str(out))
-    entry = _entry(
+    merged = _entry(
         title,
         "merged",
         candidate,
         seed=merge_of.seed,
-        method=method.name,
-        settings=method.settings,
-        protocol=method.protocol,
+        method=entry.name,
+        settings=entry.settings,
+        protocol=entry.protocol,
     )
-    return entry, candidate
+    return merged, candidate
 
 
 def _entry(
