@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["load_results", "merge", "score"]
 
 
-def merge(recipe: str | Path | Mapping[str, Any], out: str | Path) -> Path:
+def merge(recipe: str | Path | Mapping[str, Any], out: str | Path, *, device: str = "cpu") -> Path:
     """Merge experts.
 
     Args:
         recipe: a recipe file, or what it would hold.
         out: folder of the merged checkpoint; must not exist.
+        device: where to compute: `cpu`, `cuda`, …
 
     Returns:
         The folder.
@@ -38,7 +39,7 @@ def merge(recipe: str | Path | Mapping[str, Any], out: str | Path) -> Path:
         if isinstance(recipe, str | Path)
         else validated(Recipe, recipe, "the recipe")
     )
-    return _merge(loaded, Path(out))
+    return _merge(loaded, Path(out), device=device)
 
 
 def score(

@@ -106,7 +106,9 @@ def _score(parser: argparse.ArgumentParser) -> None:
 
 def _merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, help="recipe file (YAML)")
-    parser.add_argument("out", type=Path, help="folder of the merged checkpoint; must not exist")
+    parser.add_argument("out", type=Path, nargs="?", help="folder of the merged checkpoint; must not exist")
+    parser.add_argument("--plan", action="store_true", help="say what will be read, written and needed")
+    parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, … (%(default)s)")
 
 
 def _train(parser: argparse.ArgumentParser) -> None:

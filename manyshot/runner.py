@@ -1,12 +1,10 @@
 """Running an experiment: merge by every method, score every checkpoint, compare, write the report."""
 
 import hashlib
-import inspect
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.engine import EngineSettings
@@ -17,6 +15,7 @@ from manyshot.scoring import Candidate, benchmarks_with_data, score_all
 from manyshot.terminal import logger
 from merging.merge import merge
 from merging.method import Method, make
+from merging.provenance import code_digest, described
 from merging.recipe import Recipe
 from results.comparison import Comparison, compare
 from results.errors import InputError
@@ -174,13 +173,12 @@ def _merged(
         },
         "the experiment",
     )
-    # Everything that decides the merged weights, the code of the method included.
+    # Everything that decides the merged weights, the code that merges included.
     content = {
         "inputs": {name: one.identity.digest for name, one in given.items()},
-        "order": list(experiment.experts),
         "recipe": recipe.model_dump(exclude={"base", "experts", "method"}, mode="json"),
-        "method": [entry.name, asdict(method), inspect.getsource(type(method))],  # type: ignore[call-overload]
-        "manyshot": version("manyshot"),
+        "method": described(method),
+        "code": code_digest(),
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
     out = folder / f"{re.sub(r'[^A-Za-z0-9.=-]+', '_', title).strip('_')}-{digest[:8]}"

@@ -6,8 +6,10 @@ from math import prod
 
 from merging.method import Scope
 
-BLOCK = 2**20
+BLOCK = 2**18
 """Entries in a block of an element method: large enough to keep threads busy, small enough for the cache."""
+BLOCK_ON_DEVICE = 2**24
+"""The same on an accelerator, where a block must outweigh the start of each operation."""
 
 
 @dataclass(frozen=True)

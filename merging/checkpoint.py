@@ -1,7 +1,11 @@
 """A checkpoint opened lazily: its tensors are memory-mapped, and read block by block."""
 
+import json
+import mmap
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from merging.digest import config_digest, tensor_digest, tokenizer_digest, weights_digest
-from merging.dtypes import BY_CODE
+from merging.dtypes import BY_CODE, CODES
 from merging.hub import locate
 from merging.tokenizer import read_json
 from results.errors import InputError
@@ -21,6 +25,8 @@ from results.record import CheckpointIdentity
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+BIN_FILE = "pytorch_model.bin"
+BIN_INDEX_FILE = "pytorch_model.bin.index.json"
 
 
 @dataclass(frozen=True)
@@ -44,25 +50,30 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class _Stored:
-    """A tensor as a file holds it."""
+    """A tensor as a file holds it; `flat` is a view of the mapped file, in row-major order."""
 
-    file: safe_open
     info: TensorInfo
+    flat: torch.Tensor
 
 
 class Checkpoint:
-    """A folder with config.json and safetensors weights, in one file or in shards with an index.
+    """A folder with config.json and weights: safetensors or else .bin, in one file or in shards.
 
-    Nothing is loaded until a block is asked for, and then only that block's pages.
+    Nothing is loaded until a block is asked for, and then only that block's pages. (A .bin file from before
+    torch 1.6 is loaded whole.)
 
     Attributes:
         folder: where it lies on this machine.
         config: the content of config.json.
+        files: the names of the files that hold the weights.
     """
 
-    def __init__(self, folder: Path, config: dict[str, Any], stored: Mapping[str, _Stored]) -> None:
+    def __init__(
+        self, folder: Path, config: dict[str, Any], files: Sequence[str], stored: Mapping[str, _Stored]
+    ) -> None:
         self.folder = folder
         self.config = config
+        self.files = tuple(files)
         self._all = tuple(stored.values())
         self._shown = dict(sorted(stored.items()))
         self._hashes: dict[str, str] = {}
@@ -81,9 +92,18 @@ class Checkpoint:
             raise InputError(
                 f"{folder / 'config.json'} holds no mapping; a model's configuration is expected."
             )
-        if (folder / SINGLE_FILE).is_file():
-            return cls(folder, config, _open_file(folder / SINGLE_FILE))
-        return cls(folder, config, _open_shards(folder))
+        for single, index, open_file in (
+            (SINGLE_FILE, INDEX_FILE, _open_safetensors),
+            (BIN_FILE, BIN_INDEX_FILE, _open_bin),
+        ):
+            if (folder / single).is_file():
+                return cls(folder, config, [single], open_file(folder / single))
+            if (folder / index).is_file():
+                return cls(folder, config, *_open_shards(folder, index, open_file))
+        raise InputError(
+            f"{folder} has neither {SINGLE_FILE} nor {BIN_FILE}, nor an index of such files in shards; "
+            "weights are expected beside config.json."
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -98,11 +118,11 @@ class Checkpoint:
     def tensor(self, name: str) -> torch.Tensor:
         """Return a tensor as a view of the mapped file; it must not be written into."""
         stored = self._shown[name]
-        return stored.file.get_tensor(stored.info.name)
+        return stored.flat.reshape(stored.info.shape)
 
     def block(self, name: str, start: int, stop: int) -> torch.Tensor:
         """Return the entries `start` to `stop` of the flattened tensor, as a 1-D view of the mapped file."""
-        return self.tensor(name).reshape(-1)[start:stop]
+        return self._shown[name].flat[start:stop]
 
     def showing(self, names: Mapping[str, str]) -> "Checkpoint":
         """Return the same checkpoint with only some of its tensors, under other names.
@@ -110,7 +130,8 @@ class Checkpoint:
         Args:
             names: shown name -> the name it has in this checkpoint. The identity stays that of the whole.
         """
-        view = Checkpoint(self.folder, self.config, {new: self._shown[old] for new, old in names.items()})
+        stored = {new: self._shown[old] for new, old in names.items()}
+        view = Checkpoint(self.folder, self.config, self.files, stored)
         view._all = self._all
         view._hashes = self._hashes
         return view
@@ -140,7 +161,7 @@ class Checkpoint:
     def _hash(self, tensors: Sequence[_Stored]) -> None:
         for stored in tensors:
             if stored.info.name not in self._hashes:
-                self._hashes[stored.info.name] = tensor_digest(stored.file.get_tensor(stored.info.name))
+                self._hashes[stored.info.name] = tensor_digest(stored.flat)
 
 
 def _refuse_other_kinds(folder: Path) -> None:
@@ -148,39 +169,85 @@ def _refuse_other_kinds(folder: Path) -> None:
         raise InputError(f"{folder} is a PEFT adapter, not a whole model; merge it into its base first.")
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder} has no config.json; a Hugging Face model folder is expected.")
-    if (folder / SINGLE_FILE).is_file() or (folder / INDEX_FILE).is_file():
-        return
-    if any(folder.glob("*.bin")):
-        raise InputError(
-            f"{folder} holds its weights as .bin files only; save it again as safetensors "
-            "(transformers' save_pretrained does)."
-        )
-    raise InputError(
-        f"{folder} has neither {SINGLE_FILE} nor {INDEX_FILE}; safetensors weights are expected."
-    )
 
 
-def _open_file(path: Path) -> dict[str, _Stored]:
+def _open_safetensors(path: Path) -> dict[str, _Stored]:
     try:
-        file = safe_open(path, framework="pt", device="cpu")
+        with safe_open(path, framework="pt", device="cpu") as checked:  # checks the header against the file
+            slices = {name: checked.get_slice(name) for name in checked.keys()}  # noqa: SIM118 - not iterable
+            infos = [TensorInfo(name, s.get_dtype(), tuple(s.get_shape())) for name, s in slices.items()]
     except (SafetensorError, OSError) as error:
         raise InputError(
             f"{path} is not a whole safetensors file ({error}); copy or download it again."
         ) from error
-    stored = {}
-    for name in file.keys():  # noqa: SIM118 - a safetensors handle is not iterable
-        entry = file.get_slice(name)
-        if entry.get_dtype() not in BY_CODE:
+    for info in infos:
+        if info.dtype not in BY_CODE:
             raise InputError(
-                f"{path}: tensor {name!r} has dtype {entry.get_dtype()}; dequantise the model to one of "
+                f"{path}: tensor {info.name!r} has dtype {info.dtype}; dequantise the model to one of "
                 "F32, BF16 or F16."
             )
-        stored[name] = _Stored(file, TensorInfo(name, entry.get_dtype(), tuple(entry.get_shape())))
+    # Mapped once: safetensors maps anew for each look at a tensor, which takes 0.1 ms.
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    length = int.from_bytes(mapped[:8], "little")
+    header = json.loads(mapped[8 : 8 + length])
+    stored = {}
+    with warnings.catch_warnings(
+        action="ignore"
+    ):  # that the memory cannot be written into, which nobody does
+        for info in infos:
+            dtype, offset = BY_CODE[info.dtype], 8 + length + header[info.name]["data_offsets"][0]
+            flat = torch.empty(0, dtype=dtype)
+            if info.numel:
+                flat = torch.frombuffer(mapped, dtype=dtype, count=info.numel, offset=offset)
+            stored[info.name] = _Stored(info, flat)
     return stored
 
 
-def _open_shards(folder: Path) -> dict[str, _Stored]:
-    index = folder / INDEX_FILE
+def _open_bin(path: Path) -> dict[str, _Stored]:
+    tensors = _load_bin(path)
+    if not isinstance(tensors, dict):
+        raise InputError(f"{path} holds no mapping from names to tensors; save the model again.")
+    stored = {}
+    for name, tensor in tensors.items():
+        if not isinstance(name, str) or not _is_plain(tensor):
+            raise InputError(
+                f"{path}: {name!r} is no plain tensor of numbers; save the model again as safetensors "
+                "(transformers' save_pretrained does)."
+            )
+        info = TensorInfo(name, CODES[tensor.dtype], tuple(tensor.shape))
+        stored[name] = _Stored(info, tensor.detach().reshape(-1).contiguous())
+    return stored
+
+
+def _is_plain(tensor: object) -> bool:
+    """Whether it is a tensor of numbers in memory, no larger than what the file has for it."""
+    return (
+        isinstance(tensor, torch.Tensor)
+        and tensor.layout == torch.strided
+        and tensor.dtype in CODES
+        and tensor.device.type == "cpu"
+        and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+    )
+
+
+def _load_bin(path: Path) -> Any:
+    """Return what a .bin file holds; it is unpickled with weights only, so that none of its code runs."""
+    try:
+        mapped = zipfile.is_zipfile(path)  # as every version of torch since 1.6 writes it
+        with warnings.catch_warnings(action="ignore"):  # of pickle's protocol; what is refused is an error
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:  # whatever the file's content makes the unpickler stumble over
+        raise InputError(
+            f"{path} is not a whole file of weights alone (it is cut off, or asks for code to be run, which "
+            "is refused); save the model again as safetensors (transformers' save_pretrained does)."
+        ) from error
+
+
+def _open_shards(
+    folder: Path, index_file: str, open_file: Callable[[Path], dict[str, _Stored]]
+) -> tuple[list[str], dict[str, _Stored]]:
+    index = folder / index_file
     content = read_json(index)
     places = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(places, dict) or not all(isinstance(shard, str) for shard in places.values()):
@@ -198,14 +265,14 @@ def _open_shards(folder: Path) -> dict[str, _Stored]:
             )
     stored: dict[str, _Stored] = {}
     for shard in shards:
-        held = _open_file(folder / shard)
+        held = open_file(folder / shard)
         listed = {name for name, place in places.items() if place == shard}
         if held.keys() != listed:
             name = min(held.keys() ^ listed)
             problem = "lists it there but the shard lacks it" if name in listed else "does not list it there"
             raise InputError(
-                f"{folder / shard} and the index disagree on tensor {name!r} ({INDEX_FILE} {problem}); "
+                f"{folder / shard} and the index disagree on tensor {name!r} ({index_file} {problem}); "
                 "copy or download both again."
             )
         stored |= held
-    return stored
+    return shards, stored

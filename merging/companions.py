@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from merging.checkpoint import Checkpoint
+from merging.compatible import asks_for_code
 from merging.tokenizer import TOKENIZER_FILES
 
 
 def copy_companions(base: Checkpoint, folder: Path, dtype: str | None) -> None:
-    """Copy the base's configuration and tokenizer files into a folder.
+    """Copy the base's configuration and tokenizer files into a folder, and code that the configuration names.
 
     Args:
         base: where they come from.
@@ -19,7 +20,8 @@ def copy_companions(base: Checkpoint, folder: Path, dtype: str | None) -> None:
     """
     config = base.config if dtype is None else _with_dtype(base.config, dtype)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    for name in ("generation_config.json", *TOKENIZER_FILES):
+    code = [path.name for path in base.folder.glob("*.py")] if asks_for_code(base) else []
+    for name in ("generation_config.json", *TOKENIZER_FILES, *code):
         if (base.folder / name).is_file():
             shutil.copyfile(base.folder / name, folder / name)
 

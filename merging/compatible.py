@@ -7,7 +7,7 @@ import torch
 
 from merging.checkpoint import Checkpoint
 from merging.dtypes import MERGED
-from merging.tokenizer import vocabulary
+from merging.tokenizer import read_json, vocabulary
 from results.errors import InputError
 
 
@@ -29,6 +29,31 @@ def check(base: Checkpoint, experts: Mapping[str, Checkpoint]) -> None:
         _check_tokens(called, base.folder, expert.folder)
         for tensor in base.names:
             _check_dtype(called, tensor, base, expert)
+
+
+def refuse_remote_code(base: Checkpoint, experts: Mapping[str, Checkpoint]) -> None:
+    """Refuse a configuration that asks for code of its own, which the merged checkpoint would ask for too.
+
+    Merging runs none of it; whoever loads the result would.
+
+    Raises:
+        InputError: names the checkpoint.
+    """
+    named = {"The base": base} | {f"Expert {name!r}": expert for name, expert in experts.items()}
+    for called, checkpoint in named.items():
+        if file := asks_for_code(checkpoint):
+            raise InputError(
+                f"{called} ({checkpoint.folder}) asks for code of its own to be run (`auto_map` in {file}); "
+                "say `trust_remote_code: true` in the recipe if you trust it."
+            )
+
+
+def asks_for_code(checkpoint: Checkpoint) -> str | None:
+    """Return the name of the file in which a checkpoint asks for code of its own, None where it does not."""
+    if "auto_map" in checkpoint.config:
+        return "config.json"
+    tokenizer = checkpoint.folder / "tokenizer_config.json"
+    return tokenizer.name if tokenizer.is_file() and "auto_map" in read_json(tokenizer) else None
 
 
 def _check_model_type(called: str, base: Checkpoint, expert: Checkpoint) -> None:

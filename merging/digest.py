@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from blake3 import blake3
 
 from merging.tokenizer import TOKENIZER_FILES, read_json
 
@@ -21,8 +22,11 @@ _WRITTEN_IN_ANY_ORDER = frozenset({"added_tokens.json", "special_tokens_map.json
 
 
 def tensor_digest(tensor: torch.Tensor) -> str:
-    """Return the sha256 of a tensor's bytes in row-major order, reading a mapped tensor page by page."""
-    return hashlib.sha256(tensor.reshape(-1).view(torch.uint8).numpy().data).hexdigest()
+    """Return the BLAKE3 digest of a tensor's bytes in row-major order, reading a mapped tensor page by page.
+
+    As safe as SHA-256 and twice as fast or more, which counts where a merge reads gigabytes.
+    """
+    return blake3(tensor.reshape(-1).view(torch.uint8).numpy().data).hexdigest()
 
 
 def weights_digest(tensors: Iterable[tuple[str, str, tuple[int, ...], str]]) -> str:

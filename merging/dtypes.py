@@ -1,5 +1,6 @@
 """Tensor dtypes: the codes of the safetensors format, torch's dtypes, and the names in config.json."""
 
+import numpy as np
 import torch
 
 BY_CODE: dict[str, torch.dtype] = {
@@ -21,9 +22,16 @@ BY_CODE: dict[str, torch.dtype] = {
     "C64": torch.complex64,
 }
 
+CODES: dict[torch.dtype, str] = {dtype: code for code, dtype in BY_CODE.items()}
+
 # What task vectors are taken of. Eight-bit floats are missing on purpose: they mean nothing without the
 # scales that a quantised checkpoint stores beside them.
 MERGED = frozenset({"F64", "F32", "F16", "BF16"})
 
 BY_NAME: dict[str, str] = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 """The output dtypes of a recipe, which are also config.json's names."""
+
+
+def bfloat16_bits(numbers: torch.Tensor) -> np.ndarray:
+    """Return flat bfloat16 numbers of the CPU as aligned uint16; a view where the file's layout allows it."""
+    return np.require(numbers.view(torch.uint16).numpy(), requirements="A")

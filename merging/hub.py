@@ -8,14 +8,16 @@ from results.errors import InputError
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt"]
+_BIN = ["pytorch_model*.bin"]
 _UNWANTED = ["*/*"]
 
 
 def locate(path: str | Path) -> Path:
     """Return the local folder of a checkpoint, downloading a hub repository where that is what is named.
 
-    A folder that exists wins; else a name of the form `org/name` is fetched from the hub (weights as
-    safetensors, configuration and tokenizer only). `HF_HUB_OFFLINE=1` limits it to what is cached.
+    A folder that exists wins; else a name of the form `org/name` is fetched from the hub: weights as
+    safetensors or, where there are none, as .bin; configuration and tokenizer; nothing else.
+    `HF_HUB_OFFLINE=1` limits it to what is cached.
 
     Raises:
         InputError: neither a folder nor a repository that can be had.
@@ -35,8 +37,12 @@ def _download(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 
+    def fetch(patterns: list[str]) -> Path:
+        return Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=_UNWANTED))
+
     try:
-        return Path(snapshot_download(name, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
+        folder = fetch(_WANTED)
+        return folder if any(folder.glob("*.safetensors")) else fetch([*_WANTED, *_BIN])
     except (OSError, EntryNotFoundError, HFValidationError) as error:
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
         raise InputError(

@@ -1,48 +1,63 @@
 """Merging: reads task vectors block by block, has a method merge them, and streams the result to disk."""
 
 import json
-import platform
-import time
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import UTC, datetime
+from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from merging.blocks import BLOCK, Block, blocks
-from merging.checkpoint import Checkpoint, TensorInfo
+from merging.blocks import Block
+from merging.card import model_card
+from merging.checkpoint import TensorInfo
 from merging.companions import copy_companions
-from merging.compatible import check
-from merging.dtypes import BY_CODE, BY_NAME, MERGED
-from merging.method import Method, make
+from merging.dtypes import BY_CODE, MERGED
+from merging.journal import Journal
+from merging.linear import Linear, merge_bfloat16
 from merging.parallel import in_order, one_torch_thread_each
+from merging.prepare import Prepared, prepare
 from merging.recipe import Recipe
-from merging.staging import refuse_existing, staged
+from merging.report import Clock, report
+from merging.rounding import add_rounded
+from merging.staging import refuse_existing, resumable
 from merging.statistics import gather
-from merging.task_vectors import TaskVectors
-from merging.tied import without_duplicates
-from merging.write import WeightsWriter
+from merging.tally import Tally, tally
+from merging.write import WeightsWriter, are_there
 from results.errors import InputError
 
+logger = logging.getLogger("manyshot.merging")
+JOURNAL = "journal.jsonl"
+_JOURNALED_AT_LEAST = 2**24
+"""Entries of a tensor after which the journal says how far it is."""
 
-def merge(recipe: Recipe, out: Path, progress: bool = True, *, block_size: int = BLOCK) -> Path:
+_Seen = Callable[[str, int], None]
+
+
+def merge(
+    recipe: Recipe,
+    out: Path,
+    progress: bool = True,
+    *,
+    device: str = "cpu",
+    block_size: int | None = None,
+) -> Path:
     """Merge as a recipe says and write the merged checkpoint.
 
-    θ = θ₀ + merged delta, in float32, rounded to nearest into the output dtype. One block of every expert is
-    in memory at a time (rows or a tensor where the method's scope asks for them). The result does not depend
-    on block size, shards or the order of files. `merge.json` beside the weights says what was merged.
+    θ = θ₀ + merged delta, in float32, rounded to nearest into the output dtype. A few blocks of every expert
+    are in memory at a time (rows or a tensor where the method's scope asks for them). The weights do not
+    depend on block size, shards, threads, or the order of files and experts. Beside them are `merge.json`,
+    which says what was merged and what became of it, and a model card.
 
     Args:
         recipe: what to merge.
-        out: folder to write; it must not exist, and appears only when it is complete.
+        out: folder to write; it must not exist, and appears only when it is complete. A merge that was killed
+            is gone on with when the same is asked for again.
         progress: show a progress bar on stderr, where that is a terminal.
-        block_size: entries in a block.
+        device: where to compute: `cpu`, `cuda`, …
+        block_size: entries in a block; None takes what suits the device.
 
     Returns:
         `out`.
@@ -50,106 +65,111 @@ def merge(recipe: Recipe, out: Path, progress: bool = True, *, block_size: int =
     Raises:
         InputError: something about the recipe or a checkpoint is wrong; nothing is left behind.
     """
-    started = time.monotonic()
+    clock = Clock()
     refuse_existing(out)
-    method = make(recipe.method.name, recipe.method.settings)
-    base = without_duplicates(Checkpoint.open(recipe.base))
-    experts = {name: without_duplicates(Checkpoint.open(spec.path)) for name, spec in recipe.experts.items()}
-    check(base, experts)
-    vectors = TaskVectors(
-        base,
-        experts,
-        weights=torch.tensor([spec.weight for spec in recipe.experts.values()], dtype=torch.float32),
-        seed=recipe.seed,
-        digests=tuple(expert.identity().weights for expert in experts.values()) if method.random else (),
-    )
-    with staged(out) as folder:
-        with _progress(_entries(method, vectors), progress) as seen, one_torch_thread_each() as threads:
-            statistics = gather(method, vectors, threads, seen)
-            planned = [_output(base.info(name), recipe.output_dtype) for name in base.names]
-            merged = partial(_merged, method, vectors, statistics)
-            with WeightsWriter(folder, planned, recipe.max_shard_size) as writer, _hashing(vectors) as done:
-                cuts = (
-                    (t, block) for t in writer.order for block in blocks(t.shape, method.scope, block_size)
-                )
-                for (tensor, block), result in in_order(merged, cuts, threads):
-                    writer.append(tensor.name, result)
-                    seen(block.stop - block.start)
-                    if block.stop == tensor.numel:
-                        done(tensor.name)
-        copy_companions(base, folder, recipe.output_dtype)
-        record = _record(recipe, method, vectors, time.monotonic() - started)
-        (folder / "merge.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    with clock.phase("open"):
+        prepared = prepare(recipe, device, block_size)
+    with (
+        resumable(out, prepared.key()) as folder,
+        _progress(_entries(prepared), progress) as seen,
+        one_torch_thread_each(),
+    ):
+        if prepared.method.random:
+            with clock.phase("digests"):
+                prepared = _with_digests(prepared)
+        with Journal(folder / JOURNAL) as journal:
+            resumed = bool(journal.progress or journal.statistics)
+            if resumed:
+                logger.info("going on with a merge to %s that was stopped", out)
+            if journal.progress and not are_there(folder, prepared.shards):
+                journal.forget_progress()
+            with clock.phase("first passes"):
+                statistics = gather(prepared.method, prepared.vectors, journal, prepared.threads, seen)
+            with clock.phase("merge"):
+                tallies = _merge_blocks(prepared, statistics, folder, journal, seen)
+        with clock.phase("digests"):
+            for checkpoint in prepared.checkpoints:
+                checkpoint.identity()
+        copy_companions(prepared.vectors.base, folder, recipe.output_dtype)
+        content = report(prepared, tallies, clock, resumed)
+        (folder / "merge.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        (folder / "README.md").write_text(model_card(content), encoding="utf-8")
+        (folder / JOURNAL).unlink()
     return out
 
 
-def _entries(method: Method, vectors: TaskVectors) -> int:
-    """Return how many entries the first passes and the merge go over together."""
-    floats = sum(vectors.base.info(name).numel for name in vectors.names)
-    return sum(vectors.base.info(name).numel for name in vectors.base.names) + floats * len(
-        method.first_passes()
-    )
+def _with_digests(prepared: Prepared) -> Prepared:
+    experts = prepared.vectors.experts.values()
+    digests = tuple(expert.identity().weights for expert in experts)
+    return replace(prepared, vectors=replace(prepared.vectors, digests=digests))
 
 
-def _merged(
-    method: Method, vectors: TaskVectors, statistics: Mapping[str, Any], cut: tuple[TensorInfo, Block]
-) -> torch.Tensor:
+def _merge_blocks(
+    prepared: Prepared,
+    statistics: Mapping[str, Any],
+    folder: Path,
+    journal: Journal,
+    seen: _Seen,
+) -> dict[str, Tally]:
+    """Merge and write every block that the journal does not have, and return what became of each tensor."""
+    n_tasks = len(prepared.vectors.experts)
+    tallies = {name: Tally.from_json(noted) for name, (_, noted) in journal.progress.items()}
+    journaled = {name: stop for name, (stop, _) in journal.progress.items()}
+    with WeightsWriter(folder, prepared.shards) as writer, _hashing(prepared) as hash_everywhere:
+        work = partial(_merge_block, prepared, statistics, writer)
+        left = (cut for cut in prepared.cuts() if cut[1].stop > journaled.get(cut[0].name, 0))
+        seen("Merging", sum(journaled.values()))
+        for (tensor, block), part in in_order(work, left, prepared.threads):
+            total = tallies.setdefault(tensor.name, Tally.empty(n_tasks))
+            total.add(part)
+            seen("Merging", block.stop - block.start)
+            whole = block.stop == tensor.numel
+            if whole or block.stop - journaled.get(tensor.name, 0) >= _JOURNALED_AT_LEAST:
+                journal.add_progress(tensor.name, block.stop, total.to_json())
+                journaled[tensor.name] = block.stop
+            if whole:
+                hash_everywhere(tensor.name)
+        writer.write_index()
+    return {name: tallies[name] for name in prepared.vectors.names if name in tallies}
+
+
+def _merge_block(
+    prepared: Prepared, statistics: Mapping[str, Any], writer: WeightsWriter, cut: tuple[TensorInfo, Block]
+) -> Tally:
     tensor, block = cut
+    vectors = prepared.vectors
     if tensor.dtype not in MERGED:
-        return vectors.base.block(tensor.name, block.start, block.stop)
+        copied = vectors.base.block(tensor.name, block.start, block.stop)
+        writer.write(tensor.name, block.start, copied)
+        return Tally.empty(len(vectors.experts))
+    if isinstance(prepared.method, Linear) and vectors.are_bfloat16(tensor.name) and tensor.dtype == "BF16":
+        coefficients = prepared.method.coefficients(vectors.weights)
+        done = merge_bfloat16(*vectors.blocks(tensor.name, block), coefficients)
+        if done is not None:
+            writer.write(tensor.name, block.start, done[0])
+            return done[1]
     deltas, context = vectors.read(tensor.name, block, statistics)
-    return _rounded(context.base + method(deltas, vectors.weights, context), tensor)
-
-
-def _output(info: TensorInfo, dtype: str | None) -> TensorInfo:
-    if dtype is None or info.dtype not in MERGED:
-        return info
-    return TensorInfo(info.name, BY_NAME[dtype], info.shape)
-
-
-def _rounded(result: torch.Tensor, tensor: TensorInfo) -> torch.Tensor:
-    rounded = result.to(BY_CODE[tensor.dtype])
-    if not all(bound.isfinite() for bound in torch.aminmax(rounded)):
+    merged = prepared.method(deltas, vectors.weights, context)
+    rounded = add_rounded(context.base, merged, BY_CODE[tensor.dtype])
+    if not rounded.is_finite:
         raise InputError(
             f"The merged tensor {tensor.name!r} does not fit into {tensor.dtype} (it holds NaN or infinity); "
             "choose output_dtype float32 or bfloat16, or a smaller scaling."
         )
-    return rounded
-
-
-def _record(recipe: Recipe, method: Method, vectors: TaskVectors, seconds: float) -> dict[str, Any]:
-    resolved = recipe.model_dump(mode="json")
-    resolved["method"] = {"name": recipe.method.name, **asdict(method)}  # type: ignore[call-overload]
-    return {
-        "recipe": resolved,
-        "inputs": {
-            "base": _input(vectors.base),
-            "experts": {name: _input(expert) for name, expert in vectors.experts.items()},
-        },
-        "versions": {
-            "python": platform.python_version(),
-            **{package: version(package) for package in ("manyshot", "torch", "safetensors")},
-        },
-        "seconds": round(seconds, 3),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _input(checkpoint: Checkpoint) -> dict[str, str]:
-    return {"folder": str(checkpoint.folder), **asdict(checkpoint.identity())}
+    writer.write(tensor.name, block.start, rounded.weights.cpu())
+    return tally(deltas, context.kept, merged, rounded.lost)
 
 
 @contextmanager
-def _hashing(vectors: TaskVectors) -> Iterator[Callable[[str], None]]:
+def _hashing(prepared: Prepared) -> Iterator[Callable[[str], None]]:
     """Give a function that hashes a tensor of every checkpoint in the background, for their digests.
 
     A tensor that was just merged still has its pages in memory, so each file is read from disk once.
     """
-    checkpoints = (vectors.base, *vectors.experts.values())
     thread = ThreadPoolExecutor(1)
 
     def hash_everywhere(name: str) -> None:
-        for checkpoint in checkpoints:
+        for checkpoint in prepared.checkpoints:
             thread.submit(checkpoint.hash, [name])
 
     try:
@@ -159,16 +179,23 @@ def _hashing(vectors: TaskVectors) -> Iterator[Callable[[str], None]]:
         thread.shutdown(cancel_futures=True)
 
 
+def _entries(prepared: Prepared) -> int:
+    """Return how many entries the first passes and the merge go over together."""
+    base = prepared.vectors.base
+    floats = sum(base.info(name).numel for name in prepared.vectors.names)
+    return sum(base.info(name).numel for name in base.names) + floats * len(prepared.passes)
+
+
 @contextmanager
-def _progress(entries: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Give a function that advances a bar on stderr by a number of entries."""
+def _progress(entries: int, shown: bool) -> Iterator[_Seen]:
+    """Give a function that advances a bar on stderr, by the name of the phase and a number of entries."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("Merging"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(
         *columns, console=console, transient=True, disable=not (shown and console.is_terminal)
     ) as bar:
         task = bar.add_task("", total=entries)
-        yield lambda number: bar.advance(task, number)
+        yield lambda phase, number: bar.update(task, description=phase.capitalize(), advance=number)

@@ -2,18 +2,18 @@
 
 A method is a frozen dataclass of hyper-parameters. It says how much of a tensor it must see at once (its
 scope) and is called with that much of all task vectors; it returns the merged delta, which is added to the
-base. What it needs to know of the whole model it gathers in first passes.
+base. What it needs to know of a whole tensor or of the whole model it may gather in first passes.
 """
 
 import pkgutil
 import reprlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from importlib import import_module
 from math import prod
-from typing import Any, ClassVar, Protocol, TypeVar, get_type_hints
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -42,9 +42,11 @@ class Context:
         shape: shape of the whole tensor.
         offset: position of the block's first entry in the flattened tensor.
         base: the base's block in float32, shaped like one task's delta. Not to be written into.
+        tasks: the experts' names, in the order of the deltas.
         seed: the merge's seed.
         digests: the experts' weights digests, in the order of the deltas; empty for methods not `random`.
         statistics: what the first passes found, by the pass's name.
+        kept: what is left of each task vector's block after dropping entries, where the method says so.
     """
 
     tensor: str
@@ -53,9 +55,19 @@ class Context:
     shape: tuple[int, ...]
     offset: int
     base: torch.Tensor
+    tasks: tuple[str, ...] = ()
     seed: int = 0
     digests: tuple[str, ...] = ()
     statistics: Mapping[str, Any] = field(default_factory=dict)
+    kept: list[torch.Tensor] = field(default_factory=list)
+
+    def note_kept(self, deltas: Iterable[torch.Tensor]) -> None:
+        """Say what is left of the task vectors after dropping entries, for the merge's report.
+
+        Args:
+            deltas: one for each task, with zeros for what was dropped; not to be written into afterwards.
+        """
+        self.kept[:] = deltas
 
     def uniform(self, task: int) -> torch.Tensor:
         """Return uniform numbers in [0, 1) for one task's block, in its shape and in float32.
@@ -63,9 +75,20 @@ class Context:
         They depend on the seed, the expert's weights, the tensor's name and each entry's position in it;
         not on the order of the experts, nor on files, blocks or device. Only for methods with `random`.
         """
-        stop = self.offset + prod(self.base.shape)
-        numbers = noise.uniform(self.seed, self.digests[task], self.tensor, self.offset, stop)
-        return numbers.reshape(self.base.shape)
+        return noise.uniform(*self._stretch(task), self.base.device).reshape(self.base.shape)
+
+    def keep_mask(self, task: int, probability: float) -> torch.Tensor:
+        """Return which entries of one task's block are kept when each is kept with a probability.
+
+        An int32 mask for `arithmetic.masked`, in the block's shape. Depends on what `uniform` depends on,
+        and takes half its time.
+        """
+        mask = noise.keep_mask(*self._stretch(task), probability, self.base.device)
+        return mask.reshape(self.base.shape)
+
+    def _stretch(self, task: int) -> tuple[noise.Stream, int, int]:
+        stream = noise.Stream(self.seed, self.digests[task], self.tensor)
+        return stream, self.offset, self.offset + prod(self.base.shape)
 
 
 class FirstPass(Protocol):
@@ -86,20 +109,34 @@ class FirstPass(Protocol):
         """Return the total with a part added; the total may be changed in place."""
 
     def finish(self, total: Any) -> Any:
-        """Return the statistic, which later passes and the method find in `context.statistics`."""
+        """Return the statistic, which later passes and the method find in `context.statistics`.
+
+        It is kept as JSON, so that a killed merge need not find it again: numbers, texts, lists and mappings
+        with texts as keys.
+        """
 
 
 class Method(ABC):
     """A merge method; subclasses are frozen dataclasses registered with `register`.
 
     Attributes:
-        scope: `element` methods get flat blocks (n_tasks, length); `row` methods get whole rows along the
-            last dimension (n_tasks, rows, length); `tensor` methods get (n_tasks, *shape).
-        random: whether `Context.uniform` is used, for which the experts are digested beforehand.
+        scope: over how much a method decides together. `element` methods get flat blocks (n_tasks, length);
+            `row` methods get whole rows along the last dimension (n_tasks, rows, length); `tensor` methods
+            get (n_tasks, *shape).
+        streamed: whether a method of scope `tensor` or `model` takes what it must know of them from first
+            passes, and gets flat blocks as an `element` method does.
+        random: whether `Context.uniform` or `Context.keep_mask` is used, for which the experts are digested
+            beforehand.
     """
 
     scope: ClassVar[Scope]
+    streamed: ClassVar[bool] = False
     random: ClassVar[bool] = False
+
+    @property
+    def block_scope(self) -> Scope:
+        """How tensors are cut into the blocks that it is called with."""
+        return Scope.ELEMENT if self.streamed else self.scope
 
     def first_passes(self) -> Mapping[str, FirstPass]:
         """Return the passes that run before the merge, in order, by the name of their statistic."""
@@ -114,7 +151,8 @@ class Method(ABC):
         is made with `arithmetic.weighted_sum`, since a matrix product may round by its shape.
 
         Args:
-            deltas: task vectors θ_t − θ₀ of the block, float32, (n_tasks, …) as the scope says.
+            deltas: task vectors θ_t − θ₀ of the block, float32, (n_tasks, …) as the scope says, in the order
+                of the experts' names. Not to be written into.
             weights: the recipe's weights, float32, (n_tasks,).
             context: where the block lies.
 
@@ -146,7 +184,7 @@ def register(name: str, *, paper: str) -> Callable[[_Kind], _Kind]:
 
     Raises:
         ValueError: the name is taken, or the class is not a frozen dataclass with a scope that is carried out
-            (`model` is not).
+            (`model` is for methods that are `streamed`).
     """
 
     def add(kind: _Kind) -> _Kind:
@@ -154,8 +192,8 @@ def register(name: str, *, paper: str) -> Callable[[_Kind], _Kind]:
             raise ValueError(f"a method named {name!r} is registered already")
         if not is_dataclass(kind) or not kind.__dataclass_params__.frozen:
             raise ValueError(f"method {name!r} must be a frozen dataclass")
-        if getattr(kind, "scope", None) not in (Scope.ELEMENT, Scope.ROW, Scope.TENSOR):
-            raise ValueError(f"method {name!r} must declare the scope element, row or tensor")
+        if not kind.streamed and getattr(kind, "scope", None) not in (Scope.ELEMENT, Scope.ROW, Scope.TENSOR):
+            raise ValueError(f"method {name!r} must declare the scope element, row or tensor, or be streamed")
         _KNOWN[name] = KnownMethod(name, paper, kind)
         return kind
 
@@ -202,8 +240,20 @@ def _checked(method: str, setting: str, hint: Any, value: Any, accepted: str) ->
     try:
         return TypeAdapter(hint).validate_python(value, strict=True)
     except ValidationError:
-        expected = hint.__name__ if isinstance(hint, type) else str(hint)
+        expected = _in_words(hint)
         raise InputError(
             f"Method {method!r}: setting {setting!r} is {reprlib.repr(value)}, expected {expected}; "
             f"{accepted}."
         ) from None
+
+
+def _in_words(hint: Any) -> str:
+    if hint is type(None):
+        return "null"
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(str, get_args(hint)))
+    if get_origin(hint) is None and isinstance(hint, type):
+        return hint.__name__
+    if get_args(hint) and get_origin(hint) is not dict:
+        return " or ".join(map(_in_words, get_args(hint)))
+    return str(hint)

@@ -1,69 +1,126 @@
 """Random numbers that are a pure function of what they are for.
 
-SplitMix64 (Steele, Lea and Flood, 2014) used as a counter-based generator: the n-th 64-bit word is a
-bijective mixing of `n · golden + key`, so any stretch of a stream can be made without the rest, in any
-order, on any device, from integer arithmetic modulo 2⁶⁴ alone. SplitMix64 passes BigCrush; the second
-half of the key enters between the two multiplications (a bijection, so every stream keeps its period and
-uniformity), so that two streams are not shifted copies of each other. A word gives two numbers of 24 bits,
-the most that float32 holds evenly: 0, 2⁻²⁴, …, 1 − 2⁻²⁴. Not for cryptography.
+Every entry's number is a hash of its position, keyed by the stream (seed, expert, tensor): any stretch can be
+made without the rest, in any order, on any device, by integer arithmetic modulo 2³² alone, which vectorises
+on every processor. The hash is `triple32` of C. Wellons' hash-prospector (2018), three rounds of xor-shift
+and multiplication with an avalanche bias of 2·10⁻², entered between the rounds by 96 bits of key, so that two
+streams are not shifted copies of each other. Not for cryptography.
 """
 
 import hashlib
 import json
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
 
+import numpy as np
 import torch
 
-_GOLDEN = 0x9E3779B97F4A7C15
-_FIRST = 0xBF58476D1CE4E5B9
-_SECOND = 0x94D049BB133111EB
-_WORDS_AT_ONCE = 2**15  # 256 KiB of int64, so that the mixing stays in cache
+from merging import kernels
+
+_CPU = torch.device("cpu")
 
 
-def uniform(seed: int, digest: str, tensor: str, start: int, stop: int) -> torch.Tensor:
-    """Return independent uniform numbers in [0, 1) for a stretch of a tensor.
+@dataclass(frozen=True)
+class Stream:
+    """What random numbers are for: the merge's seed, the expert's weights digest, and the tensor's name."""
+
+    seed: int
+    digest: str
+    tensor: str
+
+
+def uniform(stream: Stream, start: int, stop: int, device: torch.device = _CPU) -> torch.Tensor:
+    """Return independent uniform numbers in [0, 1) for a stretch of a tensor: 0, 2⁻²⁴, …, 1 − 2⁻²⁴.
 
     Args:
-        seed: the merge's seed.
-        digest: weights digest of the checkpoint that the numbers are for.
-        tensor: the tensor's name.
+        stream: what they are for.
         start: position of the first entry in the flattened tensor.
         stop: position behind the last one.
+        device: where the numbers are made.
 
     Returns:
-        float32 of shape (stop - start,); entry i depends on the arguments before `start` and on start + i.
+        float32 of shape (stop - start,); entry i depends on the stream and on start + i alone.
     """
-    offset, twist = _key(seed, digest, tensor)
-    first, last = start // 2, (stop + 1) // 2
-    pairs = torch.empty((last - first, 2), dtype=torch.float32)
-    for begin in range(first, last, _WORDS_AT_ONCE):
-        end = min(begin + _WORDS_AT_ONCE, last)
-        words = _words(begin, end, offset, twist)
-        out = pairs[begin - first : end - first]
-        out[:, 0] = (words >> 40) & 0xFFFFFF
-        out[:, 1] = (words >> 8) & 0xFFFFFF
-    return pairs.mul_(2.0**-24).reshape(-1)[start - 2 * first : stop - 2 * first]
+    numbers = torch.empty(stop - start, dtype=torch.float32, device=device)
+    if device.type == "cpu":
+        for part, position, key in _keyed(numbers, stream, start):
+            kernels.fill_uniform(part, position, key)
+        return numbers
+    for begin, words in _words(stream, start, stop, device):
+        words.bitwise_right_shift_(8).bitwise_and_(0xFFFFFF)
+        numbers[begin - start : begin - start + len(words)] = words
+    return numbers.mul_(2.0**-24)
 
 
-def _key(seed: int, digest: str, tensor: str) -> tuple[int, int]:
-    material = hashlib.sha256(json.dumps([seed, digest, tensor]).encode()).digest()
-    return int.from_bytes(material[:8], "little"), int.from_bytes(material[8:16], "little")
+def keep_mask(
+    stream: Stream, start: int, stop: int, probability: float, device: torch.device = _CPU
+) -> torch.Tensor:
+    """Return which entries of a stretch are kept when each is kept by itself with a probability.
+
+    Args:
+        stream, start, stop, device: as for `uniform`.
+        probability: in [0, 1], carried out to the nearest multiple of 2⁻³¹.
+
+    Returns:
+        int32 of shape (stop - start,): −1, which is all ones in binary, where kept, and 0 where not.
+    """
+    mask = torch.empty(stop - start, dtype=torch.int32, device=device)
+    below = round(probability * 2**31)
+    if device.type == "cpu":
+        for part, position, key in _keyed(mask, stream, start):
+            kernels.fill_keep_mask(part, position, np.uint32(below), key)
+        return mask
+    if below == 2**31:
+        return mask.fill_(-1)
+    for begin, words in _words(stream, start, stop, device):
+        # 31 bits of the word less the bound are negative where kept, and the sign is spread over all bits.
+        words.bitwise_right_shift_(1).bitwise_and_(0x7FFFFFFF).sub_(below)
+        torch.bitwise_right_shift(words, 31, out=mask[begin - start : begin - start + len(words)])
+    return mask
 
 
-def _words(begin: int, end: int, offset: int, twist: int) -> torch.Tensor:
-    words = torch.arange(begin, end, dtype=torch.int64).mul_(_signed(_GOLDEN)).add_(_signed(offset))
-    words ^= _shifted(words, 30)
-    words *= _signed(_FIRST)
-    words ^= _signed(twist)
-    words ^= _shifted(words, 27)
-    words *= _signed(_SECOND)
-    words ^= _shifted(words, 31)
-    return words
+def _segments(start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the parts of a stretch that have one key, as first and last position and the key's number."""
+    while start < stop:
+        number = start // 2**32
+        end = min(stop, (number + 1) * 2**32)
+        yield start, end, number
+        start = end
 
 
-def _shifted(words: torch.Tensor, by: int) -> torch.Tensor:
-    """Shift right with zeros coming in, as for unsigned words."""
-    return (words >> by).bitwise_and_((1 << (64 - by)) - 1)
+def _keyed(
+    out: torch.Tensor, stream: Stream, start: int
+) -> Iterator[tuple[np.ndarray, np.uint32, tuple[np.uint32, ...]]]:
+    """Yield the parts of a stretch that have one key, each as numpy's, with its first position modulo 2³²."""
+    array = out.numpy()
+    for begin, end, number in _segments(start, start + len(out)):
+        key = tuple(np.uint32(part) for part in _key(stream, number))
+        yield array[begin - start : end - start], np.uint32(begin % 2**32), key
+
+
+def _words(stream: Stream, start: int, stop: int, device: torch.device) -> Iterator[tuple[int, torch.Tensor]]:
+    """Yield the words of a stretch as int32: each part that has one key, after its first position."""
+    for begin, end, number in _segments(start, stop):
+        offset, first, second = _key(stream, number)
+        words = torch.arange(end - begin, dtype=torch.int32, device=device).add_(_signed(begin + offset))
+        _xor_shift(words, 17).mul_(_signed(0xED5AD4BB)).bitwise_xor_(_signed(first))
+        _xor_shift(words, 11).mul_(_signed(0xAC4C1B51)).bitwise_xor_(_signed(second))
+        _xor_shift(words, 15).mul_(_signed(0x31848BAB))
+        yield begin, _xor_shift(words, 14)
+
+
+def _key(stream: Stream, segment: int) -> tuple[int, int, int]:
+    """Return the key of a stream's positions from segment · 2³² on; positions count modulo 2³² in each."""
+    material = hashlib.sha256(json.dumps([*astuple(stream), segment]).encode()).digest()
+    offset, first, second = (int.from_bytes(material[i : i + 4], "little") for i in (0, 4, 8))
+    return offset, first, second
+
+
+def _xor_shift(words: torch.Tensor, by: int) -> torch.Tensor:
+    """Set words to words ^ (words >> by) with zeros coming in, as for unsigned words."""
+    return words.bitwise_xor_((words >> by).bitwise_and_((1 << (32 - by)) - 1))
 
 
 def _signed(value: int) -> int:
-    return value - 2**64 if value >= 2**63 else value
+    """Return the int32 with the low 32 bits of a value."""
+    return (value + 2**31) % 2**32 - 2**31

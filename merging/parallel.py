@@ -13,8 +13,8 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def one_torch_thread_each() -> Iterator[int]:
-    """Give the number of torch's threads, and have torch use one in every thread started meanwhile.
+def one_torch_thread_each() -> Iterator[None]:
+    """Have torch use one thread of its own in every thread that is started meanwhile.
 
     Blocks are independent, so a thread per block beats threads that meet after every operation on one; on a
     busy machine by far.
@@ -22,7 +22,7 @@ def one_torch_thread_each() -> Iterator[int]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield before
+        yield
     finally:
         torch.set_num_threads(before)
 

@@ -69,12 +69,14 @@ class Recipe(_Strict):
 
     Attributes:
         base: θ₀.
-        experts: θ_t by name; the order is that of the method's deltas.
+        experts: θ_t by name; their order in the file changes nothing.
         method: name and settings.
         compute_dtype: dtype of the arithmetic.
         output_dtype: dtype of the merged floats; None keeps each tensor's dtype in the base.
         max_shard_size: bytes in one file of weights.
         seed: for methods that draw random numbers.
+        trust_remote_code: accept checkpoints whose configuration asks for code of its own. Merging runs none;
+            the files of code that lie beside the base's weights are copied beside the merged ones.
     """
 
     base: Location
@@ -84,6 +86,7 @@ class Recipe(_Strict):
     output_dtype: Literal["float32", "bfloat16", "float16"] | None = None
     max_shard_size: Annotated[int, BeforeValidator(size_in_bytes)] = 5 * 10**9
     seed: int = Field(0, ge=0)
+    trust_remote_code: bool = False
 
 
 def load_recipe(path: Path) -> Recipe:

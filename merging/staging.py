@@ -1,6 +1,7 @@
 """A folder that appears under its name only when it is complete."""
 
 import fcntl
+import logging
 import os
 import re
 import secrets
@@ -9,7 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import torch
+
 from results.errors import InputError
+
+logger = logging.getLogger("manyshot.merging")
+_KEY_LENGTH = 16
 
 
 def refuse_existing(out: Path) -> None:
@@ -37,31 +43,88 @@ def staged(out: Path) -> Iterator[Path]:
         InputError: `out` exists, before or after the block, or cannot be made.
     """
     out = out.absolute()
+    folder = out.parent / f".{out.name}.{os.getpid()}-{secrets.token_hex(4)}.partial"
+    with _held(out, folder):
+        try:
+            yield folder
+            _appear(folder, out)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def resumable(out: Path, key: str) -> Iterator[Path]:
+    """Give a hidden folder as `staged` does, with what a stopped process left there for the same key.
+
+    It is kept when the process is stopped, the system fails it (OSError) or memory runs out, and removed on
+    any other error.
+    While another process works on the same, this one waits for it.
+
+    Args:
+        out: the folder to be made.
+        key: hexadecimal digest of all that decides what the folder will hold.
+
+    Raises:
+        InputError: as for `staged`.
+    """
+    out = out.absolute()
+    folder = out.parent / f".{out.name}.{key[:_KEY_LENGTH]}.partial"
+    with _held(out, folder):
+        try:
+            yield folder
+            _appear(folder, out)
+        except (KeyboardInterrupt, SystemExit, OSError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _held(out: Path, folder: Path) -> Iterator[None]:
+    """Make a hidden folder and hold its lock; remove those for the same `out` that nobody holds any more."""
     refuse_existing(out)
+    while (lock := _take(out, folder)) is None:
+        logger.info("another process works on %s; waiting for it", out)
+        with suppress(FileNotFoundError), _locked(folder):
+            pass
+        refuse_existing(out)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _take(out: Path, folder: Path) -> int | None:
+    """Make the folder where it is missing and lock it; None where another process has its lock."""
     with _refusing_what_cannot_be_made(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         # Locked, so that nobody finds the new folder before it is locked itself and takes it for stale.
         with _locked(out.parent):
-            _remove_stale(out)
-            folder = out.parent / f".{out.name}.{os.getpid()}-{secrets.token_hex(4)}.partial"
-            folder.mkdir()
+            _remove_stale(out, folder)
+            folder.mkdir(exist_ok=True)
             lock = os.open(folder, os.O_RDONLY)
-            # On a file system without locks nobody takes the folder for stale either.
-            with suppress(OSError):
+            try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+                return None
+            except OSError:
+                pass  # on a file system without locks nobody takes the folder for stale either
+            if folder.exists() and os.path.samestat(os.fstat(lock), folder.stat()) and not out.exists():
+                return lock
+            os.close(lock)  # its owner has just finished
+            return None
+
+
+def _appear(folder: Path, out: Path) -> None:
+    refuse_existing(out)
     try:
-        yield folder
-        refuse_existing(out)
-        try:
-            folder.rename(out)
-        except OSError:
-            refuse_existing(out)  # somebody else's came in between
-            raise
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.rename(out)
+    except OSError:
+        refuse_existing(out)  # somebody else's came in between
         raise
-    finally:
-        os.close(lock)
 
 
 @contextmanager
@@ -84,10 +147,10 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _remove_stale(out: Path) -> None:
-    ours = re.compile(rf"\.{re.escape(out.name)}\.\d+-[0-9a-f]{{8}}\.partial")
+def _remove_stale(out: Path, ours: Path) -> None:
+    made = re.compile(rf"\.{re.escape(out.name)}\.(\d+-[0-9a-f]{{8}}|[0-9a-f]{{{_KEY_LENGTH}}})\.partial")
     for folder in out.parent.iterdir():
-        if not ours.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
+        if folder == ours or not made.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
             continue
         with suppress(FileNotFoundError):  # its owner has just finished
             lock = os.open(folder, os.O_RDONLY)

@@ -5,32 +5,41 @@ from functools import partial
 from typing import Any
 
 from merging.blocks import Block, blocks
+from merging.journal import Journal
 from merging.method import FirstPass, Method, Scope
 from merging.parallel import in_order
 from merging.task_vectors import TaskVectors
 
-PIECE = 2**20
+PIECE = 2**18
 """Entries that a pass sees at once. A constant, so that sums of floats never depend on how a merge is cut."""
 
 
-def gather(method: Method, vectors: TaskVectors, threads: int, seen: Callable[[int], None]) -> dict[str, Any]:
+def gather(
+    method: Method, vectors: TaskVectors, journal: Journal, threads: int, seen: Callable[[str, int], None]
+) -> dict[str, Any]:
     """Run a method's first passes in order and return their statistics by name.
 
     Args:
         method: whose passes to run.
         vectors: what they look at: every tensor of floats by name, each in pieces of `PIECE` entries.
+        journal: where statistics are kept; those that it has are not gathered again.
         threads: how many pieces are looked at together.
-        seen: called with the number of entries after each piece.
+        seen: called with the pass's name and the number of entries after each piece.
     """
     statistics: dict[str, Any] = {}
     for title, first_pass in method.first_passes().items():
-        total = first_pass.start(len(vectors.experts))
-        observe = partial(_observe, first_pass, vectors, statistics)
-        for (_, block), part in in_order(observe, _pieces(vectors), threads):
-            total = first_pass.combine(total, part)
-            seen(block.stop - block.start)
-        # A new mapping each time, so that a context kept from an earlier pass does not change.
-        statistics = {**statistics, title: first_pass.finish(total)}
+        if title in journal.statistics:
+            seen(title, sum(vectors.base.info(name).numel for name in vectors.names))
+        else:
+            total = first_pass.start(len(vectors.experts))
+            observe = partial(_observe, first_pass, vectors, statistics)
+            for (_, block), part in in_order(observe, _pieces(vectors), threads):
+                total = first_pass.combine(total, part)
+                seen(title, block.stop - block.start)
+            journal.add_statistic(title, first_pass.finish(total))
+        # As the journal has it, so that a merge that goes on finds the same. A new mapping each time, so that
+        # a context kept from an earlier pass does not change.
+        statistics = {**statistics, title: journal.statistics[title]}
     return statistics
 
 

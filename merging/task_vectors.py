@@ -1,16 +1,19 @@
 """The task vectors τ_t = θ_t − θ₀ of some experts, made block by block in float32."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
+from merging import kernels
 from merging.blocks import Block
 from merging.checkpoint import Checkpoint
-from merging.dtypes import MERGED
+from merging.dtypes import MERGED, bfloat16_bits
 from merging.layers import Place, places
 from merging.method import Context
+from merging.rounding import INFINITY
 from results.errors import InputError
 
 
@@ -24,6 +27,7 @@ class TaskVectors:
         weights: the experts' weights in the merge, float32, (n_tasks,).
         seed: the merge's seed.
         digests: the experts' weights digests where a method needs them.
+        device: where the differences are made and merged.
     """
 
     base: Checkpoint
@@ -31,6 +35,7 @@ class TaskVectors:
     weights: torch.Tensor
     seed: int = 0
     digests: tuple[str, ...] = ()
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - a device never changes
     _places: Mapping[str, Place] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -41,18 +46,29 @@ class TaskVectors:
         """The tensors that have task vectors: those of floats."""
         return tuple(name for name in self.base.names if self.base.info(name).dtype in MERGED)
 
+    def are_bfloat16(self, name: str) -> bool:
+        """Whether a tensor is bfloat16 in every checkpoint, and differences are made on the CPU."""
+        checkpoints = (self.base, *self.experts.values())
+        return self.device.type == "cpu" and all(one.info(name).dtype == "BF16" for one in checkpoints)
+
+    def blocks(self, name: str, block: Block) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Return the base's and the experts' own weights of a block, as they are stored."""
+        base, *experts = (
+            one.block(name, block.start, block.stop) for one in (self.base, *self.experts.values())
+        )
+        return base, experts
+
     def read(self, name: str, block: Block, statistics: Mapping[str, Any]) -> tuple[torch.Tensor, Context]:
         """Return one block of all task vectors, (n_tasks, *block.shape) in float32, and its context.
 
         Raises:
             InputError: the base or an expert holds NaN or infinity there.
         """
-        base = self.base.block(name, block.start, block.stop).to(torch.float32)
-        deltas = torch.empty((len(self.experts), block.stop - block.start), dtype=torch.float32)
-        for delta, expert in zip(deltas, self.experts.values(), strict=True):
-            delta.copy_(expert.block(name, block.start, block.stop)).sub_(base)
-        # NaN and infinity on either side survive the subtraction, so one look at the differences is enough.
-        if not all(bound.isfinite() for bound in torch.aminmax(deltas)):
+        stored, weights = self.blocks(name, block)
+        base = _widened(stored, self.device)
+        deltas = torch.empty((len(self.experts), len(base)), dtype=torch.float32, device=self.device)
+        # NaN and infinity on either side survive the subtraction, so a look at the differences is enough.
+        if not _subtract(weights, base, deltas):
             self._refuse(name, block)
         place = self._places[name]
         context = Context(
@@ -62,6 +78,7 @@ class TaskVectors:
             shape=self.base.info(name).shape,
             offset=block.start,
             base=base.reshape(block.shape),
+            tasks=tuple(self.experts),
             seed=self.seed,
             digests=self.digests,
             statistics=statistics,
@@ -80,3 +97,26 @@ class TaskVectors:
 
     def _called(self) -> dict[str, Checkpoint]:
         return {f"Expert {name!r}": checkpoint for name, checkpoint in self.experts.items()}
+
+
+def _widened(weights: torch.Tensor, device: torch.device) -> torch.Tensor:
+    if weights.dtype != torch.bfloat16 or device.type != "cpu":
+        return weights.to(device, torch.float32)
+    out = torch.empty(len(weights), dtype=torch.float32)
+    kernels.widen_bfloat16(bfloat16_bits(weights), out.view(torch.uint32).numpy())
+    return out
+
+
+def _subtract(weights: Sequence[torch.Tensor], base: torch.Tensor, out: torch.Tensor) -> bool:
+    """Write the weights less the base, each into its row, and return whether all of it is finite."""
+    if out.device.type != "cpu" or any(one.dtype != torch.bfloat16 for one in weights):
+        for row, one in zip(out, weights, strict=True):
+            row.copy_(one)
+        out -= base
+        return all(bool(bound.isfinite()) for bound in torch.aminmax(out))
+    rows, origin = out.numpy(), base.numpy()
+    largest = [
+        kernels.subtract_from_bfloat16(bfloat16_bits(one), origin, row, row.view(np.uint32))
+        for one, row in zip(weights, rows, strict=True)
+    ]
+    return bool(max(largest) < INFINITY)

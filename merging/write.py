@@ -1,103 +1,143 @@
-"""Writing a checkpoint's weights as a stream: safetensors shards whose headers are known beforehand."""
+"""Writing a checkpoint's weights as a stream: safetensors shards of their final size, filled in any order."""
 
+import errno
 import json
+import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
 import torch
 
 from merging.checkpoint import INDEX_FILE, SINGLE_FILE, TensorInfo
 from merging.dtypes import BY_CODE
+from results.errors import InputError
+
+_CANNOT_RESERVE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
+"""What file systems say that have no way to set room aside."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file of weights to be written: its name, its header, and its tensors in the order of the file."""
+
+    name: str
+    header: bytes
+    tensors: tuple[TensorInfo, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the file."""
+        return len(self.header) + sum(tensor.nbytes for tensor in self.tensors)
+
+
+def plan_shards(tensors: Iterable[TensorInfo], max_shard_size: int) -> tuple[Shard, ...]:
+    """Return the files that hold some tensors.
+
+    Wider dtypes come first, so that every tensor is aligned to its own dtype in the mapped file, and names
+    are sorted within.
+
+    Args:
+        tensors: everything that will be written.
+        max_shard_size: bytes of weights in one file; a tensor that is larger gets a file of its own.
+    """
+    ordered = sorted(tensors, key=lambda t: (-BY_CODE[t.dtype].itemsize, t.name))
+    split = _split(ordered, max_shard_size)
+    return tuple(
+        Shard(name, _header(shard), tuple(shard))
+        for name, shard in zip(_file_names(len(split)), split, strict=True)
+    )
+
+
+def are_there(folder: Path, shards: Iterable[Shard]) -> bool:
+    """Whether a folder has all files of a plan in their full size."""
+    paths = [(folder / shard.name, shard.nbytes) for shard in shards]
+    return all(path.is_file() and path.stat().st_size == nbytes for path, nbytes in paths)
 
 
 class WeightsWriter:
-    """Writes tensors block by block into model.safetensors, or into shards with an index.
+    """Fills the files of a plan. Used in a `with` statement, which makes them in their full size.
 
-    Used in a `with` statement, which writes the headers first and, if nothing failed, the index at the end.
-
-    Attributes:
-        order: the tensors in the order in which their blocks must be appended. Wider dtypes come first, so
-            that every tensor is aligned to its own dtype in the mapped file, and names are sorted within.
+    Files that are there keep what they hold, so that an earlier writer's work can be gone on with. Blocks may
+    be written from several threads.
     """
 
-    def __init__(self, folder: Path, tensors: Iterable[TensorInfo], max_shard_size: int) -> None:
-        """Plan the files.
-
-        Args:
-            folder: an existing folder.
-            tensors: everything that will be written.
-            max_shard_size: bytes of weights in one file; a tensor that is larger gets a file of its own.
-        """
-        self.order = tuple(sorted(tensors, key=lambda t: (-BY_CODE[t.dtype].itemsize, t.name)))
-        self._shards = _split(self.order, max_shard_size)
-        self._paths = [folder / name for name in _file_names(len(self._shards))]
-        self._index = folder / INDEX_FILE
-        self._waiting = [
-            (tensor, path) for path, shard in zip(self._paths, self._shards, strict=True) for tensor in shard
-        ]
-        self._at = 0
-        self._written = 0
-        self._file: IO[bytes] | None = None
+    def __init__(self, folder: Path, shards: Sequence[Shard]) -> None:
+        self._folder = folder
+        self._shards = shards
+        self._files = ExitStack()
+        self._places: dict[str, tuple[int, int, TensorInfo]] = {}
 
     def __enter__(self) -> "WeightsWriter":
-        for path, shard in zip(self._paths, self._shards, strict=True):
-            path.write_bytes(_header(shard))
+        for shard in self._shards:
+            file = os.open(self._folder / shard.name, os.O_RDWR | os.O_CREAT, 0o644)
+            self._files.callback(os.close, file)
+            _reserve(file, shard, self._folder)
+            os.pwrite(file, shard.header, 0)
+            offset = len(shard.header)
+            for tensor in shard.tensors:
+                self._places[tensor.name] = (file, offset, tensor)
+                offset += tensor.nbytes
         return self
 
-    def append(self, name: str, block: torch.Tensor) -> None:
-        """Append the next entries of a tensor.
+    def write(self, name: str, start: int, block: torch.Tensor) -> None:
+        """Write the entries of a tensor from `start` on.
 
         Args:
-            name: the tensor that is due in `order`.
-            block: its next entries in row-major order, of the planned dtype.
+            name: the tensor.
+            start: position of the block's first entry in the flattened tensor.
+            block: entries in row-major order, of the planned dtype.
 
         Raises:
-            ValueError: another tensor is due, or the entries are of another dtype or too many.
+            ValueError: the entries are of another dtype, or too many.
         """
-        self._skip_full()
-        if self._at == len(self._waiting) or self._waiting[self._at][0].name != name:
-            raise ValueError(f"tensor {name!r} is not due")
-        tensor, path = self._waiting[self._at]
+        file, offset, tensor = self._places[name]
         data = block.reshape(-1).view(torch.uint8).numpy().data
-        if block.dtype != BY_CODE[tensor.dtype] or self._written + len(data) > tensor.nbytes:
+        begin = start * block.element_size()
+        if block.dtype != BY_CODE[tensor.dtype] or begin + len(data) > tensor.nbytes:
             raise ValueError(f"tensor {name!r} was planned as {tensor.dtype} of {tensor.nbytes} bytes")
-        if self._file is None or Path(self._file.name) != path:
-            self._close()
-            self._file = path.open("ab")
-        self._file.write(data)
-        self._written += len(data)
+        while data:
+            written = os.pwrite(file, data, offset + begin)
+            begin, data = begin + written, data[written:]
+
+    def write_index(self) -> None:
+        """Write the index, where there is more than one file."""
+        if len(self._shards) == 1:
+            return
+        index = {
+            "metadata": {"total_size": sum(tensor.nbytes for s in self._shards for tensor in s.tensors)},
+            "weight_map": {tensor.name: shard.name for shard in self._shards for tensor in shard.tensors},
+        }
+        text = json.dumps(index, indent=2, sort_keys=True) + "\n"
+        (self._folder / INDEX_FILE).write_text(text, encoding="utf-8")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
-        if kind is not None:
+        self._files.close()
+
+
+def _reserve(file: int, shard: Shard, folder: Path) -> None:
+    """Give a file its full size on the disk, so that a full disk shows before the work and not after it."""
+    if os.fstat(file).st_size == shard.nbytes:
+        return
+    os.ftruncate(file, shard.nbytes)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file, 0, shard.nbytes)
+    except OSError as error:
+        if error.errno in _CANNOT_RESERVE:
             return
-        self._skip_full()
-        if self._at < len(self._waiting):
-            raise ValueError(f"tensor {self._waiting[self._at][0].name!r} is incomplete")
-        if len(self._paths) > 1:
-            index = {
-                "metadata": {"total_size": sum(tensor.nbytes for tensor in self.order)},
-                "weight_map": {tensor.name: path.name for tensor, path in self._waiting},
-            }
-            self._index.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-    def _skip_full(self) -> None:
-        while self._at < len(self._waiting) and self._written == self._waiting[self._at][0].nbytes:
-            self._at += 1
-            self._written = 0
-
-    def _close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        raise InputError(
+            f"{folder.parent} has no room for {shard.name} of {shard.nbytes} bytes ({error.strerror}); "
+            "free some, or name a folder on another disk."
+        ) from error
 
 
-def _split(tensors: tuple[TensorInfo, ...], max_shard_size: int) -> list[list[TensorInfo]]:
+def _split(tensors: Sequence[TensorInfo], max_shard_size: int) -> list[list[TensorInfo]]:
     shards: list[list[TensorInfo]] = [[]]
     size = 0
     for tensor in tensors:
@@ -115,7 +155,7 @@ def _file_names(count: int) -> list[str]:
     return [f"model-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)]
 
 
-def _header(tensors: list[TensorInfo]) -> bytes:
+def _header(tensors: Sequence[TensorInfo]) -> bytes:
     entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
     offset = 0
     for tensor in tensors:

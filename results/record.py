@@ -29,7 +29,7 @@ def digest_of(value: object) -> str:
 
 @dataclass(frozen=True)
 class CheckpointIdentity:
-    """What a checkpoint is, wherever it lies: sha256 digests (hex) of its three parts."""
+    """What a checkpoint is, wherever it lies: digests (hex) of its three parts."""
 
     weights: str
     config: str

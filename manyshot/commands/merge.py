@@ -1,12 +1,51 @@
 """`manyshot merge`: merge experts as a recipe file says."""
 
 import argparse
+from collections.abc import Iterator
 
 from manyshot.terminal import answer
 from merging.merge import merge
+from merging.plan import Plan, plan
+from merging.prepare import prepare
 from merging.recipe import load_recipe
+from results.errors import InputError
 
 
 def run(options: argparse.Namespace) -> None:
-    """Merge, and print the folder of the result."""
-    answer(str(merge(load_recipe(options.recipe), options.out)))
+    """Merge and print the folder of the result, or print the plan."""
+    recipe = load_recipe(options.recipe)
+    if options.plan:
+        answer("\n".join(_lines(plan(prepare(recipe, options.device)))))
+        return
+    if options.out is None:
+        raise InputError("Name the folder of the merged checkpoint: manyshot merge RECIPE.yaml OUT.")
+    answer(str(merge(recipe, options.out, device=options.device)))
+
+
+def _lines(planned: Plan) -> Iterator[str]:
+    width = max(len(one.name) for one in planned.inputs)
+    yield f"method   {planned.method} on {planned.device}"
+    for i, one in enumerate(planned.inputs):
+        read = f"{_counted(one.files, 'file')}, {_size(one.nbytes)}, {one.folder}"
+        yield f"{'' if i else 'reads':<9}{one.name:<{width}}  {read}"
+    total, times = sum(one.nbytes for one in planned.inputs), _counted(len(planned.passes), "time")
+    yield f"         {_size(total)} in all, {times}: {', '.join(planned.passes)}"
+    for i, (name, nbytes) in enumerate(planned.outputs.items()):
+        yield f"{'' if i else 'writes':<9}{name}, {_size(nbytes)}"
+    yield f"         {_size(sum(planned.outputs.values()))} in all, as {', '.join(planned.dtypes)}"
+    yield (
+        f"memory   about {_size(planned.memory)} in {_counted(planned.threads, 'block')} at once of up to "
+        f"{planned.block_entries:,} entries, beside the program and the mapped files"
+    )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _size(nbytes: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if nbytes < 1000:
+            return f"{nbytes:.3g} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:.3g} TB"

@@ -1,19 +1,18 @@
 """Task arithmetic: the scaled sum of the task vectors."""
 
 from dataclasses import dataclass
-from math import isfinite
-from typing import ClassVar
 
 import torch
 
-from merging.arithmetic import sum_of_weights, weighted_sum
-from merging.method import Context, Method, Scope, register
-from results.errors import InputError
+from merging.arithmetic import normalised
+from merging.checks import check_finite
+from merging.linear import Linear
+from merging.method import register
 
 
 @register("task_arithmetic", paper="https://arxiv.org/abs/2212.04089")
 @dataclass(frozen=True)
-class TaskArithmetic(Method):
+class TaskArithmetic(Linear):
     """θ = θ₀ + λ Σ_t w_t τ_t.
 
     Attributes:
@@ -24,21 +23,10 @@ class TaskArithmetic(Method):
     scaling: float = 1.0
     normalize: bool = False
 
-    scope: ClassVar[Scope] = Scope.ELEMENT
-
     def __post_init__(self) -> None:
-        if not isfinite(self.scaling):
-            raise InputError(f"setting 'scaling' is {self.scaling}, expected a finite number.")
+        check_finite("scaling", self.scaling)
 
-    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
-        """Return λ Σ_t w_t τ_t of deltas (n_tasks, …)."""
-        merged = weighted_sum(deltas, weights)
-        if self.normalize:
-            total = sum_of_weights(weights)
-            if total == 0:
-                raise InputError(
-                    "Method 'task_arithmetic' with 'normalize' divides by the sum of the experts' weights, "
-                    "which is 0; change a weight."
-                )
-            merged /= total
-        return merged.mul_(self.scaling)
+    def coefficients(self, weights: torch.Tensor) -> torch.Tensor:
+        """Return λ w_t, or λ w_t / Σ_t w_t."""
+        relative = normalised(weights, "'task_arithmetic' with 'normalize'") if self.normalize else weights
+        return relative * self.scaling

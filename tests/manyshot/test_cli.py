@@ -102,6 +102,37 @@ def test_merge_writes_a_checkpoint_and_names_it(family, tmp_path):
         torch.testing.assert_close(tensor, expected)
 
 
+def test_a_plan_says_what_a_merge_reads_writes_and_needs_and_does_none_of_it(family, tmp_path):
+    path = recipe(tmp_path, method={"name": "ties"}, max_shard_size="50kB")
+    done = manyshot("merge", "--plan", path, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("method   ties(density=0.2, scaling=1.0, variant=paper, scope=model")
+    weights = (family / "base/model.safetensors").stat().st_size
+    assert f"base    1 file, {weights / 1000:.3g} kB, {family / 'base'}" in done.stdout
+    assert f"{3 * weights / 1000:.3g} kB in all, 4 times: upper bits of the magnitudes" in done.stdout
+    assert done.stdout.count(".safetensors, ") > 1
+    assert re.search(r"^memory   about \d+(\.\d+)? [kM]B in \d+ blocks? at once", lines[-1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["models", "recipe.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--device", "nowhere"), "The device 'nowhere' cannot be used"),
+        (("--device", "cuda:99"), "The device 'cuda:99' cannot be used"),
+        ((), "Name the folder of the merged checkpoint"),
+    ],
+)
+def test_a_merge_that_cannot_start_says_why(arguments, says, family, tmp_path):
+    out = ("out",) if arguments else ()
+    done = manyshot("merge", recipe(tmp_path), *out, *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    (sentence,) = done.stderr.strip().splitlines()
+    assert says in sentence
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["models", "recipe.yaml"]
+
+
 @pytest.mark.parametrize(
     ("damage", "names"),
     [

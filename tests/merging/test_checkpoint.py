@@ -5,10 +5,13 @@ import json
 import subprocess
 import sys
 
+import pytest
 import torch
+from blake3 import blake3
 from toy_checkpoints import SHAPES, tensors
 
 from merging.checkpoint import Checkpoint, TensorInfo
+from merging.merge import merge
 
 
 def test_names_shapes_and_blocks(save):
@@ -21,11 +24,29 @@ def test_names_shapes_and_blocks(save):
         assert torch.equal(checkpoint.block(name, 3, 6), weights[name].reshape(-1)[3:6])
 
 
+@pytest.mark.parametrize("method", ["average", "ties"])
+def test_a_file_may_lay_its_tensors_out_at_odd_places(save, recipe_for, tmp_path, method):
+    base, weights = tensors(0, torch.bfloat16), tensors(1, torch.bfloat16)
+    experts = {"even": save("even", weights), "odd": save("odd", weights)}
+    file = experts["odd"] / "model.safetensors"
+    content = file.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + length] + b" "
+    file.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+    assert Checkpoint.open(experts["odd"]).identity() == Checkpoint.open(experts["even"]).identity()
+    start = save("base", base)
+    outs = [
+        merge(recipe_for(start, pair, method), tmp_path / name, progress=False)
+        for name, pair in {"mixed": experts, "twice": dict.fromkeys(("a", "b"), experts["even"])}.items()
+    ]
+    assert Checkpoint.open(outs[0]).identity() == Checkpoint.open(outs[1]).identity()
+
+
 def test_the_weights_digest_is_over_names_dtypes_shapes_and_bytes(save):
     weights = {"b": torch.tensor([[1.0, 2.0]]), "a": torch.tensor([3], dtype=torch.int64)}
     lines = [
-        ["a", "I64", [1], hashlib.sha256((3).to_bytes(8, "little")).hexdigest()],
-        ["b", "F32", [1, 2], hashlib.sha256(bytes.fromhex("0000803f00000040")).hexdigest()],
+        ["a", "I64", [1], blake3((3).to_bytes(8, "little")).hexdigest()],
+        ["b", "F32", [1, 2], blake3(bytes.fromhex("0000803f00000040")).hexdigest()],
     ]
     text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
     found = Checkpoint.open(save("m", weights)).identity().weights

@@ -29,7 +29,7 @@ class SquaredNorms:
         return total + part
 
     def finish(self, total):
-        return total
+        return total.tolist()
 
 
 class LargestShare(SquaredNorms):
@@ -40,7 +40,7 @@ class LargestShare(SquaredNorms):
 
     def observe(self, deltas, weights, context):
         norms = context.statistics["norms"]
-        return norms.max() / norms.sum()
+        return torch.tensor(max(norms) / sum(norms), dtype=torch.float64)
 
     def combine(self, total, part):
         return part
@@ -60,9 +60,8 @@ def by_norm(registry):
 
         def __call__(self, deltas, weights, context):
             norms = context.statistics["norms"]
-            assert torch.equal(context.statistics["largest"], norms.max() / norms.sum())
-            shares = (norms / norms.sum()).float()
-            return sum(share * delta for share, delta in zip(shares, deltas, strict=True))
+            assert context.statistics["largest"] == max(norms) / sum(norms)
+            return sum(norm / sum(norms) * delta for norm, delta in zip(norms, deltas, strict=True))
 
 
 @pytest.fixture
@@ -234,13 +233,24 @@ def test_settings_are_taken_as_given():
 @pytest.mark.parametrize(
     ("name", "settings", "says"),
     [
-        ("tis", {}, ["'tis'", "average, task_arithmetic"]),
+        ("tis", {}, ["'tis'", "average, consensus_ta, dare, task_arithmetic, ties"]),
         ("task_arithmetic", {"scale": 1.0}, ["'scale'", "scaling, normalize"]),
         ("task_arithmetic", {"scaling": "big"}, ["'scaling'", "'big'", "float", "scaling, normalize"]),
         ("task_arithmetic", {"scaling": True}, ["'scaling'", "True", "float"]),
         ("task_arithmetic", {"normalize": 1}, ["'normalize'", "bool"]),
         ("task_arithmetic", {"scaling": float("inf")}, ["'scaling'", "inf", "finite"]),
         ("average", {"scaling": 1.0}, ["'scaling'", "accepts none"]),
+        ("ties", {"density": 0.0}, ["'density'", "0.0", "more than 0"]),
+        ("ties", {"density": 20}, ["'density'", "20", "at most 1"]),
+        ("ties", {"scaling": float("nan")}, ["'scaling'", "nan", "finite"]),
+        ("ties", {"variant": "magic"}, ["'variant'", "'magic'", "one of paper, mergekit, peft"]),
+        ("ties", {"scope": "layer"}, ["'scope'", "'layer'", "one of model, tensor or null"]),
+        ("dare", {"drop_rate": 1.0}, ["'drop_rate'", "1.0", "less than 1"]),
+        ("dare", {"drop_rate": -0.1}, ["'drop_rate'", "-0.1", "at least 0"]),
+        ("dare", {"then": "slerp"}, ["'then'", "'slerp'", "one of task_arithmetic, ties"]),
+        ("consensus_ta", {"consensus": -1}, ["'consensus'", "-1", "0 or more"]),
+        ("consensus_ta", {"mask_threshold": -0.4}, ["'mask_threshold'", "-0.4", "0 or more"]),
+        ("consensus_ta", {"mask_threshold": {"a": "b"}}, ["'mask_threshold'", "float or dict[str, float]"]),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(name, settings, says):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from toy_checkpoints import VOCAB, tensors
 
 from merging.checkpoint import Checkpoint
@@ -167,6 +168,20 @@ def test_a_hub_name_is_fetched_without_other_files(family, monkeypatch):
     assert asked["name"] == "org/name"
     assert "*.safetensors" in asked["allow_patterns"]
     assert not any("bin" in pattern for pattern in asked["allow_patterns"])
+
+
+def test_a_hub_name_without_safetensors_is_fetched_with_its_bin_files(save, monkeypatch):
+    folder = save("old", tensors(0))
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+
+    def fetch(name, allow_patterns, **_):
+        if any("bin" in pattern for pattern in allow_patterns):
+            torch.save(weights, folder / "pytorch_model.bin")
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    assert Checkpoint.open("org/old").names == tuple(sorted(weights))
 
 
 def test_an_output_that_exists_is_refused_before_anything_is_read(recipe_for, tmp_path):

@@ -1,0 +1,82 @@
+"""The model card of a merged checkpoint, as the hub shows it."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def model_card(report: dict[str, Any]) -> str:
+    """Return the README.md of a merged checkpoint.
+
+    Local folders are named without the path to them, since a card is made to be published.
+
+    Args:
+        report: the content of merge.json.
+    """
+    recipe, model = report["recipe"], report["model"]
+    method, experts = recipe["method"]["name"], recipe["experts"]
+    sources = [recipe["base"], *(expert["path"] for expert in experts.values())]
+    header = {
+        "library_name": "transformers",
+        "tags": ["merge", "manyshot"],
+        "base_model": [source for source in sources if not Path(source).is_dir()],
+    }
+    rows = [
+        [
+            name,
+            _published(expert["path"]),
+            f"{expert['weight']:g}",
+            _number(model["experts"][name]["norm"]),
+            _percent(model["experts"][name]["kept"], none="all"),
+            _percent(model["experts"][name]["sign_agreement"]),
+            report["inputs"]["experts"][name]["weights"][:12],
+        ]
+        for name, expert in sorted(experts.items())
+    ]
+    base = report["inputs"]["base"]["weights"][:12]
+    return "\n".join(
+        [
+            "---",
+            yaml.safe_dump({key: value for key, value in header.items() if value}, sort_keys=False).rstrip(),
+            "---",
+            "",
+            f"# A merge by `{method}`",
+            "",
+            f"Made with manyshot {report['versions']['manyshot']} from {len(rows)} experts of "
+            f"`{_published(recipe['base'])}` (weights {base}) by [`{method}`]({report['paper']}). "
+            f"The merged delta is not 0 in {_percent(model['density'])} of its entries and has the norm "
+            f"{_number(model['norm'])}; rounding moved it by {_percent(model['rounding'])} of that. "
+            "`merge.json` says the same of every tensor.",
+            "",
+            "| expert | checkpoint | weight | norm of task vector | kept | signs agree | weights digest |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+            *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows),
+            "",
+            "## Recipe",
+            "",
+            "```yaml",
+            yaml.safe_dump(_recipe(recipe), sort_keys=False, allow_unicode=True).rstrip(),
+            "```",
+            "",
+        ]
+    )
+
+
+def _recipe(recipe: dict[str, Any]) -> dict[str, Any]:
+    experts = {
+        name: {**expert, "path": _published(expert["path"])} for name, expert in recipe["experts"].items()
+    }
+    return {**recipe, "base": _published(recipe["base"]), "experts": experts}
+
+
+def _published(source: str) -> str:
+    return Path(source).resolve().name if Path(source).is_dir() else source
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _percent(value: float | None, none: str = "–") -> str:
+    return none if value is None else f"{100 * value:.3g} %"

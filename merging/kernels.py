@@ -1,0 +1,307 @@
+"""Loops over blocks in the CPU's memory, compiled once per machine: one pass where torch would need several.
+
+They run without the interpreter's lock, so that as many blocks are worked on as there are cores, and go over
+a block in stretches that stay in the first cache. On other devices the callers do the same with torch, and
+the tests hold the two against each other.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import njit
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_STRETCH = 4096
+_MAGNITUDE = np.uint32(0x7FFFFFFF)
+_ONE = np.uint32(1)
+
+
+def _compiled(**options: Any) -> Callable[[_Function], _Function]:
+    def compile_it(function: _Function) -> _Function:
+        try:
+            return njit(nogil=True, cache=True, **options)(function)
+        except RuntimeError:  # there is no folder that the machine code could be kept in
+            return njit(nogil=True, **options)(function)
+
+    return compile_it
+
+
+@_compiled()
+def widen_bfloat16(numbers: np.ndarray, out: np.ndarray) -> None:
+    """Write bfloat16 numbers, given as uint16 (length,), as float32, given as uint32 (length,)."""
+    for i in range(out.size):
+        out[i] = np.uint32(numbers[i]) << np.uint32(16)
+
+
+@_compiled()
+def subtract_from_bfloat16(
+    weights: np.ndarray, base: np.ndarray, out: np.ndarray, bits: np.ndarray
+) -> np.uint32:
+    """Write weights − base in float32.
+
+    Args:
+        weights: bfloat16 numbers as uint16, (length,).
+        base: float32, (length,).
+        out: float32, (length,).
+        bits: the memory of `out` as uint32.
+
+    Returns:
+        The largest magnitude's bits, which are less than infinity's where all differences are finite.
+    """
+    largest = np.uint32(0)
+    for start in range(0, base.size, _STRETCH):
+        stop = start + _STRETCH
+        widen_bfloat16(weights[start:stop], bits[start:stop])
+        _subtract(out[start:stop], base[start:stop])
+        largest = max(largest, _largest(bits[start:stop]))
+    return largest
+
+
+@_compiled()
+def _subtract(numbers: np.ndarray, others: np.ndarray) -> None:
+    for i in range(numbers.size):
+        numbers[i] -= others[i]
+
+
+@_compiled()
+def _largest(bits: np.ndarray) -> np.uint32:
+    largest = np.uint32(0)
+    for i in range(bits.size):
+        largest = max(largest, bits[i] & _MAGNITUDE)
+    return largest
+
+
+@_compiled()
+def weighted_sum(numbers: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
+    """Write Σ weights · numbers of (n,) and (n, length), each product and each sum rounded by itself."""
+    for start in range(0, out.size, _STRETCH):
+        total = out[start : start + _STRETCH]
+        _scale(numbers[0, start : start + _STRETCH], weights[0], total)
+        for t in range(1, len(numbers)):
+            add_scaled(total, numbers[t, start : start + _STRETCH], weights[t])
+
+
+@_compiled()
+def _scale(numbers: np.ndarray, factor: np.float32, out: np.ndarray) -> None:
+    for i in range(out.size):
+        out[i] = numbers[i] * factor
+
+
+@_compiled()
+def add_scaled(total: np.ndarray, numbers: np.ndarray, factor: np.float32) -> None:
+    """Add factor · numbers to total, all float32, each product and each sum rounded by itself."""
+    for i in range(total.size):
+        total[i] += numbers[i] * factor
+
+
+@_compiled()
+def add_into_bfloat16(base: np.ndarray, delta: np.ndarray, out: np.ndarray, lost: np.ndarray) -> np.uint32:
+    """Write base + delta, added in float32, as bfloat16, to the nearest and of two to the even one.
+
+    Args:
+        base, delta: float32, (length,).
+        out: uint16, (length,).
+        lost: float64, (1,); Σ (out − base − delta)² is added to it.
+
+    Returns:
+        The largest magnitude's bits before and after rounding, less than infinity's where all are finite.
+    """
+    numbers = np.empty(min(_STRETCH, base.size), np.float32)
+    bits = numbers.view(np.uint32)
+    largest = np.uint32(0)
+    for start in range(0, base.size, _STRETCH):
+        stop = start + _STRETCH
+        here, step, to = base[start:stop], delta[start:stop], out[start:stop]
+        size = here.size
+        _sum(here, step, numbers[:size])
+        largest = max(largest, _largest(bits[:size]))
+        _round_to_bfloat16(bits[:size])
+        largest = max(largest, _largest(bits[:size]))
+        _narrow_bfloat16(bits[:size], to)
+        _subtract(numbers[:size], here)
+        _subtract(numbers[:size], step)
+        lost[0] += _squares(numbers[:size])
+    return largest
+
+
+@_compiled()
+def _sum(numbers: np.ndarray, others: np.ndarray, out: np.ndarray) -> None:
+    for i in range(out.size):
+        out[i] = numbers[i] + others[i]
+
+
+@_compiled()
+def _round_to_bfloat16(bits: np.ndarray) -> None:
+    for i in range(bits.size):
+        odd = np.uint32(bits[i] >> np.uint32(16)) & np.uint32(1)
+        bits[i] = np.uint32(np.uint32(bits[i] + np.uint32(0x7FFF)) + odd) & np.uint32(0xFFFF0000)
+
+
+@_compiled()
+def _narrow_bfloat16(bits: np.ndarray, out: np.ndarray) -> None:
+    for i in range(out.size):
+        out[i] = np.uint16(bits[i] >> np.uint32(16))
+
+
+@_compiled()
+def count_upper_bits(bits: np.ndarray, counts: np.ndarray) -> None:
+    """Count the upper 15 bits of magnitudes, given as the bits of float32 (length,), into counts (2¹⁵,)."""
+    for i in range(bits.size):
+        counts[(bits[i] & _MAGNITUDE) >> np.uint32(16)] += 1
+
+
+@_compiled()
+def count_lower_bits(bits: np.ndarray, upper: np.uint32, counts: np.ndarray) -> None:
+    """Count the lower 16 bits of those magnitudes that have the given upper bits, into counts (2¹⁶,)."""
+    for i in range(bits.size):
+        magnitude = bits[i] & _MAGNITUDE
+        if magnitude >> np.uint32(16) == upper:
+            counts[magnitude & np.uint32(0xFFFF)] += 1
+
+
+@_compiled()
+def fill_uniform(out: np.ndarray, start: np.uint32, key: tuple[np.uint32, ...]) -> None:
+    """Fill float32 (length,) with `noise.uniform` from a position on, modulo 2³²."""
+    begin, first, second = np.uint32(start + key[0]), key[1], key[2]
+    for i in range(out.size):
+        word = _hashed(np.uint32(np.uint32(i) + begin), first, second)
+        out[i] = np.float32(np.int32(word >> np.uint32(8))) * np.float32(2**-24)
+
+
+@_compiled()
+def fill_keep_mask(out: np.ndarray, start: np.uint32, below: np.uint32, key: tuple[np.uint32, ...]) -> None:
+    """Fill int32 (length,) with −1 where the upper 31 bits of a word are less than `below`, else with 0."""
+    begin, first, second = np.uint32(start + key[0]), key[1], key[2]
+    for i in range(out.size):
+        word = _hashed(np.uint32(np.uint32(i) + begin), first, second)
+        out[i] = np.int32(-1) if np.uint32(word >> np.uint32(1)) < below else np.int32(0)
+
+
+@_compiled()
+def _hashed(word: Any, first: Any, second: Any) -> Any:
+    # Numba widens every result to 64 bits, so each is cut back to 32.
+    word = np.uint32(np.uint32((word ^ (word >> np.uint32(17))) * np.uint32(0xED5AD4BB)) ^ first)
+    word = np.uint32(np.uint32((word ^ (word >> np.uint32(11))) * np.uint32(0xAC4C1B51)) ^ second)
+    word = np.uint32((word ^ (word >> np.uint32(15))) * np.uint32(0x31848BAB))
+    return np.uint32(word ^ (word >> np.uint32(14)))
+
+
+@_compiled()
+def count_nonzero(bits: np.ndarray) -> np.uint32:
+    """Return how many of some float32, given as their bits (length,), are not 0."""
+    count = np.uint32(0)
+    for i in range(bits.size):
+        count = np.uint32(count + min(bits[i] & _MAGNITUDE, _ONE))
+    return count
+
+
+@_compiled()
+def sum_squares(values: np.ndarray) -> np.float64:
+    """Return Σ value² of float32 (length,)."""
+    total = np.float64(0)
+    for start in range(0, values.size, _STRETCH):
+        total += _squares(values[start : start + _STRETCH])
+    return total
+
+
+@_compiled()
+def tally_beside(values: np.ndarray, bits: np.ndarray, other: np.ndarray, out: np.ndarray) -> None:
+    """Add to out what there is about each row of some values, beside one other.
+
+    Σ value², how many are not 0, in how many entries neither is 0, and in how many both have one sign.
+
+    Args:
+        values: float32, (n, length).
+        bits: the same memory as uint32.
+        other: bits of float32, (length,).
+        out: float64, (n, 4).
+    """
+    for start in range(0, other.size, _STRETCH):
+        stop = start + _STRETCH
+        for t in range(len(values)):
+            _tally_beside(values[t, start:stop], bits[t, start:stop], other[start:stop], out[t])
+
+
+@_compiled()
+def _tally_beside(values: np.ndarray, bits: np.ndarray, other: np.ndarray, out: np.ndarray) -> None:
+    out[0] += _squares(values)
+    out[1] += count_nonzero(bits)
+    out[2] += _nonzero_in_both(bits, other)
+    out[3] += _of_one_sign(bits, other)
+
+
+@_compiled(fastmath={"reassoc", "nsz"})
+def _squares(values: np.ndarray) -> np.float32:
+    total = np.float32(0)
+    for i in range(values.size):
+        total += values[i] * values[i]
+    return total
+
+
+@_compiled()
+def _nonzero_in_both(one: np.ndarray, other: np.ndarray) -> np.uint32:
+    count = np.uint32(0)
+    for i in range(one.size):
+        count = np.uint32(count + min(np.uint32(min(one[i] & _MAGNITUDE, other[i] & _MAGNITUDE)), _ONE))
+    return count
+
+
+@_compiled()
+def _of_one_sign(one: np.ndarray, other: np.ndarray) -> np.uint32:
+    count = np.uint32(0)
+    for i in range(one.size):
+        moves = min(np.uint32(min(one[i] & _MAGNITUDE, other[i] & _MAGNITUDE)), _ONE)
+        alike = np.uint32(np.uint32(~(one[i] ^ other[i])) >> np.uint32(31))
+        count = np.uint32(count + np.uint32(moves & alike))
+    return count
+
+
+@_compiled()
+def merge_linear(
+    base: np.ndarray,
+    experts: tuple[np.ndarray, ...],
+    coefficients: np.ndarray,
+    out: np.ndarray,
+    sums: tuple[np.ndarray, np.ndarray],
+) -> np.uint32:
+    """Write base + Σ coefficients_t · (experts_t − base), with all but the sums in bfloat16, given as uint16.
+
+    Args:
+        base, out: (length,).
+        experts: (length,) each.
+        coefficients: float32, (n,).
+        sums: float64, added to: of the merged delta (3,), as in `tally.Tally.result`, and of each task
+            vector (n, 4), as in `tally_beside`.
+
+    Returns:
+        The largest magnitude's bits, as in `subtract_from_bfloat16` and `add_into_bfloat16`.
+    """
+    result, tasks = sums
+    size = min(_STRETCH, base.size)
+    here, merged = np.empty(size, np.float32), np.empty(size, np.float32)
+    deltas = np.empty((len(experts), size), np.float32)
+    here_bits, merged_bits, delta_bits = here.view(np.uint32), merged.view(np.uint32), deltas.view(np.uint32)
+    largest = np.uint32(0)
+    for start in range(0, base.size, _STRETCH):
+        stop = min(start + _STRETCH, base.size)
+        size = stop - start
+        widen_bfloat16(base[start:stop], here_bits[:size])
+        for t in range(len(experts)):
+            # Rows one by one: the compiler makes no vectors of a part of several rows.
+            delta, bits = deltas[t, :size], delta_bits[t, :size]
+            widen_bfloat16(experts[t][start:stop], bits)
+            _subtract(delta, here[:size])
+            largest = max(largest, _largest(bits))
+            if t == 0:
+                _scale(delta, coefficients[t], merged[:size])
+            else:
+                add_scaled(merged[:size], delta, coefficients[t])
+        found = add_into_bfloat16(here[:size], merged[:size], out[start:stop], result[2:])
+        largest = max(largest, found)
+        result[0] += _squares(merged[:size])
+        result[1] += count_nonzero(merged_bits[:size])
+        for t in range(len(experts)):
+            _tally_beside(deltas[t, :size], delta_bits[t, :size], merged_bits[:size], tasks[t])
+    return largest

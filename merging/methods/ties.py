@@ -1,0 +1,116 @@
+"""TIES-Merging: trim small entries, elect a sign, and average the entries that have it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+
+from merging.arithmetic import disjoint_mean, disjoint_sum, elected_sign, refuse_negative, weighted_sum
+from merging.checks import check_finite, check_share
+from merging.method import Context, FirstPass, Method, register
+from merging.thresholds import Ranking
+
+MAJORITY = "majority sign"
+
+
+@register("ties", paper="https://arxiv.org/abs/2306.01708")
+@dataclass(frozen=True)
+class Ties(Method):
+    """θ = θ₀ + λ τ, with τ the disjoint mean of trimmed task vectors.
+
+    1. Trim: of each τ_t of d entries keep those whose magnitude is at least the (d − ⌊K·d⌋)-th smallest, K
+       being `density`.
+    2. Elect: s = sgn(Σ_t w_t τ̂_t) for each entry; where the sum is 0, the sign that most entries have.
+    3. Merge: τ = Σ w_t τ̂_t / Σ w_t over the tasks with sgn(τ̂_t) = s, 0 where there are none.
+
+    The paper has no weights w_t, and λ = 1 where it cannot be tuned.
+
+    Attributes:
+        density: K, the share of entries kept, in (0, 1].
+        scaling: λ.
+        variant: `paper` is the above, over the whole model. `mergekit` and `peft` rank within each tensor,
+            keep exactly max(1, ⌊K·d⌋) entries, and elect + where the sum is 0; `peft` votes without the
+            weights, and divides Σ w_t τ̂_t by the number of tasks that have the sign.
+        scope: rank over the whole `model` or within each `tensor`; null takes the variant's own.
+        vote: elect by the `total` of the entries, or by the `frequency` of their signs (PEFT's other way).
+        aggregate: the disjoint `mean`, or the disjoint `sum` of AdaMerging's and MergeBench's code.
+    """
+
+    density: float = 0.2
+    scaling: float = 1.0
+    variant: Literal["paper", "mergekit", "peft"] = "paper"
+    scope: Literal["model", "tensor"] | None = None  # type: ignore[assignment, misc]
+    vote: Literal["total", "frequency"] = "total"
+    aggregate: Literal["mean", "sum"] = "mean"
+
+    streamed: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_share("density", self.density)
+        check_finite("scaling", self.scaling)
+        if self.scope is None:
+            object.__setattr__(self, "scope", "model" if self.variant == "paper" else "tensor")
+
+    def first_passes(self) -> dict[str, FirstPass]:
+        """Return the passes that find the thresholds and, for the paper's rule, the majority sign."""
+        ranking = self._ranking
+        passes = ranking.passes() if ranking else {}
+        if self.variant == "paper":
+            passes[MAJORITY] = MajoritySign(self._trimmed, self._votes)
+        return passes
+
+    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
+        """Return λ times the disjoint mean of flat deltas (n_tasks, length)."""
+        trimmed = self._trimmed(deltas, context)
+        context.note_kept(trimmed)
+        undecided = context.statistics[MAJORITY] if self.variant == "paper" else 1
+        signs = elected_sign(self._votes(trimmed, weights), undecided)
+        if self.aggregate == "sum":
+            return disjoint_sum(trimmed, weights, signs).mul_(self.scaling)
+        counts = torch.ones_like(weights) if self.variant == "peft" else weights
+        return disjoint_mean(trimmed, weights, signs, counts).mul_(self.scaling)
+
+    @property
+    def _ranking(self) -> Ranking | None:
+        if self.density == 1:
+            return None
+        return Ranking(self.density, per_tensor=self.scope == "tensor", exact=self.variant != "paper")
+
+    def _trimmed(self, deltas: torch.Tensor, context: Context) -> Sequence[torch.Tensor]:
+        return self._ranking.trim(deltas, context) if self._ranking else list(deltas)
+
+    def _votes(self, trimmed: Sequence[torch.Tensor], weights: torch.Tensor) -> torch.Tensor:
+        refuse_negative(weights, "ties")
+        by = torch.ones_like(weights) if self.variant == "peft" else weights
+        if self.vote == "frequency":
+            return weighted_sum([torch.sign(delta) for delta in trimmed], by.sign())
+        return weighted_sum(trimmed, by)
+
+
+class MajoritySign:
+    """Statistic: the sign that most entries of the whole model elect, −1, 0 or 1."""
+
+    def __init__(
+        self,
+        sparsified: Callable[[torch.Tensor, Context], Sequence[torch.Tensor]],
+        votes: Callable[[Sequence[torch.Tensor], torch.Tensor], torch.Tensor],
+    ) -> None:
+        self._sparsified = sparsified
+        self._votes = votes
+
+    def start(self, n_tasks: int) -> int:
+        """Return no votes."""
+        return 0
+
+    def observe(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> int:
+        """Return how many entries of a piece elect + less how many elect −."""
+        return int(torch.sign(self._votes(self._sparsified(deltas, context), weights)).sum())
+
+    def combine(self, total: int, part: int) -> int:
+        """Add a piece's votes."""
+        return total + part
+
+    def finish(self, total: int) -> int:
+        """Return the sign of the sum."""
+        return (total > 0) - (total < 0)

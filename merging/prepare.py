@@ -1,0 +1,144 @@
+"""Getting a merge ready: everything opened and checked before a byte is written."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from merging.blocks import BLOCK, BLOCK_ON_DEVICE, Block, blocks
+from merging.checkpoint import Checkpoint, TensorInfo
+from merging.compatible import check, refuse_remote_code
+from merging.dtypes import BY_NAME, MERGED
+from merging.method import Method, make
+from merging.provenance import code_digest, described, versions
+from merging.recipe import Recipe
+from merging.task_vectors import TaskVectors
+from merging.tied import without_duplicates
+from merging.write import Shard, plan_shards
+from results.errors import InputError
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A merge that can start.
+
+    Attributes:
+        recipe: what was asked for.
+        method: the method with its settings.
+        vectors: the task vectors; the experts are in the order of their names, whatever the recipe's.
+        shards: the files that will be written.
+        block_size: entries in a block.
+        threads: how many blocks are worked on at once: one for each core, or two on an accelerator.
+    """
+
+    recipe: Recipe
+    method: Method
+    vectors: TaskVectors
+    shards: tuple[Shard, ...]
+    block_size: int
+    threads: int
+
+    @property
+    def passes(self) -> tuple[str, ...]:
+        """Names of the first passes."""
+        return tuple(self.method.first_passes())
+
+    @property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """The base and the experts."""
+        return (self.vectors.base, *self.vectors.experts.values())
+
+    def cuts(self) -> Iterator[tuple[TensorInfo, Block]]:
+        """Yield every block of the output in the order in which they are merged."""
+        for shard in self.shards:
+            for tensor in shard.tensors:
+                for block in blocks(tensor.shape, self.method.block_scope, self.block_size):
+                    yield tensor, block
+
+    def key(self) -> str:
+        """Return a digest of all that decides the output's bytes, and of the machine's start.
+
+        Input files count by name, size and time of their last change. What a stopped merge wrote may not have
+        reached the disk when the machine itself stopped, so it is gone on with only on a machine that has run
+        since.
+        """
+        content = [
+            self.recipe.model_dump(mode="json", exclude={"method"}),
+            described(self.method),
+            [[_stamp(one.folder / name) for name in one.files] for one in self.checkpoints],
+            [one.config for one in self.checkpoints],
+            [self.block_size, str(self.vectors.device)],
+            [code_digest(), versions(), _machine_start()],
+        ]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) -> Prepared:
+    """Open and check what a recipe names.
+
+    Args:
+        recipe: what to merge.
+        device: where to compute: `cpu`, `cuda`, `cuda:1`.
+        block_size: entries in a block; None takes what suits the device.
+
+    Raises:
+        InputError: something about the recipe or a checkpoint is wrong.
+    """
+    method = make(recipe.method.name, recipe.method.settings)
+    where = _device(device)
+    specs = dict(sorted(recipe.experts.items()))
+    base = without_duplicates(Checkpoint.open(recipe.base))
+    experts = {name: without_duplicates(Checkpoint.open(spec.path)) for name, spec in specs.items()}
+    if not recipe.trust_remote_code:
+        refuse_remote_code(base, experts)
+    check(base, experts)
+    vectors = TaskVectors(
+        base,
+        experts,
+        weights=torch.tensor([s.weight for s in specs.values()], dtype=torch.float32, device=where),
+        seed=recipe.seed,
+        device=where,
+    )
+    planned = [_output(base.info(name), recipe.output_dtype) for name in base.names]
+    on_cpu = where.type == "cpu"
+    return Prepared(
+        recipe,
+        method,
+        vectors,
+        plan_shards(planned, recipe.max_shard_size),
+        block_size or (BLOCK if on_cpu else BLOCK_ON_DEVICE),
+        torch.get_num_threads() if on_cpu else min(torch.get_num_threads(), 2),
+    )
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device).add_(1).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(
+            f"The device {name!r} cannot be used ({reason}); leave it out for the CPU."
+        ) from error
+    return device
+
+
+def _output(info: TensorInfo, dtype: str | None) -> TensorInfo:
+    if dtype is None or info.dtype not in MERGED:
+        return info
+    return TensorInfo(info.name, BY_NAME[dtype], info.shape)
+
+
+def _stamp(path: Path) -> list[Any]:
+    status = path.stat()
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+
+
+def _machine_start() -> str:
+    """Return a name for the time since the machine was started, where the system has one."""
+    boot_id = Path("/proc/sys/kernel/random/boot_id")
+    return boot_id.read_text().strip() if boot_id.is_file() else ""

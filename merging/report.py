@@ -1,0 +1,63 @@
+"""The report of a merge: what was merged, how, and what became of every tensor."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+from merging.checkpoint import Checkpoint
+from merging.method import known_methods
+from merging.prepare import Prepared
+from merging.provenance import versions
+from merging.tally import Tally, whole_model
+
+
+@dataclass
+class Clock:
+    """Seconds by phase, in the order in which the phases began."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a phase."""
+        started = monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + monotonic() - started
+
+
+def report(prepared: Prepared, tallies: Mapping[str, Tally], clock: Clock, resumed: bool) -> dict[str, Any]:
+    """Return the content of merge.json.
+
+    Args:
+        prepared: the merge.
+        tallies: of the merged tensors, by name.
+        clock: what took how long.
+        resumed: whether this went on with a merge that was stopped, whose seconds are not known.
+    """
+    recipe, tasks = prepared.recipe, tuple(prepared.vectors.experts)
+    resolved = recipe.model_dump(mode="json")
+    resolved["method"] = {"name": recipe.method.name, **asdict(prepared.method)}  # type: ignore[call-overload]
+    return {
+        "recipe": resolved,
+        "paper": known_methods()[recipe.method.name].paper,
+        "inputs": {
+            "base": _input(prepared.vectors.base),
+            "experts": {name: _input(expert) for name, expert in prepared.vectors.experts.items()},
+        },
+        "versions": versions(),
+        "device": str(prepared.vectors.device),
+        "seconds": {name: round(seconds, 3) for name, seconds in clock.seconds.items()},
+        "resumed": resumed,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": whole_model(tallies, len(tasks)).summary(tasks),
+        "tensors": {name: tally.summary(tasks) for name, tally in sorted(tallies.items())},
+    }
+
+
+def _input(checkpoint: Checkpoint) -> dict[str, str]:
+    return {"folder": str(checkpoint.folder), **asdict(checkpoint.identity())}

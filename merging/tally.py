@@ -1,0 +1,137 @@
+"""What a merge did to each tensor, counted block by block while the numbers are in the cache."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import torch
+
+from merging import kernels
+
+
+@dataclass
+class Tally:
+    """Sums over the entries of a tensor, or of several.
+
+    Attributes:
+        entries: how many there are.
+        result: of the merged delta Δ: Σ Δ², how many are not 0, and Σ (stored − θ₀ − Δ)², (3,).
+        tasks: of each task vector τ_t: Σ τ², how many are not 0, how many the method kept, in how many
+            neither τ nor Δ is 0, and in how many both have one sign, (n_tasks, 5).
+        sparse: whether the method drops entries, and said which.
+    """
+
+    entries: int
+    result: np.ndarray
+    tasks: np.ndarray
+    sparse: bool
+
+    @classmethod
+    def empty(cls, n_tasks: int) -> "Tally":
+        """Return the tally of no entries."""
+        return cls(0, np.zeros(3), np.zeros((n_tasks, 5)), False)
+
+    def add(self, other: "Tally") -> None:
+        """Add another's sums."""
+        self.entries += other.entries
+        self.result += other.result
+        self.tasks += other.tasks
+        self.sparse = self.sparse or other.sparse
+
+    def to_json(self) -> list[Any]:
+        """Return the sums, for `from_json`."""
+        return [self.entries, self.result.tolist(), self.tasks.tolist(), self.sparse]
+
+    @classmethod
+    def from_json(cls, content: Sequence[Any]) -> "Tally":
+        """Return the tally that `to_json` gave."""
+        entries, result, tasks, sparse = content
+        return cls(entries, np.array(result), np.array(tasks), sparse)
+
+    def summary(self, tasks: Sequence[str]) -> dict[str, Any]:
+        """Return the report's numbers.
+
+        `norm` and `density` of the merged delta: its L2 norm, and the share of entries that are not 0;
+        `rounding`: the L2 norm of what rounding to the output's dtype took from it or added, over its norm.
+        For each expert the norm and density of its task vector, `kept`: the share of the tensor's entries
+        that the method kept of it (null where it drops none), and `sign_agreement`: among the entries where
+        both are not 0, the share in which the merged delta has its sign. A share of nothing is null.
+        """
+        squares, nonzero, errors = self.result.tolist()
+        return {
+            "entries": self.entries,
+            "norm": sqrt(squares),
+            "density": _share(nonzero, self.entries),
+            "rounding": sqrt(errors / squares) if squares else None,
+            "experts": {
+                name: {
+                    "norm": sqrt(moved),
+                    "density": _share(changed, self.entries),
+                    "kept": _share(kept, self.entries) if self.sparse else None,
+                    "sign_agreement": _share(agreeing, both),
+                }
+                for name, (moved, changed, kept, both, agreeing) in zip(
+                    tasks, self.tasks.tolist(), strict=True
+                )
+            },
+        }
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+def tally(deltas: torch.Tensor, kept: Sequence[torch.Tensor], merged: torch.Tensor, lost: float) -> Tally:
+    """Count one block.
+
+    Args:
+        deltas: task vectors, (n_tasks, …).
+        kept: what is left of each after dropping entries; empty where the method drops none.
+        merged: the merged delta Δ, shaped like one of them.
+        lost: Σ (stored − θ₀ − Δ)².
+    """
+    count = _count_on_cpu if deltas.device.type == "cpu" else _count_by_torch
+    flat = deltas.reshape(len(deltas), -1)
+    squares, nonzero, tasks = count(flat, merged.reshape(-1))
+    left = [_count_nonzero(delta) for delta in kept] if kept else tasks[:, 1]
+    return Tally(
+        merged.numel(), np.array([squares, nonzero, lost]), np.insert(tasks, 2, left, axis=1), bool(kept)
+    )
+
+
+def _count_on_cpu(deltas: torch.Tensor, merged: torch.Tensor) -> tuple[float, float, np.ndarray]:
+    """Return Σ Δ², how many of Δ are not 0, and by task what `kernels.tally_beside` says, (n_tasks, 4)."""
+    tasks, values, result = np.zeros((len(deltas), 4)), deltas.numpy(), merged.numpy()
+    kernels.tally_beside(values, values.view(np.uint32), result.view(np.uint32), tasks)
+    return float(kernels.sum_squares(result)), float(kernels.count_nonzero(result.view(np.uint32))), tasks
+
+
+def _count_by_torch(deltas: torch.Tensor, merged: torch.Tensor) -> tuple[float, float, np.ndarray]:
+    signs = deltas.sign() * merged.sign()
+    by_task = torch.stack(
+        [
+            deltas.square().sum(1, dtype=torch.float64),
+            deltas.count_nonzero(1),
+            signs.count_nonzero(1),
+            (signs > 0).sum(1),
+        ],
+        dim=1,
+    )
+    squares = merged.square().sum(dtype=torch.float64)
+    return float(squares), float(merged.count_nonzero()), by_task.to(torch.float64).cpu().numpy()
+
+
+def _count_nonzero(values: torch.Tensor) -> float:
+    if values.device.type != "cpu":
+        return float(values.count_nonzero())
+    return float(kernels.count_nonzero(values.reshape(-1).numpy().view(np.uint32)))
+
+
+def whole_model(tensors: Mapping[str, Tally], n_tasks: int) -> Tally:
+    """Return the tally over all tensors."""
+    total = Tally.empty(n_tasks)
+    for one in tensors.values():
+        total.add(one)
+    return total

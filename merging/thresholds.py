@@ -1,0 +1,254 @@
+"""Exact magnitude thresholds of task vectors, found by counting bits, in memory that does not grow.
+
+A float32's magnitude orders as its bits do, read as an integer. One pass counts how often each value of the
+upper 16 bits occurs, which tells the upper half of the threshold; a second counts the lower 16 bits of the
+entries that share it, which tells the rest. Where exactly so many entries are to be kept, a third finds the
+position at which those equal to the threshold run out.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import hardshrink
+
+from merging import kernels
+from merging.method import Context, FirstPass
+
+_UPPER, _LOWER, _CUTS = "upper bits of the magnitudes", "lower bits of the magnitudes", "equal magnitudes"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Which entries of a task vector are kept for their magnitude.
+
+    Attributes:
+        density: K, the share that is kept, in (0, 1).
+        per_tensor: rank within each tensor; else over the whole task vector.
+        exact: keep max(1, ⌊K·d⌋) of d entries, of equal ones the first by tensor name and position. Else
+            keep every entry whose magnitude is at least the (d − ⌊K·d⌋)-th smallest, which are ⌊K·d⌋ + 1 or
+            more.
+    """
+
+    density: float
+    per_tensor: bool
+    exact: bool
+
+    def passes(self) -> dict[str, FirstPass]:
+        """Return the first passes that `trim` needs, by name."""
+        passes: dict[str, FirstPass] = {_UPPER: _UpperBits(self), _LOWER: _LowerBits(self)}
+        if self.exact:
+            passes[_CUTS] = _Cuts(self)
+        return passes
+
+    def trim(self, deltas: torch.Tensor, context: Context) -> list[torch.Tensor]:
+        """Return each task's flat block with zeros for the entries that are not kept."""
+        group = self.group(context)
+        thresholds = context.statistics[_LOWER][group]["thresholds"]
+        cuts = context.statistics[_CUTS].get(group, {}) if self.exact else {}
+        return [
+            _trimmed(delta, threshold, _kept_equals(cuts.get(str(task)), context, len(delta)))
+            for task, (delta, threshold) in enumerate(zip(deltas, thresholds, strict=True))
+        ]
+
+    def group(self, context: Context) -> str:
+        """Return the name of what a block is ranked within."""
+        return context.tensor if self.per_tensor else "model"
+
+    def rank(self, size: int) -> int:
+        """Return how many of `size` magnitudes are at least the threshold, were they all different."""
+        kept = int(size * self.density)
+        return max(kept, 1) if self.exact else min(kept + 1, size)
+
+
+def _trimmed(delta: torch.Tensor, threshold: float, equals: int) -> torch.Tensor:
+    """Keep entries above a threshold, and of those equal to it the ones before an index."""
+    # hardshrink keeps what is strictly above its bound, in one pass over memory.
+    below = float(np.nextafter(np.float32(threshold), np.float32(-np.inf)))
+    if equals == len(delta):
+        return hardshrink(delta, below)
+    if equals == 0:
+        return hardshrink(delta, threshold)
+    return torch.cat((hardshrink(delta[:equals], below), hardshrink(delta[equals:], threshold)))
+
+
+def _kept_equals(cut: Sequence[Any] | None, context: Context, length: int) -> int:
+    """Return how many entries of a block lie before a cut (tensor, position); all where there is none."""
+    if cut is None:
+        return length
+    tensor, position = cut
+    if context.tensor != tensor:
+        return length if context.tensor < tensor else 0
+    return min(max(position - context.offset, 0), length)
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """How often each value occurs in a piece, (n_tasks, values), and where the piece lies."""
+
+    group: str
+    size: int
+    counts: torch.Tensor
+    earlier: dict[str, Any]
+
+
+@dataclass
+class _Total:
+    """The counts of the group at hand, and what was found for those before it."""
+
+    group: str = ""
+    size: int = 0
+    counts: torch.Tensor | None = None
+    earlier: dict[str, Any] = field(default_factory=dict)
+    found: dict[str, Any] = field(default_factory=dict)
+
+
+class _CountingPass(ABC):
+    """A pass that counts values group by group; the pieces of a group come one after the other."""
+
+    def __init__(self, ranking: Ranking) -> None:
+        self.ranking = ranking
+
+    def start(self, n_tasks: int) -> _Total:
+        return _Total()
+
+    def observe(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> _Counts:
+        group = self.ranking.group(context)
+        earlier = context.statistics[_UPPER][group] if _UPPER in context.statistics else {}
+        return _Counts(group, deltas.shape[1], self.count(deltas, earlier).cpu(), earlier)
+
+    def combine(self, total: _Total, part: _Counts) -> _Total:
+        if part.group != total.group or total.counts is None:
+            self._close(total)
+            total.group, total.size, total.counts = part.group, part.size, part.counts
+            total.earlier = part.earlier
+        else:
+            total.size += part.size
+            total.counts += part.counts
+        return total
+
+    def finish(self, total: _Total) -> dict[str, Any]:
+        self._close(total)
+        return total.found
+
+    def _close(self, total: _Total) -> None:
+        if total.counts is not None:
+            total.found[total.group] = self.decide(total.counts, total)
+
+    @abstractmethod
+    def count(self, deltas: torch.Tensor, earlier: dict[str, Any]) -> torch.Tensor:
+        """Return (n_tasks, values) counts of a piece's deltas (n_tasks, length)."""
+
+    @abstractmethod
+    def decide(self, counts: torch.Tensor, total: _Total) -> dict[str, Any]:
+        """Return the group's statistic."""
+
+
+class _UpperBits(_CountingPass):
+    """Statistic by group: each task's upper bits of the threshold, and its rank where they are shared."""
+
+    def count(self, deltas: torch.Tensor, earlier: dict[str, Any]) -> torch.Tensor:
+        return _count_upper_bits(deltas) if deltas.device.type == "cpu" else _bin_upper_bits(deltas)
+
+    def decide(self, counts: torch.Tensor, total: _Total) -> dict[str, Any]:
+        rank = self.ranking.rank(total.size)
+        found = [_at_rank(row, rank) for row in counts]
+        return {"upper": [value for value, _ in found], "ranks": [left for _, left in found]}
+
+
+class _LowerBits(_CountingPass):
+    """Statistic by group: each task's threshold, and how many equal to it are kept (null for all)."""
+
+    def count(self, deltas: torch.Tensor, earlier: dict[str, Any]) -> torch.Tensor:
+        count = _count_lower_bits if deltas.device.type == "cpu" else _bin_lower_bits
+        return count(deltas, earlier["upper"])
+
+    def decide(self, counts: torch.Tensor, total: _Total) -> dict[str, Any]:
+        thresholds, equals = [], []
+        for row, upper, rank in zip(counts, total.earlier["upper"], total.earlier["ranks"], strict=True):
+            lower, left = _at_rank(row, rank)
+            thresholds.append(float(np.array(upper << 16 | lower, dtype=np.int32).view(np.float32)))
+            equals.append(None if left == int(row[lower]) else left)
+        return {"thresholds": thresholds, "equals": equals}
+
+
+def _count_upper_bits(deltas: torch.Tensor) -> torch.Tensor:
+    counts = torch.zeros((len(deltas), 2**15), dtype=torch.int64)
+    for delta, row in zip(deltas.numpy(), counts.numpy(), strict=True):
+        kernels.count_upper_bits(delta.view(np.uint32), row)
+    return counts
+
+
+def _bin_upper_bits(deltas: torch.Tensor) -> torch.Tensor:
+    return torch.stack([torch.bincount(row, minlength=2**15) for row in _magnitudes(deltas) >> 16])
+
+
+def _count_lower_bits(deltas: torch.Tensor, uppers: Sequence[int]) -> torch.Tensor:
+    counts = torch.zeros((len(deltas), 2**16), dtype=torch.int64)
+    for delta, row, upper in zip(deltas.numpy(), counts.numpy(), uppers, strict=True):
+        kernels.count_lower_bits(delta.view(np.uint32), np.uint32(upper), row)
+    return counts
+
+
+def _bin_lower_bits(deltas: torch.Tensor, uppers: Sequence[int]) -> torch.Tensor:
+    sharing = [row[row >> 16 == upper] for row, upper in zip(_magnitudes(deltas), uppers, strict=True)]
+    return torch.stack([torch.bincount(row & 0xFFFF, minlength=2**16) for row in sharing])
+
+
+def _magnitudes(deltas: torch.Tensor) -> torch.Tensor:
+    """Return the bits of float32 magnitudes as int32, which order as they do."""
+    return deltas.view(torch.int32) & 0x7FFFFFFF
+
+
+def _at_rank(counts: torch.Tensor, rank: int) -> tuple[int, int]:
+    """Return the value of the entry at a rank, counted from the largest, and its rank within that value."""
+    from_above = counts.flip(0).cumsum(0)
+    place = int(torch.searchsorted(from_above, rank))
+    return len(counts) - 1 - place, rank - int(from_above[place] - counts.flip(0)[place])
+
+
+class _Cuts:
+    """Statistic by group and task: (tensor, position) from which on those equal to the threshold are dropped.
+
+    A task has none where all of them are kept.
+    """
+
+    def __init__(self, ranking: Ranking) -> None:
+        self.ranking = ranking
+
+    def start(self, n_tasks: int) -> dict[str, Any]:
+        return {"cuts": {}, "seen": {}}
+
+    def observe(
+        self, deltas: torch.Tensor, weights: torch.Tensor, context: Context
+    ) -> list[tuple[str, str, str, int, torch.Tensor]]:
+        group = self.ranking.group(context)
+        found = context.statistics[_LOWER][group]
+        return [
+            (
+                group,
+                str(task),
+                context.tensor,
+                equals,
+                torch.nonzero(delta.abs() == threshold)[:, 0].cpu() + context.offset,
+            )
+            for task, (delta, threshold, equals) in enumerate(
+                zip(deltas, found["thresholds"], found["equals"], strict=True)
+            )
+            if equals is not None
+        ]
+
+    def combine(self, total: dict[str, Any], part: Any) -> dict[str, Any]:
+        for group, task, tensor, equals, positions in part:
+            seen = total["seen"].get((group, task), 0)
+            if seen < equals <= seen + len(positions):
+                cut = [tensor, int(positions[equals - seen - 1]) + 1]
+                total["cuts"].setdefault(group, {})[task] = cut
+            total["seen"][group, task] = seen + len(positions)
+        return total
+
+    def finish(self, total: dict[str, Any]) -> dict[str, Any]:
+        return total["cuts"]

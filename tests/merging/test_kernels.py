@@ -1,0 +1,105 @@
+"""The compiled loops give, bit for bit, what torch gives in several passes on another device."""
+
+import numpy as np
+import pytest
+import torch
+
+from merging import arithmetic, tally, task_vectors
+from merging.linear import merge_bfloat16
+from merging.rounding import add_rounded
+
+LENGTHS = (0, 1, 4095, 4096, 4097, 10_000)
+
+
+def drawn(*shape, seed=0):
+    numbers = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    numbers.view(-1)[::7] = 0
+    return numbers
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_differences_of_bfloat16(length):
+    base, weights = drawn(length).bfloat16(), [drawn(length, seed=i).bfloat16() for i in (1, 2)]
+    widened = task_vectors._widened(base, torch.device("cpu"))
+    assert torch.equal(widened, base.float())
+    found = torch.empty(2, length)
+    assert task_vectors._subtract(weights, widened, found)
+    assert torch.equal(found, torch.stack(weights).float() - base.float())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("where", [0, 4096, 9_999])
+def test_what_is_not_finite_is_seen(value, where):
+    weights, base = drawn(10_000).bfloat16(), torch.zeros(10_000)
+    out = torch.empty(2, 10_000)
+    assert task_vectors._subtract([weights, weights], base, out)
+    broken = weights.clone()
+    broken[where] = value
+    assert not task_vectors._subtract([weights, broken], base, out)
+    assert not add_rounded(base, broken.float(), torch.bfloat16).is_finite
+    assert not add_rounded(base, broken.float(), torch.float32).is_finite
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_sums_rounded_to_bfloat16(length):
+    base, delta = drawn(length), 1e-3 * drawn(length, seed=1)
+    found = add_rounded(base, delta, torch.bfloat16)
+    expected = (base + delta).bfloat16()
+    assert torch.equal(found.weights.view(torch.int16), expected.view(torch.int16))
+    lost = ((expected.float() - base) - delta).double().square().sum().item()
+    assert found.lost == pytest.approx(lost, rel=1e-5)
+
+
+def test_every_bit_pattern_between_two_bfloat16_numbers_is_rounded_as_torch_does():
+    high = torch.tensor([0x0000, 0x0001, 0x007F, 0x3F80, 0x3F81, 0x7F7E], dtype=torch.int32) << 16
+    numbers = (high[:, None] | torch.arange(2**16, dtype=torch.int32)).view(-1).view(torch.float32)
+    for signed in (numbers, -numbers):
+        found = add_rounded(torch.zeros_like(signed), signed, torch.bfloat16)
+        # 0 + −0 is 0.
+        expected = (torch.zeros_like(signed) + signed).bfloat16()
+        assert torch.equal(found.weights.view(torch.int16), expected.view(torch.int16))
+        assert found.is_finite
+
+
+def test_a_number_that_rounds_to_infinity_is_not_finite():
+    largest = torch.tensor([torch.finfo(torch.float32).max])
+    assert not add_rounded(torch.zeros(1), largest, torch.bfloat16).is_finite
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_weighted_sums(length):
+    deltas, weights = drawn(5, length), drawn(5, seed=1)
+    expected = deltas[0] * weights[0]
+    for delta, weight in zip(deltas[1:], weights[1:], strict=True):
+        expected = expected + delta * weight
+    assert torch.equal(arithmetic.weighted_sum(deltas, weights), expected)
+    assert torch.equal(arithmetic.weighted_sum(list(deltas), weights), expected)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_tallies(length):
+    deltas, merged = drawn(3, length), drawn(length, seed=1)
+    merged[::5] = -0.0
+    found, expected = tally._count_on_cpu(deltas, merged), tally._count_by_torch(deltas, merged)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    assert found[1] == expected[1]
+    np.testing.assert_allclose(found[2][:, 0], expected[2][:, 0], rtol=1e-5)
+    assert (found[2][:, 1:] == expected[2][:, 1:]).all()
+
+
+@pytest.mark.parametrize("length", LENGTHS[1:])
+def test_a_linear_merge_without_task_vectors_in_memory(length):
+    base, experts = drawn(length).bfloat16(), [drawn(length, seed=i).bfloat16() for i in (1, 2, 3)]
+    experts[1][::3] = base[::3]
+    coefficients = torch.tensor([0.3, -1.0, 1 / 3])
+    deltas = torch.stack(experts).float() - base.float()
+    merged = arithmetic.weighted_sum(deltas, coefficients)
+    rounded = add_rounded(base.float(), merged, torch.bfloat16)
+    expected = tally.tally(deltas, [], merged, rounded.lost)
+    weights, found = merge_bfloat16(base, experts, coefficients)
+    assert torch.equal(weights.view(torch.int16), rounded.weights.view(torch.int16))
+    np.testing.assert_allclose(found.result, expected.result, rtol=1e-6)
+    np.testing.assert_allclose(found.tasks, expected.tasks, rtol=1e-6)
+    assert (found.entries, found.sparse) == (expected.entries, expected.sparse)
+    experts[2][-1] = float("nan")
+    assert merge_bfloat16(base, experts, coefficients) is None

@@ -1,0 +1,102 @@
+"""The five methods give what their papers say, and the tests of that notice a formula broken in one place."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from oracles import ORACLES
+
+import merging
+import merging.method
+from merging.method import known_methods
+
+# What the methods are built on, in the order in which it is imported.
+MODULES = ("arithmetic", "linear", "thresholds", "methods.average", "methods.task_arithmetic", "methods.ties",
+           "methods.dare", "methods.consensus_ta")  # fmt: skip
+BROKEN = [
+    ("arithmetic", "deltas[0] * weights[0]", "deltas[0]"),
+    ("arithmetic", "(numbers, weights.numpy(), total", "(numbers, 0 * weights.numpy(), total"),
+    ("arithmetic", "delta.view(torch.int32) & mask", "delta.view(torch.int32) & ~mask"),
+    ("arithmetic", "if undecided > 0:", "if undecided < 0:"),
+    ("arithmetic", "clamp_min_(0)", "abs_()"),
+    ("arithmetic", "add_scaled(divisor, torch.sign(magnitudes, out=share), count)", "divisor += 1"),
+    ("arithmetic", ".mul_(signs)\n\n\ndef disjoint_mean", "\n\n\ndef disjoint_mean"),
+    ("thresholds", "int(size * self.density)", "int(size * self.density) + 1"),
+    ("thresholds", "min(kept + 1, size)", "kept"),
+    ("thresholds", "context.tensor if self.per_tensor else", "context.tensor if not self.per_tensor else"),
+    ("thresholds", "upper << 16 | lower", "upper << 16"),
+    ("thresholds", "np.float32(-np.inf)", "np.float32(np.inf)"),
+    ("arithmetic", "(values / total)", "values"),
+    ("linear", "self.coefficients(weights))", "weights)"),
+    ("methods.task_arithmetic", "relative * self.scaling", "relative"),
+    ("methods.ties", 'context.statistics[MAJORITY] if self.variant == "paper" else 1', "1"),
+    ("methods.ties", "(total > 0) - (total < 0)", "total and 1"),
+    ("methods.ties", "signs, counts).mul_(self.scaling)", "signs, counts)"),
+    ("methods.ties", 'if self.aggregate == "sum"', 'if self.aggregate != "sum"'),
+    ("methods.ties", 'exact=self.variant != "paper"', 'exact=self.variant == "paper"'),
+    ("thresholds", "seen < equals <=", "seen <= equals <"),
+    ("thresholds", "context.tensor < tensor", "context.tensor > tensor"),
+    ("methods.ties", "torch.ones_like(weights) if self.variant == \"peft\" else weights\n        return", "weights\n        return"),  # noqa: E501
+    ("methods.ties", 'if self.vote == "frequency"', 'if self.vote != "frequency"'),
+    ("methods.dare", "kept = 1 - self.drop_rate", "kept = self.drop_rate"),
+    ("methods.dare", "self.scaling / (1 - self.drop_rate)", "self.scaling"),
+    ("methods.dare", "context.keep_mask(task, kept)", "context.keep_mask(0, kept)"),
+    ("methods.dare", "context.statistics[MAJORITY]", "1"),
+    ("methods.consensus_ta", "gt_(others)", "ge_(others)"),
+    ("methods.consensus_ta", "(merged - own)", "merged"),
+    ("methods.consensus_ta", "ge_(self.consensus)", "gt_(self.consensus)"),
+    ("methods.consensus_ta", ".mul_(threshold)", ".mul_(0.4)"),
+    ("methods.consensus_ta", ").mul_(self.scaling)", ")"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_a_method_gives_what_its_paper_says(name):
+    ORACLES[name]({known: method.kind for known, method in known_methods().items()})
+
+
+@pytest.fixture(scope="module")
+def noticed():
+    """By which oracles each break is noticed."""
+    found = {}
+    for module, formula, broken in BROKEN:
+        with pytest.MonkeyPatch.context() as patch:
+            kinds = _with_broken(module, formula, broken, patch)
+            found[module, formula] = {name for name, check in ORACLES.items() if _fails(check, kinds)}
+    return found
+
+
+@pytest.mark.parametrize(("module", "formula"), [broken[:2] for broken in BROKEN], ids=lambda part: part[:50])
+def test_a_formula_broken_in_one_place_is_noticed(noticed, module, formula):
+    assert noticed[module, formula]
+
+
+def test_every_oracle_notices_something(noticed):
+    assert set().union(*noticed.values()) == set(ORACLES)
+
+
+def _fails(check, kinds):
+    try:
+        check(kinds)
+    except AssertionError:
+        return True
+    return False
+
+
+def _with_broken(name, formula, broken, monkeypatch):
+    """The methods by name, with one text in one module's source replaced by another."""
+    monkeypatch.setattr(merging.method, "_KNOWN", {})
+    for module in MODULES:
+        full = f"merging.{module}"
+        path = Path(import_module(full).__file__)
+        source = path.read_text(encoding="utf-8")
+        if module == name:
+            assert source.count(formula) == 1, f"{formula!r} is not there once"
+            source = source.replace(formula, broken)
+        other = ModuleType(full)
+        monkeypatch.setitem(sys.modules, full, other)
+        monkeypatch.setattr(import_module(full.rpartition(".")[0]), full.rpartition(".")[2], other)
+        exec(compile(source, str(path), "exec"), other.__dict__)
+    return {known: method.kind for known, method in merging.method._KNOWN.items()}
