@@ -14,6 +14,9 @@ from results.store import Store
 _METHODS = [
     {"name": "average"},
     *({"name": "task_arithmetic", "scaling": scaling} for scaling in (0.3, 0.5, 1.0)),
+    {"name": "dare", "drop_rate": 0.5, "scaling": 0.5},
+    {"name": "ties", "density": 0.2, "scaling": 1.0},
+    {"name": "consensus_ta", "scaling": 0.7},
 ]
 
 _SMOKE_LIMIT = 8

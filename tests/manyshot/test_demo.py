@@ -42,8 +42,10 @@ def test_task_arithmetic_with_scaling_one_loses_a_fifth_of_two_tasks(comparison)
     assert sum(estimate.value <= 0.8 for estimate in tasks.values()) >= 2
 
 
-def test_the_table_has_the_base_four_experts_and_four_merged_models(comparison):
-    assert [row.role for row in comparison.rows] == ["base"] + ["expert"] * 4 + ["merged"] * 4
+def test_the_table_has_the_base_four_experts_and_the_models_of_five_methods(comparison):
+    assert [row.role for row in comparison.rows] == ["base"] + ["expert"] * 4 + ["merged"] * 7
+    methods = {row.label.split(" ")[0] for row in comparison.rows if row.role == "merged"}
+    assert methods == {"average", "task_arithmetic", "dare", "ties", "consensus_ta"}
     assert all(row.is_complete for row in comparison.rows)
 
 
@@ -79,7 +81,7 @@ def test_a_users_own_experiment_does_the_same_as_the_demo(demo, comparison, tmp_
 
 def test_the_records_can_be_loaded_as_a_table(demo):
     results = load_results(demo / "results")
-    assert len(results) == 54
+    assert len(results) == 72
     assert set(results["benchmark"]) == {*TASKS.values(), "lab_reading", "lab_yes_no"}
     assert results["value"].between(0, 1).all()
 
