@@ -53,7 +53,13 @@ def model_card(report: dict[str, Any]) -> str:
             "| --- | --- | --- | --- | --- | --- | --- |",
             *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows),
             "",
+            "*kept*: the share of entries that the method kept of the task vector; *signs agree*: of those "
+            "where neither is 0, the share in which the merged delta has its sign; *weights digest*: the "
+            "start of the digest over all tensors that `merge.json` gives.",
+            "",
             "## Recipe",
+            "",
+            "Local folders are named without the path to them.",
             "",
             "```yaml",
             yaml.safe_dump(_recipe(recipe), sort_keys=False, allow_unicode=True).rstrip(),
@@ -79,4 +85,6 @@ def _number(value: float) -> str:
 
 
 def _percent(value: float | None, none: str = "–") -> str:
-    return none if value is None else f"{100 * value:.3g} %"
+    if value is None:
+        return none
+    return "less than 0.01 %" if 0 < value < 1e-4 else f"{100 * value:.3g} %"

@@ -156,6 +156,7 @@ def _remove_stale(out: Path, ours: Path) -> None:
             lock = os.open(folder, os.O_RDONLY)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                logger.info("discarding what a stopped process left of %s: it was not of the same", out)
                 shutil.rmtree(folder, ignore_errors=True)
             except OSError:
                 pass  # its owner is alive

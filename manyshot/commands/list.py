@@ -75,7 +75,8 @@ def _methods(name: str | None, root: Path | None) -> str:
         raise InputError(f"There is no method '{name}'; there are {', '.join(methods)}.")
     method = methods[name]
     documentation = inspect.getdoc(method.kind)
-    return f"{method.name}({', '.join(method.settings)})\n{method.paper}\n\n{documentation}"
+    signature = str(inspect.signature(method.kind)).removesuffix(" -> None")
+    return f"{method.name}{signature}\n{method.paper}\n\n{documentation}"
 
 
 def _engines(name: str | None, root: Path | None) -> str:

@@ -8,6 +8,7 @@ from merging.merge import merge
 from merging.plan import Plan, plan
 from merging.prepare import prepare
 from merging.recipe import load_recipe
+from merging.staging import refuse_existing
 from results.errors import InputError
 
 
@@ -15,6 +16,8 @@ def run(options: argparse.Namespace) -> None:
     """Merge and print the folder of the result, or print the plan."""
     recipe = load_recipe(options.recipe)
     if options.plan:
+        if options.out is not None:
+            refuse_existing(options.out)
         answer("\n".join(_lines(plan(prepare(recipe, options.device)))))
         return
     if options.out is None:

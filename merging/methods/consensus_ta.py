@@ -46,14 +46,15 @@ class ConsensusTA(Method):
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
         """Return α m ⊙ τ_M of deltas (n_tasks, …)."""
         merged = weighted_sum(deltas, weights)
-        masks = torch.zeros_like(merged)
+        held, kept = torch.zeros_like(merged), []
         for delta, weight, threshold in zip(deltas, weights, self._thresholds(context), strict=True):
             own = delta * weight
             others = (merged - own).abs_().mul_(threshold)
-            masks += own.abs_().gt_(others)
-        held = masks.ge_(self.consensus)
-        context.note_kept(delta * held for delta in deltas)
-        return merged.mul_(held).mul_(self.scaling)
+            mask = own.abs_().gt_(others)
+            kept.append(delta * mask)
+            held += mask
+        context.note_kept(kept)
+        return merged.mul_(held.ge_(self.consensus)).mul_(self.scaling)
 
     def _thresholds(self, context: Context) -> list[float]:
         if not isinstance(self.mask_threshold, Mapping):

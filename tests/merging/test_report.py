@@ -50,9 +50,13 @@ def test_what_is_kept_is_counted_for_each_expert(report):
     assert found["model"]["density"] < 0.6
 
 
-def test_consensus_says_what_it_holds_of_each_expert(report):
-    found = report("consensus_ta", settings={"consensus": 4})["model"]
-    assert (found["density"], {e["kept"] for e in found["experts"].values()}) == (0, {0})
+def test_consensus_says_what_each_experts_mask_holds(family, report):
+    found = report("consensus_ta", settings={"consensus": 4})["tensors"][UP]
+    deltas = vectors(*family, UP)
+    masks = [delta.abs() > 0.4 * (sum(deltas) - delta).abs() for delta in deltas]
+    kept = [expert["kept"] for expert in found["experts"].values()]
+    assert kept == pytest.approx([mask.double().mean().item() for mask in masks], abs=0.02)
+    assert found["density"] == 0
 
 
 def test_dropping_by_chance_keeps_its_share(family, save, recipe_for, tmp_path):
