@@ -62,11 +62,11 @@ def test_a_killed_demo_goes_on_where_it_was(uninterrupted, tmp_path):
     subprocess.run([*COMMAND, out], check=True, capture_output=True)
     assert seen.items() <= records(out).items()
     assert scores(out) == scores(uninterrupted)
-    assert len(scores(out)) == 9 * 6
+    assert len(scores(out)) == 12 * 6
 
 
 def test_a_finished_demo_makes_nothing_again(uninterrupted):
     before = records(uninterrupted)
     done = subprocess.run([*COMMAND, uninterrupted], check=True, capture_output=True, text=True)
     assert records(uninterrupted) == before
-    assert "0 records made, 54 found" in done.stderr
+    assert "0 records made, 72 found" in done.stderr
