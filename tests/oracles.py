@@ -148,7 +148,7 @@ def dare_keeps_each_entry_by_chance_and_scales_it_up(kinds: Kinds) -> None:
 @oracle
 def dare_keeps_the_expectation_over_seeds(kinds: Kinds) -> None:
     model = steps(4)
-    rounds = 300
+    rounds = 100
     total = sum(whole_of(merged(kinds["dare"](drop_rate=0.5), model, seed=seed)) for seed in range(rounds))
     expected = whole(model).sum(0)
     deviation = whole(model).square().sum(0).sqrt() / sqrt(rounds)  # of τ m/(1−p) at p = ½ it is |τ|
