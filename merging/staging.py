@@ -42,15 +42,8 @@ def staged(out: Path) -> Iterator[Path]:
     Raises:
         InputError: `out` exists, before or after the block, or cannot be made.
     """
-    out = out.absolute()
-    folder = out.parent / f".{out.name}.{os.getpid()}-{secrets.token_hex(4)}.partial"
-    with _held(out, folder):
-        try:
-            yield folder
-            _appear(folder, out)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+    with _staged(out.absolute(), f"{os.getpid()}-{secrets.token_hex(4)}", ()) as folder:
+        yield folder
 
 
 @contextmanager
@@ -68,13 +61,20 @@ def resumable(out: Path, key: str) -> Iterator[Path]:
     Raises:
         InputError: as for `staged`.
     """
-    out = out.absolute()
-    folder = out.parent / f".{out.name}.{key[:_KEY_LENGTH]}.partial"
+    stops = (KeyboardInterrupt, SystemExit, OSError, MemoryError, torch.OutOfMemoryError)
+    with _staged(out.absolute(), key[:_KEY_LENGTH], stops) as folder:
+        yield folder
+
+
+@contextmanager
+def _staged(out: Path, name: str, kept_on: tuple[type[BaseException], ...]) -> Iterator[Path]:
+    """Give the hidden folder of a name; on errors that are none of `kept_on` it is removed."""
+    folder = out.parent / f".{out.name}.{name}.partial"
     with _held(out, folder):
         try:
             yield folder
             _appear(folder, out)
-        except (KeyboardInterrupt, SystemExit, OSError, MemoryError, torch.OutOfMemoryError):
+        except kept_on:
             raise
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
