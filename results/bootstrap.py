@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from results.aggregation import from_means, terms
 from results.errors import InputError
 from results.metrics import mapped
 from results.suite import SuiteSpec
@@ -62,11 +63,13 @@ class DocumentScores:
 
     Attributes:
         benchmark: its name.
-        scores: by lm-eval task and checkpoint, an array of shape (documents of the lm-eval task,); the
-            documents are in the same order for every checkpoint.
+        metric: its primary metric.
+        scores: by lm-eval task and checkpoint, what the metric is made of, an array of shape (terms,
+            documents of the lm-eval task); the documents are in the same order for every checkpoint.
     """
 
     benchmark: str
+    metric: str
     scores: Mapping[str, Mapping[str, Draws]]
 
 
@@ -89,36 +92,37 @@ class ResampledPerformance:
     dropped: Mapping[str, int]
 
 
-def align_documents(benchmark: str, documents: Mapping[str, pd.DataFrame]) -> DocumentScores:
+def align_documents(benchmark: str, metric: str, documents: Mapping[str, pd.DataFrame]) -> DocumentScores:
     """Match the documents of several checkpoints by (lm_eval_task, doc_id).
 
     Args:
         benchmark: its name, for messages.
-        documents: by checkpoint, a table with `lm_eval_task`, `doc_id` and `score`.
+        metric: its primary metric.
+        documents: by checkpoint, a table with `lm_eval_task`, `doc_id` and what the metric is made of.
 
     Raises:
         InputError: two checkpoints were scored on different documents, or one twice on the same.
     """
-    columns = {checkpoint: _column(benchmark, checkpoint, table) for checkpoint, table in documents.items()}
-    first = next(iter(columns))
-    for checkpoint, column in columns.items():
-        if not column.index.equals(columns[first].index):
-            odd = column.index.symmetric_difference(columns[first].index)
+    tables = {checkpoint: _indexed(benchmark, checkpoint, table) for checkpoint, table in documents.items()}
+    first = next(iter(tables))
+    for checkpoint, table in tables.items():
+        if not table.index.equals(tables[first].index):
+            odd = table.index.symmetric_difference(tables[first].index)
             raise InputError(
                 f"benchmark {benchmark}: '{checkpoint}' and '{first}' were scored on different documents "
                 f"({len(odd)} are not shared, for one {odd[0]}); score both on the same data"
             )
     scores: dict[str, dict[str, Draws]] = {}
-    for checkpoint, column in columns.items():
-        for lm_eval_task, part in column.groupby(level="lm_eval_task", sort=True):
-            scores.setdefault(str(lm_eval_task), {})[checkpoint] = np.asarray(part, dtype=np.float64)
-    return DocumentScores(benchmark, scores)
+    for checkpoint, table in tables.items():
+        for lm_eval_task, part in table.groupby(level="lm_eval_task", sort=True):
+            scores.setdefault(str(lm_eval_task), {})[checkpoint] = terms(metric, part)
+    return DocumentScores(benchmark, metric, scores)
 
 
 def resample_scores(
     documents: DocumentScores, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Draws]:
-    """The benchmark's score in every resample: the mean over lm-eval tasks of their mean document score.
+    """The benchmark's score in every resample: the mean over lm-eval tasks of the score of each.
 
     The drawn documents depend on the seed, the benchmark and the lm-eval task alone, so neither another
     checkpoint nor another benchmark changes them.
@@ -128,17 +132,18 @@ def resample_scores(
     """
     totals: dict[str, Draws] = {}
     for lm_eval_task, scores in documents.scores.items():
-        size = len(next(iter(scores.values())))
+        size = next(iter(scores.values())).shape[1]
         generator = _generator(seed, documents.benchmark, lm_eval_task)
-        means = {checkpoint: np.empty(resamples) for checkpoint in scores}
+        values = {checkpoint: np.empty(resamples) for checkpoint in scores}
         step = max(1, _ENTRIES_AT_ONCE // size)
         for start in range(0, resamples, step):
             stop = min(start + step, resamples)
             drawn = generator.integers(0, size, size=(stop - start, size))
             for checkpoint, one in scores.items():
-                means[checkpoint][start:stop] = one.take(drawn).mean(axis=1)
-        for checkpoint, mean in means.items():
-            totals[checkpoint] = totals.get(checkpoint, np.zeros(resamples)) + mean
+                means = np.stack([term.take(drawn).mean(axis=1) for term in one])
+                values[checkpoint][start:stop] = from_means(documents.metric, means)
+        for checkpoint, value in values.items():
+            totals[checkpoint] = totals.get(checkpoint, np.zeros(resamples)) + value
     return {checkpoint: total / len(documents.scores) for checkpoint, total in totals.items()}
 
 
@@ -212,13 +217,13 @@ def difference(value: float, first: Draws, second: Draws) -> Difference | None:
     return Difference(value, interval.low, interval.high, min(1.0, float(share)), known.size)
 
 
-def _column(benchmark: str, checkpoint: str, table: pd.DataFrame) -> pd.Series:
-    column = table.set_index(["lm_eval_task", "doc_id"])["score"].astype(float).sort_index()
-    if column.index.has_duplicates:
+def _indexed(benchmark: str, checkpoint: str, table: pd.DataFrame) -> pd.DataFrame:
+    indexed = table.set_index(["lm_eval_task", "doc_id"]).sort_index()
+    if indexed.index.has_duplicates:
         raise InputError(
             f"benchmark {benchmark}: '{checkpoint}' was scored twice on one document; score it again"
         )
-    return column
+    return indexed
 
 
 def _generator(seed: int, *purpose: str) -> np.random.Generator:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from results import bootstrap, metrics
+from results.aggregation import document_columns
 from results.errors import InputError
 from results.record import JSON, Record
 from results.reference import check_settings, references
 from results.run import Entry, Role, Run
-from results.store import DOCUMENT_COLUMNS, Store
+from results.store import DOCUMENT_KEY, Store
 from results.suite import SuiteSpec
 
 
@@ -154,13 +155,14 @@ def compare(run: Run, store: Store, *, resamples: int = bootstrap.RESAMPLES, see
     check_settings(run.suite, entries, records, experts, base)
     drawn = {}
     for benchmark in run.suite.task_benchmarks:
+        columns = [*DOCUMENT_KEY, *document_columns(benchmark.metric)]
         documents = {
-            entry.label: store.documents(records[entry.label][benchmark.name], DOCUMENT_COLUMNS)
+            entry.label: store.documents(records[entry.label][benchmark.name], columns)
             for entry in entries
             if benchmark.name in records[entry.label]
         }
         if documents:
-            aligned = bootstrap.align_documents(benchmark.name, documents)
+            aligned = bootstrap.align_documents(benchmark.name, benchmark.metric, documents)
             drawn[benchmark.name] = bootstrap.resample_scores(aligned, resamples=resamples, seed=seed)
     scores = {label: {name: one.value for name, one in known.items()} for label, known in records.items()}
     rows = []

@@ -20,11 +20,12 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from results.aggregation import aggregate, document_columns
 from results.errors import InputError
 from results.files import write_atomically
 from results.record import Record, RecordKey, digest_of
 
-DOCUMENT_COLUMNS = ("lm_eval_task", "doc_id", "score")
+DOCUMENT_KEY = ("lm_eval_task", "doc_id")
 
 
 class Store:
@@ -200,14 +201,15 @@ def _check(record: Record, documents: pd.DataFrame) -> None:
     for name, number in numbers.items():
         if not math.isfinite(number):
             raise InputError(f"{where}: {name} is {number}; a record holds finite numbers only")
-    missing = [name for name in DOCUMENT_COLUMNS if name not in documents.columns]
+    needed = dict.fromkeys((*DOCUMENT_KEY, "score", *document_columns(record.metric)))
+    missing = [name for name in needed if name not in documents.columns]
     if missing:
         raise InputError(f"{where}: its documents have no column {missing[0]}")
     if len(documents) != record.n or record.n == 0:
         raise InputError(f"{where}: the record counts {record.n} documents and {len(documents)} were given")
-    if documents.duplicated(["lm_eval_task", "doc_id"]).any():
+    if documents.duplicated(list(DOCUMENT_KEY)).any():
         raise InputError(f"{where}: a document was given twice; lm_eval_task and doc_id name it")
-    score = documents["score"].astype(float).groupby(documents["lm_eval_task"]).mean().mean()
+    score = aggregate(record.metric, documents)
     if documents["score"].isna().any() or not math.isclose(score, record.value, rel_tol=1e-6, abs_tol=1e-6):
         raise InputError(f"{where}: {record.metric} is {record.value}, but its documents give {score}")
 

@@ -18,7 +18,9 @@ def table(scores: np.ndarray, task: str = "gsm8k") -> pd.DataFrame:
 
 
 def draws(seed: int = 0, resamples: int = 2000, **scores: np.ndarray) -> dict[str, np.ndarray]:
-    aligned = bootstrap.align_documents("gsm8k", {name: table(one) for name, one in scores.items()})
+    aligned = bootstrap.align_documents(
+        "gsm8k", "exact_match", {name: table(one) for name, one in scores.items()}
+    )
     return bootstrap.resample_scores(aligned, seed=seed, resamples=resamples)
 
 
@@ -40,7 +42,7 @@ def test_the_interval_of_a_mean_of_coin_tosses_is_the_normal_one() -> None:
 def test_documents_are_resampled_within_their_lm_eval_task() -> None:
     """Two tasks with constant scores, of very different size: nothing varies, and the mean is over tasks."""
     documents = pd.concat([table(np.zeros(90), "easy"), table(np.ones(10), "hard")])
-    aligned = bootstrap.align_documents("gsm8k", {"model": documents})
+    aligned = bootstrap.align_documents("gsm8k", "exact_match", {"model": documents})
     assert np.array_equal(bootstrap.resample_scores(aligned, resamples=50)["model"], np.full(50, 0.5))
 
 
@@ -68,14 +70,19 @@ def test_neither_order_nor_company_changes_the_draws() -> None:
     scores = np.random.default_rng(0).random(60)
     alone = draws(model=scores)["model"]
     assert np.array_equal(alone, draws(other=scores[::-1].copy(), model=scores)["model"])
-    shuffled = bootstrap.align_documents("gsm8k", {"model": table(scores).sample(frac=1, random_state=3)})
+    shuffled = bootstrap.align_documents(
+        "gsm8k", "exact_match", {"model": table(scores).sample(frac=1, random_state=3)}
+    )
     assert np.array_equal(alone, bootstrap.resample_scores(shuffled)["model"])
     assert not np.array_equal(alone, draws(seed=1, model=scores)["model"])
 
 
 def test_benchmarks_are_drawn_apart_from_each_other() -> None:
     scores = np.random.default_rng(0).random(200)
-    aligned = [bootstrap.align_documents(name, {"model": table(scores)}) for name in ("gsm8k", "ifeval")]
+    aligned = [
+        bootstrap.align_documents(name, "exact_match", {"model": table(scores)})
+        for name in ("gsm8k", "ifeval")
+    ]
     one, other = (bootstrap.resample_scores(documents)["model"] for documents in aligned)
     assert abs(np.corrcoef(one, other)[0, 1]) < 0.1
 
@@ -96,7 +103,7 @@ def test_checkpoints_scored_on_different_documents_are_refused() -> None:
 def test_a_document_scored_twice_is_refused() -> None:
     twice = pd.concat([table(np.ones(3)), table(np.ones(1))])
     with pytest.raises(InputError, match="gsm8k: 'one' was scored twice"):
-        bootstrap.align_documents("gsm8k", {"one": twice})
+        bootstrap.align_documents("gsm8k", "exact_match", {"one": twice})
 
 
 def test_without_variation_the_aggregates_are_those_of_the_metrics() -> None:

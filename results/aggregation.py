@@ -1,0 +1,57 @@
+"""From documents to a benchmark's score: the mean of their scores, or Matthews' correlation.
+
+Either is a function of means over documents, so that resampling documents is resampling those means.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+MATTHEWS = "mcc"
+
+Values = NDArray[np.float64]
+
+
+def document_columns(metric: str) -> Sequence[str]:
+    """Columns of the documents that the metric is made of."""
+    return ("gold", "predicted") if metric == MATTHEWS else ("score",)
+
+
+def terms(metric: str, documents: pd.DataFrame) -> Values:
+    """What is averaged over documents: shape (terms, documents)."""
+    columns = [np.asarray(documents[name], dtype=np.float64) for name in document_columns(metric)]
+    if metric == MATTHEWS:
+        gold, predicted = columns
+        return np.stack([gold, predicted, gold * predicted])
+    return np.stack(columns)
+
+
+def from_means(metric: str, means: Values) -> Values:
+    """The metric, from means of the terms of shape (terms, …); shape (…).
+
+    Matthews' correlation of two classes, 0 and 1, is the covariance of gold and predicted over their standard
+    deviations; it is 0 where either is constant.
+    """
+    if metric != MATTHEWS:
+        return means[0]
+    gold, predicted, both = means
+    variance = gold * (1 - gold) * predicted * (1 - predicted)
+    usable = variance > 0
+    root = np.sqrt(np.where(usable, variance, 1.0))
+    return np.where(usable, (both - gold * predicted) / root, 0.0)
+
+
+def aggregate(metric: str, documents: pd.DataFrame) -> float:
+    """The metric over all lm-eval tasks: the mean of each task's.
+
+    Args:
+        metric: the primary metric.
+        documents: a table with `lm_eval_task` and the columns that `document_columns` names.
+    """
+    of_tasks = [
+        from_means(metric, terms(metric, part).mean(axis=1))
+        for _, part in documents.groupby("lm_eval_task", sort=True)
+    ]
+    return float(np.mean(of_tasks))
