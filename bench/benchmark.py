@@ -4,12 +4,15 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bench.columns import ColumnRule, column_rules
 from bench.definition import (
     FunctionReference,
+    filled,
     fingerprint,
     function_reference,
     load_definition,
@@ -22,7 +25,9 @@ ASKED = 1
 """Counts up when requests are cut, stopped or batched in another way that can change a score."""
 
 _REQUIRED = ("benchmark", "title", "category", "licence", "metric", "tasks")
-_OPTIONAL = ("paper", "filter", "higher_is_better", "chance")
+_FACTS = ("paper", "filter", "higher_is_better", "chance")
+_OPTIONAL = (*_FACTS, "languages", "recorded", "judged", "notice")
+_TASK_KEYS = ("packaged", "config", "files", "columns", "convert", "generate", "local_notice")
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,8 @@ class EvalTask:
         name: name of the lm-eval task.
         config: the task's lm-eval configuration; functions are still references.
         files: split to file, relative to a local data root.
-        columns: turns a local row into a row with the hub's columns, where the two differ.
+        columns: what every row must have, by column of the hub's set.
+        convert: turns a local row into a row with the hub's columns, where the two differ.
         generate: makes the rows ({split: [row]}), for data that exists nowhere else.
         local_notice: what the reader of a score on the local rows should know.
     """
@@ -41,7 +47,8 @@ class EvalTask:
     name: str
     config: Mapping[str, Any]
     files: Mapping[str, str]
-    columns: FunctionReference | None = None
+    columns: tuple[ColumnRule, ...] = ()
+    convert: FunctionReference | None = None
     generate: FunctionReference | None = None
     local_notice: str | None = None
 
@@ -61,6 +68,36 @@ class EvalTask:
 
 
 @dataclass(frozen=True)
+class RecordedForm:
+    """How recorded outputs of a benchmark look, where they are not ours or lm-eval's own.
+
+    Attributes:
+        match: column, of the recorded rows and of the documents, that says which document was answered.
+        output: column of the recorded rows that holds the answer.
+        document: makes a document of a recorded row whose document is not among the benchmark's rows.
+        verdict: what a document's metrics ("metric,filter") say of the answer, in the authors' words.
+    """
+
+    match: str
+    output: str
+    document: FunctionReference | None = None
+    verdict: FunctionReference | None = None
+
+
+@dataclass(frozen=True)
+class JudgedForm:
+    """How a benchmark whose answers are judged for refusals is scored from verdicts.
+
+    Attributes:
+        request: column of the documents that holds what was asked.
+        metrics: metrics of one document from (document, verdict).
+    """
+
+    request: str
+    metrics: FunctionReference
+
+
+@dataclass(frozen=True)
 class Benchmark:
     """Something scored. See `tasks/*/benchmark.yaml` for the definitions.
 
@@ -68,6 +105,9 @@ class Benchmark:
         metric: primary metric, as lm-eval names it.
         filter: lm-eval filter whose answers the primary metric is taken over.
         chance: score of a model that guesses.
+        recorded: how recorded outputs look.
+        judged: how verdicts on refusals become metrics, for a benchmark that needs a judge.
+        notice_function: says what this machine lacks for scoring as the authors do; None where nothing.
     """
 
     name: str
@@ -80,6 +120,24 @@ class Benchmark:
     filter: str = "none"
     higher_is_better: bool = True
     chance: float = 0.0
+    recorded: RecordedForm | None = None
+    judged: JudgedForm | None = None
+    notice_function: FunctionReference | None = None
+
+    @cached_property
+    def notice(self) -> str | None:
+        """What a reader should know of how this machine scores the benchmark."""
+        return self.notice_function.resolve()() if self.notice_function else None
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether every answer is generated text, so that recorded outputs can stand in for a model."""
+        return all(task.config.get("output_type") == "generate_until" for task in self.tasks)
+
+    @property
+    def num_fewshot(self) -> tuple[int, ...]:
+        """Numbers of worked examples before a question, each once, in the order of the tasks."""
+        return tuple(dict.fromkeys(task.config.get("num_fewshot") or 0 for task in self.tasks))
 
     @property
     def spec(self) -> BenchmarkSpec:
@@ -94,37 +152,86 @@ class Benchmark:
             "tasks": {task.name: fingerprint(task.config) for task in self.tasks},
             "lm_eval": version("lm_eval"),
             "asked": ASKED,
+            "judged_with": self.notice,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def read_benchmark(folder: Path) -> Benchmark:
+def read_benchmark(folder: Path, language: str | None = None) -> Benchmark:
     """Read `benchmark.yaml` of a folder.
 
+    Args:
+        folder: the benchmark's folder.
+        language: one of the benchmark's languages, in place of its default ones.
+
     Raises:
-        InputError: a key is missing or unknown.
+        InputError: a key is missing or unknown, or the benchmark has no such language.
     """
     path = folder / "benchmark.yaml"
     content = load_definition(path)
     for key in _REQUIRED:
         if key not in content:
             raise InputError(f"{path} has no key '{key}'.")
-    for key in content:
-        if key not in _REQUIRED + _OPTIONAL:
-            raise InputError(
-                f"{path} has an unknown key '{key}'; known are {', '.join(_REQUIRED + _OPTIONAL)}."
-            )
+    _refuse_unknown(content, _REQUIRED + _OPTIONAL, str(path))
+    name, title = content["benchmark"], content["title"]
+    languages = _languages(content, path).default
+    if language is not None:
+        if language not in _languages(content, path).all:
+            raise InputError(f"{path} has no language '{language}'.")
+        name, title, languages = f"{name}_{language}", f"{title} [{language}]", (language,)
     return Benchmark(
-        name=content["benchmark"],
-        tasks=tuple(_read_task(name, task or {}, folder) for name, task in content["tasks"].items()),
-        **{key: content[key] for key in _REQUIRED[1:-1] + _OPTIONAL if key in content},
+        name=name,
+        title=title,
+        tasks=_read_tasks(content["tasks"], languages, folder),
+        recorded=_form(RecordedForm, content.get("recorded"), folder, "recorded"),
+        judged=_form(JudgedForm, content.get("judged"), folder, "judged"),
+        notice_function=function_reference(content["notice"], folder) if "notice" in content else None,
+        **{key: content[key] for key in ("category", "licence", "metric", *_FACTS) if key in content},
     )
 
 
+def benchmark_languages(folder: Path) -> tuple[str, ...]:
+    """Languages in which a benchmark can be had by name, as in `m_arc_ar`; none for most."""
+    path = folder / "benchmark.yaml"
+    return _languages(load_definition(path), path).all
+
+
+@dataclass(frozen=True)
+class _Languages:
+    default: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return self.default + self.others
+
+
+def _languages(content: Mapping[str, Any], path: Path) -> _Languages:
+    given = content.get("languages")
+    if given is None:
+        return _Languages()
+    if not isinstance(given, dict) or not given.get("default") or set(given) - {"default", "others"}:
+        raise InputError(f"{path}: 'languages' must have the lists 'default' and, if wanted, 'others'.")
+    return _Languages(tuple(given["default"]), tuple(given.get("others") or ()))
+
+
+def _read_tasks(content: Mapping[str, Any], languages: tuple[str, ...], folder: Path) -> tuple[EvalTask, ...]:
+    """The tasks; one that has {language} in its name stands for one of each language."""
+    tasks = []
+    for name, task in content.items():
+        if "{language}" in name:
+            tasks += [
+                _read_task(filled(name, language=one), filled(task or {}, language=one), folder)
+                for one in languages
+            ]
+        else:
+            tasks.append(_read_task(name, task or {}, folder))
+    return tuple(tasks)
+
+
 def _read_task(name: str, content: dict[str, Any], folder: Path) -> EvalTask:
-    unknown = set(content) - {"packaged", "config", "files", "columns", "generate", "local_notice"}
-    if unknown:
-        raise InputError(f"{folder / 'benchmark.yaml'}: the task {name} has an unknown key '{min(unknown)}'.")
+    where = f"{folder / 'benchmark.yaml'}: the task {name}"
+    _refuse_unknown(content, _TASK_KEYS, where)
     config = load_definition(packaged_tasks() / content["packaged"]) if "packaged" in content else {}
     config |= content.get("config", {})
     for key in ("tag", "group", "task_list"):
@@ -133,7 +240,24 @@ def _read_task(name: str, content: dict[str, Any], folder: Path) -> EvalTask:
         name=name,
         config=config | {"task": name},
         files=content.get("files", {}),
-        columns=function_reference(content["columns"], folder) if "columns" in content else None,
+        columns=column_rules(content.get("columns") or {}, where),
+        convert=function_reference(content["convert"], folder) if "convert" in content else None,
         generate=function_reference(content["generate"], folder) if "generate" in content else None,
         local_notice=content.get("local_notice"),
     )
+
+
+def _form(kind: type, content: Any, folder: Path, key: str) -> Any:
+    """A `RecordedForm` or a `JudgedForm`; what names a function is a reference in the file already."""
+    if content is None:
+        return None
+    try:
+        return kind(**content)
+    except TypeError as error:
+        raise InputError(f"{folder / 'benchmark.yaml'}: '{key}': {error}.") from None
+
+
+def _refuse_unknown(content: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    for key in content:
+        if key not in known:
+            raise InputError(f"{where} has an unknown key '{key}'; known are {', '.join(known)}.")

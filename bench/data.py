@@ -7,21 +7,18 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.benchmark import EvalTask
 from bench.definition import FunctionReference
-from bench.registry import ExampleSource
+from bench.hub import NoDataError, hub_rows
 from results.errors import InputError
+from tasks.errors import WrongColumnError
 
 Row = dict[str, Any]
-
-
-class NoDataError(InputError):
-    """A benchmark has no rows where they were looked for."""
 
 
 @dataclass(frozen=True)
@@ -56,53 +53,48 @@ def load_rows(task: EvalTask, root: Path | None) -> Rows:
 
     Raises:
         NoDataError: there are none.
-        InputError: a file holds something else than one JSON object a line.
+        InputError: a file holds something else than one JSON object a line, or a row is not as the task
+            reads it.
     """
     splits = (task.scored_split, *_fewshot_splits(task.config))
     if task.generate is not None:
-        return Rows({split: _generated_rows(task.generate, split) for split in splits}, "generated")
+        return Rows({split: generated_rows(task.generate, split) for split in splits}, "generated")
     if root is None:
         path, name = task.config.get("dataset_path"), task.config.get("dataset_name")
         if not path:
             raise NoDataError(f"{task.name} is not on the hub")
         options = task.config.get("dataset_kwargs") or {}
-        read = {split: _hub_rows(path, name, split, **options) for split in splits}
+        read = {split: _checked_hub_rows(task, hub_rows(path, name, split, **options)) for split in splits}
         return Rows(read, f"hub: {task.hub}")
     read = {split: _local_rows(task, split, root) for split in splits}
     return Rows(read, ", ".join(task.files[split] for split in splits), task.local_notice)
 
 
-def load_examples(source: ExampleSource, root: Path | None) -> list[tuple[str, str]]:
-    """Training or validation examples as (prompt, completion) pairs.
+def count_rows(task: EvalTask, root: Path | None) -> int:
+    """Number of rows of the scored split, unread but for their lines.
 
     Raises:
-        NoDataError: the source names no rows that can be had.
-        InputError: a template names a column that the rows lack.
+        NoDataError: there are none, or they are on the hub.
     """
-    import jinja2
-    import jinja2.sandbox
-
-    environment = jinja2.sandbox.SandboxedEnvironment(
-        undefined=jinja2.StrictUndefined, keep_trailing_newline=True
-    )
-    try:
-        prompt, completion = (
-            environment.from_string(source.prompt),
-            environment.from_string(source.completion),
-        )
-        return [(prompt.render(**row), completion.render(**row)) for row in _source_rows(source, root)]
-    except jinja2.UndefinedError as error:
-        raise InputError(f"A training template asks for a column that the rows lack: {error}.") from error
-    except jinja2.TemplateError as error:
-        raise InputError(f"A training template is not valid: {error}.") from error
+    if task.generate is not None:
+        return len(generated_rows(task.generate, task.scored_split))
+    if root is None:
+        raise NoDataError(f"the rows of {task.name} are on the hub: {task.hub}")
+    with _local_file(task, task.scored_split, root).open("rb") as file:
+        return sum(1 for line in file if line.strip())
 
 
 def read_jsonl(path: Path) -> list[Row]:
-    """Rows of a JSONL file, one object a line.
+    """Rows of a JSONL file, one object a line; empty lines are left out.
 
     Raises:
         InputError: the file cannot be read, is empty, or a line is broken.
     """
+    return [row for _, row in numbered_rows(path)]
+
+
+def numbered_rows(path: Path) -> list[tuple[int, Row]]:
+    """The same rows, each with the number of its line, from 1."""
     rows = []
     try:
         with path.open(encoding="utf-8") as file:
@@ -111,9 +103,13 @@ def read_jsonl(path: Path) -> list[Row]:
                     row = json.loads(line)
                     if not isinstance(row, dict):
                         raise InputError(f"{path}, line {number}: expected a JSON object.")
-                    rows.append(row)
+                    rows.append((number, row))
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {number}: not valid JSON ({error.msg}).") from error
+        raise InputError(
+            f"{path}, line {number}, character {error.pos + 1}: not valid JSON ({error.msg})."
+        ) from error
+    except RecursionError:
+        raise InputError(f"{path}, line {number}: nested too deeply.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}.") from error
     if not rows:
@@ -121,14 +117,16 @@ def read_jsonl(path: Path) -> list[Row]:
     return rows
 
 
-def _source_rows(source: ExampleSource, root: Path | None) -> Sequence[Row]:
-    if source.generate is not None:
-        return _generated_rows(source.generate, source.split)
-    if root is not None and source.files and source.split in source.files:
-        return read_jsonl(root / source.files[source.split])
-    if root is None and source.hub:
-        return _hub_rows(source.hub, None, source.split)
-    raise NoDataError(f"The training data ({source.hub or 'no hub name'}) is not under the data root {root}.")
+def generated_rows(reference: FunctionReference, split: str) -> Sequence[Row]:
+    """Rows that a function of the benchmark makes.
+
+    Raises:
+        NoDataError: it makes none of this split.
+    """
+    made = _generate(reference)
+    if not made.get(split):
+        raise NoDataError(f"{reference.module}.{reference.name} makes no rows of the split '{split}'")
+    return made[split]
 
 
 def _fewshot_splits(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -141,7 +139,7 @@ def _fewshot_splits(config: Mapping[str, Any]) -> tuple[str, ...]:
     return (split,) if split else ()
 
 
-def _local_rows(task: EvalTask, split: str, root: Path) -> list[Row]:
+def _local_file(task: EvalTask, split: str, root: Path) -> Path:
     file = task.files.get(split)
     if file is None:
         raise NoDataError(
@@ -150,35 +148,39 @@ def _local_rows(task: EvalTask, split: str, root: Path) -> list[Row]:
     path = root / file
     if not path.is_file():
         raise NoDataError(f"{path} does not exist; on the hub: {task.hub}")
-    rows = read_jsonl(path)
-    if task.columns is None:
-        return rows
-    convert = task.columns.resolve()
-    try:
-        return [convert(row) for row in rows]
-    except KeyError as error:
-        raise InputError(f"{path} lacks the column {error}.") from error
-    except (ValueError, TypeError, IndexError) as error:
-        raise InputError(f"{path} holds a row that is not as {task.name} expects ({error}).") from error
+    return path
 
 
-def _generated_rows(reference: FunctionReference, split: str) -> Sequence[Row]:
-    made = _generate(reference)
-    if not made.get(split):
-        raise NoDataError(f"{reference.module}.{reference.name} makes no rows of the split '{split}'")
-    return made[split]
+def _local_rows(task: EvalTask, split: str, root: Path) -> list[Row]:
+    path = _local_file(task, split, root)
+    return _checked(task, ((f"{path}, line {number}", row) for number, row in numbered_rows(path)))
+
+
+def _checked_hub_rows(task: EvalTask, rows: Sequence[Row]) -> list[Row]:
+    if not rows:
+        raise NoDataError(f"{task.hub} has no rows")
+    return _checked(task, ((f"{task.hub}, row {index}", row) for index, row in enumerate(rows)))
+
+
+def _checked(task: EvalTask, rows: Iterable[tuple[str, Row]]) -> list[Row]:
+    """Rows with the hub's columns, each as the task reads it."""
+    convert = task.convert.resolve() if task.convert else None
+    checked = []
+    for place, row in rows:
+        try:
+            converted = convert(row) if convert else row
+            for rule in task.columns:
+                rule.check(converted)
+        except WrongColumnError as error:
+            raise InputError(f"{place}: {error} ({task.name}).") from error
+        except KeyError as error:
+            raise InputError(f"{place}: the column {error} is missing ({task.name}).") from error
+        except (ValueError, TypeError, IndexError, AttributeError) as error:
+            raise InputError(f"{place} is not as {task.name} expects ({error}).") from error
+        checked.append(converted)
+    return checked
 
 
 @functools.cache
 def _generate(reference: FunctionReference) -> Mapping[str, Sequence[Row]]:
     return reference.resolve()()
-
-
-def _hub_rows(path: str, name: str | None, split: str, **options: Any) -> list[Row]:
-    import datasets
-
-    try:
-        return datasets.load_dataset(path, name, split=split, **options).to_list()
-    except Exception as error:  # the library raises many kinds; each means that the rows cannot be had
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NoDataError(f"{path} cannot be loaded from the hub: {reason}") from error

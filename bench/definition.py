@@ -80,6 +80,22 @@ def fingerprint(value: Any) -> Any:
     return _replace_references(value, describe)
 
 
+def filled(value: Any, **names: str) -> Any:
+    """The same structure with {name} in its keys and strings replaced by what it stands for.
+
+    Other braces, such as those of templates, stay.
+    """
+    if isinstance(value, str):
+        for name, stands_for in names.items():
+            value = value.replace(f"{{{name}}}", stands_for)
+        return value
+    if isinstance(value, Mapping):
+        return {filled(key, **names): filled(item, **names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [filled(item, **names) for item in value]
+    return value
+
+
 def function_reference(spec: str, folder: Path) -> FunctionReference:
     """What `module.name` means in a definition that lies in `folder`.
 

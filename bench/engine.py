@@ -22,7 +22,7 @@ class EngineSettings:
     """How checkpoints are run.
 
     Attributes:
-        name: `hf`.
+        name: `hf`, or `replay`, which starts nothing.
         dtype: `float32`, `bfloat16`, `float16`, or `auto`: float32 on a CPU, the checkpoint's own on a GPU.
         device: `cpu`, `cuda`, `cuda:1`, …, or `auto`: a GPU where there is one.
         batch_tokens: most tokens, padding included, in one forward pass.
@@ -46,6 +46,8 @@ class EngineSettings:
 
         On a GPU the dtype stays `auto`, the checkpoint's own, which the digest of its weights tells.
         """
+        if self.name == REPLAY:
+            return EngineSettings(REPLAY, dtype="none", device="none")
         device = self.device
         if device == "auto":
             import torch
@@ -110,7 +112,11 @@ class Engine(Protocol):
         """Free what the engine holds."""
 
 
-ENGINES = {"hf": "transformers, on a CPU or one GPU; decoder-only and encoder-decoder models"}
+REPLAY = "replay"
+ENGINES = {
+    "hf": "transformers, on a CPU or one GPU; decoder-only and encoder-decoder models",
+    REPLAY: "recorded outputs (JSONL) in place of a model",
+}
 
 
 def open_engine(checkpoint: Path, settings: EngineSettings) -> Engine:
@@ -121,6 +127,8 @@ def open_engine(checkpoint: Path, settings: EngineSettings) -> Engine:
     """
     if settings.name not in ENGINES:
         raise InputError(f"There is no engine '{settings.name}'; there are {', '.join(ENGINES)}.")
+    if settings.name == REPLAY:
+        raise InputError("The engine 'replay' answers from recorded outputs and runs no checkpoint.")
     from bench.hf_engine import HFEngine
 
     return HFEngine(checkpoint, settings)

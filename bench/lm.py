@@ -31,6 +31,21 @@ class EngineLM(TemplateLM):
         self.prompt_tokens = self.generated_tokens = self.truncated = self.shortened = 0
 
     @property
+    def tokens(self) -> dict[str, int]:
+        """Numbers of tokens read and written so far."""
+        return {"prompt": self.prompt_tokens, "generated": self.generated_tokens}
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a reader of the scores should know of how prompts and answers were fitted in."""
+        room, notices = self.engine.max_length, []
+        if self.truncated:
+            notices.append(f"{self.truncated} prompts lost tokens from their left to fit {room} tokens")
+        if self.shortened:
+            notices.append(f"{self.shortened} answers had room for {room // 2} tokens only")
+        return tuple(notices)
+
+    @property
     def eot_token_id(self) -> int:
         """The end-of-text token."""
         return self.engine.tokenizer.eos_token_id

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,8 @@ def build_task(task: EvalTask, rows: Rows, seed: int) -> "ConfigurableTask":
     ) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"{task.name} cannot ask its rows ({rows.source}): {reason}.") from error
+    if not len(built.eval_docs):
+        raise InputError(f"{task.name}: no row of {rows.source} is a document of it.")
     built.set_config("num_fewshot", config.get("num_fewshot") or 0)
     built.set_fewshot_seed(seed)
     return built
@@ -75,7 +78,10 @@ def quiet_lm_eval() -> Iterator[None]:
     datasets.disable_progress_bars()
     task.tqdm = functools.partial(bar, disable=True)
     try:
-        yield
+        with warnings.catch_warnings():
+            # A few documents may all have one label; the score is right all the same.
+            warnings.filterwarnings("ignore", message="A single label was found")
+            yield
     finally:
         logger.setLevel(level)
         task.tqdm = bar

@@ -3,34 +3,14 @@
 import functools
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.benchmark import Benchmark, read_benchmark
-from bench.definition import FunctionReference, function_reference, load_definition
+from bench.benchmark import Benchmark, benchmark_languages, read_benchmark
+from bench.definition import function_reference, load_definition
+from bench.examples import ExampleSource
 from results.errors import InputError
 from results.suite import SuiteSpec
-
-
-@dataclass(frozen=True)
-class ExampleSource:
-    """Where a task's training or validation examples come from and how a row becomes an example.
-
-    Attributes:
-        split: the split of the rows.
-        prompt: jinja template of the prompt over a row's columns.
-        completion: jinja template of the completion.
-        generate: function that makes the rows, or None.
-        files: split to JSONL file under the data root.
-        hub: data set name on the hub, or None.
-    """
-
-    split: str
-    prompt: str
-    completion: str
-    generate: FunctionReference | None = None
-    files: Mapping[str, str] | None = None
-    hub: str | None = None
 
 
 @dataclass(frozen=True)
@@ -38,18 +18,47 @@ class SuiteTask:
     """A skill being merged: the benchmarks that measure it, and its training and validation data."""
 
     benchmarks: tuple[Benchmark, ...]
-    training: ExampleSource | None = None
-    validation: ExampleSource | None = None
+    training: tuple[ExampleSource, ...] = ()
+    validation: tuple[ExampleSource, ...] = ()
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings of scoring under a name, such as those of a paper.
+
+    Attributes:
+        limit: most documents of each lm-eval task, or None for all.
+        limits: the same for single benchmarks, by name.
+        seed: seed of the few-shot sampler, or None for the default.
+    """
+
+    limit: int | None = None
+    limits: Mapping[str, int | None] = field(default_factory=dict)
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
 class Suite:
-    """Tasks with their benchmarks, and the benchmarks that watch forgetting."""
+    """Tasks with their benchmarks, the benchmarks that watch forgetting, and presets of scoring by name."""
 
     name: str
     title: str
     tasks: Mapping[str, SuiteTask]
     forgetting: tuple[Benchmark, ...]
+    presets: Mapping[str, Preset] = field(default_factory=dict)
+
+    def preset(self, name: str | None) -> Preset:
+        """A preset by name; without a name, nothing is set.
+
+        Raises:
+            InputError: the suite has no such preset.
+        """
+        if name is None:
+            return Preset()
+        if name not in self.presets:
+            known = ", ".join(self.presets) or "none"
+            raise InputError(f"The suite {self.name} has no preset '{name}'; it has {known}.")
+        return self.presets[name]
 
     @property
     def benchmarks(self) -> tuple[Benchmark, ...]:
@@ -91,12 +100,16 @@ def suite_names() -> tuple[str, ...]:
 
 @functools.cache
 def load_benchmark(name: str) -> Benchmark:
-    """Load a benchmark by name."""
+    """Load a benchmark by name, or one language of it by name and language, as in `m_arc_ar`."""
+    folder, language = tasks_folder() / name, None
     if name not in benchmark_names():
-        raise InputError(f"There is no benchmark '{name}'; there are {', '.join(benchmark_names())}.")
-    benchmark = read_benchmark(tasks_folder() / name)
+        stem, _, language = name.rpartition("_")
+        folder = tasks_folder() / stem
+        if stem not in benchmark_names() or language not in benchmark_languages(folder):
+            raise InputError(f"There is no benchmark '{name}'; there are {', '.join(benchmark_names())}.")
+    benchmark = read_benchmark(folder, language)
     if benchmark.name != name:
-        raise InputError(f"tasks/{name}/benchmark.yaml calls itself '{benchmark.name}': the two must agree.")
+        raise InputError(f"{folder}/benchmark.yaml calls itself '{benchmark.name}': the two must agree.")
     return benchmark
 
 
@@ -117,7 +130,7 @@ def load_suite(name: str) -> Suite:
     content = load_definition(path)
     if not isinstance(content.get("suite"), str) or not isinstance(content.get("tasks"), dict):
         raise InputError(f"{path} must have the keys 'suite' (a name) and 'tasks' (a mapping).")
-    unknown = set(content) - {"suite", "title", "tasks", "forgetting"}
+    unknown = set(content) - {"suite", "title", "tasks", "forgetting", "presets"}
     if unknown:
         raise InputError(f"{path} has an unknown key '{min(unknown)}'.")
     return Suite(
@@ -127,7 +140,22 @@ def load_suite(name: str) -> Suite:
         forgetting=tuple(
             load_benchmark(b) for b in _names(path, "forgetting", content.get("forgetting") or [])
         ),
+        presets={
+            preset: _preset(path, preset, value) for preset, value in (content.get("presets") or {}).items()
+        },
     )
+
+
+def _preset(path: Path, name: str, content: object) -> Preset:
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: the preset '{name}' must be a mapping, as in {{limit: 100, seed: 42}}.")
+    try:
+        preset = Preset(**content)
+    except TypeError as error:
+        raise InputError(f"{path}: the preset '{name}': {error}.") from error
+    for benchmark in preset.limits:
+        load_benchmark(benchmark)
+    return preset
 
 
 def _suite_task(path: Path, name: str, content: object) -> SuiteTask:
@@ -138,8 +166,8 @@ def _suite_task(path: Path, name: str, content: object) -> SuiteTask:
         raise InputError(f"{path}: the task '{name}' has an unknown key '{min(unknown)}'.")
     return SuiteTask(
         benchmarks=tuple(load_benchmark(b) for b in _names(path, name, content["benchmarks"])),
-        training=_example_source(path, name, content.get("training")),
-        validation=_example_source(path, name, content.get("validation")),
+        training=_example_sources(path, name, content.get("training")),
+        validation=_example_sources(path, name, content.get("validation")),
     )
 
 
@@ -149,16 +177,41 @@ def _names(path: Path, key: str, content: object) -> list[str]:
     return content
 
 
-def _example_source(path: Path, task: str, content: object) -> ExampleSource | None:
+def _example_sources(path: Path, task: str, content: object) -> tuple[ExampleSource, ...]:
+    """One source, or a list of them."""
     if content is None:
-        return None
+        return ()
+    return tuple(
+        _example_source(path, task, one) for one in (content if isinstance(content, list) else [content])
+    )
+
+
+def _example_source(path: Path, task: str, content: object) -> ExampleSource:
     if not isinstance(content, dict):
-        raise InputError(f"{path}: the data of the task '{task}' must be a mapping.")
+        raise InputError(f"{path}: the data of the task '{task}' must be a mapping, or a list of mappings.")
     content = dict(content)
     generate = content.pop("generate", None)
+    if "benchmark" in content:
+        content = _asked_as(load_benchmark(str(content.pop("benchmark")))) | content
     try:
         return ExampleSource(
             generate=function_reference(generate, path.parent) if generate else None, **content
         )
     except TypeError as error:
         raise InputError(f"{path}: the data of the task '{task}': {error}.") from error
+
+
+def _asked_as(benchmark: Benchmark) -> dict[str, object]:
+    """What a source needs to make examples that look as the benchmark's questions and answers do."""
+    task = benchmark.tasks[0]
+    question, answer = task.config.get("doc_to_text"), task.config.get("doc_to_target")
+    if not isinstance(question, str) or not isinstance(answer, str):
+        raise InputError(f"{benchmark.name} makes its prompts by a function: give 'prompt' and 'completion'.")
+    return {
+        "prompt": question,
+        "completion": task.config.get("target_delimiter", " ") + answer,
+        "files": task.files,
+        "hub": task.config.get("dataset_path"),
+        "hub_config": task.config.get("dataset_name"),
+        "hub_options": task.config.get("dataset_kwargs") or {},
+    }

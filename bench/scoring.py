@@ -6,11 +6,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from bench.benchmark import Benchmark
-from bench.data import NoDataError, Rows, load_rows
-from bench.engine import Engine, EngineSettings, Progress, open_engine
+from bench.benchmark import Benchmark, JudgedForm
+from bench.data import Rows, load_rows
+from bench.engine import REPLAY, Engine, EngineSettings, Progress, open_engine
+from bench.hub import NoDataError
+from bench.judge import NO_VERDICT, Judge, PatternJudge
 from results.errors import InputError
 from results.record import CheckpointIdentity, Record, RecordKey
 from results.store import Store
@@ -29,15 +31,22 @@ class ScoreSettings:
         engine: how the checkpoint is run.
         limit: most documents of each lm-eval task (the first ones), or None for all.
         seed: seed of the few-shot sampler.
+        limits: in place of `limit` for single benchmarks, by name.
     """
 
     engine: EngineSettings = field(default_factory=EngineSettings)
     limit: int | None = None
     seed: int = 1234
+    limits: Mapping[str, int | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise InputError(f"The limit must be at least 1 document, not {self.limit}.")
+        for limit in (self.limit, *self.limits.values()):
+            if limit is not None and limit < 1:
+                raise InputError(f"The limit must be at least 1 document, not {limit}.")
+
+    def limit_of(self, benchmark: str) -> int | None:
+        """Most documents of each lm-eval task of a benchmark, or None for all."""
+        return self.limits.get(benchmark, self.limit)
 
 
 @dataclass(frozen=True)
@@ -56,13 +65,20 @@ class Scorer:
         store: where records are looked for and kept.
         data_root: local data root, or None for the hub.
         progress: called with the numbers of requests answered and asked.
+        judge: says of answers whether they refuse, for the benchmarks that need it; patterns by default.
     """
 
     def __init__(
-        self, settings: ScoreSettings, store: Store, data_root: Path | None, progress: Progress | None = None
+        self,
+        settings: ScoreSettings,
+        store: Store,
+        data_root: Path | None,
+        progress: Progress | None = None,
+        judge: Judge | None = None,
     ) -> None:
         self.store = store
         self.progress = progress
+        self._judge = judge or PatternJudge()
         self._settings = replace(settings, engine=settings.engine.resolved())
         self._data_root = data_root
         self._engine: Engine | None = None
@@ -94,7 +110,7 @@ class Scorer:
         """Score a checkpoint on a benchmark, or find the record of it.
 
         Args:
-            checkpoint: folder of the checkpoint.
+            checkpoint: folder of the checkpoint; for the replay engine, its recorded outputs.
             name: what the user calls it.
             identity: its digests.
             benchmark: what to ask.
@@ -106,9 +122,10 @@ class Scorer:
         record = self.find(identity, benchmark)
         if record is not None:
             return Scored(record, found=True)
-        engine = self._engine_with(checkpoint, identity)
+        lm = self._lm(checkpoint, identity, benchmark)
         started = time.perf_counter()
-        answers = evaluate(engine, benchmark, self._benchmark_rows(benchmark), self._settings, self.progress)
+        rows = self._benchmark_rows(benchmark)
+        answers = evaluate(lm, benchmark, rows, self._settings, judge=self._judge, progress=self.progress)
         record = Record(
             key=self._key(identity, benchmark),
             name=name,
@@ -125,10 +142,20 @@ class Scorer:
         return Scored(self.store.write(record, answers.documents), found=False)
 
     def close(self) -> None:
-        """Stop the engine, where one was started."""
+        """Stop the engine and the judge, where they were started."""
         engine, self._engine, self._loaded = self._engine, None, None
         if engine is not None:
             engine.close()
+        self._judge.close()
+
+    def _lm(self, checkpoint: Path, identity: CheckpointIdentity, benchmark: Benchmark) -> "AnsweringLM":
+        if self._settings.engine.name == REPLAY:
+            from bench.replay import replay
+
+            return replay(checkpoint, benchmark)
+        from bench.lm import EngineLM
+
+        return EngineLM(self._engine_with(checkpoint, identity), self.progress)
 
     def _engine_with(self, checkpoint: Path, identity: CheckpointIdentity) -> Engine:
         if self._engine is None:
@@ -157,6 +184,7 @@ class Scorer:
             self._digests[benchmark.name] = benchmark.definition_digest, joined
         definition, data = self._digests[benchmark.name]
         engine = self._settings.engine
+        judge = {"judge": self._judge.name} if benchmark.judged else {}
         return RecordKey(
             checkpoint=identity,
             benchmark=benchmark.name,
@@ -167,9 +195,10 @@ class Scorer:
                 "dtype": engine.dtype,
                 "device": engine.device.partition(":")[0],
                 "max_length": engine.max_length,
-                "limit": self._settings.limit,
+                "limit": self._settings.limit_of(benchmark.name),
                 "seed": self._settings.seed,
                 "chat_template": None,
+                **judge,
             },
         )
 
@@ -193,65 +222,141 @@ class Answers:
     notices: tuple[str, ...]
 
 
+class AnsweringLM(Protocol):
+    """An lm-eval model that also says how many tokens it took and what is to be known of its answers."""
+
+    @property
+    def tokens(self) -> Mapping[str, int]:
+        """Numbers of tokens read (`prompt`) and written (`generated`)."""
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the reader of the number should know."""
+
+
 def evaluate(
-    engine: Engine,
+    lm: AnsweringLM,
     benchmark: Benchmark,
     rows: Mapping[str, Rows],
     settings: ScoreSettings,
+    *,
+    judge: Judge,
     progress: Progress | None = None,
 ) -> Answers:
-    """Ask an engine a benchmark's documents and score its answers with lm-eval.
+    """Ask a model a benchmark's documents and score its answers with lm-eval.
 
     Args:
-        engine: an open engine.
+        lm: what answers.
         benchmark: the definition.
         rows: rows of each of its lm-eval tasks.
         settings: limit and few-shot seed.
-        progress: called with the numbers of requests answered and asked.
+        judge: gives verdicts on the answers, where the benchmark needs them.
+        progress: called with the numbers of answers judged and to be judged.
     """
     import pandas as pd
 
-    from bench.lm import EngineLM
-
-    lm = EngineLM(engine, progress)
     results = run_lm_eval(lm, benchmark, rows, settings)
-    metrics = {
-        f"{task}/{key}": float(value)
-        for task, values in results["results"].items()
-        for key, value in values.items()
-        if "," in key and isinstance(value, int | float) and "_stderr" not in key
-    }
+    notices = [f"{name}: {one.notice}" for name, one in rows.items() if one.notice]
+    notices += [benchmark.notice] if benchmark.notice else []
+    if benchmark.judged:
+        judged = judge_answers(results, benchmark.judged, judge, progress)
+        results = run_lm_eval(judged.lm, judged.benchmark(benchmark), rows, settings)
+        if judged.without:
+            notices.append(f"{judged.without} answers got no verdict from the judge and count as wrong")
+    metrics = reported_metrics(results)
     primary = f"{benchmark.metric},{benchmark.filter}"
     missing = [task.name for task in benchmark.tasks if f"{task.name}/{primary}" not in metrics]
     if missing:
         raise InputError(f"{benchmark.name}: lm-eval gave no '{primary}' for the task {missing[0]}.")
-    notices = [f"{name}: {one.notice}" for name, one in rows.items() if one.notice]
-    if lm.truncated:
-        notices.append(
-            f"{lm.truncated} prompts lost tokens from their left to fit {engine.max_length} tokens"
-        )
-    if lm.shortened:
-        notices.append(f"{lm.shortened} answers had room for {engine.max_length // 2} tokens only")
     return Answers(
         value=sum(metrics[f"{task.name}/{primary}"] for task in benchmark.tasks) / len(benchmark.tasks),
         metrics=metrics,
         documents=pd.DataFrame(list(_documents(benchmark, results["samples"]))),
-        tokens={"prompt": lm.prompt_tokens, "generated": lm.generated_tokens},
-        notices=tuple(notices),
+        tokens=lm.tokens,
+        notices=(*notices, *lm.notices),
     )
 
 
 def run_lm_eval(
     lm: Any, benchmark: Benchmark, rows: Mapping[str, Rows], settings: ScoreSettings
 ) -> dict[str, Any]:
-    """lm-eval's own results of any lm-eval model on a benchmark, without bootstrap or caches."""
+    """lm-eval's own results of any lm-eval model on a benchmark, without bootstrap or caches.
+
+    Raises:
+        InputError: a task has no documents, or its rows are not as it expects.
+    """
     from lm_eval.evaluator import evaluate as lm_evaluate
 
     from bench.lm_eval_task import build_task, quiet_lm_eval
 
     with quiet_lm_eval():
         tasks = {task.name: build_task(task, rows[task.name], settings.seed) for task in benchmark.tasks}
-        return lm_evaluate(lm, {"tasks": tasks}, limit=settings.limit, bootstrap_iters=0, log_samples=True)
+        return lm_evaluate(
+            lm,
+            {"tasks": tasks},
+            limit=settings.limit_of(benchmark.name),
+            bootstrap_iters=0,
+            log_samples=True,
+        )
+
+
+def reported_metrics(results: Mapping[str, Any]) -> dict[str, float]:
+    """Every metric of every task in lm-eval's results, "task/metric,filter"."""
+    return {
+        f"{task}/{key}": float(value)
+        for task, values in results["results"].items()
+        for key, value in values.items()
+        if "," in key and isinstance(value, int | float) and "_stderr" not in key
+    }
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Answers with a judge's verdicts on them.
+
+    Attributes:
+        lm: gives the same answers again.
+        verdicts: by (request, answer).
+        form: how verdicts become metrics.
+        without: how many answers got no verdict.
+    """
+
+    lm: Any
+    verdicts: Mapping[tuple[str, str], str]
+    form: JudgedForm
+    without: int
+
+    def benchmark(self, benchmark: Benchmark) -> Benchmark:
+        """The benchmark, scored from the verdicts."""
+        metrics = self.form.metrics.resolve()
+
+        def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> Mapping[str, float]:
+            return metrics(doc, self.verdicts[doc[self.form.request], results[0]])
+
+        tasks = tuple(
+            replace(task, config={**task.config, "process_results": process_results})
+            for task in benchmark.tasks
+        )
+        return replace(benchmark, tasks=tasks)
+
+
+def judge_answers(
+    results: Mapping[str, Any], form: JudgedForm, judge: Judge, progress: Progress | None = None
+) -> Judged:
+    """Have a judge say of every answer in lm-eval's results whether it refuses, empty answers apart."""
+    from bench.replay import ReplayLM
+
+    answers = {
+        (task, sample["doc_id"]): (sample["doc"][form.request], sample["resps"][0][0])
+        for task, samples in results["samples"].items()
+        for sample in samples
+    }
+    exchanges = list(dict.fromkeys(one for one in answers.values() if one[1].strip()))
+    verdicts = dict(zip(exchanges, judge.verdicts(exchanges, progress), strict=True))
+    without = sum(verdicts.get(one) == NO_VERDICT for one in answers.values())
+    verdicts |= {one: NO_VERDICT for one in answers.values() if one not in verdicts}
+    lm = ReplayLM(lambda request: answers[request.task_name, request.doc_id][1])
+    return Judged(lm, verdicts, form, without)
 
 
 def _documents(benchmark: Benchmark, samples: Mapping[str, list[dict[str, Any]]]) -> Any:
@@ -265,7 +370,7 @@ def _documents(benchmark: Benchmark, samples: Mapping[str, list[dict[str, Any]]]
                 if isinstance(sample[metric], int | float):
                     row[f"{metric},{sample['filter']}"] = float(sample[metric])
             if sample["filter"] == benchmark.filter:
-                row["score"] = float(sample[benchmark.metric])
+                row |= _scores(sample[benchmark.metric])
                 row["prompt"] = sample["arguments"][0][0]
                 row["target"] = str(sample["target"])
                 row["output"] = str(
@@ -273,3 +378,11 @@ def _documents(benchmark: Benchmark, samples: Mapping[str, list[dict[str, Any]]]
                 )
                 row["doc_hash"] = sample["doc_hash"]
         yield from by_document.values()
+
+
+def _scores(value: Any) -> dict[str, float]:
+    """A document's score. Of a metric over pairs, such as Matthews' correlation: equality, and the pair."""
+    if isinstance(value, tuple | list):
+        gold, predicted = value
+        return {"score": float(gold == predicted), "gold": float(gold), "predicted": float(predicted)}
+    return {"score": float(value)}

@@ -6,9 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from bench.data import data_root
 from bench.engine import EngineSettings
-from bench.registry import load_benchmark, load_suite
-from bench.scoring import Scorer, ScoreSettings
-from manyshot.scoring import Candidate, benchmarks_with_data, score_all
+from bench.judge import PatternJudge
+from bench.registry import load_suite
+from bench.scoring import Scorer
+from manyshot.scoring import (
+    benchmarks_with_data,
+    open_candidates,
+    open_judge,
+    score_all,
+    score_settings,
+    wanted_benchmarks,
+)
 from merging.merge import merge as _merge
 from merging.recipe import Recipe, load_recipe
 from results.store import Store, load_results, store_root
@@ -49,19 +57,23 @@ def score(
     benchmarks: Sequence[str] = (),
     data: str | Path | None = None,
     limit: int | None = None,
+    preset: str | None = None,
     engine: EngineSettings | None = None,
+    judge: str = PatternJudge.name,
     store: str | Path | None = None,
     skip_missing: bool = False,
 ) -> "pd.DataFrame":
     """Score checkpoints on a suite or on benchmarks; records that the store has are not made again.
 
     Args:
-        checkpoints: folders or hub names.
+        checkpoints: folders or hub names; for the engine `replay`, files or folders of recorded outputs.
         suite: name of a suite, or a YAML file.
-        benchmarks: names of benchmarks, in place of a suite.
+        benchmarks: names of benchmarks, in place of a suite; `all` names every one.
         data: local data root; else MANYSHOT_DATA; else rows come from the hub.
         limit: most documents of each lm-eval task.
+        preset: one of the suite's presets of limits and seed; `limit` goes before its limits.
         engine: how checkpoints are run.
+        judge: of refusals: `patterns`, or a classifier by path or hub name.
         store: folder of the records; else MANYSHOT_STORE; else ./manyshot-results.
         skip_missing: leave out benchmarks without data.
 
@@ -73,12 +85,15 @@ def score(
     """
     if isinstance(checkpoints, str | Path):
         checkpoints = [checkpoints]
-    wanted = load_suite(suite).benchmarks if suite else tuple(load_benchmark(name) for name in benchmarks)
+    loaded = load_suite(suite) if suite else None
+    wanted = wanted_benchmarks(loaded, benchmarks)
     folder = store_root(Path(store) if store else None)
-    settings = ScoreSettings(engine or EngineSettings(), limit)
-    scorer = Scorer(settings, Store(folder), data_root(Path(data) if data else None))
+    engine = engine or EngineSettings()
+    settings = score_settings(loaded, preset, engine, limit, None)
+    root = data_root(Path(data) if data else None)
+    scorer = Scorer(settings, Store(folder), root, judge=open_judge(judge, engine))
     with_data = benchmarks_with_data(scorer, wanted, skip_missing)
-    candidates = [Candidate.open(str(checkpoint)) for checkpoint in checkpoints]
+    candidates = open_candidates([str(checkpoint) for checkpoint in checkpoints], engine.name)
     records = score_all(scorer, candidates, with_data)
     made = [record.key.digest for row in records.values() for record in row.values()]
     return load_results(folder).set_index("record").loc[made].reset_index()

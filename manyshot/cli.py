@@ -13,6 +13,7 @@ _COMMANDS = {
     "demo": "the whole job on a family of tiny models made on this machine",
     "run": "merge experts by every method of an experiment file, score and compare",
     "score": "score checkpoints on a suite or on benchmarks",
+    "rescore": "score recorded outputs without a model",
     "merge": "merge experts as a recipe file says",
     "train": "fine-tune an expert on a suite's task",
     "report": "tables and figures of a run",
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     _demo(parsers["demo"])
     _run(parsers["run"])
     _score(parsers["score"])
+    _rescore(parsers["rescore"])
     _merge(parsers["merge"])
     _train(parsers["train"])
     _report(parsers["report"])
@@ -90,10 +92,14 @@ def _score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoints", nargs="+", metavar="MODEL", help="folder of a checkpoint, or hub name")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--suite", help="name of a suite, or a YAML file")
-    what.add_argument("--benchmark", action="append", help="name of a benchmark (may be repeated)")
+    what.add_argument("--benchmark", action="append", help="name of a benchmark (may be repeated), or `all`")
+    parser.add_argument("--preset", help="settings of the suite by name, such as `paper`")
     parser.add_argument("--limit", type=int, help="most documents of each lm-eval task")
-    parser.add_argument("--seed", type=int, default=1234, help="seed of the few-shot sampler (%(default)s)")
-    parser.add_argument("--engine", default="hf", help="engine (%(default)s)")
+    parser.add_argument("--seed", type=int, help="seed of the few-shot sampler (1234)")
+    parser.add_argument(
+        "--engine", default="hf", help="hf, or replay: MODEL is recorded outputs (%(default)s)"
+    )
+    _judge(parser)
     parser.add_argument("--dtype", default="auto", help="float32, bfloat16, float16 or auto")
     parser.add_argument("--device", default="auto", help="cpu, cuda, … or auto")
     parser.add_argument(
@@ -102,6 +108,23 @@ def _score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-length", type=int, help="longest sequence in tokens (the checkpoint's)")
     parser.add_argument("--skip-missing", action="store_true", help="leave out benchmarks without data")
     _common(parser)
+
+
+def _rescore(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("outputs", type=Path, metavar="OUTPUTS.jsonl", help="recorded outputs, one a line")
+    parser.add_argument("--benchmark", required=True, help="what they answer")
+    parser.add_argument("--rows", type=Path, help="file for one verdict a line, in the order of the outputs")
+    parser.add_argument("--data", type=Path, help="local data root (MANYSHOT_DATA; else the hub)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    _judge(parser)
+
+
+def _judge(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--judge",
+        default="patterns",
+        help="judge of refusals: patterns, or a classifier such as allenai/wildguard (%(default)s)",
+    )
 
 
 def _merge(parser: argparse.ArgumentParser) -> None:

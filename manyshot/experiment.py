@@ -8,7 +8,8 @@ methods:
   - {name: task_arithmetic, scaling: 0.3}
 engine: {name: hf, dtype: float32}
 seeds: [0]
-limit: 100
+limit: 100                  # or the suite's own settings, as in `preset: paper`
+judge: patterns             # of refusals; or the path or hub name of a classifier
 """
 
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bench.engine import EngineSettings
-from bench.scoring import ScoreSettings
+from bench.judge import PatternJudge
 from results.yaml_file import beside, read_yaml, validated
 
 
@@ -74,8 +75,10 @@ class Experiment(BaseModel):
     methods: list[MethodEntry] = Field(min_length=1)
     engine: EngineOptions = EngineOptions()
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
-    fewshot_seed: int = ScoreSettings.seed
+    fewshot_seed: int | None = None
     limit: int | None = Field(None, gt=0)
+    preset: str | None = None
+    judge: str = PatternJudge.name
     output_dtype: Literal["float32", "bfloat16", "float16"] | None = None
 
 
@@ -90,6 +93,7 @@ def load_experiment(path: Path) -> Experiment:
         update={
             "suite": beside(path, experiment.suite) if _is_file(experiment.suite) else experiment.suite,
             "base": beside(path, experiment.base),
+            "judge": beside(path, experiment.judge),
             "experts": {task: beside(path, expert) for task, expert in experiment.experts.items()},
         }
     )

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from bench.engine import EngineSettings
 from bench.registry import Suite, load_suite
-from bench.scoring import Scorer, ScoreSettings
+from bench.scoring import Scorer
 from manyshot.experiment import Experiment, MethodEntry
-from manyshot.scoring import Candidate, benchmarks_with_data, score_all
+from manyshot.scoring import Candidate, benchmarks_with_data, open_judge, score_all, score_settings
 from manyshot.terminal import logger
 from merging.merge import merge
 from merging.method import Method, make
@@ -59,7 +59,8 @@ def run_experiment(
     _check_tasks(experiment, suite)
     merges = _merges(experiment)
     engine = EngineSettings(**experiment.engine.model_dump())
-    scorer = Scorer(ScoreSettings(engine, experiment.limit, experiment.fewshot_seed), store, data_root)
+    scoring = score_settings(suite, experiment.preset, engine, experiment.limit, experiment.fewshot_seed)
+    scorer = Scorer(scoring, store, data_root, judge=open_judge(experiment.judge, engine))
     benchmarks = benchmarks_with_data(scorer, suite.benchmarks, skip_missing)
     entries, candidates = _given(experiment, suite)
     given = dict(zip(("base", *suite.tasks), candidates, strict=True))
@@ -71,7 +72,7 @@ def run_experiment(
     run = Run(
         name=name,
         suite=suite.spec,
-        settings={"limit": experiment.limit, "engine": experiment.engine.name},
+        settings={"limit": scoring.limit, "engine": experiment.engine.name},
         entries=tuple(
             replace(entry, records=_digests(records[candidate.name]))
             for entry, candidate in zip(entries, candidates, strict=True)

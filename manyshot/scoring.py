@@ -1,11 +1,15 @@
 """Scoring many checkpoints on many benchmarks, with progress, each record made once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.benchmark import Benchmark
-from bench.scoring import Scorer
+from bench.engine import REPLAY, EngineSettings
+from bench.judge import ClassifierJudge, Judge, PatternJudge
+from bench.recorded import recorded_digest
+from bench.registry import Preset, Suite, benchmark_names, load_benchmark
+from bench.scoring import Scorer, ScoreSettings
 from manyshot.terminal import ScoringProgress, logger
 from merging.checkpoint import Checkpoint
 from results.errors import InputError
@@ -29,6 +33,68 @@ class Candidate:
         """
         checkpoint = Checkpoint.open(name)
         return cls(name, checkpoint.folder, checkpoint.identity())
+
+    @classmethod
+    def recorded(cls, name: str) -> "Candidate":
+        """Recorded outputs by path, in place of a checkpoint.
+
+        Raises:
+            InputError: there are none.
+        """
+        digest = recorded_digest(Path(name))
+        return cls(name, Path(name), CheckpointIdentity(digest, "recorded", "recorded"))
+
+
+def open_candidates(names: Sequence[str], engine: str) -> list[Candidate]:
+    """What is scored, each once: checkpoints, or recorded outputs for the engine that replays them.
+
+    Raises:
+        InputError: one is not there, or not whole.
+    """
+    opened = Candidate.recorded if engine == REPLAY else Candidate.open
+    return [opened(name) for name in dict.fromkeys(names)]
+
+
+def open_judge(name: str, engine: EngineSettings) -> Judge:
+    """A judge of refusals by name: `patterns`, or a classifier by path or hub name.
+
+    Args:
+        name: which.
+        engine: how the classifier is run, its maximum length apart.
+
+    Raises:
+        InputError: there is no such checkpoint.
+    """
+    if name == PatternJudge.name:
+        return PatternJudge()
+    candidate = Candidate.open(name)
+    settings = replace(engine, name="hf" if engine.name == REPLAY else engine.name, max_length=None)
+    return ClassifierJudge(candidate.path, candidate.identity.digest, settings)
+
+
+def wanted_benchmarks(suite: Suite | None, names: Sequence[str]) -> tuple[Benchmark, ...]:
+    """A suite's benchmarks, or those that are named; `all` names every one."""
+    if suite is not None:
+        return suite.benchmarks
+    every = benchmark_names() if "all" in names else ()
+    return tuple(load_benchmark(name) for name in dict.fromkeys((*names, *every)) if name != "all")
+
+
+def score_settings(
+    suite: Suite | None, preset: str | None, engine: EngineSettings, limit: int | None, seed: int | None
+) -> ScoreSettings:
+    """Settings of scoring: a suite's preset, and what is given beside it, which goes before.
+
+    Raises:
+        InputError: there is no such preset, or a number is out of range.
+    """
+    if preset is not None and suite is None:
+        raise InputError(f"The preset '{preset}' needs a suite: presets are a suite's.")
+    chosen = suite.preset(preset) if suite else Preset()
+    if limit is not None:
+        chosen = replace(chosen, limit=limit, limits={})
+    seed = chosen.seed if seed is None else seed
+    return ScoreSettings(engine, chosen.limit, ScoreSettings.seed if seed is None else seed, chosen.limits)
 
 
 def benchmarks_with_data(

@@ -5,13 +5,19 @@ import inspect
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench.benchmark import Benchmark
-from bench.data import NoDataError, data_root, load_rows
+from bench.benchmark import Benchmark, benchmark_languages
+from bench.data import count_rows, data_root, load_rows
 from bench.engine import ENGINES
-from bench.registry import benchmark_names, load_benchmark, load_suite, suite_names
+from bench.hub import NoDataError
+from bench.prompts import prompts_of
+from bench.recorded import recorded_form
+from bench.registry import Preset, benchmark_names, load_benchmark, load_suite, suite_names, tasks_folder
+from bench.scoring import ScoreSettings
 from manyshot.terminal import answer
 from merging.method import known_methods
 from results.errors import InputError
+
+_RULE = "─" * 80
 
 
 def run(options: argparse.Namespace) -> None:
@@ -26,12 +32,12 @@ def run(options: argparse.Namespace) -> None:
 
 def _benchmarks(name: str | None, root: Path | None) -> str:
     if name is None:
-        rows = [
-            (b.name, b.category, b.metric, _data(b, root), b.title)
-            for b in map(load_benchmark, benchmark_names())
-        ]
-        return _table(("benchmark", "category", "metric", "data", "what is asked"), rows)
+        benchmarks = [load_benchmark(one) for one in benchmark_names()]
+        rows = [(b.name, b.category, b.metric, *_data(b, root), b.title) for b in benchmarks]
+        return _table(("benchmark", "category", "metric", "rows", "from", "what is asked"), rows)
     benchmark = load_benchmark(name)
+    rows_at_hand, source = _data(benchmark, root)
+    languages = benchmark_languages(tasks_folder() / benchmark.name) if name in benchmark_names() else ()
     facts = {
         "benchmark": benchmark.name,
         "asks": benchmark.title,
@@ -39,15 +45,39 @@ def _benchmarks(name: str | None, root: Path | None) -> str:
         "metric": f"{benchmark.metric} (filter {benchmark.filter}; "
         f"{'higher' if benchmark.higher_is_better else 'lower'} is better; chance {benchmark.chance:g})",
         "lm-eval tasks": ", ".join(task.name for task in benchmark.tasks),
-        "few-shot": ", ".join(
-            dict.fromkeys(str(task.config.get("num_fewshot") or 0) for task in benchmark.tasks)
-        ),
+        "worked examples": ", ".join(map(str, benchmark.num_fewshot)),
+        "by language": ", ".join(f"{benchmark.name}_{language}" for language in languages) or "no",
+        "answers": "generated" if benchmark.is_generated else "log-likelihoods of choices",
+        "recorded outputs": _recorded(benchmark),
         "hub": ", ".join(dict.fromkeys(task.hub for task in benchmark.tasks if task.hub)) or "none",
-        "data": _data(benchmark, root),
+        "local files": ", ".join(file for task in benchmark.tasks for file in task.files.values()) or "none",
+        "rows": f"{rows_at_hand} ({source})",
         "licence": benchmark.licence,
         "paper": benchmark.paper or "none",
     }
-    return _table((), facts.items())
+    return f"{_table((), facts.items())}\n\n{_example(benchmark, root)}"
+
+
+def _recorded(benchmark: Benchmark) -> str:
+    if not benchmark.is_generated:
+        return "lm-eval's log of samples, with `--engine replay`"
+    form = recorded_form(benchmark)
+    return f"JSONL with the columns {form.match} and {form.output}, or lm-eval's log of samples"
+
+
+def _example(benchmark: Benchmark, root: Path | None) -> str:
+    """The first document that is asked, as a model sees it."""
+    task = benchmark.tasks[0]
+    if task.generate is None and root is None:
+        return "An example is shown where rows are at hand: name a data root with --data."
+    try:
+        (shown,) = prompts_of(task, load_rows(task, root), ScoreSettings.seed, limit=1)
+    except NoDataError as error:
+        return f"No example can be shown: {error}."
+    lines = [f"The first prompt of {task.name}, between the lines:", _RULE, shown.prompt, _RULE]
+    if shown.choices:
+        lines.append("Choices: " + " | ".join(map(repr, shown.choices)))
+    return "\n".join([*lines, f"Target: {shown.target!r}"])
 
 
 def _suites(name: str | None, root: Path | None) -> str:
@@ -59,9 +89,28 @@ def _suites(name: str | None, root: Path | None) -> str:
         )
     suite = load_suite(name)
     rows = [
-        (b.name, suite.task_of(b.name) or "forgetting", b.metric, _data(b, root)) for b in suite.benchmarks
+        (b.name, suite.task_of(b.name) or "forgetting", b.metric, *_data(b, root)) for b in suite.benchmarks
     ]
-    return _table(("benchmark", "task", "metric", "data"), rows)
+    blocks = [suite.title, _table(("benchmark", "task", "metric", "rows", "from"), rows)]
+    sources = [
+        (task, use, source.hub or "generated", source.split, source.start, source.size or "all")
+        for task, of in suite.tasks.items()
+        for use, of_use in (("training", of.training), ("validation", of.validation))
+        for source in of_use
+    ]
+    if sources:
+        blocks.append(_table(("task", "used for", "examples from", "split", "from row", "at most"), sources))
+    if suite.presets:
+        presets = [
+            (name, one.limit or "all", _limits(one), one.seed or ScoreSettings.seed)
+            for name, one in suite.presets.items()
+        ]
+        blocks.append(_table(("preset", "documents", "apart from", "seed"), presets))
+    return "\n\n".join(blocks)
+
+
+def _limits(preset: Preset) -> str:
+    return ", ".join(f"{name}: {limit or 'all'}" for name, limit in preset.limits.items()) or "none"
 
 
 def _methods(name: str | None, root: Path | None) -> str:
@@ -85,22 +134,24 @@ def _engines(name: str | None, root: Path | None) -> str:
     return _table(("engine", "what it runs"), [(e, t) for e, t in ENGINES.items() if name in (None, e)])
 
 
-def _data(benchmark: Benchmark, root: Path | None) -> str:
-    """Rows at hand and where from; what would be fetched is named, not fetched."""
+def _data(benchmark: Benchmark, root: Path | None) -> tuple[str, str]:
+    """How many rows are at hand, and where from; what would be fetched is named, not fetched."""
     rows, missing = 0, 0
-    source = "hub"
+    source = "local files"
     for task in benchmark.tasks:
         if task.generate is None and root is None:
-            return f"hub: {task.hub}"
+            return "not counted", f"hub: {task.hub}"
         try:
-            loaded = load_rows(task, root)
-            rows += len(loaded.splits[task.scored_split])
-            source = "generated" if task.generate else "local"
+            rows += count_rows(task, root)
         except NoDataError:
             missing += 1
+            continue
+        source = "generated" if task.generate else "local files"
+    if missing == len(benchmark.tasks):
+        return "none", f"nothing local; hub: {benchmark.tasks[0].hub}"
     if missing:
-        return f"none for {missing} of {len(benchmark.tasks)} tasks"
-    return f"{rows} rows, {source}"
+        source += f", none for {missing} of {len(benchmark.tasks)} lm-eval tasks"
+    return str(rows), source
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

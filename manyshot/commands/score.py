@@ -6,9 +6,16 @@ from collections.abc import Mapping
 
 from bench.data import data_root
 from bench.engine import EngineSettings
-from bench.registry import Suite, load_benchmark, load_suite
-from bench.scoring import Scorer, ScoreSettings
-from manyshot.scoring import Candidate, benchmarks_with_data, score_all
+from bench.registry import Suite, load_suite
+from bench.scoring import Scorer
+from manyshot.scoring import (
+    benchmarks_with_data,
+    open_candidates,
+    open_judge,
+    score_all,
+    score_settings,
+    wanted_benchmarks,
+)
 from manyshot.terminal import answer
 from reports.scores import score_table
 from results.record import Record
@@ -18,17 +25,15 @@ from results.store import Store, store_root
 def run(options: argparse.Namespace) -> None:
     """Score, and print the records as a table or as JSON."""
     suite = load_suite(options.suite) if options.suite else None
-    wanted = suite.benchmarks if suite else tuple(load_benchmark(name) for name in options.benchmark)
-    settings = ScoreSettings(
-        EngineSettings(
-            options.engine, options.dtype, options.device, options.batch_tokens, options.max_length
-        ),
-        options.limit,
-        options.seed,
+    wanted = wanted_benchmarks(suite, options.benchmark or ())
+    engine = EngineSettings(
+        options.engine, options.dtype, options.device, options.batch_tokens, options.max_length
     )
-    scorer = Scorer(settings, Store(store_root(options.store)), data_root(options.data))
+    settings = score_settings(suite, options.preset, engine, options.limit, options.seed)
+    store = Store(store_root(options.store))
+    scorer = Scorer(settings, store, data_root(options.data), judge=open_judge(options.judge, engine))
     benchmarks = benchmarks_with_data(scorer, wanted, options.skip_missing)
-    candidates = [Candidate.open(name) for name in dict.fromkeys(options.checkpoints)]
+    candidates = open_candidates(options.checkpoints, options.engine)
     records = score_all(scorer, candidates, benchmarks)
     if options.json:
         answer(json.dumps(score_rows(records, suite), indent=2))

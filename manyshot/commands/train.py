@@ -2,7 +2,8 @@
 
 import argparse
 
-from bench.data import data_root, load_examples
+from bench.data import data_root
+from bench.examples import load_examples
 from bench.registry import load_suite
 from manyshot.terminal import answer
 from merging.checkpoint import Checkpoint
@@ -19,10 +20,10 @@ def run(options: argparse.Namespace) -> None:
         raise InputError(
             f"The suite {suite.name} has no task '{options.task}'; it has {', '.join(suite.tasks)}."
         )
-    source = suite.tasks[options.task].training
-    if source is None:
+    sources = suite.tasks[options.task].training
+    if not sources:
         raise InputError(f"The suite {suite.name} names no training data for the task '{options.task}'.")
-    examples = [Example(*pair) for pair in load_examples(source, data_root(options.data))]
+    examples = [Example(*pair) for pair in load_examples(sources, data_root(options.data))]
     given = {name: getattr(options, name) for name in _SETTINGS if getattr(options, name) is not None}
     base = Checkpoint.open(options.base).folder
     answer(str(train(base, examples, TrainSettings(**given), options.out)))

@@ -16,7 +16,7 @@ from typing import Self
 import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-from bench.data import load_examples
+from bench.examples import load_examples
 from bench.registry import load_suite
 from manyshot.lab.corpus import base_examples
 from manyshot.lab.tokenizer import build_tokenizer
@@ -98,7 +98,7 @@ def make_family(out: Path, settings: FamilySettings | None = None) -> Family:
     suite = load_suite(SUITE)
     lessons: dict[str, list[Example]] = {}
     for task, of in suite.tasks.items():
-        if of.training is None:
+        if not of.training:
             raise InputError(f"The suite {SUITE} names no training data for the task '{task}'.")
         lessons[task] = [Example(*pair) for pair in load_examples(of.training, None)]
     with _threads(settings.threads), tempfile.TemporaryDirectory() as scratch:
@@ -173,9 +173,9 @@ def _trained(start: Path, examples: Sequence[Example], settings: TrainSettings, 
 
 @contextmanager
 def _threads(number: int) -> Iterator[None]:
-    """Compute with that many threads, or one for each core where there are fewer cores."""
+    """Compute with that many threads, or fewer where there are fewer cores or torch was given fewer."""
     before = torch.get_num_threads()
-    torch.set_num_threads(min(number, os.cpu_count() or 1))
+    torch.set_num_threads(min(number, before, os.cpu_count() or 1))
     try:
         yield
     finally:

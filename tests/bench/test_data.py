@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from bench.data import NoDataError, data_root, load_examples, load_rows, read_jsonl
-from bench.registry import ExampleSource, load_benchmark
+from bench.data import data_root, load_rows, read_jsonl
+from bench.examples import ExampleSource, load_examples
+from bench.hub import NoDataError
+from bench.registry import load_benchmark
 from bench.scoring import Scorer, ScoreSettings
 from results.errors import InputError
 from results.store import Store
@@ -60,7 +62,7 @@ def test_offline_the_hub_is_given_up_at_once():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"question": "Q"}\n{"question": \n', "line 2: not valid JSON"),
+        ('{"question": "Q"}\n{"question": \n', "line 2, character 15: not valid JSON"),
         ('{"question": "Q"}\n[1]\n', "line 2: expected a JSON object"),
         ("\n", "holds no rows"),
         ("\x80", "cannot be read"),
@@ -75,7 +77,7 @@ def test_a_broken_file_is_refused_by_line(tmp_path, content, message):
 
 def test_a_missing_column_is_named(tmp_path):
     write_rows(tmp_path / "m_arc/test_fr.jsonl", [{"id": "x", "question": "Q?", "answerKey": "A"}])
-    with pytest.raises(InputError, match=r"test_fr\.jsonl lacks the column 'choices'"):
+    with pytest.raises(InputError, match=r"test_fr\.jsonl, line 1: the column 'choices' is missing"):
         load_rows(load_benchmark("m_arc").tasks[0], tmp_path)
 
 
@@ -91,7 +93,7 @@ def test_the_data_root_is_the_argument_then_the_variable(tmp_path, monkeypatch):
 def test_examples_are_made_by_the_suites_templates(tmp_path):
     write_rows(tmp_path / "train.jsonl", [{"question": "1 + 1?", "answer": "2\n"}])
     source = ExampleSource("train", "Q: {{question}}\nA:", " {{answer}}", files={"train": "train.jsonl"})
-    assert load_examples(source, tmp_path) == [("Q: 1 + 1?\nA:", " 2\n")]
+    assert load_examples([source], tmp_path) == [("Q: 1 + 1?\nA:", " 2\n")]
     wrong = ExampleSource("train", "{{questoin}}", "", files={"train": "train.jsonl"})
     with pytest.raises(InputError, match="'questoin' is undefined"):
-        load_examples(wrong, tmp_path)
+        load_examples([wrong], tmp_path)

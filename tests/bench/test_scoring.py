@@ -136,7 +136,7 @@ def test_rows_that_a_task_cannot_ask_are_refused(llama, tmp_path):
     path.parent.mkdir(parents=True)
     path.write_text('{"pubid": 21645374, "question": "Q", "final_decision": "yes"}\n')
     scorer = Scorer(ScoreSettings(), Store(tmp_path / "store"), tmp_path / "data")
-    with pytest.raises(InputError, match=r"pubmedqa cannot ask its rows \(pubmedqa/test.jsonl\): .*context"):
+    with pytest.raises(InputError, match=r"pubmedqa/test.jsonl, line 1: the column 'context' is missing"):
         scorer.score(llama, "tiny", IDENTITY, load_benchmark("pubmedqa"))
 
 

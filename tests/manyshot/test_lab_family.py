@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from bench.data import load_examples
+from bench.examples import load_examples
 from bench.registry import load_suite
 from manyshot.lab.corpus import base_examples
 from manyshot.lab.family import FamilySettings, make_family

@@ -1,6 +1,6 @@
 """The lab's suite as bench reads it."""
 
-from bench.data import load_examples
+from bench.examples import load_examples
 from bench.registry import load_suite
 from tasks.lab_math import problems
 

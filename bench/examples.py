@@ -1,0 +1,115 @@
+"""Training and validation examples of a task: rows from a file, the hub or a function, made into texts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from bench.data import Row, generated_rows, read_jsonl
+from bench.definition import FunctionReference
+from bench.hub import NoDataError, hub_rows
+from results.errors import InputError
+
+
+@dataclass(frozen=True)
+class ExampleSource:
+    """Where a task's examples come from and how a row becomes an example.
+
+    Attributes:
+        split: the split of the rows.
+        prompt: jinja template of the prompt over a row's columns.
+        completion: jinja template of the completion.
+        generate: function that makes the rows, or None.
+        files: split to JSONL file under the data root.
+        hub: data set name on the hub, or None.
+        hub_config: its configuration.
+        hub_options: what else `datasets.load_dataset` is given.
+        keep: jinja expression over a row's columns; rows for which it is false are left out.
+        shuffle_seed: the rows that are kept are put into an order drawn with this seed; None leaves them.
+        start: how many of them are passed over: they are somebody else's, such as validation's.
+        size: most examples that are taken then; None takes all.
+    """
+
+    split: str
+    prompt: str
+    completion: str
+    generate: FunctionReference | None = None
+    files: Mapping[str, str] | None = None
+    hub: str | None = None
+    hub_config: str | None = None
+    hub_options: Mapping[str, Any] = field(default_factory=dict)
+    keep: str | None = None
+    shuffle_seed: int | None = None
+    start: int = 0
+    size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or (self.size is not None and self.size < 1):
+            raise InputError(
+                f"'start' must be 0 or more and 'size' 1 or more, not {self.start} and {self.size}."
+            )
+
+
+def load_examples(sources: Sequence[ExampleSource], root: Path | None) -> list[tuple[str, str]]:
+    """Examples of all sources, one source after the other, as (prompt, completion) pairs.
+
+    Args:
+        sources: where they come from.
+        root: local data root, or None for the hub.
+
+    Raises:
+        NoDataError: a source names no rows that can be had.
+        InputError: a template names a column that the rows lack.
+    """
+    return [example for source in sources for example in _examples(source, root)]
+
+
+def _examples(source: ExampleSource, root: Path | None) -> list[tuple[str, str]]:
+    import jinja2
+    import jinja2.sandbox
+
+    environment = jinja2.sandbox.SandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    try:
+        prompt, completion = map(environment.from_string, (source.prompt, source.completion))
+        rows = list(_rows(source, root))
+        if source.keep is not None:
+            keep = environment.compile_expression(source.keep, undefined_to_none=False)
+            rows = [row for row in rows if keep(**row)]
+        if source.shuffle_seed is not None:
+            Random(source.shuffle_seed).shuffle(rows)
+        end = None if source.size is None else source.start + source.size
+        taken = rows[source.start : end]
+        if not taken:
+            raise NoDataError(
+                f"{_place(source, root)} has {len(rows)} usable rows, and the examples start behind "
+                f"row {source.start}"
+            )
+        return [(prompt.render(**row), completion.render(**row)) for row in taken]
+    except jinja2.UndefinedError as error:
+        raise InputError(f"A training template asks for a column that the rows lack: {error}.") from error
+    except jinja2.TemplateError as error:
+        raise InputError(f"A training template is not valid: {error}.") from error
+
+
+def _rows(source: ExampleSource, root: Path | None) -> Sequence[Row]:
+    if source.generate is not None:
+        return generated_rows(source.generate, source.split)
+    if root is not None and source.files and source.split in source.files:
+        path = root / source.files[source.split]
+        if not path.is_file():
+            raise NoDataError(f"{path} does not exist; on the hub: {source.hub}")
+        return read_jsonl(path)
+    if root is None and source.hub:
+        return hub_rows(source.hub, source.hub_config, source.split, **source.hub_options)
+    raise NoDataError(f"The training data ({source.hub or 'no hub name'}) is not under the data root {root}.")
+
+
+def _place(source: ExampleSource, root: Path | None) -> str:
+    if source.generate is not None:
+        return f"{source.generate.module}.{source.generate.name}"
+    if root is not None and source.files:
+        return str(root / source.files[source.split])
+    return str(source.hub)

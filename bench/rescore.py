@@ -1,0 +1,187 @@
+"""Scoring recorded outputs without a model, row by row, by the code that scores live answers."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.benchmark import Benchmark, EvalTask
+from bench.data import Row, Rows, load_rows
+from bench.judge import Judge
+from bench.recorded import RecordedAnswer, RecordedForm, read_recorded, recorded_form
+from bench.replay import ReplayLM
+from bench.scoring import ScoreSettings, judge_answers, reported_metrics, run_lm_eval
+from results.errors import InputError
+from tasks.errors import WrongColumnError
+
+
+@dataclass(frozen=True)
+class RowVerdict:
+    """What is said of one recorded row, in the words of the benchmark's authors, and the row's line."""
+
+    line: int
+    verdict: Any
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What recorded outputs score.
+
+    Attributes:
+        benchmark: the benchmark's name.
+        metric: its primary metric.
+        value: its score, the mean over its lm-eval tasks; None where no document has one.
+        n: number of recorded rows.
+        metrics: every metric of every task, "task/metric,filter".
+        verdicts: one for each recorded row, in the order of the file.
+        notices: what the reader of the number should know.
+    """
+
+    benchmark: str
+    metric: str
+    value: float | None
+    n: int
+    metrics: Mapping[str, float]
+    verdicts: Sequence[RowVerdict]
+    notices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A document that a recorded row answers, and the lm-eval task that it is of."""
+
+    task: str
+    doc: Row
+
+
+def rescore(benchmark: Benchmark, outputs: Path, data_root: Path | None, judge: Judge) -> Rescored:
+    """Score recorded outputs.
+
+    A row's document is looked for among the benchmark's rows by the benchmark's own column (`prompt`,
+    `question`), else by the prompt that was sent. Where there is none, it is made of the row itself if the
+    benchmark can do that; without a data root nothing else is tried then, and nothing is fetched.
+
+    Args:
+        benchmark: what was answered; its answers must be generated text.
+        outputs: a JSONL file, or a folder that has one by the benchmark's name.
+        data_root: local data root, or None for the hub.
+        judge: gives verdicts on the answers, where the benchmark needs them.
+
+    Raises:
+        NoDataError: documents are needed and cannot be had.
+        InputError: a row is broken, or answers no document.
+    """
+    if not benchmark.is_generated:
+        raise InputError(
+            f"{benchmark.name} compares log-likelihoods of choices: recorded texts cannot be scored on it."
+        )
+    answers = read_recorded(outputs, benchmark)
+    form = recorded_form(benchmark)
+    asked = _documents(benchmark, answers, form, data_root)
+    places = _places(asked)
+    texts = {place: str(one.answer) for place, one in zip(places, answers, strict=True)}
+    answered = {one.task for one in asked}
+    tasks = tuple(_without_examples(task) for task in benchmark.tasks if task.name in answered)
+    scored = replace(benchmark, tasks=tasks)
+    rows = {
+        task.name: Rows(
+            {task.scored_split: [one.doc for one in asked if one.task == task.name]}, str(outputs)
+        )
+        for task in tasks
+    }
+    settings = ScoreSettings()
+    lm = ReplayLM(lambda request: texts[request.task_name, request.doc_id])
+    results = run_lm_eval(lm, scored, rows, settings)
+    if benchmark.judged:
+        judged = judge_answers(results, benchmark.judged, judge)
+        results = run_lm_eval(judged.lm, judged.benchmark(scored), rows, settings)
+    found = _metrics(results["samples"])
+    metrics = reported_metrics(results)
+    primary = f"{benchmark.metric},{benchmark.filter}"
+    values = [metrics[f"{task.name}/{primary}"] for task in tasks if f"{task.name}/{primary}" in metrics]
+    unscored = sum(primary not in one for one in found.values())
+    notices = [f"{unscored} rows have no label, so they count in no {benchmark.metric}"] if unscored else []
+    return Rescored(
+        benchmark.name,
+        benchmark.metric,
+        sum(values) / len(values) if values else None,
+        len(answers),
+        metrics,
+        [
+            RowVerdict(one.line, _verdict(found[place], form, primary))
+            for one, place in zip(answers, places, strict=True)
+        ],
+        tuple(notices + ([benchmark.notice] if benchmark.notice else [])),
+    )
+
+
+def _documents(
+    benchmark: Benchmark, answers: Sequence[RecordedAnswer], form: RecordedForm, data_root: Path | None
+) -> list[_Asked]:
+    made = form.document.resolve() if form.document else None
+    known = [] if data_root is None and made else _known_documents(benchmark, data_root)
+    by_key = {str(doc.get(form.match)).strip(): asked for asked in known if (doc := asked[0].doc)}
+    by_prompt = {prompt.strip(): asked for asked in known for prompt in [asked[1]]}
+    documents = []
+    for one in answers:
+        found = by_key.get((one.key or "").strip()) or by_prompt.get((one.prompt or "").strip())
+        if found is not None:
+            documents.append(found[0])
+        elif made is not None:
+            documents.append(_Asked(benchmark.tasks[0].name, _made(made, one)))
+        else:
+            raise InputError(f"{one.place}: {benchmark.name} has no document that this row answers.")
+    return documents
+
+
+def _known_documents(benchmark: Benchmark, data_root: Path | None) -> list[tuple[_Asked, str]]:
+    """The benchmark's documents, each with the prompt that is sent for it."""
+    from bench.prompts import prompts_of
+
+    return [
+        (_Asked(task.name, shown.doc), shown.prompt)
+        for task in benchmark.tasks
+        for shown in prompts_of(task, load_rows(task, data_root), ScoreSettings.seed)
+    ]
+
+
+def _made(make: Any, answer: RecordedAnswer) -> Row:
+    try:
+        return make(answer.row)
+    except KeyError as error:
+        raise InputError(f"{answer.place}: the column {error} is missing.") from None
+    except WrongColumnError as error:
+        raise InputError(f"{answer.place}: {error}.") from None
+
+
+def _places(asked: Sequence[_Asked]) -> list[tuple[str, int]]:
+    """Where each document will be: its lm-eval task, and its number among that task's."""
+    counts: Counter[str] = Counter()
+    places = []
+    for one in asked:
+        places.append((one.task, counts[one.task]))
+        counts[one.task] += 1
+    return places
+
+
+def _without_examples(task: EvalTask) -> EvalTask:
+    """The task over documents that it has processed already; what stands before a prompt is not needed."""
+    config = {key: value for key, value in task.config.items() if key not in {"process_docs", "num_fewshot"}}
+    return replace(task, config=config)
+
+
+def _metrics(samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[tuple[str, int], dict[str, Any]]:
+    """By lm-eval task and document, its metrics as "metric,filter"."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for task, of_task in samples.items():
+        for sample in of_task:
+            metrics = {f"{metric},{sample['filter']}": sample[metric] for metric in sample["metrics"]}
+            found.setdefault((task, sample["doc_id"]), {}).update(metrics)
+    return found
+
+
+def _verdict(metrics: Mapping[str, Any], form: RecordedForm, primary: str) -> Any:
+    if form.verdict is not None:
+        return form.verdict.resolve()(metrics)
+    return float(metrics[primary])

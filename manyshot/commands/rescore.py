@@ -1,0 +1,53 @@
+"""`manyshot rescore`: score recorded outputs without a model."""
+
+import argparse
+import json
+
+from bench.data import data_root
+from bench.engine import EngineSettings
+from bench.registry import load_benchmark
+from bench.rescore import Rescored, rescore
+from manyshot.scoring import open_judge
+from manyshot.terminal import answer, logger
+from results.errors import InputError
+from results.files import write_atomically
+
+
+def run(options: argparse.Namespace) -> None:
+    """Score, write the verdicts where they are asked for, and print the metrics."""
+    benchmark = load_benchmark(options.benchmark)
+    if options.rows is not None and options.rows.exists() and options.rows.stat().st_size:
+        raise InputError(f"{options.rows} exists already: name another file for the verdicts.")
+    judge = open_judge(options.judge, EngineSettings())
+    try:
+        rescored = rescore(benchmark, options.outputs, data_root(options.data), judge)
+    finally:
+        judge.close()
+    if options.rows is not None:
+        lines = [
+            json.dumps({"line": one.line, "verdict": one.verdict}, ensure_ascii=False)
+            for one in rescored.verdicts
+        ]
+        write_atomically(options.rows, "".join(f"{line}\n" for line in lines).encode())
+    for notice in rescored.notices:
+        logger.info("%s: %s", benchmark.name, notice)
+    answer(json.dumps(_as_json(rescored), indent=2) if options.json else _as_text(rescored))
+
+
+def _as_json(rescored: Rescored) -> dict[str, object]:
+    return {
+        "benchmark": rescored.benchmark,
+        "metric": rescored.metric,
+        "value": rescored.value,
+        "n": rescored.n,
+        "metrics": dict(rescored.metrics),
+    }
+
+
+def _as_text(rescored: Rescored) -> str:
+    primary = "not known" if rescored.value is None else f"{rescored.value:.4f}"
+    lines = [f"{rescored.benchmark}: {rescored.metric} {primary} over {rescored.n} recorded answers"]
+    width = max(map(len, rescored.metrics), default=0)
+    return "\n".join(
+        lines + [f"  {name.ljust(width)}  {value:.4f}" for name, value in rescored.metrics.items()]
+    )

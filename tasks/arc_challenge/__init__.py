@@ -1,0 +1,1 @@
+"""ARC in English."""

@@ -1,0 +1,1 @@
+"""What the text-to-text benchmarks share."""
