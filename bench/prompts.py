@@ -25,6 +25,14 @@ class Prompt:
     choices: tuple[str, ...]
 
 
+def documents_of(task: EvalTask, rows: Rows) -> Sequence[Row]:
+    """The documents that a task makes of its rows, in the order in which they are asked."""
+    from bench.lm_eval_task import build_task, quiet_lm_eval
+
+    with quiet_lm_eval():
+        return list(build_task(task, rows, seed=0).eval_docs)
+
+
 def prompts_of(task: EvalTask, rows: Rows, seed: int, limit: int | None = None) -> Sequence[Prompt]:
     """The prompts of a task's documents.
 

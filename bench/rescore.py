@@ -1,5 +1,6 @@
 """Scoring recorded outputs without a model, row by row, by the code that scores live answers."""
 
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from typing import Any
 from bench.benchmark import Benchmark, EvalTask
 from bench.data import Row, Rows, load_rows
 from bench.judge import Judge
+from bench.prompts import documents_of, prompts_of
 from bench.recorded import RecordedAnswer, RecordedForm, read_recorded, recorded_form
 from bench.replay import ReplayLM
 from bench.scoring import ScoreSettings, judge_answers, reported_metrics, run_lm_eval
@@ -120,14 +122,12 @@ def _documents(
     benchmark: Benchmark, answers: Sequence[RecordedAnswer], form: RecordedForm, data_root: Path | None
 ) -> list[_Asked]:
     made = form.document.resolve() if form.document else None
-    known = [] if data_root is None and made else _known_documents(benchmark, data_root)
-    by_key = {str(doc.get(form.match)).strip(): asked for asked in known if (doc := asked[0].doc)}
-    by_prompt = {prompt.strip(): asked for asked in known for prompt in [asked[1]]}
+    known = _KnownDocuments(benchmark, form, data_root, needed=data_root is not None or made is None)
     documents = []
     for one in answers:
-        found = by_key.get((one.key or "").strip()) or by_prompt.get((one.prompt or "").strip())
+        found = known.answered_by(one)
         if found is not None:
-            documents.append(found[0])
+            documents.append(found)
         elif made is not None:
             documents.append(_Asked(benchmark.tasks[0].name, _made(made, one)))
         else:
@@ -135,15 +135,34 @@ def _documents(
     return documents
 
 
-def _known_documents(benchmark: Benchmark, data_root: Path | None) -> list[tuple[_Asked, str]]:
-    """The benchmark's documents, each with the prompt that is sent for it."""
-    from bench.prompts import prompts_of
+class _KnownDocuments:
+    """The benchmark's documents, by its own column and, where that is not enough, by the prompt as sent."""
 
-    return [
-        (_Asked(task.name, shown.doc), shown.prompt)
-        for task in benchmark.tasks
-        for shown in prompts_of(task, load_rows(task, data_root), ScoreSettings.seed)
-    ]
+    def __init__(
+        self, benchmark: Benchmark, form: RecordedForm, data_root: Path | None, needed: bool
+    ) -> None:
+        self._tasks = [(task, load_rows(task, data_root)) for task in benchmark.tasks] if needed else []
+        self._by_key = {
+            str(doc[form.match]).strip(): _Asked(task.name, doc)
+            for task, rows in self._tasks
+            for doc in documents_of(task, rows)
+            if form.match in doc
+        }
+
+    @functools.cached_property
+    def _by_prompt(self) -> dict[str, _Asked]:
+        return {
+            shown.prompt.strip(): _Asked(task.name, shown.doc)
+            for task, rows in self._tasks
+            for shown in prompts_of(task, rows, ScoreSettings.seed)
+        }
+
+    def answered_by(self, answer: RecordedAnswer) -> _Asked | None:
+        """The document that a recorded row answers, or None."""
+        found = self._by_key.get(answer.key.strip()) if answer.key is not None else None
+        if found is None and answer.prompt is not None and self._tasks:
+            found = self._by_prompt.get(answer.prompt.strip())
+        return found
 
 
 def _made(make: Any, answer: RecordedAnswer) -> Row:
@@ -167,8 +186,8 @@ def _places(asked: Sequence[_Asked]) -> list[tuple[str, int]]:
 
 def _without_examples(task: EvalTask) -> EvalTask:
     """The task over documents that it has processed already; what stands before a prompt is not needed."""
-    config = {key: value for key, value in task.config.items() if key not in {"process_docs", "num_fewshot"}}
-    return replace(task, config=config)
+    dropped = {"process_docs", "num_fewshot", "fewshot_config"}
+    return replace(task, config={key: value for key, value in task.config.items() if key not in dropped})
 
 
 def _metrics(samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[tuple[str, int], dict[str, Any]]:

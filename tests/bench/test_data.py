@@ -90,6 +90,25 @@ def test_the_data_root_is_the_argument_then_the_variable(tmp_path, monkeypatch):
     assert data_root(None) is None
 
 
+def test_validation_and_training_share_a_shuffled_set(tmp_path):
+    write_rows(tmp_path / "train.jsonl", [{"n": n, "ok": n % 2 == 0} for n in range(20)])
+    of = {"split": "train", "prompt": "{{n}}", "completion": "", "files": {"train": "train.jsonl"}}
+    of |= {"keep": "ok", "shuffle_seed": 42}
+    validation = load_examples([ExampleSource(**of, size=4)], tmp_path)
+    training = load_examples([ExampleSource(**of, start=4)], tmp_path)
+    assert len(validation) == 4
+    assert sorted(int(prompt) for prompt, _ in validation + training) == list(range(0, 20, 2))
+    assert training != sorted(training)
+    with pytest.raises(
+        NoDataError, match=r"train\.jsonl has 10 usable rows, and the examples start behind row 10"
+    ):
+        load_examples([ExampleSource(**of, start=10)], tmp_path)
+    with pytest.raises(NoDataError, match=r"other\.jsonl does not exist; on the hub: somebody/set"):
+        load_examples(
+            [ExampleSource("train", "", "", files={"train": "other.jsonl"}, hub="somebody/set")], tmp_path
+        )
+
+
 def test_examples_are_made_by_the_suites_templates(tmp_path):
     write_rows(tmp_path / "train.jsonl", [{"question": "1 + 1?", "answer": "2\n"}])
     source = ExampleSource("train", "Q: {{question}}\nA:", " {{answer}}", files={"train": "train.jsonl"})

@@ -3,7 +3,12 @@
 import pytest
 
 from bench.benchmark import read_benchmark
+from bench.data import load_rows
+from bench.examples import load_examples
+from bench.hub import NoDataError
+from bench.prompts import prompts_of
 from bench.registry import benchmark_names, load_benchmark, load_suite, suite_names
+from bench.scoring import ScoreSettings
 from results.errors import InputError
 
 DEFINITION = """
@@ -20,7 +25,12 @@ tasks:
 
 def test_every_benchmark_and_suite_can_be_loaded():
     assert {load_benchmark(name).name for name in benchmark_names()} == set(benchmark_names())
-    assert [load_suite(name).name for name in suite_names()] == ["divmerge-glue", "divmerge-t5", "lab", "metis"]
+    assert [load_suite(name).name for name in suite_names()] == [
+        "divmerge-glue",
+        "divmerge-t5",
+        "lab",
+        "metis",
+    ]
 
 
 def test_metis_is_six_benchmarks_in_four_tasks_and_two_that_watch_forgetting():
@@ -72,6 +82,14 @@ def test_a_broken_benchmark_is_refused_by_key(tmp_path, old, new, message):
         ("suite: s\ntasks: {math: {benchmarks: [gsm9k]}}", "There is no benchmark 'gsm9k'"),
         ("suite: s\ntasks: {math: {benchmark: [gsm8k_cot]}}", "the task 'math' must name its benchmarks"),
         ("suite: s\ntasks: {math: {benchmarks: [gsm8k_cot], trainig: {}}}", "unknown key 'trainig'"),
+        (
+            "suite: s\npresets: {p: {limits: {gsm9k: 1}}}\ntasks: {math: {benchmarks: [gsm8k_cot]}}",
+            "There is no benchmark 'gsm9k'",
+        ),
+        (
+            "suite: s\npresets: {p: {limt: 1}}\ntasks: {math: {benchmarks: [gsm8k_cot]}}",
+            "the preset 'p': .*limt",
+        ),
         ("suite: s\ntask: {}\ntasks: {math: {benchmarks: [gsm8k_cot]}}", "unknown key 'task'"),
     ],
 )
@@ -82,8 +100,48 @@ def test_a_broken_suite_is_refused_by_key(tmp_path, content, message):
         load_suite(str(path))
 
 
+def test_a_language_of_a_benchmark_is_a_benchmark_by_name():
+    benchmark = load_benchmark("m_arc_ar")
+    assert [task.name for task in benchmark.tasks] == ["arc_ar"]
+    assert benchmark.tasks[0].files == {"test": "m_arc/test_ar.jsonl"}
+    assert benchmark.definition_digest != load_benchmark("m_arc_zh").definition_digest
+    assert [task.name for task in load_benchmark("m_arc").tasks] == ["arc_fr", "arc_es", "arc_de", "arc_ru"]
+    with pytest.raises(InputError, match="There is no benchmark 'm_arc_xx'"):
+        load_benchmark("m_arc_xx")
+
+
+def test_the_papers_preset_limits_the_six_and_keeps_forgetting_whole():
+    preset = load_suite("metis").preset("paper")
+    settings = ScoreSettings(limit=preset.limit, seed=preset.seed, limits=preset.limits)
+    limits = {
+        benchmark.name: settings.limit_of(benchmark.name) for benchmark in load_suite("metis").benchmarks
+    }
+    six = ("ifeval", "gsm8k_cot", "m_mmlu", "m_arc", "m_hellaswag", "xstest")
+    assert limits == dict.fromkeys(six, 100) | {"coqa": None, "pubmedqa": None}
+    assert settings.seed == 42
+    with pytest.raises(InputError, match="The suite metis has no preset 'papers'; it has paper"):
+        load_suite("metis").preset("papers")
+
+
+@pytest.mark.parametrize("suite", ["divmerge-glue", "divmerge-t5"])
+def test_examples_for_training_look_as_the_benchmarks_questions_do(suite, data):
+    found = 0
+    for task in load_suite(suite).tasks.values():
+        try:
+            training, validation = (load_examples(of, data) for of in (task.training, task.validation))
+        except NoDataError:
+            continue
+        (evaluated,) = task.benchmarks[0].tasks
+        shown = prompts_of(evaluated, load_rows(evaluated, data), seed=0, limit=1)[0]
+        assert training[0][0].split("\n")[0].split(":")[0] == shown.prompt.split("\n")[0].split(":")[0]
+        assert training[0][1].startswith(" ") or suite == "divmerge-t5"
+        assert len(validation) == 400 < len(training)
+        found += 1
+    assert found
+
+
 def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(InputError, match=r"no benchmark 'gsm'; there are .*gsm8k_cot"):
         load_benchmark("gsm")
-    with pytest.raises(InputError, match="no suite 'metiss'; there are .*lab, metis"):
+    with pytest.raises(InputError, match=r"no suite 'metiss'; there are .*lab, metis"):
         load_suite("metiss")
