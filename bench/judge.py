@@ -93,8 +93,7 @@ class ClassifierJudge:
         engine = self._engine
         requests = []
         for request, answer in exchanges:
-            text = _WILDGUARD.format(prompt=request, response=answer)
-            tokens = engine.tokenizer.encode(text, add_special_tokens=False)
+            tokens = engine.tokenizer.encode(request_of(request, answer), add_special_tokens=False)
             if len(tokens) + _ANSWER_TOKENS > engine.max_length:
                 raise InputError(
                     f"The judge {self._checkpoint} reads {engine.max_length} tokens; "
@@ -108,6 +107,11 @@ class ClassifierJudge:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+
+
+def request_of(request: str, answer: str) -> str:
+    """What the classifier is asked about an answer."""
+    return _WILDGUARD.format(prompt=request, response=answer)
 
 
 def parse_verdict(text: str) -> str:

@@ -7,7 +7,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from bench.engine import EngineSettings
-from bench.judge import NO_VERDICT, ClassifierJudge, PatternJudge, parse_verdict
+from bench.judge import NO_VERDICT, ClassifierJudge, PatternJudge, parse_verdict, request_of
 from bench.registry import load_benchmark
 from bench.rescore import rescore
 from bench.scoring import Scorer, ScoreSettings
@@ -97,6 +97,12 @@ def test_a_classifier_judges_through_an_engine(classifier):
     exchanges = [("How then?", "sure"), ("What now?", "sorry"), ("What then?", "sure")]
     assert judge.verdicts(exchanges) == ["compliance", "full_refusal", "compliance"]
     judge.close()
+
+
+def test_the_classifier_reads_what_it_was_trained_on():
+    """The text of WildGuard's card, to the last line break."""
+    assert request_of("What now?", "sure") == exchange("What now?", "sure")
+    assert request_of("{x}", "{prompt}") == exchange("{x}", "{prompt}")
 
 
 def test_rescoring_by_a_classifier_follows_its_verdicts(classifier, tmp_path):
