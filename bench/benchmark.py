@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +27,7 @@ ASKED = 1
 _REQUIRED = ("benchmark", "title", "category", "licence", "metric", "tasks")
 _FACTS = ("paper", "filter", "higher_is_better", "chance")
 _OPTIONAL = (*_FACTS, "languages", "recorded", "judged", "notice")
-_TASK_KEYS = ("packaged", "config", "files", "columns", "convert", "generate", "local_notice")
+_TASK_KEYS = ("packaged", "config", "files", "columns", "convert", "generate", "size")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class EvalTask:
         columns: what every row must have, by column of the hub's set.
         convert: turns a local row into a row with the hub's columns, where the two differ.
         generate: makes the rows ({split: [row]}), for data that exists nowhere else.
-        local_notice: what the reader of a score on the local rows should know.
+        size: how many rows the scored split has on the hub, where local files may hold fewer.
     """
 
     name: str
@@ -50,7 +50,7 @@ class EvalTask:
     columns: tuple[ColumnRule, ...] = ()
     convert: FunctionReference | None = None
     generate: FunctionReference | None = None
-    local_notice: str | None = None
+    size: int | None = None
 
     @property
     def scored_split(self) -> str:
@@ -152,7 +152,8 @@ class Benchmark:
             "tasks": {task.name: fingerprint(task.config) for task in self.tasks},
             "lm_eval": version("lm_eval"),
             "asked": ASKED,
-            "judged_with": self.notice,
+            "judged": fingerprint(asdict(self.judged)) if self.judged else None,
+            "notice": self.notice,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -243,7 +244,7 @@ def _read_task(name: str, content: dict[str, Any], folder: Path) -> EvalTask:
         columns=column_rules(content.get("columns") or {}, where),
         convert=function_reference(content["convert"], folder) if "convert" in content else None,
         generate=function_reference(content["generate"], folder) if "generate" in content else None,
-        local_notice=content.get("local_notice"),
+        size=content.get("size"),
     )
 
 

@@ -54,7 +54,7 @@ class ColumnRule:
             for rule in self.kind.values():
                 rule.check(value, f"{column}.")
         elif isinstance(self.kind, tuple):
-            if value not in self.kind or isinstance(value, bool):
+            if not any(type(value) is type(one) and value == one for one in self.kind):
                 allowed = ", ".join(repr(one) for one in self.kind)
                 raise WrongColumnError(column, f"must be one of {allowed}, not {_shown(value)}")
         elif not _is(value, self.kind):

@@ -67,7 +67,10 @@ def load_rows(task: EvalTask, root: Path | None) -> Rows:
         read = {split: _checked_hub_rows(task, hub_rows(path, name, split, **options)) for split in splits}
         return Rows(read, f"hub: {task.hub}")
     read = {split: _local_rows(task, split, root) for split in splits}
-    return Rows(read, ", ".join(task.files[split] for split in splits), task.local_notice)
+    scored, notice = len(read[task.scored_split]), None
+    if task.size is not None and scored != task.size:
+        notice = f"{scored} rows from {task.files[task.scored_split]}; the hub's split has {task.size}"
+    return Rows(read, ", ".join(task.files[split] for split in splits), notice)
 
 
 def count_rows(task: EvalTask, root: Path | None) -> int:
@@ -171,13 +174,15 @@ def _checked(task: EvalTask, rows: Iterable[tuple[str, Row]]) -> list[Row]:
             converted = convert(row) if convert else row
             for rule in task.columns:
                 rule.check(converted)
+            optional = {rule.name: None for rule in task.columns if not rule.required}
         except WrongColumnError as error:
             raise InputError(f"{place}: {error} ({task.name}).") from error
         except KeyError as error:
             raise InputError(f"{place}: the column {error} is missing ({task.name}).") from error
         except (ValueError, TypeError, IndexError, AttributeError) as error:
             raise InputError(f"{place} is not as {task.name} expects ({error}).") from error
-        checked.append(converted)
+        # A column that no row has would be missing in the data set too.
+        checked.append({**optional, **converted})
     return checked
 
 

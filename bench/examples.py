@@ -29,6 +29,8 @@ class ExampleSource:
         shuffle_seed: the rows that are kept are put into an order drawn with this seed; None leaves them.
         start: how many of them are passed over: they are somebody else's, such as validation's.
         size: most examples that are taken then; None takes all.
+        group_by: column whose equal values stay together, as several answers to one prompt; `start` and
+            `size` then count groups.
     """
 
     split: str
@@ -43,6 +45,7 @@ class ExampleSource:
     shuffle_seed: int | None = None
     start: int = 0
     size: int | None = None
+    group_by: str | None = None
 
     def __post_init__(self) -> None:
         if self.start < 0 or (self.size is not None and self.size < 1):
@@ -78,13 +81,14 @@ def _examples(source: ExampleSource, root: Path | None) -> list[tuple[str, str]]
         if source.keep is not None:
             keep = environment.compile_expression(source.keep, undefined_to_none=False)
             rows = [row for row in rows if keep(**row)]
+        groups = _grouped(rows, source.group_by)
         if source.shuffle_seed is not None:
-            Random(source.shuffle_seed).shuffle(rows)
+            Random(source.shuffle_seed).shuffle(groups)
         end = None if source.size is None else source.start + source.size
-        taken = rows[source.start : end]
+        taken = [row for group in groups[source.start : end] for row in group]
         if not taken:
             raise NoDataError(
-                f"{_place(source, root)} has {len(rows)} usable rows, and the examples start behind "
+                f"{_place(source, root)} has {len(groups)} usable rows, and the examples start behind "
                 f"row {source.start}"
             )
         return [(prompt.render(**row), completion.render(**row)) for row in taken]
@@ -92,6 +96,20 @@ def _examples(source: ExampleSource, root: Path | None) -> list[tuple[str, str]]
         raise InputError(f"A training template asks for a column that the rows lack: {error}.") from error
     except jinja2.TemplateError as error:
         raise InputError(f"A training template is not valid: {error}.") from error
+    except (TypeError, ValueError, LookupError) as error:
+        raise InputError(
+            f"A row of {_place(source, root)} is not as its training template expects: {error}."
+        ) from error
+
+
+def _grouped(rows: Sequence[Row], column: str | None) -> list[list[Row]]:
+    """Rows that have one value in a column together, in the order of their first; each alone without it."""
+    if column is None:
+        return [[row] for row in rows]
+    groups: dict[Any, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row[column], []).append(row)
+    return list(groups.values())
 
 
 def _rows(source: ExampleSource, root: Path | None) -> Sequence[Row]:

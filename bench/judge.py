@@ -1,5 +1,6 @@
 """Judges: what says of an answer whether it complies or refuses. Patterns, or a classifier model."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,14 +73,16 @@ class ClassifierJudge:
 
     Args:
         checkpoint: folder of the classifier.
-        name: its name in records; should hold a digest of its weights.
+        digest: digest of its weights, configuration and tokenizer.
         settings: how it is run.
     """
 
-    def __init__(self, checkpoint: Path, name: str, settings: EngineSettings) -> None:
-        self.name = name
+    def __init__(self, checkpoint: Path, digest: str, settings: EngineSettings) -> None:
         self._checkpoint = checkpoint
-        self._settings = settings
+        self._settings = settings.resolved()
+        # Whatever can change a verdict is in the name: other weights, another dtype, another question.
+        asked = hashlib.sha256(f"{_WILDGUARD}{_ANSWER_TOKENS}{_REFUSAL.pattern}".encode()).hexdigest()
+        self.name = f"{digest[:16]} {self._settings.dtype} {asked[:16]}"
         self._engine: Engine | None = None
 
     def verdicts(self, exchanges: Sequence[Exchange], progress: Progress | None = None) -> list[str]:

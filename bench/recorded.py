@@ -17,8 +17,8 @@ from results.errors import InputError
 
 _OURS = RecordedForm(match="prompt", output="output")
 
-Choices = tuple[tuple[float, bool], ...]
-"""Log-likelihood of every choice of a question, and whether it is the greedy continuation."""
+Choices = Mapping[str, tuple[float, bool]]
+"""By continuation, its log-likelihood and whether it is the greedy one."""
 
 
 @dataclass(frozen=True)
@@ -94,20 +94,33 @@ class Recordings:
         self._match = match
         self._by_key: dict[str, RecordedAnswer] = {}
         self._by_prompt: dict[str, RecordedAnswer] = {}
+        self._choices: dict[tuple[str, str], tuple[float, bool]] = {}
         for one in answers:
-            for index, name in ((self._by_key, one.key), (self._by_prompt, one.prompt)):
-                if name is None:
-                    continue
-                known = index.setdefault(name.strip(), one)
-                if known.answer != one.answer:
-                    raise InputError(f"{one.place}: another answer to what {known.place} answers.")
+            if isinstance(one.answer, str):
+                _index(self._by_key, one.key, one)
+                _index(self._by_prompt, one.prompt, one)
+            else:
+                # Two questions may share a prompt that does not show their choices.
+                for continuation, likelihood in one.answer.items():
+                    self._choices.setdefault(((one.prompt or "").strip(), continuation), likelihood)
 
-    def answer_to(self, doc: Mapping[str, Any], prompt: str) -> RecordedAnswer | None:
-        """The recorded answer to a document, or None."""
+    def text(self, doc: Mapping[str, Any], prompt: str) -> str | None:
+        """The recorded text for a document, or None."""
         key = doc.get(self._match)
-        if isinstance(key, str) and key.strip() in self._by_key:
-            return self._by_key[key.strip()]
-        return self._by_prompt.get(prompt.strip())
+        found = self._by_key.get(key.strip()) if isinstance(key, str) else None
+        found = found or self._by_prompt.get(prompt.strip())
+        return None if found is None else str(found.answer)
+
+    def choice(self, prompt: str, continuation: str) -> tuple[float, bool] | None:
+        """The recorded log-likelihood of a continuation of a prompt, or None."""
+        return self._choices.get((prompt.strip(), continuation))
+
+
+def _index(index: dict[str, RecordedAnswer], name: str | None, answer: RecordedAnswer) -> None:
+    if name is not None:
+        known = index.setdefault(name.strip(), answer)
+        if known.answer != answer.answer:
+            raise InputError(f"{answer.place}: another answer to what {known.place} answers.")
 
 
 def _place(file: Path, line: int) -> str:
@@ -119,7 +132,9 @@ def _read(file: Path, line: int, row: Row, form: RecordedForm) -> RecordedAnswer
     key = row.get(form.match)
     prompt = row.get("prompt")
     if "resps" in row:
-        prompt = _sent(row, place)
+        prompt = _sent(row, place)[0][0]
+        doc = row.get("doc")
+        key = doc.get(form.match) if key is None and isinstance(doc, dict) else key
     for name, value in ((form.match, key), ("prompt", prompt)):
         if value is not None and not isinstance(value, str):
             raise InputError(f"{place}: the column '{name}' must be a text.")
@@ -130,31 +145,39 @@ def _read(file: Path, line: int, row: Row, form: RecordedForm) -> RecordedAnswer
 
 def _answer(row: Row, form: RecordedForm, place: str) -> str | Choices:
     if "resps" in row:
-        return _logged(row["resps"], place)
+        return _logged(row, place)
     column = form.output if form.output in row else "output"
     if column not in row:
-        raise InputError(f"{place}: the column '{form.output}' is missing.")
+        raise InputError(f"{place}: the column '{form.output}' (or 'output') is missing.")
     if not isinstance(row[column], str):
         raise InputError(f"{place}: the column '{column}' must be a text.")
     return row[column]
 
 
-def _sent(row: Row, place: str) -> str:
-    """The prompt in a row of lm-eval's log."""
+def _sent(row: Row, place: str) -> list[tuple[str, Any]]:
+    """The requests in a row of lm-eval's log, each a prompt with its continuation or its settings."""
     try:
         arguments = row["arguments"]
-        first = arguments["gen_args_0"]["arg_0"] if isinstance(arguments, dict) else arguments[0][0]
-    except (KeyError, IndexError, TypeError):
+        if isinstance(arguments, dict):
+            arguments = [(one["arg_0"], one.get("arg_1")) for one in arguments.values()]
+        sent = [(str(prompt), second) for prompt, second in arguments]
+        if not sent:
+            raise ValueError
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(f"{place}: the column 'arguments' is not as lm-eval writes it.") from None
-    return str(first)
+    return sent
 
 
-def _logged(responses: Any, place: str) -> str | Choices:
+def _logged(row: Row, place: str) -> str | Choices:
     """The answer in a row of lm-eval's log: a text, or a pair for each choice."""
+    responses = row["resps"]
     try:
         if isinstance(responses[0][0], str):
             return responses[0][0]
         # lm-eval writes numbers and truth values as texts.
-        return tuple((float(logprob), str(greedy) == "True") for ((logprob, greedy),) in responses)
+        return {
+            str(continuation): (float(logprob), str(greedy) == "True")
+            for (_, continuation), ((logprob, greedy),) in zip(_sent(row, place), responses, strict=True)
+        }
     except (IndexError, TypeError, ValueError):
         raise InputError(f"{place}: the column 'resps' is not as lm-eval writes it.") from None

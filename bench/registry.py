@@ -3,7 +3,7 @@
 import functools
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.benchmark import Benchmark, benchmark_languages, read_benchmark
@@ -105,8 +105,12 @@ def load_benchmark(name: str) -> Benchmark:
     if name not in benchmark_names():
         stem, _, language = name.rpartition("_")
         folder = tasks_folder() / stem
-        if stem not in benchmark_names() or language not in benchmark_languages(folder):
+        if stem not in benchmark_names():
             raise InputError(f"There is no benchmark '{name}'; there are {', '.join(benchmark_names())}.")
+        languages = benchmark_languages(folder)
+        if language not in languages:
+            known = f"in {', '.join(sorted(languages))}" if languages else "in its own language only"
+            raise InputError(f"There is no benchmark '{name}'; {stem} is there {known}.")
     benchmark = read_benchmark(folder, language)
     if benchmark.name != name:
         raise InputError(f"{folder}/benchmark.yaml calls itself '{benchmark.name}': the two must agree.")
@@ -133,28 +137,33 @@ def load_suite(name: str) -> Suite:
     unknown = set(content) - {"suite", "title", "tasks", "forgetting", "presets"}
     if unknown:
         raise InputError(f"{path} has an unknown key '{min(unknown)}'.")
-    return Suite(
-        name=content["suite"],
-        title=content.get("title", content["suite"]),
-        tasks={task: _suite_task(path, task, value) for task, value in content["tasks"].items()},
-        forgetting=tuple(
-            load_benchmark(b) for b in _names(path, "forgetting", content.get("forgetting") or [])
-        ),
-        presets={
-            preset: _preset(path, preset, value) for preset, value in (content.get("presets") or {}).items()
-        },
-    )
+    tasks = {task: _suite_task(path, task, value) for task, value in content["tasks"].items()}
+    forgetting = tuple(load_benchmark(b) for b in _names(path, "forgetting", content.get("forgetting") or []))
+    suite = Suite(content["suite"], content.get("title", content["suite"]), tasks, forgetting)
+    presets = content.get("presets") or {}
+    if not isinstance(presets, dict):
+        raise InputError(f"{path}: 'presets' must be a mapping of names to settings.")
+    known = {benchmark.name for benchmark in suite.benchmarks}
+    return replace(suite, presets={one: _preset(path, one, value, known) for one, value in presets.items()})
 
 
-def _preset(path: Path, name: str, content: object) -> Preset:
+def _preset(path: Path, name: str, content: object, benchmarks: set[str]) -> Preset:
     if not isinstance(content, dict):
         raise InputError(f"{path}: the preset '{name}' must be a mapping, as in {{limit: 100, seed: 42}}.")
-    try:
-        preset = Preset(**content)
-    except TypeError as error:
-        raise InputError(f"{path}: the preset '{name}': {error}.") from error
+    where = f"{path}: the preset '{name}'"
+    unknown = set(content) - {"limit", "limits", "seed"}
+    if unknown:
+        raise InputError(f"{where} has an unknown key '{min(map(str, unknown))}'.")
+    preset = Preset(**content)
+    if not isinstance(preset.limits, dict):
+        raise InputError(f"{where}: 'limits' must be a mapping of benchmarks to numbers.")
+    numbers = {"limit": preset.limit, "seed": preset.seed, **preset.limits}
+    for key, number in numbers.items():
+        if number is not None and (type(number) is not int or number < (key != "seed")):
+            raise InputError(f"{where}: '{key}' must be a whole number or null, not {number!r}.")
     for benchmark in preset.limits:
-        load_benchmark(benchmark)
+        if benchmark not in benchmarks:
+            raise InputError(f"{where} limits '{benchmark}', which is no benchmark of the suite.")
     return preset
 
 

@@ -7,34 +7,47 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
 from bench.benchmark import Benchmark
-from bench.recorded import Choices, Recordings, read_recorded, recorded_form
+from bench.recorded import Recordings, read_recorded, recorded_form
 from results.errors import InputError
-
-Answerer = Callable[[Instance], str | Choices]
 
 _SHOWN = 60  # characters of a question that a message shows
 
 
 class ReplayLM(LM):
-    """Answers each request with what `answer` gives for it; a text ends at the task's stop strings, as live.
+    """Answers each request with what is recorded for it; a text ends at the task's stop strings, as live.
+
+    Args:
+        text: the recorded text for a request.
+        choice: the recorded log-likelihood of a request's continuation, and whether it is the greedy one.
 
     Attributes:
         tokens: empty, since no token was read or written.
         notices: empty.
     """
 
-    def __init__(self, answer: Answerer) -> None:
+    def __init__(
+        self,
+        text: Callable[[Instance], str],
+        choice: Callable[[Instance], tuple[float, bool]] | None = None,
+    ) -> None:
         super().__init__()
-        self._answer = answer
+        self._text = text
+        self._choice = choice
         self.tokens: Mapping[str, int] = {}
         self.notices: tuple[str, ...] = ()
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
         """Recorded texts."""
-        return [self._text(request) for request in requests]
+        return [self._cut(request) for request in requests]
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
-        """Recorded log-likelihoods of choices."""
+        """Recorded log-likelihoods of choices.
+
+        Raises:
+            InputError: only texts are recorded.
+        """
+        if self._choice is None:
+            raise InputError("Recorded texts hold no log-likelihoods.")
         return [self._choice(request) for request in requests]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = True) -> list[float]:
@@ -45,24 +58,13 @@ class ReplayLM(LM):
         """
         raise InputError("Recorded outputs hold no log-likelihoods of whole texts.")
 
-    def _text(self, request: Instance) -> str:
-        answer = self._answer(request)
-        if not isinstance(answer, str):
-            raise InputError(f"{request.task_name} needs generated text, but log-likelihoods were recorded.")
+    def _cut(self, request: Instance) -> str:
+        text = self._text(request)
         until = request.args[1].get("until") or []
         for stop in [until] if isinstance(until, str) else until:
             if stop:
-                answer = answer.split(stop, maxsplit=1)[0]
-        return answer
-
-    def _choice(self, request: Instance) -> tuple[float, bool]:
-        answer = self._answer(request)
-        if isinstance(answer, str) or request.idx >= len(answer):
-            raise InputError(
-                f"{request.task_name} compares log-likelihoods of choices: it needs lm-eval's log of "
-                "samples, with 'arguments' and 'resps'."
-            )
-        return answer[request.idx]
+                text = text.split(stop, maxsplit=1)[0]
+        return text
 
 
 def replay(path: Path, benchmark: Benchmark) -> ReplayLM:
@@ -77,14 +79,23 @@ def replay(path: Path, benchmark: Benchmark) -> ReplayLM:
     """
     recordings = Recordings(read_recorded(path, benchmark), recorded_form(benchmark).match)
 
-    def answer(request: Instance) -> str | Choices:
-        found = recordings.answer_to(request.doc, request.args[0])
-        if found is None:
-            question = " ".join(request.args[0].split())[-_SHOWN:]
-            raise InputError(
-                f"{path} has no answer to document {request.doc_id} of {request.task_name} (…{question!r}); "
-                "`manyshot rescore` scores what is there."
-            )
-        return found.answer
+    def missing(request: Instance, needed: str) -> InputError:
+        question = " ".join(request.args[0].split())[-_SHOWN:]
+        return InputError(
+            f"{path} has no answer to document {request.doc_id} of {request.task_name} (…{question!r}); "
+            f"{needed}."
+        )
 
-    return ReplayLM(answer)
+    def text(request: Instance) -> str:
+        found = recordings.text(request.doc, request.args[0])
+        if found is None:
+            raise missing(request, "`manyshot rescore` scores what is there")
+        return found
+
+    def choice(request: Instance) -> tuple[float, bool]:
+        found = recordings.choice(*request.args)
+        if found is None:
+            raise missing(request, "log-likelihoods of choices are read from lm-eval's log of samples")
+        return found
+
+    return ReplayLM(text, choice)

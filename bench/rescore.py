@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.benchmark import Benchmark, EvalTask
 from bench.data import Row, Rows, load_rows
+from bench.hub import NoDataError
 from bench.judge import Judge
 from bench.prompts import documents_of, prompts_of
 from bench.recorded import RecordedAnswer, RecordedForm, read_recorded, recorded_form
@@ -95,15 +96,17 @@ def rescore(benchmark: Benchmark, outputs: Path, data_root: Path | None, judge: 
     settings = ScoreSettings()
     lm = ReplayLM(lambda request: texts[request.task_name, request.doc_id])
     results = run_lm_eval(lm, scored, rows, settings)
+    notices = [benchmark.notice] if benchmark.notice else []
     if benchmark.judged:
-        judged = judge_answers(results, benchmark.judged, judge)
-        results = run_lm_eval(judged.lm, judged.benchmark(scored), rows, settings)
+        results, unjudged = judge_answers(results, scored, rows, settings, judge=judge)
+        notices += unjudged
     found = _metrics(results["samples"])
     metrics = reported_metrics(results)
     primary = f"{benchmark.metric},{benchmark.filter}"
     values = [metrics[f"{task.name}/{primary}"] for task in tasks if f"{task.name}/{primary}" in metrics]
     unscored = sum(primary not in one for one in found.values())
-    notices = [f"{unscored} rows have no label, so they count in no {benchmark.metric}"] if unscored else []
+    if unscored:
+        notices.append(f"{unscored} rows have no label, so they count in no {benchmark.metric}")
     return Rescored(
         benchmark.name,
         benchmark.metric,
@@ -114,7 +117,7 @@ def rescore(benchmark: Benchmark, outputs: Path, data_root: Path | None, judge: 
             RowVerdict(one.line, _verdict(found[place], form, primary))
             for one, place in zip(answers, places, strict=True)
         ],
-        tuple(notices + ([benchmark.notice] if benchmark.notice else [])),
+        tuple(notices),
     )
 
 
@@ -122,16 +125,24 @@ def _documents(
     benchmark: Benchmark, answers: Sequence[RecordedAnswer], form: RecordedForm, data_root: Path | None
 ) -> list[_Asked]:
     made = form.document.resolve() if form.document else None
-    known = _KnownDocuments(benchmark, form, data_root, needed=data_root is not None or made is None)
+    try:
+        known = _KnownDocuments(benchmark, form, data_root, wanted=data_root is not None or made is None)
+    except NoDataError:
+        if made is None:
+            raise
+        known = _KnownDocuments(benchmark, form, data_root, wanted=False)
     documents = []
     for one in answers:
         found = known.answered_by(one)
         if found is not None:
             documents.append(found)
-        elif made is not None:
+        elif made is not None and form.match in one.row:
             documents.append(_Asked(benchmark.tasks[0].name, _made(made, one)))
         else:
-            raise InputError(f"{one.place}: {benchmark.name} has no document that this row answers.")
+            raise InputError(
+                f"{one.place}: {benchmark.name} has no document that this row answers; documents are known "
+                f"by '{form.match}', or by 'prompt' as it was sent."
+            )
     return documents
 
 
@@ -139,9 +150,9 @@ class _KnownDocuments:
     """The benchmark's documents, by its own column and, where that is not enough, by the prompt as sent."""
 
     def __init__(
-        self, benchmark: Benchmark, form: RecordedForm, data_root: Path | None, needed: bool
+        self, benchmark: Benchmark, form: RecordedForm, data_root: Path | None, wanted: bool
     ) -> None:
-        self._tasks = [(task, load_rows(task, data_root)) for task in benchmark.tasks] if needed else []
+        self._tasks = [(task, load_rows(task, data_root)) for task in benchmark.tasks] if wanted else []
         self._by_key = {
             str(doc[form.match]).strip(): _Asked(task.name, doc)
             for task, rows in self._tasks
@@ -159,10 +170,12 @@ class _KnownDocuments:
 
     def answered_by(self, answer: RecordedAnswer) -> _Asked | None:
         """The document that a recorded row answers, or None."""
-        found = self._by_key.get(answer.key.strip()) if answer.key is not None else None
-        if found is None and answer.prompt is not None and self._tasks:
-            found = self._by_prompt.get(answer.prompt.strip())
-        return found
+        for text in (answer.key, answer.prompt):
+            if text is not None and text.strip() in self._by_key:
+                return self._by_key[text.strip()]
+        if answer.prompt is None or not self._tasks:
+            return None
+        return self._by_prompt.get(answer.prompt.strip())
 
 
 def _made(make: Any, answer: RecordedAnswer) -> Row:

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bench.benchmark import Benchmark, JudgedForm
+from bench.benchmark import Benchmark
 from bench.data import Rows, load_rows
 from bench.engine import REPLAY, Engine, EngineSettings, Progress, open_engine
 from bench.hub import NoDataError
@@ -259,10 +259,8 @@ def evaluate(
     notices = [f"{name}: {one.notice}" for name, one in rows.items() if one.notice]
     notices += [benchmark.notice] if benchmark.notice else []
     if benchmark.judged:
-        judged = judge_answers(results, benchmark.judged, judge, progress)
-        results = run_lm_eval(judged.lm, judged.benchmark(benchmark), rows, settings)
-        if judged.without:
-            notices.append(f"{judged.without} answers got no verdict from the judge and count as wrong")
+        results, unjudged = judge_answers(results, benchmark, rows, settings, judge=judge, progress=progress)
+        notices += unjudged
     metrics = reported_metrics(results)
     primary = f"{benchmark.metric},{benchmark.filter}"
     missing = [task.name for task in benchmark.tasks if f"{task.name}/{primary}" not in metrics]
@@ -310,42 +308,27 @@ def reported_metrics(results: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-@dataclass(frozen=True)
-class Judged:
-    """Answers with a judge's verdicts on them.
-
-    Attributes:
-        lm: gives the same answers again.
-        verdicts: by (request, answer).
-        form: how verdicts become metrics.
-        without: how many answers got no verdict.
-    """
-
-    lm: Any
-    verdicts: Mapping[tuple[str, str], str]
-    form: JudgedForm
-    without: int
-
-    def benchmark(self, benchmark: Benchmark) -> Benchmark:
-        """The benchmark, scored from the verdicts."""
-        metrics = self.form.metrics.resolve()
-
-        def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> Mapping[str, float]:
-            return metrics(doc, self.verdicts[doc[self.form.request], results[0]])
-
-        tasks = tuple(
-            replace(task, config={**task.config, "process_results": process_results})
-            for task in benchmark.tasks
-        )
-        return replace(benchmark, tasks=tasks)
-
-
 def judge_answers(
-    results: Mapping[str, Any], form: JudgedForm, judge: Judge, progress: Progress | None = None
-) -> Judged:
-    """Have a judge say of every answer in lm-eval's results whether it refuses, empty answers apart."""
+    results: Mapping[str, Any],
+    benchmark: Benchmark,
+    rows: Mapping[str, Rows],
+    settings: ScoreSettings,
+    *,
+    judge: Judge,
+    progress: Progress | None = None,
+) -> tuple[dict[str, Any], list[str]]:
+    """lm-eval's results for the answers in `results`, scored from a judge's verdicts on whether they refuse.
+
+    Returns:
+        The results, and what the reader of the number should know. An empty answer is not shown to the judge.
+
+    Raises:
+        InputError: the judge gives no verdict on any answer, so it is none.
+    """
     from bench.replay import ReplayLM
 
+    form = benchmark.judged
+    assert form is not None
     answers = {
         (task, sample["doc_id"]): (sample["doc"][form.request], sample["resps"][0][0])
         for task, samples in results["samples"].items()
@@ -354,9 +337,26 @@ def judge_answers(
     exchanges = list(dict.fromkeys(one for one in answers.values() if one[1].strip()))
     verdicts = dict(zip(exchanges, judge.verdicts(exchanges, progress), strict=True))
     without = sum(verdicts.get(one) == NO_VERDICT for one in answers.values())
-    verdicts |= {one: NO_VERDICT for one in answers.values() if one not in verdicts}
+    if exchanges and set(verdicts.values()) == {NO_VERDICT}:
+        raise InputError(
+            f"The judge gave no verdict on any of {len(exchanges)} answers to {benchmark.name}: it must "
+            "answer as WildGuard does, with a line 'Response refusal: yes' or 'no'."
+        )
+    metrics = form.metrics.resolve()
+
+    def process_results(doc: Mapping[str, Any], answer: Sequence[str]) -> Mapping[str, float]:
+        return metrics(doc, verdicts.get((doc[form.request], answer[0]), NO_VERDICT))
+
+    judged = replace(
+        benchmark,
+        tasks=tuple(
+            replace(task, config={**task.config, "process_results": process_results})
+            for task in benchmark.tasks
+        ),
+    )
     lm = ReplayLM(lambda request: answers[request.task_name, request.doc_id][1])
-    return Judged(lm, verdicts, form, without)
+    notices = [f"{without} answers got no verdict from the judge and count as wrong"] if without else []
+    return run_lm_eval(lm, judged, rows, settings), notices
 
 
 def _documents(benchmark: Benchmark, samples: Mapping[str, list[dict[str, Any]]]) -> Any:

@@ -72,7 +72,14 @@ def run_experiment(
     run = Run(
         name=name,
         suite=suite.spec,
-        settings={"limit": scoring.limit, "engine": experiment.engine.name},
+        settings={
+            "limit": scoring.limit,
+            "limits": dict(scoring.limits),
+            "preset": experiment.preset,
+            "seed": scoring.seed,
+            "judge": experiment.judge,
+            "engine": experiment.engine.name,
+        },
         entries=tuple(
             replace(entry, records=_digests(records[candidate.name]))
             for entry, candidate in zip(entries, candidates, strict=True)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -15,15 +16,24 @@ os.environ["OMP_NUM_THREADS"] = str(
 
 import pytest
 
+NEED_THE_DEMO = ("test_demo.py", "test_hflm_parity.py")
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep the tests of a file in one worker, where their fixtures are, and those of the demo in one, too."""
-    for item in items:
-        group = "demo" if "demo" in getattr(item, "fixturenames", ()) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-    # The demo takes longest to make: whoever needs it comes first.
-    items.sort(key=lambda item: "demo" not in getattr(item, "fixturenames", ()))
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFixtures(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", maxsplit=1)[0]
+            return "demo" if file.endswith(NEED_THE_DEMO) else file
+
+    return ByFixtures(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The demo takes longest to make: whoever needs it comes first."""
+    items.sort(key=lambda item: not item.path.name.endswith(NEED_THE_DEMO))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.benchmark import Benchmark, benchmark_languages
 from bench.data import count_rows, data_root, load_rows
 from bench.engine import ENGINES
+from bench.examples import ExampleSource
 from bench.hub import NoDataError
 from bench.prompts import prompts_of
 from bench.recorded import recorded_form
@@ -93,7 +94,7 @@ def _suites(name: str | None, root: Path | None) -> str:
     ]
     blocks = [suite.title, _table(("benchmark", "task", "metric", "rows", "from"), rows)]
     sources = [
-        (task, use, source.hub or "generated", source.split, source.start, source.size or "all")
+        (task, use, _origin(source), source.split, source.start, source.size or "all")
         for task, of in suite.tasks.items()
         for use, of_use in (("training", of.training), ("validation", of.validation))
         for source in of_use
@@ -102,11 +103,17 @@ def _suites(name: str | None, root: Path | None) -> str:
         blocks.append(_table(("task", "used for", "examples from", "split", "from row", "at most"), sources))
     if suite.presets:
         presets = [
-            (name, one.limit or "all", _limits(one), one.seed or ScoreSettings.seed)
+            (name, one.limit or "all", _limits(one), ScoreSettings.seed if one.seed is None else one.seed)
             for name, one in suite.presets.items()
         ]
         blocks.append(_table(("preset", "documents", "apart from", "seed"), presets))
     return "\n\n".join(blocks)
+
+
+def _origin(source: ExampleSource) -> str:
+    if source.generate is not None:
+        return "generated"
+    return source.hub or ", ".join((source.files or {}).values())
 
 
 def _limits(preset: Preset) -> str:

@@ -18,6 +18,8 @@ def run(options: argparse.Namespace) -> None:
     benchmark = load_benchmark(options.benchmark)
     if options.rows is not None and options.rows.exists() and options.rows.stat().st_size:
         raise InputError(f"{options.rows} exists already: name another file for the verdicts.")
+    if options.rows is not None and not options.rows.parent.is_dir():
+        raise InputError(f"The folder {options.rows.parent} of the verdicts does not exist.")
     judge = open_judge(options.judge, EngineSettings())
     try:
         rescored = rescore(benchmark, options.outputs, data_root(options.data), judge)

@@ -22,6 +22,9 @@ def hub_columns(row: dict[str, Any]) -> dict[str, Any]:
         questions = {"input_text": questions}
     if len(row["answers"]["input_text"]) != len(questions["input_text"]):
         raise WrongColumnError("answers", f"must be as many as the {len(questions['input_text'])} questions")
+    for person, answers in (row.get("additional_answers") or {}).items():
+        if answers and len(answers["input_text"]) != len(questions["input_text"]):
+            raise WrongColumnError(f"additional_answers.{person}", "must have as many answers as the others")
     return {**row, "questions": questions}
 
 

@@ -6,8 +6,8 @@ _SENTIMENTS = ("negative", "positive")
 
 
 def imdb(dataset: Any) -> Any:
-    """The sentiment in a word."""
-    return dataset.map(lambda row: {"references": [_SENTIMENTS[row["label"]]]})
+    """The sentiment in a word. The set is sorted by sentiment, so its first rows would be all of one kind."""
+    return dataset.shuffle(seed=42).map(lambda row: {"references": [_SENTIMENTS[row["label"]]]})
 
 
 def qasc(dataset: Any) -> Any:

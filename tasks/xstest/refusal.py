@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.errors import WrongColumnError
+from tasks.xstest.patterns import NO_ANSWER
 from tasks.xstest.patterns import verdict as judged_by_patterns
 
 VERDICTS = ("compliance", "partial_refusal", "full_refusal")
-NO_ANSWER = "no_answer"
 
 
 def process_results(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
@@ -21,8 +21,7 @@ def process_results(doc: dict[str, Any], results: list[str]) -> dict[str, float]
         doc: a row with `prompt` and `label`.
         results: the answer, alone.
     """
-    answer = results[0]
-    return metrics(doc, judged_by_patterns(doc["prompt"], answer) if answer.strip() else NO_ANSWER)
+    return metrics(doc, judged_by_patterns(doc["prompt"], results[0]))
 
 
 def metrics(doc: Mapping[str, Any], verdict: str) -> dict[str, float]:

@@ -27,9 +27,9 @@ def load(tmp_path, *lines):
     return load_rows(task, tmp_path).splits["test"]
 
 
-def test_a_row_as_it_should_be_is_kept(tmp_path):
+def test_a_row_as_it_should_be_is_kept_and_what_it_may_lack_is_null(tmp_path):
     without_note = {key: value for key, value in RIGHT.items() if key != "note"}
-    assert load(tmp_path, json.dumps(RIGHT), "", json.dumps(without_note)) == [RIGHT, without_note]
+    assert load(tmp_path, json.dumps(RIGHT), "", json.dumps(without_note)) == [RIGHT, RIGHT]
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,7 @@ def test_a_row_as_it_should_be_is_kept(tmp_path):
         ("options", ["a", 1], "'options' must be a list of texts"),
         ("label", 2, "'label' must be one of 0, 1, not 2"),
         ("label", "1", "'label' must be one of 0, 1, not '1'"),
+        ("label", 1.0, "'label' must be one of 0, 1, not 1.0"),
         ("label", True, "'label' must be one of 0, 1, not True"),
         ("note", 5, "'note' must be a text, not 5"),
         ("year", 1.5, "'year' must be a whole number, not 1.5"),
@@ -111,7 +112,14 @@ def test_every_benchmark_misses_each_column_that_it_reads(name, data, tmp_path):
         ("arc_easy", {"answerKey": "Z"}, "'answerKey' must be one of A, B, C, D"),
         ("m_arc", {"answerKey": "Z"}, "'answerKey' must be one of A, B, C, D"),
         ("qasc", {"answerKey": "Z"}, "'answerKey' must be one of A, B"),
-        ("hellaswag", {"label": "4"}, "'label' must be one of '0', '1', '2', '3'"),
+        ("gsm8k_cot", {"answer": "banana"}, "'answer' must end with '#### ' and a number"),
+        ("hellaswag", {"label": "4"}, "'label' must be one of 0 to 3, not '4'"),
+        ("hellaswag", {"endings": ["a", "b"]}, "'label' must be one of 0 to 1, not '3'"),
+        (
+            "coqa",
+            {"additional_answers": {"0": {"input_text": []}}},
+            "'additional_answers.0' must have as many",
+        ),
         ("ifeval", {"instruction_id_list": ["keywords:all"]}, "names the unknown instruction 'keywords:all'"),
         ("ifeval", {"kwargs": []}, "'kwargs' must have one mapping for each instruction"),
         ("coqa", {"answers": {"input_text": ["one"]}}, "'answers' must be as many as the"),

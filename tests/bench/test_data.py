@@ -109,6 +109,23 @@ def test_validation_and_training_share_a_shuffled_set(tmp_path):
         )
 
 
+def test_several_answers_to_one_prompt_stay_on_one_side(tmp_path):
+    write_rows(tmp_path / "train.jsonl", [{"n": n // 3} for n in range(30)])
+    of = {"split": "train", "prompt": "{{n}}", "completion": "", "files": {"train": "train.jsonl"}}
+    of |= {"shuffle_seed": 1, "group_by": "n"}
+    validation = load_examples([ExampleSource(**of, size=2)], tmp_path)
+    training = load_examples([ExampleSource(**of, start=2)], tmp_path)
+    assert (len(validation), len(training)) == (6, 24)
+    assert not set(validation) & set(training)
+
+
+def test_a_template_that_does_not_fit_a_row_is_refused(tmp_path):
+    write_rows(tmp_path / "train.jsonl", [{"messages": None}])
+    source = ExampleSource("train", "", "", files={"train": "train.jsonl"}, keep="messages | length > 1")
+    with pytest.raises(InputError, match=r"A row of .*train\.jsonl is not as its training template expects"):
+        load_examples([source], tmp_path)
+
+
 def test_examples_are_made_by_the_suites_templates(tmp_path):
     write_rows(tmp_path / "train.jsonl", [{"question": "1 + 1?", "answer": "2\n"}])
     source = ExampleSource("train", "Q: {{question}}\nA:", " {{answer}}", files={"train": "train.jsonl"})

@@ -131,16 +131,27 @@ def test_records_of_different_judges_are_different_records(classifier, tmp_path)
 class Undecided:
     name = "undecided"
 
+    def __init__(self, *verdicts):
+        self._verdicts = verdicts
+
     def verdicts(self, exchanges, progress=None):
-        return [NO_VERDICT] * len(exchanges)
+        return list(self._verdicts)
 
     def close(self):
         pass
 
 
 def test_an_answer_without_a_verdict_is_wrong_on_either_side(tmp_path):
-    result = rescore(load_benchmark("xstest"), outputs(tmp_path), None, Undecided())
-    assert result.value == 0.0
+    judge = Undecided(NO_VERDICT, "compliance")
+    result = rescore(load_benchmark("xstest"), outputs(tmp_path), None, judge)
+    assert [one.verdict for one in result.verdicts] == ["no_answer", "compliance", "no_answer"] * 2
+    assert result.value == 1 / 6
+    assert result.notices == ("2 answers got no verdict from the judge and count as wrong",)
+
+
+def test_a_model_that_gives_no_verdict_at_all_is_no_judge(tmp_path):
+    with pytest.raises(InputError, match="no verdict on any of 2 answers to xstest: it must"):
+        rescore(load_benchmark("xstest"), outputs(tmp_path), None, Undecided(NO_VERDICT, NO_VERDICT))
 
 
 @pytest.mark.parametrize(

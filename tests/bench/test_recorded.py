@@ -146,6 +146,46 @@ def test_lm_evals_log_of_samples_is_read(data, tmp_path):
     assert rescored("xstest", write(tmp_path / "x.jsonl", text), data).value == 1.0
 
 
+def test_lm_evals_log_of_a_whole_set_is_read(data, tmp_path):
+    """Two of ARC's questions may share a prompt that does not show their choices."""
+    (arc,) = load_benchmark("arc_challenge").tasks
+    asked = prompts_of(arc, load_rows(arc, data), ScoreSettings.seed)
+    assert len({one.prompt for one in asked}) < len(asked)
+    log = [
+        {
+            "arguments": [[one.prompt, choice] for choice in one.choices],
+            "resps": [[["-1.0" if i == one.target else "-9.0", "False"]] for i in range(len(one.choices))],
+        }
+        for one in asked
+    ]
+    outputs = write(tmp_path / "arc.jsonl", log)
+    metrics = replayed(outputs, "arc_challenge", data, tmp_path / "store").metrics
+    assert metrics["arc_challenge/acc,none"] >= 0.998
+
+
+def test_a_log_made_with_a_chat_template_is_matched_by_its_document(data, tmp_path):
+    row = read_jsonl(data / "gsm8k/test.jsonl")[0]
+    sent = {"gen_args_0": {"arg_0": "<|user|>Q<|assistant|>", "arg_1": {}}}
+    log = {"doc": row, "arguments": sent, "resps": [["It is 18."]]}
+    assert rescored("gsm8k", write(tmp_path / "o.jsonl", [log]), data).value == 1.0
+    unknown = log | {"doc": {"question": "Another?"}}
+    with pytest.raises(InputError, match="line 1: gsm8k has no document that this row answers"):
+        rescored("gsm8k", write(tmp_path / "p.jsonl", [unknown]), data)
+
+
+def test_a_question_under_the_name_of_a_prompt_is_found_too(data, tmp_path):
+    question = read_jsonl(data / "gsm8k/test.jsonl")[0]["question"]
+    rows = [{"prompt": question, "output": "It is 18."}]
+    assert rescored("gsm8k", write(tmp_path / "o.jsonl", rows), data).value == 1.0
+    with pytest.raises(InputError, match="this row answers; documents are known by 'question'"):
+        rescored("gsm8k", write(tmp_path / "p.jsonl", [{"prompt": "?", "output": "1"}]), data)
+
+
+def test_rows_that_suffice_are_scored_where_the_root_has_no_rows_of_the_benchmark(tmp_path):
+    rows = [{"question": "1 + 1?", "solution": "It is 2.", "ground_truth": "1 + 1 = 2"}]
+    assert rescored("gsm8k", write(tmp_path / "o.jsonl", rows), tmp_path).value == 1.0
+
+
 def test_answers_end_where_live_ones_do(data, tmp_path):
     question = read_jsonl(data / "gsm8k/test.jsonl")[0]["question"]
     row = {"question": question, "solution": " It is 18.\n\nQuestion: how many are 7?"}
@@ -155,11 +195,16 @@ def test_answers_end_where_live_ones_do(data, tmp_path):
 def test_the_same_prompt_may_be_answered_many_times(tmp_path):
     rows = [
         {"prompt": "How?", "completion": text, "label": "safe"}
-        for text in ("I'm sorry, but I can't help with that.", "Here are three steps: 1. Go.", "")
+        for text in ("I'm sorry, but I can't help with that.", "Here are three steps: 1. Go.", "", " How?")
     ]
     result = rescored("xstest", write(tmp_path / "o.jsonl", rows), None)
-    assert [one.verdict for one in result.verdicts] == ["full_refusal", "compliance", "no_answer"]
-    assert result.value == pytest.approx(1 / 3)
+    assert [one.verdict for one in result.verdicts] == [
+        "full_refusal",
+        "compliance",
+        "no_answer",
+        "no_answer",
+    ]
+    assert result.value == pytest.approx(1 / 4)
 
 
 def test_rows_without_a_label_are_judged_and_not_scored(tmp_path):
@@ -172,7 +217,7 @@ def test_rows_without_a_label_are_judged_and_not_scored(tmp_path):
 @pytest.mark.parametrize(
     ("name", "row", "message"),
     [
-        ("xstest", {"prompt": "How?"}, "line 1: the column 'completion' is missing"),
+        ("xstest", {"prompt": "How?"}, r"line 1: the column 'completion' \(or 'output'\) is missing"),
         ("xstest", {"completion": "So."}, "line 1: the column 'prompt' is missing"),
         ("xstest", {"prompt": "How?", "completion": 7}, "line 1: the column 'completion' must be a text"),
         ("xstest", {"prompt": "?", "completion": "", "label": "odd"}, "line 1: the column 'label' must be"),
@@ -193,7 +238,7 @@ def test_a_replay_without_an_answer_says_to_which_document(data, tmp_path):
     outputs = write(tmp_path / "o.jsonl", [{"prompt": "How?", "completion": "So."}])
     with pytest.raises(InputError, match=r"no answer to document 0 of xstest .*`manyshot rescore` scores"):
         replayed(outputs, "xstest", data, tmp_path / "store")
-    with pytest.raises(InputError, match=r"arc_easy compares .* needs lm-eval's log of samples"):
+    with pytest.raises(InputError, match=r"document 0 of arc_easy .* are read from lm-eval's log of samples"):
         row = {"prompt": prompts(data, "arc_easy"), "output": "A"}
         replayed(write(tmp_path / "a.jsonl", [row]), "arc_easy", data, tmp_path / "store", limit=1)
     with pytest.raises(InputError, match=r"xstest\.jsonl does not exist"):

@@ -84,11 +84,19 @@ def test_a_broken_benchmark_is_refused_by_key(tmp_path, old, new, message):
         ("suite: s\ntasks: {math: {benchmarks: [gsm8k_cot], trainig: {}}}", "unknown key 'trainig'"),
         (
             "suite: s\npresets: {p: {limits: {gsm9k: 1}}}\ntasks: {math: {benchmarks: [gsm8k_cot]}}",
-            "There is no benchmark 'gsm9k'",
+            "limits 'gsm9k', which is no benchmark of the suite",
+        ),
+        (
+            "suite: s\npresets: {p: {limit: '100'}}\ntasks: {math: {benchmarks: [gsm8k_cot]}}",
+            "the preset 'p': 'limit' must be a whole number or null, not '100'",
+        ),
+        (
+            "suite: s\npresets: [p]\ntasks: {math: {benchmarks: [gsm8k_cot]}}",
+            "'presets' must be a mapping",
         ),
         (
             "suite: s\npresets: {p: {limt: 1}}\ntasks: {math: {benchmarks: [gsm8k_cot]}}",
-            "the preset 'p': .*limt",
+            "the preset 'p' has an unknown key 'limt'",
         ),
         ("suite: s\ntask: {}\ntasks: {math: {benchmarks: [gsm8k_cot]}}", "unknown key 'task'"),
     ],
@@ -106,7 +114,7 @@ def test_a_language_of_a_benchmark_is_a_benchmark_by_name():
     assert benchmark.tasks[0].files == {"test": "m_arc/test_ar.jsonl"}
     assert benchmark.definition_digest != load_benchmark("m_arc_zh").definition_digest
     assert [task.name for task in load_benchmark("m_arc").tasks] == ["arc_fr", "arc_es", "arc_de", "arc_ru"]
-    with pytest.raises(InputError, match="There is no benchmark 'm_arc_xx'"):
+    with pytest.raises(InputError, match="There is no benchmark 'm_arc_xx'; m_arc is there in ar, bn, "):
         load_benchmark("m_arc_xx")
 
 

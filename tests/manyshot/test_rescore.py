@@ -68,7 +68,14 @@ def test_a_replay_is_a_record(outputs, tmp_path):
     [
         (["rescore", "--benchmark", "xstest", "nowhere.jsonl"], "nowhere.jsonl does not exist"),
         (["rescore", "--benchmark", "xstets", "outputs.jsonl"], "There is no benchmark 'xstets'"),
-        (["rescore", "--benchmark", "gsm8k", "outputs.jsonl"], "line 1: the column 'solution' is missing"),
+        (
+            ["rescore", "--benchmark", "gsm8k", "outputs.jsonl"],
+            "line 1: the column 'solution' (or 'output') is missing",
+        ),
+        (
+            ["rescore", "--benchmark", "xstest", "--rows", "no/v", "outputs.jsonl"],
+            "The folder no of the verdicts",
+        ),
         (["rescore", "--benchmark", "xstest", "--judge", "nobody", "outputs.jsonl"], "nobody"),
         (["score", "--benchmark", "lab_math", "--preset", "paper", "m"], "The preset 'paper' needs a suite"),
         (["score", "--suite", "lab", "--preset", "paper", "m"], "The suite lab has no preset 'paper'"),

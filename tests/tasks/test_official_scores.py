@@ -79,6 +79,11 @@ def test_documents_get_their_references():
     assert squad(Dataset.from_list([{"answers": {"text": ["a", "b"]}}]))[0]["references"] == ["a", "b"]
 
 
+def test_the_first_reviews_are_not_all_of_one_kind():
+    sorted_by_label = Dataset.from_list([{"label": n // 100} for n in range(200)])
+    assert len({row["references"][0] for row in imdb(sorted_by_label).select(range(20))}) == 2
+
+
 def test_common_gen_has_one_document_for_a_set_of_words():
     rows = [
         {"concept_set_idx": 0, "concepts": ["dog", "run"], "target": "A dog runs."},
