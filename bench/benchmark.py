@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -152,7 +152,7 @@ class Benchmark:
             "tasks": {task.name: fingerprint(task.config) for task in self.tasks},
             "lm_eval": version("lm_eval"),
             "asked": ASKED,
-            "judged": fingerprint(asdict(self.judged)) if self.judged else None,
+            "judged": fingerprint(vars(self.judged)) if self.judged else None,
             "notice": self.notice,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

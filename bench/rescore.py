@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.benchmark import Benchmark, EvalTask
+from bench.benchmark import Benchmark, EvalTask, RecordedForm
 from bench.data import Row, Rows, load_rows
 from bench.hub import NoDataError
 from bench.judge import Judge
 from bench.prompts import documents_of, prompts_of
-from bench.recorded import RecordedAnswer, RecordedForm, read_recorded, recorded_form
+from bench.recorded import RecordedAnswer, read_recorded, recorded_form
 from bench.replay import ReplayLM
 from bench.scoring import ScoreSettings, judge_answers, reported_metrics, run_lm_eval
 from results.errors import InputError
@@ -125,12 +125,7 @@ def _documents(
     benchmark: Benchmark, answers: Sequence[RecordedAnswer], form: RecordedForm, data_root: Path | None
 ) -> list[_Asked]:
     made = form.document.resolve() if form.document else None
-    try:
-        known = _KnownDocuments(benchmark, form, data_root, wanted=data_root is not None or made is None)
-    except NoDataError:
-        if made is None:
-            raise
-        known = _KnownDocuments(benchmark, form, data_root, wanted=False)
+    known = _KnownDocuments(form.match, _rows_at_hand(benchmark, data_root, needed=made is None))
     documents = []
     for one in answers:
         found = known.answered_by(one)
@@ -146,18 +141,30 @@ def _documents(
     return documents
 
 
-class _KnownDocuments:
-    """The benchmark's documents, by its own column and, where that is not enough, by the prompt as sent."""
+def _rows_at_hand(
+    benchmark: Benchmark, data_root: Path | None, *, needed: bool
+) -> list[tuple[EvalTask, Rows]]:
+    """The benchmark's rows. Where they are not needed, none is fetched, and there may be none."""
+    if data_root is None and not needed:
+        return []
+    try:
+        return [(task, load_rows(task, data_root)) for task in benchmark.tasks]
+    except NoDataError:
+        if needed:
+            raise
+        return []
 
-    def __init__(
-        self, benchmark: Benchmark, form: RecordedForm, data_root: Path | None, wanted: bool
-    ) -> None:
-        self._tasks = [(task, load_rows(task, data_root)) for task in benchmark.tasks] if wanted else []
+
+class _KnownDocuments:
+    """A benchmark's documents, by its own column and, where that is not enough, by the prompt as sent."""
+
+    def __init__(self, match: str, tasks: Sequence[tuple[EvalTask, Rows]]) -> None:
+        self._tasks = tasks
         self._by_key = {
-            str(doc[form.match]).strip(): _Asked(task.name, doc)
-            for task, rows in self._tasks
+            str(doc[match]).strip(): _Asked(task.name, doc)
+            for task, rows in tasks
             for doc in documents_of(task, rows)
-            if form.match in doc
+            if match in doc
         }
 
     @functools.cached_property

@@ -10,24 +10,30 @@ from manyshot.lab.tokenizer import build_tokenizer
 WORDS = "A B C D yes no maybe the answer is hello and how many apples are left Question Answer : . ? 1 2 3"
 
 
+def llama(tokenizer, max_length: int, width: int, **options) -> LlamaForCausalLM:
+    """A Llama of two layers and four heads for a tokenizer, with random weights."""
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=width,
+            intermediate_size=2 * width,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=max_length,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            **options,
+        )
+    )
+
+
 def tiny_llama(folder: Path, seed: int = 0, max_length: int = 2048) -> Path:
     """A Llama of two layers with random weights, large enough to differ from document to document."""
     torch.manual_seed(seed)
     tokenizer = build_tokenizer([WORDS], max_length)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=max_length,
-        initializer_range=0.5,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = llama(tokenizer, max_length, width=32, num_key_value_heads=2, initializer_range=0.5)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

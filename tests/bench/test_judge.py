@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from tiny import llama
 
 from bench.engine import EngineSettings
 from bench.judge import NO_VERDICT, ClassifierJudge, PatternJudge, parse_verdict, request_of
@@ -41,19 +41,7 @@ def classifier(tmp_path_factory):
     texts = [exchange("What now?", answer) + reply(verdict) for answer, verdict in ANSWERS.items()]
     tokenizer = build_tokenizer([*texts, *ANSWERS, "What How now then ?"], 512)
     torch.manual_seed(0)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=512,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+    model = llama(tokenizer, max_length=512, width=64)
     rows, starts = [], []
     for request in ("What now?", "How then?", "What then?"):
         for answer, verdict in ANSWERS.items():

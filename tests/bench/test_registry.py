@@ -4,6 +4,7 @@ import pytest
 
 from bench.benchmark import read_benchmark
 from bench.data import load_rows
+from bench.definition import FunctionReference
 from bench.examples import load_examples
 from bench.hub import NoDataError
 from bench.prompts import prompts_of
@@ -57,6 +58,15 @@ def test_the_definition_digest_follows_the_definition_and_its_functions(tmp_path
         (tmp_path / "benchmark.yaml").write_text(DEFINITION % prompt)
         digests.append(read_benchmark(tmp_path).definition_digest)
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_the_definition_digest_follows_the_function_that_scores_verdicts(monkeypatch):
+    digests = [load_benchmark("lab_safety").definition_digest]
+    monkeypatch.setattr(FunctionReference, "source", lambda self: b"other" if self.name == "metrics" else b"")
+    digests.append(load_benchmark("lab_safety").definition_digest)
+    monkeypatch.setattr(FunctionReference, "source", lambda self: b"")
+    digests.append(load_benchmark("lab_safety").definition_digest)
+    assert len(set(digests)) == 3
 
 
 @pytest.mark.parametrize(
