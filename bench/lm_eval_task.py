@@ -67,12 +67,17 @@ def _data_set(rows: Sequence[Row]) -> Any:
 
 
 @contextmanager
-def quiet_lm_eval() -> Iterator[None]:
-    """Keep lm-eval's and datasets' progress bars and advice off the terminal, where ours are shown."""
+def lm_eval_at_work() -> Iterator[None]:
+    """Keep lm-eval's and datasets' bars and advice off the terminal, and compile each of its templates once.
+
+    lm-eval compiles a template for every document that it renders, which takes longer than the rest of it.
+    """
     import datasets
+    from lm_eval import utils
     from lm_eval.api import task
 
     logger, bar = logging.getLogger("lm_eval"), task.tqdm
+    utils.env.from_string = functools.lru_cache(utils.env.from_string)
     level, bars = logger.level, datasets.are_progress_bars_disabled()
     logger.setLevel(logging.ERROR)
     datasets.disable_progress_bars()
@@ -85,5 +90,6 @@ def quiet_lm_eval() -> Iterator[None]:
     finally:
         logger.setLevel(level)
         task.tqdm = bar
+        del utils.env.from_string
         if not bars:
             datasets.enable_progress_bars()

@@ -27,9 +27,9 @@ class Prompt:
 
 def documents_of(task: EvalTask, rows: Rows) -> Sequence[Row]:
     """The documents that a task makes of its rows, in the order in which they are asked."""
-    from bench.lm_eval_task import build_task, quiet_lm_eval
+    from bench.lm_eval_task import build_task, lm_eval_at_work
 
-    with quiet_lm_eval():
+    with lm_eval_at_work():
         return list(build_task(task, rows, seed=0).eval_docs)
 
 
@@ -45,9 +45,9 @@ def prompts_of(task: EvalTask, rows: Rows, seed: int, limit: int | None = None) 
     Raises:
         InputError: the rows are not as the task expects.
     """
-    from bench.lm_eval_task import build_task, quiet_lm_eval
+    from bench.lm_eval_task import build_task, lm_eval_at_work
 
-    with quiet_lm_eval():
+    with lm_eval_at_work():
         built = build_task(task, rows, seed)
         built.build_all_requests(limit=limit)
         asked: dict[int, list[Any]] = {}

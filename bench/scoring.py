@@ -285,9 +285,9 @@ def run_lm_eval(
     """
     from lm_eval.evaluator import evaluate as lm_evaluate
 
-    from bench.lm_eval_task import build_task, quiet_lm_eval
+    from bench.lm_eval_task import build_task, lm_eval_at_work
 
-    with quiet_lm_eval():
+    with lm_eval_at_work():
         tasks = {task.name: build_task(task, rows[task.name], settings.seed) for task in benchmark.tasks}
         return lm_evaluate(
             lm,

@@ -103,7 +103,7 @@ def _score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", default="auto", help="float32, bfloat16, float16 or auto")
     parser.add_argument("--device", default="auto", help="cpu, cuda, … or auto")
     parser.add_argument(
-        "--batch-tokens", type=int, default=16384, help="most tokens in a forward pass (%(default)s)"
+        "--batch-tokens", type=int, help="most tokens computed at once (as serves the device)"
     )
     parser.add_argument("--max-length", type=int, help="longest sequence in tokens (the checkpoint's)")
     parser.add_argument("--skip-missing", action="store_true", help="leave out benchmarks without data")

@@ -30,7 +30,7 @@ class EngineOptions(BaseModel):
     name: str = EngineSettings.name
     dtype: str = EngineSettings.dtype
     device: str = EngineSettings.device
-    batch_tokens: int = Field(EngineSettings.batch_tokens, gt=0)
+    batch_tokens: int | None = Field(EngineSettings.batch_tokens, gt=0)
     max_length: int | None = Field(EngineSettings.max_length, gt=0)
 
 

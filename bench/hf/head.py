@@ -1,0 +1,39 @@
+"""Log-probabilities of given tokens from hidden states, without logits of all positions in memory at once."""
+
+from collections.abc import Callable
+
+import torch
+
+_LOGITS_AT_ONCE = 2**24  # float32 entries: 64 MiB
+
+
+def token_logprobs(
+    head: Callable[[torch.Tensor], torch.Tensor],
+    hidden: torch.Tensor,
+    target_rows: torch.Tensor,
+    targets: torch.Tensor,
+    vocabulary: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probability (natural logarithm, float32) of every target, and whether it is the likeliest token.
+
+    Args:
+        head: maps hidden states (n, width) to logits (n, vocabulary).
+        hidden: hidden states of shape (rows, width).
+        target_rows: which row predicts each target; ascending.
+        targets: token ids.
+        vocabulary: number of logits of a row.
+    """
+    rows_at_once = max(1, _LOGITS_AT_ONCE // vocabulary)
+    logprobs = torch.empty(targets.shape, dtype=torch.float32, device=hidden.device)
+    greedy = torch.empty(targets.shape, dtype=torch.bool, device=hidden.device)
+    for first in range(0, len(hidden), rows_at_once):
+        bounds = torch.tensor([first, first + rows_at_once])
+        logits = head(hidden[first : first + rows_at_once]).float()
+        begin, end = torch.searchsorted(target_rows, bounds.to(hidden.device)).tolist()
+        rows, wanted = target_rows[begin:end] - first, targets[begin:end]
+        largest, likeliest = logits.max(-1)
+        logits -= largest[:, None]
+        picked = logits[rows, wanted]
+        logprobs[begin:end] = picked - logits.exp_().sum(-1).log()[rows]
+        greedy[begin:end] = likeliest[rows] == wanted
+    return logprobs, greedy

@@ -1,0 +1,29 @@
+"""Strings that end an answer."""
+
+from dataclasses import dataclass
+
+from bench.engine import TokenIds
+
+
+@dataclass(frozen=True)
+class StopStrings:
+    """Strings that end an answer, wherever in its tokens they lie."""
+
+    texts: tuple[str, ...]
+
+    def tail(self, tokens: TokenIds) -> TokenIds:
+        """The last tokens of an answer, in which a string that the very last one completes must lie.
+
+        A token is at least one byte, so the string lies in as many tokens; two more for a split character.
+        """
+        return tokens[-(max(len(text.encode()) for text in self.texts) + 2) :]
+
+    def found_in(self, text: str) -> bool:
+        """Whether one of them is there."""
+        return any(stop in text for stop in self.texts)
+
+    def cut(self, text: str) -> str:
+        """The text before the first of them."""
+        for stop in self.texts:
+            text = text.split(stop, maxsplit=1)[0]
+        return text

@@ -1,0 +1,116 @@
+"""What requests have in common: choices after one context, and prefixes that many prompts start with."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from bench.engine import TokenIds
+
+_GROUP_COST = 64  # tokens whose computation takes about as long as what a group of its own costs
+
+
+@dataclass(frozen=True)
+class Document:
+    """A context and what is scored after it.
+
+    Attributes:
+        context: token ids, not empty.
+        continuations: token ids of each continuation, none empty.
+        asked: index of each continuation among all that were asked.
+    """
+
+    context: TokenIds
+    continuations: tuple[TokenIds, ...]
+    asked: tuple[int, ...]
+
+    @property
+    def branches(self) -> bool:
+        """Whether one sequence does not hold it: two continuations have tokens that are read."""
+        return sum(len(continuation) > 1 for continuation in self.continuations) > 1
+
+    def __len__(self) -> int:
+        """Tokens that are read. The last one of a continuation predicts nothing."""
+        return len(self.context) + sum(len(continuation) - 1 for continuation in self.continuations)
+
+
+def documents(pairs: Iterable[tuple[TokenIds, TokenIds]], max_length: int) -> list[Document]:
+    """Join the pairs that have the same context.
+
+    Args:
+        pairs: contexts and continuations; a pair of more than `max_length` + 1 tokens loses some of its left.
+        max_length: tokens that are read at most.
+    """
+    asked: dict[tuple[int, ...], list[tuple[int, TokenIds]]] = {}
+    for index, (context, continuation) in enumerate(pairs):
+        room = max_length + 1 - len(continuation)
+        asked.setdefault(tuple(context[-room:]), []).append((index, continuation))
+    return [
+        Document(context, tuple(c for _, c in members), tuple(i for i, _ in members))
+        for context, members in asked.items()
+    ]
+
+
+@dataclass(frozen=True)
+class PrefixGroup:
+    """Sequences, by index, and the number of leading tokens that they share. Each has at least one more."""
+
+    length: int
+    members: tuple[int, ...]
+
+
+def prefix_groups(sequences: Sequence[TokenIds]) -> list[PrefixGroup]:
+    """Group sequences so that computing each group's shared prefix once saves the most tokens.
+
+    In sorted order the sequences with a common prefix are neighbours. Such an interval becomes a group where
+    that saves more than its parts do; what shares too little with any other goes into one group of length 0.
+    """
+    arrays = [np.asarray(sequence, dtype=np.int32) for sequence in sequences]
+    order = sorted(range(len(arrays)), key=lambda i: arrays[i].tobytes())
+    found = _best_intervals([_common(arrays[a], arrays[b]) for a, b in pairwise(order)])
+    groups = [PrefixGroup(length, tuple(order[first : last + 1])) for length, first, last in found]
+    grouped = {member for group in groups for member in group.members}
+    rest = tuple(i for i in range(len(arrays)) if i not in grouped)
+    return [*groups, PrefixGroup(0, rest)] if rest else groups
+
+
+def _common(a: np.ndarray, b: np.ndarray) -> int:
+    """Shared leading tokens of two sequences, such that each has one more."""
+    length = min(len(a), len(b)) - 1
+    different = np.flatnonzero(a[:length] != b[:length])
+    return int(different[0]) if len(different) else length
+
+
+@dataclass
+class _Interval:
+    """Neighbours from `first` on that share `length` tokens, their best groups, and what those save."""
+
+    length: int
+    first: int
+    saved: int
+    groups: list[tuple[int, int, int]]
+
+
+def _best_intervals(common: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Disjoint groups (shared length, first, last) of len(common) + 1 neighbours that save the most.
+
+    The intervals of neighbours that share at least so many tokens are nested; a stack holds those still open.
+    """
+    still_open = [_Interval(0, 0, 0, [])]
+    for last, length in enumerate([*common, 0]):
+        inner = _Interval(length, last, 0, [])
+        while still_open[-1].length > length:
+            closed = still_open.pop()
+            closed.saved += inner.saved
+            closed.groups += inner.groups
+            whole = closed.length * (last - closed.first) - _GROUP_COST
+            if whole > closed.saved:
+                closed.saved, closed.groups = whole, [(closed.length, closed.first, last)]
+            inner = _Interval(length, closed.first, closed.saved, closed.groups)
+        if still_open[-1].length < length:
+            still_open.append(inner)
+        else:
+            still_open[-1].saved += inner.saved
+            still_open[-1].groups += inner.groups
+    return still_open[0].groups

@@ -1,0 +1,169 @@
+"""Scoring with the hf engine beside lm-eval's own class for transformers, in one run.
+
+    MANYSHOT_DATA=… python tests/perf/against_hflm.py [--folder DIR]
+
+A Llama of 30 M random parameters, with a BPE vocabulary of 32,000 trained on local text, answers real rows in
+float32. Both get the same documents through lm-eval; the seconds are of the whole evaluation, with prompts and
+metrics. lm-eval's class gets the batch size that served it best on two cores.
+"""
+
+import argparse
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+from rich.console import Console
+from rich.table import Table
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from bench.data import data_root, load_rows
+from bench.engine import EngineSettings, open_engine
+from bench.lm import EngineLM
+from bench.registry import load_benchmark
+from bench.scoring import ScoreSettings, run_lm_eval
+
+VOCABULARY, WIDTH, LAYERS = 32_000, 384, 10
+BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Job:
+    """A benchmark, how many documents of it, and the ratio that is asked."""
+
+    title: str
+    benchmark: str
+    limit: int
+    asked: float
+    shots: int
+    new_tokens: int | None = None
+
+
+JOBS = (
+    Job("HellaSwag", "hellaswag", 200, 0.45, 0),
+    Job("ARC-Challenge", "arc_challenge", 150, 0.33, 3),
+    Job("multilingual MMLU (ar)", "m_mmlu_ar", 150, 0.5, 5),
+    Job("GSM8K, 64 tokens", "gsm8k_cot", 64, 0.6, 8, 64),
+)
+
+
+def make_checkpoint(folder: Path, root: Path, vocabulary: int = VOCABULARY) -> Path:
+    """A random Llama and its tokenizer, trained on the local rows' text; what is there already is kept."""
+    if (folder / "model.safetensors").is_file():
+        return folder
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=["<pad>", "<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train(
+        [str(path) for path in sorted(root.rglob("*.jsonl")) if "recorded" not in path.parts], trainer
+    )
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        model_max_length=8192,
+    )
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=WIDTH,
+        intermediate_size=3 * WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=6,
+        num_key_value_heads=6,
+        max_position_embeddings=8192,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    model = LlamaForCausalLM(config)
+    model.save_pretrained(folder)
+    wrapped.save_pretrained(folder)
+    return folder
+
+
+def prepared(job: Job, root: Path) -> tuple[Any, Any]:
+    """The benchmark of a job, and its rows."""
+    benchmark = load_benchmark(job.benchmark)
+    tasks = []
+    for task in benchmark.tasks:
+        config = {**task.config, "num_fewshot": job.shots}
+        if job.new_tokens:
+            config["generation_kwargs"] = {**config["generation_kwargs"], "max_gen_toks": job.new_tokens}
+        tasks.append(replace(task, config=config))
+    # Where a benchmark has worked examples but no local split of them, lm-eval takes its first documents.
+    return replace(benchmark, tasks=tuple(tasks)), {
+        task.name: load_rows(task, root) for task in benchmark.tasks
+    }
+
+
+def measured(lm: Any, job: Job, root: Path) -> tuple[float, list[Any]]:
+    """Seconds of one evaluation, and the model's answers in the order of the documents."""
+    benchmark, rows = prepared(job, root)
+    started = time.perf_counter()
+    results = run_lm_eval(lm, benchmark, rows, ScoreSettings(limit=job.limit))
+    seconds = time.perf_counter() - started
+    samples = [sample for task in results["samples"].values() for sample in task]
+    samples.sort(key=lambda sample: (sample["doc_id"], sample["filter"]))
+    return seconds, [sample["resps"] for sample in samples]
+
+
+def difference(job: Job, ours: list[Any], theirs: list[Any]) -> str:
+    """The largest difference of log-likelihoods, or the share of equal answers."""
+    if job.new_tokens:
+        return f"{sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(ours):.1%} equal"
+    pairs = [
+        (float(mine[0][0]), float(other[0][0]))
+        for a, b in zip(ours, theirs, strict=True)
+        for mine, other in zip(a, b, strict=True)
+    ]
+    return f"{max(abs(mine - other) for mine, other in pairs):.1e} of {len(pairs)}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--folder", type=Path, default=Path("build/perf"), help="where the model is kept")
+    parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="of lm-eval's class (%(default)s)")
+    options = parser.parse_args()
+    root = data_root(None)
+    if root is None:
+        raise SystemExit("MANYSHOT_DATA must name a folder with real rows.")
+    checkpoint = make_checkpoint(options.folder / "llama 30M", root)
+    ours = EngineLM(open_engine(checkpoint, EngineSettings(dtype="float32", device="cpu")))
+    theirs = HFLM(pretrained=str(checkpoint), dtype="float32", device="cpu", batch_size=options.batch_size)
+    table = Table(
+        "benchmark", "shots", "documents", "s", "HFLM, s", "ratio", "asked", "log-likelihoods, answers"
+    )
+    measured(ours, replace(JOBS[0], limit=4), root)
+    measured(theirs, replace(JOBS[0], limit=4), root)
+    for job in JOBS:
+        mine, my_answers = measured(ours, job, root)
+        other, their_answers = measured(theirs, job, root)
+        row = (
+            job.title,
+            job.shots,
+            job.limit,
+            f"{mine:.1f}",
+            f"{other:.1f}",
+            f"{mine / other:.2f}",
+            job.asked,
+        )
+        table.add_row(*map(str, row), difference(job, my_answers, their_answers))
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()
