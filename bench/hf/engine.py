@@ -1,7 +1,7 @@
 """The engine on transformers: decoder-only and encoder-decoder checkpoints on a CPU or one GPU."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,13 @@ from bench.engine import (
     Likelihood,
     Progress,
     TokenIds,
-    too_long,
+    continuation_too_long,
+    not_finite,
+    refuse_too_long,
 )
 from bench.hf.generation import generate
 from bench.hf.likelihood import Scores, score_documents
 from bench.hf.plain import PlainModel
-from bench.hf.stopping import StopStrings
 from bench.hf.support import why_not_shared
 from bench.pretrained import (
     architecture,
@@ -35,6 +36,7 @@ from bench.pretrained import (
     stored_tensors,
 )
 from bench.sharing import documents
+from bench.stopping import finished
 from results.errors import InputError
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -68,11 +70,23 @@ class HFEngine:
         if not self._holds(config, tensors):
             self._load(checkpoint)
             return
+        self._put(tensors)
+        self._use(checkpoint, config, tokenizer)
+
+    def swap_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Put weights that are in memory in place of those loaded; configuration and tokenizer stay."""
+        if not self._holds(self._model.config, tensors):
+            raise InputError(
+                "The tensors are not those of the checkpoint that is loaded, or of other shapes."
+            )
+        self._put(tensors)
+        self._refuse_not_finite(Path("in memory"))
+
+    def _put(self, tensors: Mapping[str, torch.Tensor]) -> None:
         parameters = self._model.state_dict(keep_vars=True)
         with torch.no_grad():
             for name, tensor in tensors.items():
                 parameters[name].copy_(tensor)
-        self._use(checkpoint, config, tokenizer)
 
     def generate(
         self, requests: Sequence[GenerationRequest], progress: Progress | None = None
@@ -80,7 +94,8 @@ class HFEngine:
         """Greedy continuations, in the order of the requests."""
         if any(request.adapter for request in requests):
             raise InputError("The engine hf runs no adapters: merge the adapter into its base, or use vllm.")
-        self._refuse_too_long(requests)
+        if not self.is_encoder_decoder:
+            refuse_too_long(requests, self.max_length)
         done = _counted(progress, len(requests))
         with torch.inference_mode():
             if not self._shares:
@@ -95,7 +110,10 @@ class HFEngine:
                     decode=self.tokenizer.batch_decode,
                     done=done,
                 )
-        return [self._answer(tokens, request) for tokens, request in zip(answers, requests, strict=True)]
+        return [
+            finished(tokens, request, self._ends, self.tokenizer)
+            for tokens, request in zip(answers, requests, strict=True)
+        ]
 
     def loglikelihood(
         self, pairs: Sequence[tuple[TokenIds, TokenIds]], progress: Progress | None = None
@@ -121,10 +139,7 @@ class HFEngine:
     def _scores(self, pairs: Sequence[tuple[TokenIds, TokenIds]], progress: Progress | None) -> list[Scores]:
         longest = max((len(continuation) for _, continuation in pairs), default=0)
         if longest > self.max_length:
-            raise InputError(
-                f"A continuation of {longest} tokens does not fit into {self.max_length}: "
-                "raise the maximum length."
-            )
+            raise InputError(continuation_too_long(longest, self.max_length))
         done = _counted(progress, len(pairs))
         with torch.inference_mode():
             if not self._shares:
@@ -139,10 +154,7 @@ class HFEngine:
                 )
         answers = [scores[i] for i in range(len(pairs))]
         if not all(logprobs.isfinite().all() for logprobs, _ in answers):
-            raise InputError(
-                f"The checkpoint {self._checkpoint} gives probabilities that are no numbers in "
-                f"{self._model.dtype}: its weights are finite, its activations are not: try another dtype."
-            )
+            raise InputError(not_finite(self._checkpoint))
         return answers
 
     def _load(self, checkpoint: Path) -> None:
@@ -180,8 +192,7 @@ class HFEngine:
 
     def _use(self, checkpoint: Path, config: Any, tokenizer: Any) -> None:
         """Take over what surrounds the weights that are loaded."""
-        for name, value in self._model.state_dict().items():
-            refuse_not_finite(checkpoint, name, value)
+        self._refuse_not_finite(checkpoint)
         self._checkpoint = checkpoint
         self.tokenizer = tokenizer
         self.max_length = self._settings.max_length or max_length(config, tokenizer)
@@ -191,7 +202,11 @@ class HFEngine:
         self._pad = pad if pad is not None else end if end is not None else 0
         self._plain = PlainModel(self._model, self._pad, self._batch_tokens)
 
-    def _holds(self, config: Any, tensors: dict[str, torch.Tensor]) -> bool:
+    def _refuse_not_finite(self, checkpoint: Path) -> None:
+        for name, value in self._model.state_dict().items():
+            refuse_not_finite(checkpoint, name, value)
+
+    def _holds(self, config: Any, tensors: Mapping[str, torch.Tensor]) -> bool:
         """Whether these tensors, under this configuration, fill the model that is loaded, and fit it."""
         if architecture(config) != architecture(self._model.config):
             return False
@@ -204,17 +219,6 @@ class HFEngine:
         # A tied tensor is stored once and known to the model by two names.
         filled = {parameters[name].data_ptr() for name in shapes}
         return all(value.data_ptr() in filled for value in parameters.values())
-
-    def _refuse_too_long(self, requests: Sequence[GenerationRequest]) -> None:
-        for request in requests:
-            needed = len(request.prompt) + (0 if self.is_encoder_decoder else request.max_new_tokens)
-            if needed > self.max_length:
-                raise InputError(too_long(len(request.prompt), request.max_new_tokens, self.max_length))
-
-    def _answer(self, tokens: list[int], request: GenerationRequest) -> Generation:
-        length = next((i for i, token in enumerate(tokens) if token in self._ends), len(tokens))
-        text = self.tokenizer.decode(tokens[:length], skip_special_tokens=True)
-        return Generation(StopStrings(request.stop).cut(text), length)
 
 
 def _counted(progress: Progress | None, total: int) -> Callable[[int], None]:

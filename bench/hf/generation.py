@@ -10,8 +10,8 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from bench.engine import GenerationRequest, TokenIds
 from bench.hf.attention import Prefix, attending, compute_prefix
 from bench.hf.batches import batches
-from bench.hf.stopping import StopStrings
 from bench.sharing import prefix_groups
+from bench.stopping import StopStrings
 
 _DROPPED_AT = (
     1 / 4

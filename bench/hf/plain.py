@@ -11,7 +11,7 @@ from bench.engine import GenerationRequest, TokenIds
 from bench.hf.batches import batches
 from bench.hf.head import token_logprobs
 from bench.hf.likelihood import Scores
-from bench.hf.stopping import StopStrings
+from bench.stopping import StopStrings
 
 _Input = tuple[tuple[int, ...], tuple[int, ...]]
 """What a model reads: encoder and decoder tokens, or all tokens and none."""

@@ -19,7 +19,7 @@ _CLOSE_IN_HALF = 0.1
 def why_not_shared(model: Any) -> str | None:
     """What keeps a model of transformers from sharing contexts and prefixes, or None.
 
-    A sliding window shows only in long texts, so the configuration tells of it. Everything else shows in a few
+    A sliding window shows only in long texts, so the configuration tells of it. The rest shows in a few
     tokens: the log-probabilities of some choices are compared with those that the model alone gives.
     """
     config = model.config.get_text_config()

@@ -3,7 +3,7 @@
     MANYSHOT_DATA=… python tests/perf/against_hflm.py [--folder DIR]
 
 A Llama of 30 M random parameters, with a BPE vocabulary of 32,000 trained on local text, answers real rows in
-float32. Both get the same documents through lm-eval; the seconds are of the whole evaluation, with prompts and
+float32. Both get the same documents through lm-eval; seconds are of the whole evaluation, with prompts and
 metrics. lm-eval's class gets the batch size that served it best on two cores.
 """
 

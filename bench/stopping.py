@@ -1,8 +1,10 @@
-"""Strings that end an answer."""
+"""Where an answer ends."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from bench.engine import TokenIds
+from bench.engine import Generation, GenerationRequest, TokenIds
 
 
 @dataclass(frozen=True)
@@ -27,3 +29,12 @@ class StopStrings:
         for stop in self.texts:
             text = text.split(stop, maxsplit=1)[0]
         return text
+
+
+def finished(
+    tokens: Sequence[int], request: GenerationRequest, ends: frozenset[int], tokenizer: Any
+) -> Generation:
+    """An answer from the tokens that were generated: up to its end token, and to its stop string."""
+    length = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
+    text = tokenizer.decode(tokens[:length], skip_special_tokens=True)
+    return Generation(StopStrings(request.stop).cut(text), length)

@@ -1,0 +1,421 @@
+"""The engine on vLLM: started once for an architecture, its weights swapped in place."""
+
+import contextlib
+import gc
+import io
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from bench.engine import (
+    EngineSettings,
+    Generation,
+    GenerationRequest,
+    Likelihood,
+    Progress,
+    TokenIds,
+    continuation_too_long,
+    not_finite,
+    refuse_too_long,
+)
+from bench.pretrained import (
+    architecture,
+    end_tokens,
+    load_config,
+    load_generation_config,
+    load_tokenizer,
+    max_length,
+    refuse_not_finite,
+    stored_tensors,
+)
+from bench.sharing import documents
+from bench.stopping import finished
+from results.errors import InputError
+
+_CPU_CACHE = 2 * 2**30  # bytes of key-value cache on a CPU where no share of memory is given
+_MOST_TOKEN_IDS = 128  # whose log-probabilities vLLM gives for one prompt
+_ENVIRONMENT = {
+    # In this process: it starts in half the time, takes tensors from memory and leaves nothing behind.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+    # One token more than the model reads: the last one of a continuation is predicted and never read.
+    "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1",
+    "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1),
+}
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Of each token of a continuation: log-probability, and whether it is the likeliest."""
+
+    logprobs: np.ndarray
+    greedy: bool
+
+
+class VLLMEngine:
+    """Runs decoder-only checkpoints with vLLM. See `bench.engine.Engine` for the contract.
+
+    Attributes:
+        starts: how often vLLM was started: for the first checkpoint, and where a swap could not be in place.
+    """
+
+    is_encoder_decoder = False
+    joins_benchmarks = True
+
+    def __init__(self, checkpoint: Path, settings: EngineSettings) -> None:
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        self._settings = settings.resolved()
+        self._llm: Any = None
+        self._adapters: dict[tuple[Path, int], int] = {}
+        self._adapter_room = (0, 0)
+        self.starts = 0
+        self._check_device()
+        self._open(checkpoint, load_config(checkpoint), load_tokenizer(checkpoint))
+
+    def swap(self, checkpoint: Path) -> None:
+        """Load another checkpoint: in place where architecture, tensors and vocabulary are the same."""
+        config, tokenizer = load_config(checkpoint), load_tokenizer(checkpoint)
+        shapes = _finite_shapes(checkpoint)
+        same = (
+            architecture(config) == architecture(self._config)
+            and (self._settings.dtype != "auto" or config.dtype == self._config.dtype)
+            and shapes == self._shapes
+            and _decoding(tokenizer) == _decoding(self.tokenizer)
+        )
+        if not same:
+            self.close()
+            self._open(checkpoint, config, tokenizer)
+            return
+        self._reload(weights_path=str(checkpoint))
+        self._use(checkpoint, config, tokenizer, shapes)
+
+    def swap_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Put weights that are in memory in place of those loaded; configuration and tokenizer stay."""
+        if {name: tensor.shape for name, tensor in tensors.items()} != self._shapes:
+            raise InputError(
+                "The tensors are not those of the checkpoint that is loaded, or of other shapes."
+            )
+        if os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] != "0" or self._settings.tensor_parallel > 1:
+            raise InputError(
+                "vLLM runs in another process, which takes weights from files only: write the checkpoint to "
+                "a folder, in memory where that matters, and swap that."
+            )
+        for name, tensor in tensors.items():
+            refuse_not_finite(Path("in memory"), name, tensor)
+        self._reload(weights_iterator=iter(tensors.items()))
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], progress: Progress | None = None
+    ) -> list[Generation]:
+        """Greedy continuations, in the order of the requests; adapters are loaded beside the checkpoint."""
+        from vllm import SamplingParams
+
+        refuse_too_long(requests, self.max_length)
+        loras = self._lora_requests([request.adapter for request in requests])
+        parameters = [
+            SamplingParams(
+                max_tokens=request.max_new_tokens,
+                temperature=0.0,
+                stop=list(request.stop) or None,
+                stop_token_ids=sorted(self._ends),
+                ignore_eos=True,
+                skip_special_tokens=False,
+                detokenize=bool(request.stop),
+            )
+            for request in requests
+        ]
+        outputs = self._run([request.prompt for request in requests], parameters, loras, progress)
+        return [
+            finished(list(output.outputs[0].token_ids), request, self._ends, self.tokenizer)
+            for output, request in zip(outputs, requests, strict=True)
+        ]
+
+    def loglikelihood(
+        self, pairs: Sequence[tuple[TokenIds, TokenIds]], progress: Progress | None = None
+    ) -> list[Likelihood]:
+        """Log-likelihoods of (context, continuation) pairs, in the order given."""
+        return [Likelihood(float(one.logprobs.sum()), one.greedy) for one in self._scores(pairs, progress)]
+
+    def token_logprobs(
+        self, pairs: Sequence[tuple[TokenIds, TokenIds]], progress: Progress | None = None
+    ) -> list[np.ndarray]:
+        """Log-probability of every token of each continuation, given all before it."""
+        return [one.logprobs.astype(np.float32) for one in self._scores(pairs, progress)]
+
+    def close(self) -> None:
+        """Stop vLLM, with whatever processes it has, and give torch back as it was."""
+        llm, self._llm = self._llm, None
+        if llm is None:
+            return
+        try:
+            llm.llm_engine.engine_core.shutdown()
+        finally:
+            del llm
+            gc.collect()
+            torch.set_num_threads = self._set_num_threads
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _scores(self, pairs: Sequence[tuple[TokenIds, TokenIds]], progress: Progress | None) -> list[_Scored]:
+        longest = max((len(continuation) for _, continuation in pairs), default=0)
+        if longest > self.max_length:
+            raise InputError(continuation_too_long(longest, self.max_length))
+        asked = [
+            question
+            for document in documents(pairs, self.max_length)
+            for question in _questions(document.context, document.continuations, document.asked)
+        ]
+        outputs = self._run(
+            [one.prompt for one in asked], [one.parameters() for one in asked], None, progress
+        )
+        scores: dict[int, _Scored] = {}
+        for question, output in zip(asked, outputs, strict=True):
+            scores |= question.answers(output)
+        if not all(np.isfinite(one.logprobs).all() for one in scores.values()):
+            raise InputError(not_finite(self._checkpoint))
+        return [scores[i] for i in range(len(pairs))]
+
+    def _run(
+        self,
+        prompts: Sequence[TokenIds],
+        parameters: Sequence[Any],
+        loras: Sequence[Any] | None,
+        progress: Progress | None,
+    ) -> list[Any]:
+        if not prompts:
+            return []
+        tokens = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
+        bar = _bar_of(progress) if progress else False
+        return self._llm.generate(tokens, list(parameters), lora_request=loras, use_tqdm=bar)
+
+    def _open(self, checkpoint: Path, config: Any, tokenizer: Any) -> None:
+        if config.is_encoder_decoder:
+            raise InputError(f"vLLM runs no encoder-decoder such as {checkpoint}: score it with --engine hf.")
+        self._use(checkpoint, config, tokenizer, _finite_shapes(checkpoint))
+        made_for = max_length(config, tokenizer)
+        if self.max_length > made_for:
+            raise InputError(
+                f"The checkpoint {checkpoint} is made for {made_for} tokens: lower the maximum length "
+                f"of {self.max_length} (--max-length)."
+            )
+        self._start()
+
+    def _use(self, checkpoint: Path, config: Any, tokenizer: Any, shapes: dict[str, torch.Size]) -> None:
+        self._checkpoint, self._config, self._shapes = checkpoint, config, shapes
+        self.tokenizer = tokenizer
+        self.max_length = self._settings.max_length or max_length(config, tokenizer)
+        self._ends = end_tokens(tokenizer, load_generation_config(checkpoint, config))
+
+    def _start(self) -> None:
+        from vllm import LLM
+
+        logging.getLogger("vllm").setLevel(logging.ERROR)
+        self._set_num_threads = torch.set_num_threads  # vLLM replaces it on a CPU
+        adapters, rank = self._adapter_room
+        share = self._settings.memory_share
+        options: dict[str, Any] = {"gpu_memory_utilization": share} if share else {}
+        if share is None and self._settings.device == "cpu":
+            options["kv_cache_memory_bytes"] = _CPU_CACHE
+        if adapters:
+            options |= {"enable_lora": True, "max_loras": adapters, "max_lora_rank": rank}
+        try:
+            self._llm = LLM(
+                model=str(self._checkpoint),
+                dtype=self._settings.dtype,
+                max_model_len=self.max_length + 1,
+                tensor_parallel_size=self._settings.tensor_parallel,
+                enforce_eager=self._settings.device == "cpu",
+                seed=0,
+                disable_log_stats=True,
+                use_tqdm_on_load=False,
+                trust_remote_code=False,
+                **options,
+            )
+        except (ValueError, RuntimeError, OSError, AssertionError) as error:
+            self.close()
+            raise InputError(self._why_not_started(error)) from error
+        self.starts += 1
+
+    def _why_not_started(self, error: Exception) -> str:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if "are not supported for now" in reason or "failed to be inspected" in reason:
+            names = ", ".join(self._config.architectures or ())
+            return f"vLLM does not support the architecture {names} of {self._checkpoint}: use --engine hf."
+        if "KV cache" in reason or "kv cache" in reason or "cache blocks" in reason or "memory" in reason:
+            return (
+                f"There is too little memory for {self._checkpoint} and a key-value cache of "
+                f"{self.max_length} tokens: lower the maximum length (--max-length) or raise the share of "
+                "memory (--memory-share)."
+            )
+        return f"vLLM cannot start with {self._checkpoint}: {reason}"
+
+    def _reload(self, **weights: Any) -> None:
+        with contextlib.redirect_stderr(io.StringIO()):  # a bar
+            self._llm.collective_rpc("reload_weights", kwargs=weights)
+        # What was computed with the old weights must not answer for the new ones.
+        self._llm.reset_prefix_cache()
+
+    def _lora_requests(self, adapters: Sequence[Path | None]) -> list[Any] | None:
+        """What tells vLLM which adapter a prompt is for; it is started anew where it has no room for them."""
+        wanted = sorted({adapter for adapter in adapters if adapter})
+        if not wanted:
+            return None
+        from vllm.lora.request import LoRARequest
+
+        needed = (len(wanted), max(map(_rank, wanted)))
+        if any(room < need for room, need in zip(self._adapter_room, needed, strict=True)):
+            self._adapter_room = (max(needed[0], self._adapter_room[0]), _allowed_rank(needed[1]))
+            self.close()
+            self._start()
+        requests: dict[Path | None, Any] = {None: None}
+        for adapter in wanted:
+            # Weights that were written over under the same name are another adapter.
+            changed = (adapter / "adapter_model.safetensors").stat().st_mtime_ns
+            number = self._adapters.setdefault((adapter, changed), len(self._adapters) + 1)
+            requests[adapter] = LoRARequest(f"{adapter.name}-{number}", number, str(adapter))
+        return [requests[adapter] for adapter in adapters]
+
+    def _check_device(self) -> None:
+        from vllm.platforms import current_platform
+
+        kind = "cpu" if current_platform.is_cpu() else "cuda"
+        if self._settings.device != kind:
+            raise InputError(
+                f"The vLLM that is installed runs on {kind}, not on '{self._settings.device}'"
+                + (": CUDA_VISIBLE_DEVICES chooses among GPUs." if kind == "cuda" else ".")
+            )
+
+
+@dataclass(frozen=True)
+class _Choices:
+    """Continuations of one token after a context: one prompt scores them all."""
+
+    prompt: TokenIds
+    tokens: Sequence[int]
+    asked: Sequence[int]
+
+    def parameters(self) -> Any:
+        from vllm import SamplingParams
+
+        ids = sorted(set(self.tokens))
+        return SamplingParams(
+            max_tokens=1, temperature=0.0, logprob_token_ids=ids, ignore_eos=True, detokenize=False
+        )
+
+    def answers(self, output: Any) -> dict[int, _Scored]:
+        answer = output.outputs[0]
+        return {
+            index: _Scored(np.array([answer.logprobs[0][token].logprob]), answer.token_ids[0] == token)
+            for index, token in zip(self.asked, self.tokens, strict=True)
+        }
+
+
+@dataclass(frozen=True)
+class _Continuation:
+    """A continuation of several tokens: all but the last are read as a prompt, the last is predicted."""
+
+    context: TokenIds
+    tokens: TokenIds
+    asked: int
+
+    @property
+    def prompt(self) -> TokenIds:
+        return [*self.context, *self.tokens[:-1]]
+
+    def parameters(self) -> Any:
+        from vllm import SamplingParams
+
+        last = [self.tokens[-1]]
+        return SamplingParams(
+            max_tokens=1,
+            temperature=0.0,
+            prompt_logprobs=0,
+            logprob_token_ids=last,
+            ignore_eos=True,
+            detokenize=False,
+        )
+
+    def answers(self, output: Any) -> dict[int, _Scored]:
+        read = [
+            by_token[token]
+            for by_token, token in zip(
+                output.prompt_logprobs[len(self.context) :], self.tokens[:-1], strict=True
+            )
+        ]
+        answer, last = output.outputs[0], self.tokens[-1]
+        logprobs = [*(one.logprob for one in read), answer.logprobs[0][last].logprob]
+        greedy = all(one.rank == 1 for one in read) and answer.token_ids[0] == last
+        return {self.asked: _Scored(np.array(logprobs), greedy)}
+
+
+def _questions(
+    context: TokenIds, continuations: Sequence[TokenIds], asked: Sequence[int]
+) -> list[_Choices | _Continuation]:
+    """Prompts that score a context's continuations."""
+    single = [
+        (index, tokens[0]) for index, tokens in zip(asked, continuations, strict=True) if len(tokens) == 1
+    ]
+    questions: list[_Choices | _Continuation] = [
+        _Choices(context, [token for _, token in some], [index for index, _ in some])
+        for some in (single[i : i + _MOST_TOKEN_IDS] for i in range(0, len(single), _MOST_TOKEN_IDS))
+    ]
+    questions += [
+        _Continuation(context, tokens, index)
+        for index, tokens in zip(asked, continuations, strict=True)
+        if len(tokens) > 1
+    ]
+    return questions
+
+
+def _finite_shapes(checkpoint: Path) -> dict[str, torch.Size]:
+    """Shapes of a checkpoint's tensors by name, each looked through for NaN and infinity."""
+    shapes = {}
+    for name, tensor in stored_tensors(checkpoint):
+        refuse_not_finite(checkpoint, name, tensor)
+        shapes[name] = tensor.shape
+    return shapes
+
+
+def _decoding(tokenizer: Any) -> tuple[Any, ...]:
+    """What vLLM's own copy of a tokenizer is for: tokens to text, where it looks for stop strings."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    whole = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
+    return whole, tuple(tokenizer.all_special_ids)
+
+
+def _rank(adapter: Path) -> int:
+    from peft import PeftConfig
+
+    try:
+        return int(PeftConfig.from_pretrained(str(adapter)).r)
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{adapter} is no LoRA adapter: {error}") from error
+
+
+def _allowed_rank(rank: int) -> int:
+    """The least maximal rank that vLLM allows."""
+    return next((allowed for allowed in (1, 8, 16, 32, 64, 128, 256, 320, 512) if allowed >= rank), rank)
+
+
+def _bar_of(progress: Progress) -> Any:
+    """A class in the form of tqdm that reports to ours and draws nothing."""
+
+    class Bar(tqdm):
+        def __init__(self, iterable: Any = None, *_: Any, total: int | None = None, **__: Any) -> None:
+            super().__init__(iterable, total=total, file=io.StringIO())
+
+        def update(self, n: float | None = 1) -> bool | None:
+            shown = super().update(n)
+            progress(int(self.n), int(self.total or 0))
+            return shown
+
+    return Bar

@@ -1,0 +1,195 @@
+"""What every engine promises, asked of each: transformers, and vLLM's real CPU build."""
+
+import importlib.util
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny import tiny_llama
+from transformers import AutoModelForCausalLM
+
+from bench.engine import EngineSettings, GenerationRequest, open_engine
+from results.errors import InputError
+
+TEXTS = ["hello", "how many apples are left ? the answer is", "Question : A", "maybe yes no and A B C D"]
+LENGTH = 256
+
+
+def need(name: str) -> None:
+    """`make test` installs vLLM: where it is missing all the same, CI must not pass without it."""
+    if name != "vllm" or importlib.util.find_spec("vllm"):
+        return
+    if os.environ.get("CI"):
+        pytest.fail("vLLM is not installed, and its contract must be tested here")
+    pytest.skip("vLLM is not installed: `make setup-vllm` installs it")
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """Three checkpoints of one architecture."""
+    return [tiny_llama(tmp_path_factory.mktemp(f"llama{i}"), i, LENGTH, width=128) for i in range(3)]
+
+
+@pytest.fixture(scope="module", params=["hf", "vllm"])
+def engine(request, checkpoints):
+    need(request.param)
+    engine = open_engine(checkpoints[0], EngineSettings(request.param, dtype="float32", device="cpu"))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(autouse=True)
+def _first_checkpoint(engine, checkpoints):
+    """Whatever a test swapped in, the next starts from the first checkpoint."""
+    yield
+    engine.swap(checkpoints[0])
+
+
+def alone(checkpoint, context, continuation):
+    """Log-probabilities of a continuation, and whether it is greedy, from the model by itself."""
+    model = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
+    with torch.no_grad():
+        logits = model(torch.tensor([[*context, *continuation]])).logits[0, len(context) - 1 : -1]
+    logprobs = logits.log_softmax(-1).gather(1, torch.tensor(list(continuation))[:, None])[:, 0]
+    return logprobs.numpy(), logits.argmax(-1).tolist() == list(continuation)
+
+
+def greedy(checkpoint, prompt, new_tokens):
+    """Tokens that the model by itself goes on with."""
+    model = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
+    output = model.generate(torch.tensor([list(prompt)]), max_new_tokens=new_tokens, do_sample=False)
+    return output[0, len(prompt) :].tolist()
+
+
+def pairs(engine):
+    """Choices of one and of several tokens, after contexts with and without a common start."""
+    texts = [engine.tokenizer.encode(text) for text in TEXTS]
+    shots = engine.tokenizer.encode("Question : how many apples ? the answer is 1 . " * 9)
+    contexts = [*texts, *([*shots, *text] for text in texts)]
+    continuations = [*texts, texts[0][:1], texts[1][:1], texts[1][:3]]
+    return [(context, tokens) for context in contexts for tokens in continuations]
+
+
+def test_loglikelihoods_are_the_models_own(engine, checkpoints):
+    asked = pairs(engine)
+    for (context, tokens), answer in zip(asked, engine.loglikelihood(asked), strict=True):
+        expected, greedy = alone(checkpoints[0], context, tokens)
+        assert answer.logprob == pytest.approx(expected.sum(), abs=1e-4, rel=2e-6)
+        assert answer.is_greedy == greedy
+
+
+def test_the_greedy_continuation_is_recognised(engine, checkpoints):
+    context = engine.tokenizer.encode(TEXTS[1])
+    tokens = greedy(checkpoints[0], context, 3)
+    asked = [(context, tokens[:1]), (context, tokens), (context, [*tokens[:2], tokens[2] - 1])]
+    assert [one.is_greedy for one in engine.loglikelihood(asked)] == [True, True, False]
+
+
+def test_teacher_forced_losses_are_token_by_token(engine, checkpoints):
+    asked = pairs(engine)[:8]
+    for (context, tokens), logprobs in zip(asked, engine.token_logprobs(asked), strict=True):
+        np.testing.assert_allclose(logprobs, alone(checkpoints[0], context, tokens)[0], atol=1e-4)
+
+
+def test_answers_do_not_depend_on_what_is_asked_beside_them(engine, checkpoints):
+    prompts = [context for context, _ in pairs(engine)[::7]]
+    requests = [GenerationRequest(prompt, room) for prompt in prompts for room in (1, 5, 12)]
+    for request, answer in zip(requests, engine.generate(requests), strict=True):
+        expected = greedy(checkpoints[0], request.prompt, request.max_new_tokens)
+        assert answer.text == engine.tokenizer.decode(expected, skip_special_tokens=True)
+        assert answer.tokens == sum(token != engine.tokenizer.eos_token_id for token in expected)
+
+
+def test_a_stop_string_ends_an_answer_and_is_cut_off(engine):
+    prompt = engine.tokenizer.encode(TEXTS[0])
+    whole = engine.generate([GenerationRequest(prompt, 16)])[0]
+    stop = whole.text[4:6]
+    other = GenerationRequest(engine.tokenizer.encode(TEXTS[1]), 9)
+    stopped, beside = engine.generate([GenerationRequest(prompt, 16, (stop,)), other])
+    assert stopped.text == whole.text.split(stop)[0]
+    assert stopped.tokens < whole.tokens
+    assert beside == engine.generate([other])[0]
+
+
+def test_a_prompt_answered_before_a_swap_is_answered_anew_after_it(engine, checkpoints):
+    asked = pairs(engine)
+    request = GenerationRequest(asked[-1][0], 12)
+    before = engine.loglikelihood(asked), engine.generate([request])
+    engine.swap(checkpoints[1])
+    for (context, tokens), answer in zip(asked, engine.loglikelihood(asked), strict=True):
+        assert answer.logprob == pytest.approx(
+            alone(checkpoints[1], context, tokens)[0].sum(), abs=1e-4, rel=2e-6
+        )
+    assert engine.generate([request]) != before[1]
+    engine.swap(checkpoints[0])
+    assert (engine.loglikelihood(asked), engine.generate([request])) == before
+
+
+def test_weights_in_memory_are_those_of_their_file(engine, checkpoints):
+    asked = pairs(engine)
+    engine.swap_tensors(load_file(checkpoints[2] / "model.safetensors"))
+    from_memory = engine.loglikelihood(asked)
+    engine.swap(checkpoints[2])
+    assert from_memory == engine.loglikelihood(asked)
+    with pytest.raises(InputError, match="not those of the checkpoint that is loaded"):
+        engine.swap_tensors({"model.norm.weight": torch.ones(3)})
+
+
+def test_what_ends_an_answer_is_taken_over_in_a_swap(engine, checkpoints, tmp_path):
+    request = GenerationRequest(engine.tokenizer.encode(TEXTS[0]), 16)
+    whole = engine.generate([request])[0]
+    first = greedy(checkpoints[0], request.prompt, 1)[0]
+    other = shutil.copytree(checkpoints[0], tmp_path / "other")
+    (other / "generation_config.json").write_text(f'{{"eos_token_id": {first}}}')
+    engine.swap(other)
+    assert engine.generate([request])[0].tokens == 0 < whole.tokens
+
+
+def test_a_pair_that_is_too_long_loses_its_left(engine):
+    long = engine.tokenizer.encode("A B C D yes no" * LENGTH)[: LENGTH + 9]
+    scored = engine.tokenizer.encode("maybe yes")
+    for tokens in (scored, scored[:1]):
+        kept = long[-(LENGTH + 1 - len(tokens)) :]
+        assert engine.loglikelihood([(long, tokens)]) == engine.loglikelihood([(kept, tokens)])
+
+
+def test_what_does_not_fit_is_refused_in_one_sentence(engine):
+    tokens = engine.tokenizer.encode("yes no" * LENGTH)[:LENGTH]
+    with pytest.raises(InputError, match=f"A prompt of {LENGTH} tokens and an answer of 4 do not fit into"):
+        engine.generate([GenerationRequest(tokens, 4)])
+    with pytest.raises(InputError, match=f"A continuation of {LENGTH + 1} tokens does not fit into {LENGTH}"):
+        engine.loglikelihood([(tokens, [*tokens, 3])])
+
+
+@pytest.mark.parametrize("fault", ["nan", "truncated"])
+def test_a_broken_checkpoint_is_refused_by_name(engine, checkpoints, fault, tmp_path):
+    broken = shutil.copytree(checkpoints[1], tmp_path / "broken")
+    weights = broken / "model.safetensors"
+    if fault == "nan":
+        tensors = load_file(weights)
+        tensors["model.norm.weight"][3] = float("nan")
+        save_file(tensors, weights, metadata={"format": "pt"})
+    else:
+        weights.write_bytes(weights.read_bytes()[:-100])
+    sentence = {
+        "nan": r"broken holds NaN or infinity in the tensor model\.norm",
+        "truncated": "not a complete",
+    }
+    with pytest.raises(InputError, match=sentence[fault]):
+        engine.swap(broken)
+
+
+def test_nothing_is_asked(engine):
+    assert engine.loglikelihood([]) == engine.generate([]) == engine.token_logprobs([]) == []
+
+
+def test_progress_reaches_the_number_of_requests(engine):
+    seen = []
+    engine.generate(
+        [GenerationRequest(engine.tokenizer.encode(text), 3) for text in TEXTS],
+        lambda done, total: seen.append((done, total)),
+    )
+    assert seen[-1] == (len(TEXTS), len(TEXTS))
