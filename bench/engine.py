@@ -25,7 +25,7 @@ class EngineSettings:
     """How checkpoints are run.
 
     Attributes:
-        name: `hf`, or `replay`, which starts nothing.
+        name: `hf`, `vllm`, `auto` (see `choose_engine`), or `replay`, which starts nothing.
         dtype: `float32`, `bfloat16`, `float16`, or `auto`: float32 on a CPU, the checkpoint's own on a GPU.
         device: `cpu`, `cuda`, `cuda:1`, …, or `auto`: a GPU where there is one.
         batch_tokens: most tokens, padding included, that are computed at once; None: as suits the device.
@@ -109,13 +109,11 @@ class Engine(Protocol):
         tokenizer: the checkpoint's.
         max_length: longest sequence in tokens.
         is_encoder_decoder: whether contexts are read by an encoder.
-        joins_benchmarks: whether the prompts of several benchmarks are best asked in one list.
     """
 
     tokenizer: "PreTrainedTokenizerBase"
     max_length: int
     is_encoder_decoder: bool
-    joins_benchmarks: bool
 
     def swap(self, checkpoint: Path) -> None:
         """Load another checkpoint's weights and tokenizer; in place where it has the same architecture.
@@ -191,12 +189,37 @@ def not_finite(checkpoint: Path) -> str:
     )
 
 
-VLLM, REPLAY = "vllm", "replay"
+AUTO, HF, VLLM, REPLAY = "auto", "hf", "vllm", "replay"
 ENGINES = {
-    "hf": "transformers, on a CPU or one GPU; decoder-only and encoder-decoder models",
+    HF: "transformers, on a CPU or one GPU; decoder-only and encoder-decoder models",
     VLLM: "vLLM, on GPUs or a CPU; decoder-only models; one start for many checkpoints",
     REPLAY: "recorded outputs (JSONL) in place of a model",
 }
+
+
+def choose_engine(settings: EngineSettings, checkpoints: Sequence[Path]) -> EngineSettings:
+    """The same settings with `auto` replaced by an engine.
+
+    That is vllm where it is installed, there is a GPU and it supports every checkpoint, and hf otherwise.
+    """
+    if settings.name != AUTO:
+        return settings
+    return replace(settings, name=VLLM if _vllm_serves(settings, checkpoints) else HF)
+
+
+def _vllm_serves(settings: EngineSettings, checkpoints: Sequence[Path]) -> bool:
+    if find_spec("vllm") is None or not settings.resolved().device.startswith("cuda"):
+        return False
+    from vllm import ModelRegistry
+
+    from bench.pretrained import load_config
+
+    supported = ModelRegistry.get_supported_archs()
+    configs = [load_config(checkpoint) for checkpoint in checkpoints]
+    return all(
+        not config.is_encoder_decoder and supported.intersection(config.architectures or ())
+        for config in configs
+    )
 
 
 def open_engine(checkpoint: Path, settings: EngineSettings) -> Engine:
@@ -205,6 +228,7 @@ def open_engine(checkpoint: Path, settings: EngineSettings) -> Engine:
     Raises:
         InputError: no such engine, or the checkpoint cannot be loaded.
     """
+    settings = choose_engine(settings, [checkpoint])
     if settings.name not in ENGINES:
         raise InputError(f"There is no engine '{settings.name}'; there are {', '.join(ENGINES)}.")
     if settings.name == REPLAY:
@@ -212,7 +236,7 @@ def open_engine(checkpoint: Path, settings: EngineSettings) -> Engine:
     if settings.name == VLLM:
         if find_spec("vllm") is None:
             raise InputError(
-                "vLLM is not installed: install manyshot[vllm] for GPUs, or run `make setup-vllm-cpu`."
+                "vLLM is not installed: install manyshot[vllm] for GPUs, or run `make setup-vllm`."
             )
         from bench.vllm_engine import VLLMEngine
 

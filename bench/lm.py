@@ -1,19 +1,42 @@
 """How lm-eval sees an engine: prompts, filters and metrics stay lm-eval's, tokens and logits are ours."""
 
-from collections.abc import Sequence
+import hashlib
+from array import array
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 
-from bench.engine import Engine, GenerationRequest, Progress
+from bench.engine import Engine, Generation, GenerationRequest, Progress
 from results.errors import InputError
 
 _DEFAULT_NEW_TOKENS = 256  # lm-eval's
 
 
+class TokenCache:
+    """Token ids of texts by one tokenizer, so that the next checkpoint tokenises nothing again."""
+
+    def __init__(self) -> None:
+        self._ids: dict[tuple[bytes, bool], array[int]] = {}
+
+    def encode(self, text: str, special: bool, encode: Callable[..., list[int]]) -> "array[int]":
+        """Ids of a text, with special tokens or without, made by `encode` the first time."""
+        key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest(), special
+        ids = self._ids.get(key)
+        if ids is None:
+            ids = self._ids[key] = array("i", encode(text, add_special_tokens=special))
+        return ids
+
+
 class EngineLM(TemplateLM):
     """An lm-eval model whose answers come from an engine.
+
+    Args:
+        engine: what answers.
+        progress: called with the numbers of requests answered and asked.
+        tokens: kept from an earlier checkpoint with the same tokenizer.
+        answers: of prompts that the checkpoint has answered already.
 
     Attributes:
         prompt_tokens: tokens of all prompts so far (contexts and scored continuations).
@@ -22,8 +45,17 @@ class EngineLM(TemplateLM):
         shortened: answers so far that were given less room than their benchmark asks for.
     """
 
-    def __init__(self, engine: Engine, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        progress: Progress | None = None,
+        *,
+        tokens: TokenCache | None = None,
+        answers: Mapping[GenerationRequest, Generation] | None = None,
+    ) -> None:
         super().__init__()
+        self._tokens = tokens or TokenCache()
+        self._answers = answers or {}
         self.engine = engine
         self.tokenizer = engine.tokenizer
         self.backend = "seq2seq" if engine.is_encoder_decoder else "causal"
@@ -61,12 +93,12 @@ class EngineLM(TemplateLM):
         """Name of the tokenizer."""
         return str(self.engine.tokenizer.name_or_path)
 
-    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> Sequence[int]:
         """Token ids. Special tokens as the tokenizer adds them, and no second BOS where the text has one."""
         if add_special_tokens is None:
             bos = self.engine.tokenizer.bos_token
             add_special_tokens = not (bos and string.startswith(bos))
-        return self.engine.tokenizer.encode(string, add_special_tokens=add_special_tokens)
+        return self._tokens.encode(string, add_special_tokens, self.engine.tokenizer.encode)
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
         """Log-likelihood of each request's continuation, and whether it is the greedy one."""
@@ -101,13 +133,19 @@ class EngineLM(TemplateLM):
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
         """Greedy answers, each up to its first stop string."""
-        answers = self.engine.generate(
-            [self._generation(*request.args) for request in requests], self.progress
-        )
-        self.generated_tokens += sum(answer.tokens for answer in answers)
-        return [answer.text for answer in answers]
+        asked = [self.generation(*request.args) for request in requests]
+        fresh = list(dict.fromkeys(one for one in asked if one not in self._answers))
+        answered = self.engine.generate(fresh, self.progress)
+        answers = {**self._answers, **dict(zip(fresh, answered, strict=True))}
+        self.generated_tokens += sum(answers[one].tokens for one in asked)
+        return [answers[one].text for one in asked]
 
-    def _generation(self, context: str, arguments: dict[str, Any]) -> GenerationRequest:
+    def generation(self, context: str, arguments: dict[str, Any]) -> GenerationRequest:
+        """What the engine is asked for a request of lm-eval.
+
+        Raises:
+            InputError: the benchmark asks for sampled answers.
+        """
         if arguments.get("do_sample") and arguments.get("temperature", 1.0) > 0:
             raise InputError("A benchmark asks for sampled answers; answers are decoded greedily only.")
         until = arguments.get("until") or []
@@ -123,4 +161,6 @@ class EngineLM(TemplateLM):
         self.prompt_tokens += len(prompt)
         self.truncated += len(prompt) > room
         self.shortened += length < wanted
-        return GenerationRequest(prompt[-room:], length, tuple(dict.fromkeys(text for text in stop if text)))
+        return GenerationRequest(
+            tuple(prompt[-room:]), length, tuple(dict.fromkeys(text for text in stop if text))
+        )

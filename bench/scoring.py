@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.benchmark import Benchmark
 from bench.data import Rows, load_rows
-from bench.engine import REPLAY, Engine, EngineSettings, Progress, open_engine
+from bench.engine import (
+    REPLAY,
+    VLLM,
+    Engine,
+    EngineSettings,
+    Generation,
+    GenerationRequest,
+    Progress,
+    open_engine,
+)
 from bench.hub import NoDataError
 from bench.judge import NO_VERDICT, Judge, PatternJudge
 from results.errors import InputError
@@ -19,6 +28,8 @@ from results.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bench.lm import EngineLM, TokenCache
 
 _VERSIONED = ("manyshot", "lm_eval", "torch", "transformers", "datasets")
 
@@ -57,6 +68,14 @@ class Scored:
     found: bool
 
 
+@dataclass(frozen=True)
+class _Ahead:
+    """Answers to a benchmark that were generated together with others', and its share of the seconds."""
+
+    answers: Mapping[GenerationRequest, Generation]
+    seconds: float
+
+
 class Scorer:
     """Scores checkpoints one after the other, with one engine that is started when first needed.
 
@@ -85,6 +104,8 @@ class Scorer:
         self._loaded: CheckpointIdentity | None = None
         self._rows: dict[str, dict[str, Rows]] = {}
         self._digests: dict[str, tuple[str, str]] = {}
+        self._tokens: dict[tuple[str, str], TokenCache] = {}
+        self._ahead: dict[str, _Ahead] = {}
 
     def missing_data(self, benchmarks: Sequence[Benchmark]) -> dict[str, str]:
         """Benchmarks whose rows cannot be had, with the reason."""
@@ -122,8 +143,9 @@ class Scorer:
         record = self.find(identity, benchmark)
         if record is not None:
             return Scored(record, found=True)
-        lm = self._lm(checkpoint, identity, benchmark)
-        started = time.perf_counter()
+        ahead = self._ahead.pop(benchmark.name, _Ahead({}, 0.0))
+        lm = self._lm(checkpoint, identity, benchmark, ahead.answers)
+        started = time.perf_counter() - ahead.seconds
         rows = self._benchmark_rows(benchmark)
         answers = evaluate(lm, benchmark, rows, self._settings, judge=self._judge, progress=self.progress)
         record = Record(
@@ -141,6 +163,43 @@ class Scorer:
         )
         return Scored(self.store.write(record, answers.documents), found=False)
 
+    def answer_ahead(
+        self, checkpoint: Path, identity: CheckpointIdentity, benchmarks: Sequence[Benchmark]
+    ) -> None:
+        """Generate the answers to all benchmarks without a record in one list, where that serves the engine.
+
+        The records made next take the answers from it, and of its seconds as large a share as of its tokens.
+
+        Raises:
+            NoDataError: a benchmark has no rows.
+            InputError: the checkpoint cannot be loaded.
+        """
+        self._ahead = {}
+        wanted = [one for one in benchmarks if one.is_generated and self.find(identity, one) is None]
+        if len(wanted) < 2 or self._settings.engine.name != VLLM:
+            return
+        engine = self._engine_with(checkpoint, identity)
+        asked = {
+            benchmark.name: generation_requests(
+                self._engine_lm(engine, identity, benchmark),
+                benchmark,
+                self._benchmark_rows(benchmark),
+                self._settings,
+            )
+            for benchmark in wanted
+        }
+        requests = list(dict.fromkeys(request for of_one in asked.values() for request in of_one))
+        started = time.perf_counter()
+        answers = dict(zip(requests, engine.generate(requests, self.progress), strict=True))
+        seconds = time.perf_counter() - started
+        tokens = {
+            name: sum(len(one.prompt) + answers[one].tokens for one in of_one)
+            for name, of_one in asked.items()
+        }
+        for name, of_one in asked.items():
+            own = {request: answers[request] for request in of_one}
+            self._ahead[name] = _Ahead(own, seconds * tokens[name] / max(1, sum(tokens.values())))
+
     def close(self) -> None:
         """Stop the engine and the judge, where they were started."""
         engine, self._engine, self._loaded = self._engine, None, None
@@ -148,14 +207,30 @@ class Scorer:
             engine.close()
         self._judge.close()
 
-    def _lm(self, checkpoint: Path, identity: CheckpointIdentity, benchmark: Benchmark) -> "AnsweringLM":
+    def _lm(
+        self,
+        checkpoint: Path,
+        identity: CheckpointIdentity,
+        benchmark: Benchmark,
+        answers: Mapping[GenerationRequest, Generation],
+    ) -> "AnsweringLM":
         if self._settings.engine.name == REPLAY:
             from bench.replay import replay
 
             return replay(checkpoint, benchmark)
-        from bench.lm import EngineLM
+        return self._engine_lm(self._engine_with(checkpoint, identity), identity, benchmark, answers)
 
-        return EngineLM(self._engine_with(checkpoint, identity), self.progress)
+    def _engine_lm(
+        self,
+        engine: Engine,
+        identity: CheckpointIdentity,
+        benchmark: Benchmark,
+        answers: Mapping[GenerationRequest, Generation] | None = None,
+    ) -> "EngineLM":
+        from bench.lm import EngineLM, TokenCache
+
+        tokens = self._tokens.setdefault((identity.tokenizer, benchmark.name), TokenCache())
+        return EngineLM(engine, self.progress, tokens=tokens, answers=answers)
 
     def _engine_with(self, checkpoint: Path, identity: CheckpointIdentity) -> Engine:
         if self._engine is None:
@@ -273,6 +348,25 @@ def evaluate(
         tokens=lm.tokens,
         notices=(*notices, *lm.notices),
     )
+
+
+def generation_requests(
+    lm: "EngineLM", benchmark: Benchmark, rows: Mapping[str, Rows], settings: ScoreSettings
+) -> list[GenerationRequest]:
+    """What `run_lm_eval` will ask an engine to generate for a benchmark.
+
+    Raises:
+        InputError: a task has no documents, or its rows are not as it expects.
+    """
+    from bench.lm_eval_task import build_task, lm_eval_at_work
+
+    requests = []
+    with lm_eval_at_work():
+        for task in benchmark.tasks:
+            built = build_task(task, rows[task.name], settings.seed)
+            built.build_all_requests(limit=settings.limit_of(benchmark.name))
+            requests += [lm.generation(*instance.args) for instance in built.instances]
+    return requests
 
 
 def run_lm_eval(

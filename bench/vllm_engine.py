@@ -5,6 +5,7 @@ import gc
 import io
 import logging
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,6 @@ class VLLMEngine:
     """
 
     is_encoder_decoder = False
-    joins_benchmarks = True
 
     def __init__(self, checkpoint: Path, settings: EngineSettings) -> None:
         for name, value in _ENVIRONMENT.items():
@@ -78,7 +78,9 @@ class VLLMEngine:
         self._adapters: dict[tuple[Path, int], int] = {}
         self._adapter_room = (0, 0)
         self.starts = 0
-        self._check_device()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # vLLM's first import looks at what torch deprecates
+            self._check_device()
         self._open(checkpoint, load_config(checkpoint), load_tokenizer(checkpoint))
 
     def swap(self, checkpoint: Path) -> None:
@@ -89,6 +91,7 @@ class VLLMEngine:
             architecture(config) == architecture(self._config)
             and (self._settings.dtype != "auto" or config.dtype == self._config.dtype)
             and shapes == self._shapes
+            and self._reloads_whole()
             and _decoding(tokenizer) == _decoding(self.tokenizer)
         )
         if not same:
@@ -104,7 +107,7 @@ class VLLMEngine:
             raise InputError(
                 "The tensors are not those of the checkpoint that is loaded, or of other shapes."
             )
-        if os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] != "0" or self._settings.tensor_parallel > 1:
+        if not self._in_this_process:
             raise InputError(
                 "vLLM runs in another process, which takes weights from files only: write the checkpoint to "
                 "a folder, in memory where that matters, and swap that."
@@ -258,9 +261,20 @@ class VLLMEngine:
             )
         return f"vLLM cannot start with {self._checkpoint}: {reason}"
 
+    @property
+    def _in_this_process(self) -> bool:
+        return os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0" and self._settings.tensor_parallel == 1
+
+    def _reloads_whole(self) -> bool:
+        """Whether a reload reaches every weight: in another process a tied head's copy on a CPU is out of reach."""
+        tied = self._config.get_text_config().tie_word_embeddings
+        return self._in_this_process or self._settings.device != "cpu" or not tied
+
     def _reload(self, **weights: Any) -> None:
         with contextlib.redirect_stderr(io.StringIO()):  # a bar
             self._llm.collective_rpc("reload_weights", kwargs=weights)
+        if self._settings.device == "cpu" and self._config.get_text_config().tie_word_embeddings:
+            self._llm.apply_model(_pack_tied_heads)
         # What was computed with the old weights must not answer for the new ones.
         self._llm.reset_prefix_cache()
 
@@ -374,6 +388,15 @@ def _questions(
         if len(tokens) > 1
     ]
     return questions
+
+
+def _pack_tied_heads(model: Any) -> None:
+    """Pack the output embeddings anew: on a CPU a tied head is a copy, which a reload leaves as it was."""
+    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+
+    for layer in model.modules():
+        if isinstance(layer, ParallelLMHead):
+            layer.quant_method.process_weights_after_loading(layer)
 
 
 def _finite_shapes(checkpoint: Path) -> dict[str, torch.Size]:

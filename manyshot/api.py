@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.data import data_root
-from bench.engine import EngineSettings
+from bench.engine import AUTO, EngineSettings, choose_engine
 from bench.judge import PatternJudge
 from bench.registry import load_suite
 from bench.scoring import Scorer
@@ -72,7 +72,7 @@ def score(
         data: local data root; else MANYSHOT_DATA; else rows come from the hub.
         limit: most documents of each lm-eval task.
         preset: one of the suite's presets of limits and seed; `limit` goes before its limits.
-        engine: how checkpoints are run.
+        engine: how checkpoints are run; by default vllm on a GPU where it can, else hf.
         judge: of refusals: `patterns`, or a classifier by path or hub name.
         store: folder of the records; else MANYSHOT_STORE; else ./manyshot-results.
         skip_missing: leave out benchmarks without data.
@@ -88,12 +88,14 @@ def score(
     loaded = load_suite(suite) if suite else None
     wanted = wanted_benchmarks(loaded, benchmarks)
     folder = store_root(Path(store) if store else None)
-    engine = engine or EngineSettings()
+    names = [str(checkpoint) for checkpoint in checkpoints]
+    asked = engine or EngineSettings(AUTO)
+    candidates = open_candidates(names, asked.name)
+    engine = choose_engine(asked, [candidate.path for candidate in candidates])
     settings = score_settings(loaded, preset, engine, limit, None)
     root = data_root(Path(data) if data else None)
     scorer = Scorer(settings, Store(folder), root, judge=open_judge(judge, engine))
     with_data = benchmarks_with_data(scorer, wanted, skip_missing)
-    candidates = open_candidates([str(checkpoint) for checkpoint in checkpoints], engine.name)
     records = score_all(scorer, candidates, with_data)
     made = [record.key.digest for row in records.values() for record in row.values()]
     return load_results(folder).set_index("record").loc[made].reset_index()

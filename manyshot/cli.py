@@ -97,7 +97,9 @@ def _score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, help="most documents of each lm-eval task")
     parser.add_argument("--seed", type=int, help="seed of the few-shot sampler (1234)")
     parser.add_argument(
-        "--engine", default="hf", help="hf, or replay: MODEL is recorded outputs (%(default)s)"
+        "--engine",
+        default="auto",
+        help="hf; vllm; auto: vllm on a GPU, where it can; replay: MODEL is recorded outputs (%(default)s)",
     )
     _judge(parser)
     parser.add_argument("--dtype", default="auto", help="float32, bfloat16, float16 or auto")
@@ -106,6 +108,12 @@ def _score(parser: argparse.ArgumentParser) -> None:
         "--batch-tokens", type=int, help="most tokens computed at once (as serves the device)"
     )
     parser.add_argument("--max-length", type=int, help="longest sequence in tokens (the checkpoint's)")
+    parser.add_argument(
+        "--tensor-parallel", type=int, default=1, help="GPUs that share each tensor; vllm (%(default)s)"
+    )
+    parser.add_argument(
+        "--memory-share", type=float, help="share of memory for weights and key-value cache; vllm"
+    )
     parser.add_argument("--skip-missing", action="store_true", help="leave out benchmarks without data")
     _common(parser)
 

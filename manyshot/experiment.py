@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from bench.engine import EngineSettings
+from bench.engine import AUTO, EngineSettings
 from bench.judge import PatternJudge
 from results.yaml_file import beside, read_yaml, validated
 
@@ -27,11 +27,13 @@ class EngineOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = EngineSettings.name
+    name: str = AUTO
     dtype: str = EngineSettings.dtype
     device: str = EngineSettings.device
     batch_tokens: int | None = Field(EngineSettings.batch_tokens, gt=0)
     max_length: int | None = Field(EngineSettings.max_length, gt=0)
+    tensor_parallel: int = Field(EngineSettings.tensor_parallel, gt=0)
+    memory_share: float | None = Field(EngineSettings.memory_share, gt=0, lt=1)
 
 
 class MethodEntry(BaseModel):

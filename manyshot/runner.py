@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.engine import EngineSettings
+from bench.engine import EngineSettings, choose_engine
 from bench.registry import Suite, load_suite
 from bench.scoring import Scorer
 from manyshot.experiment import Experiment, MethodEntry
@@ -58,11 +58,12 @@ def run_experiment(
     suite = load_suite(experiment.suite)
     _check_tasks(experiment, suite)
     merges = _merges(experiment)
-    engine = EngineSettings(**experiment.engine.model_dump())
+    entries, candidates = _given(experiment, suite)
+    asked = EngineSettings(**experiment.engine.model_dump())
+    engine = choose_engine(asked, [candidate.path for candidate in candidates])
     scoring = score_settings(suite, experiment.preset, engine, experiment.limit, experiment.fewshot_seed)
     scorer = Scorer(scoring, store, data_root, judge=open_judge(experiment.judge, engine))
     benchmarks = benchmarks_with_data(scorer, suite.benchmarks, skip_missing)
-    entries, candidates = _given(experiment, suite)
     given = dict(zip(("base", *suite.tasks), candidates, strict=True))
     for merge_of in merges:
         entry, candidate = _merged(experiment, merge_of, given, out / "merged")
@@ -78,7 +79,7 @@ def run_experiment(
             "preset": experiment.preset,
             "seed": scoring.seed,
             "judge": experiment.judge,
-            "engine": experiment.engine.name,
+            "engine": engine.name,
         },
         entries=tuple(
             replace(entry, records=_digests(records[candidate.name]))

@@ -134,6 +134,8 @@ def score_all(
         try:
             for candidate in candidates:
                 records[candidate.name] = {}
+                progress.start(f"{Path(candidate.name).name} · all answers")
+                scorer.answer_ahead(candidate.path, candidate.identity, benchmarks)
                 for benchmark in benchmarks:
                     progress.start(f"{Path(candidate.name).name} · {benchmark.name}")
                     scored = scorer.score(candidate.path, candidate.name, candidate.identity, benchmark)

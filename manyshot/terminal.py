@@ -33,6 +33,7 @@ def set_up_logging(debug: bool) -> None:
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
     if not debug:
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")

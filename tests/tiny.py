@@ -28,11 +28,12 @@ def llama(tokenizer, max_length: int, width: int, **options) -> LlamaForCausalLM
     )
 
 
-def tiny_llama(folder: Path, seed: int = 0, max_length: int = 2048, width: int = 32) -> Path:
+def tiny_llama(folder: Path, seed: int = 0, max_length: int = 2048, width: int = 32, **options) -> Path:
     """A Llama of two layers with random weights, large enough to differ from document to document."""
     torch.manual_seed(seed)
     tokenizer = build_tokenizer([WORDS], max_length)
-    model = llama(tokenizer, max_length, width, num_key_value_heads=2, initializer_range=0.5)
+    options = {"num_key_value_heads": 2, "initializer_range": 0.5} | options
+    model = llama(tokenizer, max_length, width, **options)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -50,7 +50,6 @@ logger = logging.getLogger("manyshot.bench")
 class HFEngine:
     """Runs checkpoints with transformers. See `bench.engine.Engine` for the contract."""
 
-    joins_benchmarks = False
     _model: Any
 
     def __init__(self, checkpoint: Path, settings: EngineSettings) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.benchmark import Benchmark, benchmark_languages
 from bench.data import count_rows, data_root, load_rows
 from bench.engine import ENGINES
+from bench.engines import engine_reports
 from bench.examples import ExampleSource
 from bench.hub import NoDataError
 from bench.prompts import prompts_of
@@ -138,7 +139,17 @@ def _methods(name: str | None, root: Path | None) -> str:
 def _engines(name: str | None, root: Path | None) -> str:
     if name not in (None, *ENGINES):
         raise InputError(f"There is no engine '{name}'; there are {', '.join(ENGINES)}.")
-    return _table(("engine", "what it runs"), [(e, t) for e, t in ENGINES.items() if name in (None, e)])
+    blocks = []
+    for report in engine_reports():
+        if name in (None, report.name):
+            where = f", on {report.runs_on}" if report.runs_on else ""
+            lines = [
+                f"{report.name}: {ENGINES[report.name]}",
+                f"  {report.installed or 'not installed'}{where}",
+            ]
+            lines += [f"  + {one}" for one in report.can] + [f"  - {one}" for one in report.cannot]
+            blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
 
 
 def _data(benchmark: Benchmark, root: Path | None) -> tuple[str, str]:

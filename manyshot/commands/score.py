@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 
 from bench.data import data_root
-from bench.engine import EngineSettings
+from bench.engine import EngineSettings, choose_engine
 from bench.registry import Suite, load_suite
 from bench.scoring import Scorer
 from manyshot.scoring import (
@@ -26,14 +26,21 @@ def run(options: argparse.Namespace) -> None:
     """Score, and print the records as a table or as JSON."""
     suite = load_suite(options.suite) if options.suite else None
     wanted = wanted_benchmarks(suite, options.benchmark or ())
-    engine = EngineSettings(
-        options.engine, options.dtype, options.device, options.batch_tokens, options.max_length
+    candidates = open_candidates(options.checkpoints, options.engine)
+    asked = EngineSettings(
+        name=options.engine,
+        dtype=options.dtype,
+        device=options.device,
+        batch_tokens=options.batch_tokens,
+        max_length=options.max_length,
+        tensor_parallel=options.tensor_parallel,
+        memory_share=options.memory_share,
     )
+    engine = choose_engine(asked, [candidate.path for candidate in candidates])
     settings = score_settings(suite, options.preset, engine, options.limit, options.seed)
     store = Store(store_root(options.store))
     scorer = Scorer(settings, store, data_root(options.data), judge=open_judge(options.judge, engine))
     benchmarks = benchmarks_with_data(scorer, wanted, options.skip_missing)
-    candidates = open_candidates(options.checkpoints, options.engine)
     records = score_all(scorer, candidates, benchmarks)
     if options.json:
         answer(json.dumps(score_rows(records, suite), indent=2))
