@@ -214,7 +214,7 @@ def _vllm_serves(settings: EngineSettings, checkpoints: Sequence[Path]) -> bool:
 
     from bench.pretrained import load_config
 
-    supported = ModelRegistry.get_supported_archs()
+    supported = set(ModelRegistry.get_supported_archs())
     configs = [load_config(checkpoint) for checkpoint in checkpoints]
     return all(
         not config.is_encoder_decoder and supported.intersection(config.architectures or ())

@@ -48,8 +48,8 @@ def _hf(gpu: str | None) -> EngineReport:
         gpu or "CPU",
         (
             "decoder-only and encoder-decoder models",
-            "log-likelihoods with each context and each few-shot prefix computed once; encoder-decoders, sliding "
-            "windows and alibi with every context again",
+            "log-likelihoods with each context and each few-shot prefix computed once; encoder-decoders, "
+            "sliding windows and alibi with every context again",
             "generation that shares prefixes and drops what is finished",
             "teacher-forced losses",
             "swaps from a folder and from memory",
@@ -82,7 +82,8 @@ def _vllm(gpu: str | None) -> EngineReport:
             "decoder-only models that vLLM knows; answers to all benchmarks in one list",
             "log-likelihoods: choices of one token by one prompt, longer ones by prompt log-probabilities",
             "teacher-forced losses",
-            "many LoRA adapters of one base in one batch",
+            "many LoRA adapters of one base in one batch"
+            + (", the base itself in another" if cpu_build else ""),
             "swaps from a folder, and from memory on one device",
         ),
         tuple(cannot),

@@ -123,6 +123,13 @@ class VLLMEngine:
         from vllm import SamplingParams
 
         refuse_too_long(requests, self.max_length)
+        adapted = [i for i, request in enumerate(requests) if request.adapter]
+        if self._settings.device == "cpu" and 0 < len(adapted) < len(requests):
+            # On a CPU vLLM gives the prompts without an adapter that of its last place.
+            bare = [i for i, request in enumerate(requests) if not request.adapter]
+            parts = [self.generate([requests[i] for i in part], progress) for part in (bare, adapted)]
+            answers = dict(zip([*bare, *adapted], [*parts[0], *parts[1]], strict=True))
+            return [answers[i] for i in range(len(requests))]
         loras = self._lora_requests([request.adapter for request in requests])
         parameters = [
             SamplingParams(
@@ -198,7 +205,13 @@ class VLLMEngine:
             return []
         tokens = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
         bar = _bar_of(progress) if progress else False
-        return self._llm.generate(tokens, list(parameters), lora_request=loras, use_tqdm=bar)
+        try:
+            return self._llm.generate(tokens, list(parameters), lora_request=loras, use_tqdm=bar)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"vLLM cannot run {self._checkpoint} here: {reason}; use --engine hf."
+            ) from error
 
     def _open(self, checkpoint: Path, config: Any, tokenizer: Any) -> None:
         if config.is_encoder_decoder:
@@ -266,7 +279,7 @@ class VLLMEngine:
         return os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0" and self._settings.tensor_parallel == 1
 
     def _reloads_whole(self) -> bool:
-        """Whether a reload reaches every weight: in another process a tied head's copy on a CPU is out of reach."""
+        """Whether a reload reaches every weight: a tied head's copy on a CPU must be in this process."""
         tied = self._config.get_text_config().tie_word_embeddings
         return self._in_this_process or self._settings.device != "cpu" or not tied
 

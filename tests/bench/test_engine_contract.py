@@ -1,30 +1,20 @@
 """What every engine promises, asked of each: transformers, and vLLM's real CPU build."""
 
-import importlib.util
-import os
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from by_itself import alone, greedy
+from need_vllm import need
 from safetensors.torch import load_file, save_file
 from tiny import tiny_llama
-from transformers import AutoModelForCausalLM
 
 from bench.engine import EngineSettings, GenerationRequest, open_engine
 from results.errors import InputError
 
 TEXTS = ["hello", "how many apples are left ? the answer is", "Question : A", "maybe yes no and A B C D"]
 LENGTH = 256
-
-
-def need(name: str) -> None:
-    """`make test` installs vLLM: where it is missing all the same, CI must not pass without it."""
-    if name != "vllm" or importlib.util.find_spec("vllm"):
-        return
-    if os.environ.get("CI"):
-        pytest.fail("vLLM is not installed, and its contract must be tested here")
-    pytest.skip("vLLM is not installed: `make setup-vllm` installs it")
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["head", "tied head"])
@@ -49,22 +39,6 @@ def _first_checkpoint(engine, checkpoints):
     """Whatever a test swapped in, the next starts from the first checkpoint."""
     yield
     engine.swap(checkpoints[0])
-
-
-def alone(checkpoint, context, continuation):
-    """Log-probabilities of a continuation, and whether it is greedy, from the model by itself."""
-    model = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
-    with torch.no_grad():
-        logits = model(torch.tensor([[*context, *continuation]])).logits[0, len(context) - 1 : -1]
-    logprobs = logits.log_softmax(-1).gather(1, torch.tensor(list(continuation))[:, None])[:, 0]
-    return logprobs.numpy(), logits.argmax(-1).tolist() == list(continuation)
-
-
-def greedy(checkpoint, prompt, new_tokens):
-    """Tokens that the model by itself goes on with."""
-    model = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
-    output = model.generate(torch.tensor([list(prompt)]), max_new_tokens=new_tokens, do_sample=False)
-    return output[0, len(prompt) :].tolist()
 
 
 def pairs(engine):

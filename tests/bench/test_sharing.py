@@ -108,7 +108,7 @@ MODELS = {
     ),
     "alibi": lambda: BloomForCausalLM(BloomConfig(vocab_size=99, hidden_size=32, n_head=4, n_layer=2)),
 }  # fmt: skip
-OBSTACLES = {"windows": "not full in all layers", "soft caps": "has softcap", "alibi": "of another kind"}
+OBSTACLES = {"windows": "not full in all layers", "soft caps": "has softcap", "alibi": "as others do"}
 
 
 def made(kind):
@@ -143,13 +143,6 @@ def test_architectures_that_can_share_are_told(model):
 @pytest.mark.parametrize("kind", OBSTACLES)
 def test_architectures_that_cannot_share_are_told(kind):
     assert OBSTACLES[kind] in why_not_shared(made(kind))
-    reasons = {
-        "windows": "not full in all layers",
-        "soft caps": "softcap",
-        "alibi": "of another kind|as others do",
-    }
-    if name in reasons:
-        assert any(part in why_not_shared(model) for part in reasons[name].split("|"))
 
 
 @torch.inference_mode()
@@ -221,8 +214,8 @@ def test_the_head_sees_few_rows_at_a_time_and_only_scored_ones():
 def test_a_model_that_cannot_share_is_scored_all_the_same_and_it_is_said(tmp_path, caplog, monkeypatch):
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama(tmp_path / "tokenizer"))
     torch.manual_seed(0)
-    config = MistralConfig(**SMALL | {"vocab_size": len(tokenizer)}, num_key_value_heads=2, intermediate_size=64,
-                           sliding_window=4, initializer_range=0.5)  # fmt: skip
+    options = SMALL | {"vocab_size": len(tokenizer), "num_key_value_heads": 2, "intermediate_size": 64}
+    config = MistralConfig(**options, sliding_window=4, initializer_range=0.5)
     MistralForCausalLM(config).save_pretrained(tmp_path / "windows")
     tokenizer.save_pretrained(tmp_path / "windows")
     with caplog.at_level("INFO", "manyshot.bench"):

@@ -1,0 +1,180 @@
+"""What vLLM alone does: adapters in one batch, one start for many checkpoints, and what it cannot run."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from by_itself import greedy
+from need_vllm import need
+from tiny import tiny_llama, tiny_t5
+
+from bench.engine import AUTO, EngineSettings, GenerationRequest, choose_engine, open_engine
+from results.errors import InputError
+
+SETTINGS = EngineSettings("vllm", dtype="float32", device="cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _vllm():
+    need("vllm")
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    return tiny_llama(tmp_path_factory.mktemp("llama"), max_length=256, width=128)
+
+
+def adapter(base, folder, seed, rank):
+    """A LoRA adapter with random weights, and the folder of the same model with it merged in."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=["q_proj", "v_proj", "down_proj"])
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
+    for name, weights in model.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(weights, std=0.3)
+    model.save_pretrained(folder / "adapter")
+    model.merge_and_unload().save_pretrained(folder / "merged")
+    return folder / "adapter", folder / "merged"
+
+
+def test_adapters_and_their_base_answer_in_one_batch(llama, tmp_path):
+    first, second = (adapter(llama, tmp_path / f"{rank}", rank, rank) for rank in (4, 12))
+    engine = open_engine(llama, SETTINGS)
+    try:
+        prompts = [engine.tokenizer.encode(text) for text in ("hello", "the answer is", "Question : A B")]
+        models = {None: llama, first[0]: first[1], second[0]: second[1]}
+        requests = [GenerationRequest(p, 8, adapter=one) for p in prompts for one in models]
+        texts = [answer.text for answer in engine.generate(requests)]
+        expected = [
+            engine.tokenizer.decode(greedy(models[one.adapter], one.prompt, 8), skip_special_tokens=True)
+            for one in requests
+        ]
+        assert texts == expected
+        assert len(set(texts)) == len(texts)
+    finally:
+        engine.close()
+
+
+def test_adapters_are_refused_by_the_engine_that_has_none(llama, tmp_path):
+    with pytest.raises(InputError, match="hf runs no adapters: merge the adapter"):
+        open_engine(llama, EngineSettings()).generate([GenerationRequest([3, 4], 2, adapter=tmp_path)])
+
+
+def test_one_start_serves_many_checkpoints_and_torch_is_given_back(llama, tmp_path):
+    threads = torch.set_num_threads
+    engine = open_engine(llama, SETTINGS)
+    try:
+        for seed in range(1, 4):
+            engine.swap(tiny_llama(tmp_path / f"{seed}", seed, max_length=256, width=128))
+        assert engine.starts == 1
+        engine.swap(tiny_llama(tmp_path / "wider", max_length=256, width=256))
+        assert engine.starts == 2
+        pair = ([3, 4, 5], [6, 7])
+        hf = open_engine(tmp_path / "wider", EngineSettings(dtype="float32", device="cpu"))
+        assert engine.loglikelihood([pair])[0].logprob == pytest.approx(
+            hf.loglikelihood([pair])[0].logprob, abs=1e-4
+        )
+    finally:
+        engine.close()
+    assert torch.set_num_threads is threads
+
+
+def test_another_vocabulary_is_another_start(llama, tmp_path):
+    other = shutil.copytree(llama, tmp_path / "other")
+    tokenizer = json.loads((other / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    a, b = sorted(vocabulary, key=vocabulary.get)[-2:]
+    vocabulary[a], vocabulary[b] = vocabulary[b], vocabulary[a]
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    engine = open_engine(llama, SETTINGS)
+    try:
+        engine.swap(other)
+        assert engine.starts == 2
+    finally:
+        engine.close()
+
+
+def unsupported(folder):
+    """A checkpoint whose architecture vLLM has never heard of."""
+    config = json.loads((tiny_llama(folder) / "config.json").read_text())
+    config["architectures"] = ["CtrlLMHeadModel"]
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_what_vllm_cannot_run_is_said_in_one_sentence(llama, tmp_path):
+    with pytest.raises(InputError, match=r"does not support the architecture CtrlLMHeadModel.*--engine hf"):
+        open_engine(unsupported(tmp_path / "ctrl"), SETTINGS)
+    with pytest.raises(InputError, match=r"runs no encoder-decoder such as .*: score it with --engine hf"):
+        open_engine(tiny_t5(tmp_path / "t5"), SETTINGS)
+    with pytest.raises(InputError, match="is made for 256 tokens: lower the maximum length of 300"):
+        open_engine(llama, EngineSettings("vllm", device="cpu", max_length=300))
+    with pytest.raises(
+        InputError, match=r"too little memory for .* lower the maximum length \(--max-length\)"
+    ):
+        open_engine(tiny_llama(tmp_path / "long", max_length=2**23), SETTINGS)
+    odd = open_engine(tiny_llama(tmp_path / "odd", max_length=256, width=160), SETTINGS)
+    with pytest.raises(InputError, match=r"cannot run .*odd here: .*head_dim=40.*; use --engine hf"):
+        odd.generate([GenerationRequest([3, 4], 2)])
+    odd.close()
+    with pytest.raises(InputError, match="runs on cpu, not on 'cuda'"):
+        open_engine(llama, EngineSettings("vllm", device="cuda"))
+
+
+def test_auto_takes_vllm_on_a_gpu_for_what_it_supports(llama, tmp_path, monkeypatch):
+    assert choose_engine(EngineSettings(AUTO), [llama]).name == "hf"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_engine(EngineSettings(AUTO), [llama]).name == "vllm"
+    assert choose_engine(EngineSettings(AUTO), [llama, tiny_t5(tmp_path / "t5")]).name == "hf"
+    assert choose_engine(EngineSettings(AUTO), [unsupported(tmp_path / "ctrl")]).name == "hf"
+    monkeypatch.setattr("bench.engine.find_spec", lambda _: None)
+    assert choose_engine(EngineSettings(AUTO), [llama]).name == "hf"
+
+
+def test_vllm_that_is_not_installed_is_named(llama, monkeypatch):
+    monkeypatch.setattr("bench.engine.find_spec", lambda _: None)
+    with pytest.raises(InputError, match="vLLM is not installed"):
+        open_engine(llama, SETTINGS)
+
+
+def test_no_process_is_left_after_an_interruption(llama, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "manyshot",
+        "score",
+        "--engine",
+        "vllm",
+        "--benchmark",
+        "lab_math",
+        str(llama),
+    ]
+    process = subprocess.Popen(
+        [*command, "--store", str(tmp_path / "store"), "--debug"],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    started = time.monotonic()
+    while not _maps_vllm(process.pid) and time.monotonic() - started < 120:
+        time.sleep(0.2)
+    time.sleep(3)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (0, 130), errors.decode()[-2000:]
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def _maps_vllm(process: int) -> bool:
+    return "vllm" in Path(f"/proc/{process}/maps").read_text()
