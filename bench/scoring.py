@@ -1,5 +1,6 @@
 """Scoring a checkpoint on a benchmark: one record, found in the store or made by lm-eval over an engine."""
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -105,7 +106,7 @@ class Scorer:
         self._rows: dict[str, dict[str, Rows]] = {}
         self._digests: dict[str, tuple[str, str]] = {}
         self._tokens: dict[tuple[str, str], TokenCache] = {}
-        self._ahead: dict[str, _Ahead] = {}
+        self._ahead: dict[tuple[CheckpointIdentity, str], _Ahead] = {}
 
     def missing_data(self, benchmarks: Sequence[Benchmark]) -> dict[str, str]:
         """Benchmarks whose rows cannot be had, with the reason."""
@@ -143,7 +144,7 @@ class Scorer:
         record = self.find(identity, benchmark)
         if record is not None:
             return Scored(record, found=True)
-        ahead = self._ahead.pop(benchmark.name, _Ahead({}, 0.0))
+        ahead = self._ahead.pop((identity, benchmark.name), _Ahead({}, 0.0))
         lm = self._lm(checkpoint, identity, benchmark, ahead.answers)
         started = time.perf_counter() - ahead.seconds
         rows = self._benchmark_rows(benchmark)
@@ -158,7 +159,7 @@ class Scorer:
             seconds=time.perf_counter() - started,
             tokens=answers.tokens,
             notices=answers.notices,
-            versions={package: version(package) for package in _VERSIONED},
+            versions={package: version(package) for package in self._versioned()},
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         return Scored(self.store.write(record, answers.documents), found=False)
@@ -169,6 +170,7 @@ class Scorer:
         """Generate the answers to all benchmarks without a record in one list, where that serves the engine.
 
         The records made next take the answers from it, and of its seconds as large a share as of its tokens.
+        A benchmark that cannot be asked is left to `score`, which says why.
 
         Raises:
             NoDataError: a benchmark has no rows.
@@ -179,15 +181,11 @@ class Scorer:
         if len(wanted) < 2 or self._settings.engine.name != VLLM:
             return
         engine = self._engine_with(checkpoint, identity)
-        asked = {
-            benchmark.name: generation_requests(
-                self._engine_lm(engine, identity, benchmark),
-                benchmark,
-                self._benchmark_rows(benchmark),
-                self._settings,
-            )
-            for benchmark in wanted
-        }
+        asked: dict[str, list[GenerationRequest]] = {}
+        for benchmark in wanted:
+            lm, rows = self._engine_lm(engine, identity, benchmark), self._benchmark_rows(benchmark)
+            with contextlib.suppress(InputError):
+                asked[benchmark.name] = generation_requests(lm, benchmark, rows, self._settings)
         requests = list(dict.fromkeys(request for of_one in asked.values() for request in of_one))
         started = time.perf_counter()
         answers = dict(zip(requests, engine.generate(requests, self.progress), strict=True))
@@ -198,7 +196,14 @@ class Scorer:
         }
         for name, of_one in asked.items():
             own = {request: answers[request] for request in of_one}
-            self._ahead[name] = _Ahead(own, seconds * tokens[name] / max(1, sum(tokens.values())))
+            self._ahead[identity, name] = _Ahead(own, seconds * tokens[name] / max(1, sum(tokens.values())))
+
+    def _versioned(self) -> Sequence[str]:
+        if self._settings.engine.name != VLLM:
+            return _VERSIONED
+        from bench.engines import vllm_distribution
+
+        return *_VERSIONED, vllm_distribution() or VLLM
 
     def close(self) -> None:
         """Stop the engine and the judge, where they were started."""

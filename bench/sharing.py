@@ -35,20 +35,30 @@ class Document:
         return len(self.context) + sum(len(continuation) - 1 for continuation in self.continuations)
 
 
-def documents(pairs: Iterable[tuple[TokenIds, TokenIds]], max_length: int) -> list[Document]:
+def documents(
+    pairs: Iterable[tuple[TokenIds, TokenIds]], max_length: int, most_tokens: int | None = None
+) -> list[Document]:
     """Join the pairs that have the same context.
 
     Args:
         pairs: contexts and continuations; a pair of more than `max_length` + 1 tokens loses some of its left.
         max_length: tokens that are read at most.
+        most_tokens: where a document would come to more with its next continuation, another one begins.
     """
-    asked: dict[tuple[int, ...], list[tuple[int, TokenIds]]] = {}
+    asked: dict[tuple[int, ...], list[list[tuple[int, TokenIds]]]] = {}
+    lengths: dict[tuple[int, ...], int] = {}
     for index, (context, continuation) in enumerate(pairs):
-        room = max_length + 1 - len(continuation)
-        asked.setdefault(tuple(context[-room:]), []).append((index, continuation))
+        kept = tuple(context[-(max_length + 1 - len(continuation)) :])
+        lengths[kept] = lengths.get(kept, len(kept)) + len(continuation) - 1
+        parts = asked.setdefault(kept, [[]])
+        if parts[-1] and most_tokens is not None and lengths[kept] > most_tokens:
+            parts.append([])
+            lengths[kept] = len(kept) + len(continuation) - 1
+        parts[-1].append((index, continuation))
     return [
         Document(context, tuple(c for _, c in members), tuple(i for i, _ in members))
-        for context, members in asked.items()
+        for context, parts in asked.items()
+        for members in parts
     ]
 
 

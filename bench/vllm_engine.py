@@ -41,6 +41,7 @@ from bench.stopping import finished
 from results.errors import InputError
 
 _CPU_CACHE = 2 * 2**30  # bytes of key-value cache on a CPU where no share of memory is given
+_SET_NUM_THREADS = torch.set_num_threads  # vLLM replaces it on a CPU
 _MOST_TOKEN_IDS = 128  # whose log-probabilities vLLM gives for one prompt
 _ENVIRONMENT = {
     # In this process: it starts in half the time, takes tensors from memory and leaves nothing behind.
@@ -71,16 +72,12 @@ class VLLMEngine:
     is_encoder_decoder = False
 
     def __init__(self, checkpoint: Path, settings: EngineSettings) -> None:
-        for name, value in _ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
         self._settings = settings.resolved()
         self._llm: Any = None
         self._adapters: dict[tuple[Path, int], int] = {}
         self._adapter_room = (0, 0)
         self.starts = 0
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # vLLM's first import looks at what torch deprecates
-            self._check_device()
+        self._check_device()
         self._open(checkpoint, load_config(checkpoint), load_tokenizer(checkpoint))
 
     def swap(self, checkpoint: Path) -> None:
@@ -115,6 +112,7 @@ class VLLMEngine:
         for name, tensor in tensors.items():
             refuse_not_finite(Path("in memory"), name, tensor)
         self._reload(weights_iterator=iter(tensors.items()))
+        self._from_memory = True
 
     def generate(
         self, requests: Sequence[GenerationRequest], progress: Progress | None = None
@@ -171,7 +169,7 @@ class VLLMEngine:
         finally:
             del llm
             gc.collect()
-            torch.set_num_threads = self._set_num_threads
+            torch.set_num_threads = _SET_NUM_THREADS
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
@@ -203,11 +201,17 @@ class VLLMEngine:
     ) -> list[Any]:
         if not prompts:
             return []
+        if self._llm is None:
+            raise InputError(f"vLLM was stopped over an earlier error: open {self._checkpoint} anew.")
         tokens = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
         bar = _bar_of(progress) if progress else False
         try:
             return self._llm.generate(tokens, list(parameters), lora_request=loras, use_tqdm=bar)
-        except RuntimeError as error:
+        except BaseException as error:
+            # What was not answered would be answered beside what is asked next.
+            self.close()
+            if not isinstance(error, Exception):
+                raise
             reason = " ".join(str(error).split())
             raise InputError(
                 f"vLLM cannot run {self._checkpoint} here: {reason}; use --engine hf."
@@ -227,6 +231,7 @@ class VLLMEngine:
 
     def _use(self, checkpoint: Path, config: Any, tokenizer: Any, shapes: dict[str, torch.Size]) -> None:
         self._checkpoint, self._config, self._shapes = checkpoint, config, shapes
+        self._from_memory = False
         self.tokenizer = tokenizer
         self.max_length = self._settings.max_length or max_length(config, tokenizer)
         self._ends = end_tokens(tokenizer, load_generation_config(checkpoint, config))
@@ -235,7 +240,6 @@ class VLLMEngine:
         from vllm import LLM
 
         logging.getLogger("vllm").setLevel(logging.ERROR)
-        self._set_num_threads = torch.set_num_threads  # vLLM replaces it on a CPU
         adapters, rank = self._adapter_room
         share = self._settings.memory_share
         options: dict[str, Any] = {"gpu_memory_utilization": share} if share else {}
@@ -257,7 +261,7 @@ class VLLMEngine:
                 **options,
             )
         except (ValueError, RuntimeError, OSError, AssertionError) as error:
-            self.close()
+            torch.set_num_threads = _SET_NUM_THREADS
             raise InputError(self._why_not_started(error)) from error
         self.starts += 1
 
@@ -300,26 +304,57 @@ class VLLMEngine:
 
         needed = (len(wanted), max(map(_rank, wanted)))
         if any(room < need for room, need in zip(self._adapter_room, needed, strict=True)):
+            if self._from_memory:
+                raise InputError(
+                    "Adapters need vLLM to start anew, with weights from a folder, not from memory."
+                )
             self._adapter_room = (max(needed[0], self._adapter_room[0]), _allowed_rank(needed[1]))
             self.close()
             self._start()
         requests: dict[Path | None, Any] = {None: None}
         for adapter in wanted:
             # Weights that were written over under the same name are another adapter.
-            changed = (adapter / "adapter_model.safetensors").stat().st_mtime_ns
+            weights = adapter / "adapter_model.safetensors"
+            if not weights.is_file():
+                raise InputError(f"{adapter} is no LoRA adapter: it has no {weights.name}.")
+            changed = weights.stat().st_mtime_ns
             number = self._adapters.setdefault((adapter, changed), len(self._adapters) + 1)
             requests[adapter] = LoRARequest(f"{adapter.name}-{number}", number, str(adapter))
         return [requests[adapter] for adapter in adapters]
 
     def _check_device(self) -> None:
-        from vllm.platforms import current_platform
-
-        kind = "cpu" if current_platform.is_cpu() else "cuda"
+        kind = _device_kind()
         if self._settings.device != kind:
             raise InputError(
                 f"The vLLM that is installed runs on {kind}, not on '{self._settings.device}'"
                 + (": CUDA_VISIBLE_DEVICES chooses among GPUs." if kind == "cuda" else ".")
             )
+
+
+def serves(checkpoint: Path, settings: EngineSettings) -> bool:
+    """Whether the vLLM that is installed runs a checkpoint on a GPU with these settings."""
+    config = load_config(checkpoint)
+    if config.is_encoder_decoder or _device_kind() == "cpu":
+        return False
+    made_for = max_length(config, load_tokenizer(checkpoint))
+    if settings.max_length is not None and settings.max_length > made_for:
+        return False
+    from vllm import ModelRegistry
+
+    return bool(set(ModelRegistry.get_supported_archs()).intersection(config.architectures or ()))
+
+
+def _device_kind() -> str:
+    """What the vLLM that is installed runs on; its first import, in the environment that it needs."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it looks at what torch deprecates
+        try:
+            from vllm.platforms import current_platform
+        except ImportError as error:
+            raise InputError(f"vLLM is installed but cannot be imported: {error}") from error
+    return "cpu" if current_platform.is_cpu() else "cuda"
 
 
 @dataclass(frozen=True)

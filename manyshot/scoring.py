@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.benchmark import Benchmark
-from bench.engine import REPLAY, EngineSettings
+from bench.engine import HF, REPLAY, EngineSettings
 from bench.judge import ClassifierJudge, Judge, PatternJudge
 from bench.recorded import recorded_digest
 from bench.registry import Preset, Suite, benchmark_names, load_benchmark
@@ -60,7 +60,7 @@ def open_judge(name: str, engine: EngineSettings) -> Judge:
 
     Args:
         name: which.
-        engine: how the classifier is run, its maximum length apart.
+        engine: dtype and device of the classifier, which the engine hf runs beside the one that is scored.
 
     Raises:
         InputError: there is no such checkpoint.
@@ -68,7 +68,7 @@ def open_judge(name: str, engine: EngineSettings) -> Judge:
     if name == PatternJudge.name:
         return PatternJudge()
     candidate = Candidate.open(name)
-    settings = replace(engine, name="hf" if engine.name == REPLAY else engine.name, max_length=None)
+    settings = EngineSettings(HF, engine.dtype, engine.device, engine.batch_tokens)
     return ClassifierJudge(candidate.path, candidate.identity.digest, settings)
 
 
@@ -134,7 +134,7 @@ def score_all(
         try:
             for candidate in candidates:
                 records[candidate.name] = {}
-                progress.start(f"{Path(candidate.name).name} · all answers")
+                progress.start(f"{Path(candidate.name).name} · generated answers")
                 scorer.answer_ahead(candidate.path, candidate.identity, benchmarks)
                 for benchmark in benchmarks:
                     progress.start(f"{Path(candidate.name).name} · {benchmark.name}")

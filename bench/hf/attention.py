@@ -71,6 +71,11 @@ def compute_prefix(model: Any, tokens: TokenIds) -> Prefix:
     )
 
 
+def uncounted(model: Any, prefix: int) -> int:
+    """Tokens of a prefix that take no memory for each sequence: all on a CPU; elsewhere it is repeated."""
+    return prefix if model.device.type == "cpu" else 0
+
+
 def _attention(
     module: torch.nn.Module,
     query: torch.Tensor,

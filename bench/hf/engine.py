@@ -51,6 +51,7 @@ class HFEngine:
     """Runs checkpoints with transformers. See `bench.engine.Engine` for the contract."""
 
     _model: Any
+    _plain: Any
 
     def __init__(self, checkpoint: Path, settings: EngineSettings) -> None:
         self._settings = settings.resolved()
@@ -78,8 +79,9 @@ class HFEngine:
             raise InputError(
                 "The tensors are not those of the checkpoint that is loaded, or of other shapes."
             )
+        for name, tensor in tensors.items():
+            refuse_not_finite(Path("in memory"), name, tensor.to(self._model.dtype))
         self._put(tensors)
-        self._refuse_not_finite(Path("in memory"))
 
     def _put(self, tensors: Mapping[str, torch.Tensor]) -> None:
         parameters = self._model.state_dict(keep_vars=True)
@@ -98,7 +100,8 @@ class HFEngine:
         done = _counted(progress, len(requests))
         with torch.inference_mode():
             if not self._shares:
-                answers = self._plain.generate(requests, self.tokenizer, done)
+                most = self._settings.batch_tokens or _MOST_AT_ONCE
+                answers = self._plain.generate(requests, self.tokenizer, most, done)
             else:
                 answers = generate(
                     self._model,
@@ -131,7 +134,7 @@ class HFEngine:
 
     def close(self) -> None:
         """Free the model."""
-        del self._model, self._plain
+        self._model = self._plain = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -146,7 +149,7 @@ class HFEngine:
             else:
                 scores = score_documents(
                     self._model,
-                    documents(pairs, self.max_length),
+                    documents(pairs, self.max_length, self._batch_tokens),
                     batch_tokens=self._batch_tokens,
                     pad=self._pad,
                     done=done,

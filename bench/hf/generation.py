@@ -8,7 +8,7 @@ import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from bench.engine import GenerationRequest, TokenIds
-from bench.hf.attention import Prefix, attending, compute_prefix
+from bench.hf.attention import Prefix, attending, compute_prefix, uncounted
 from bench.hf.batches import batches
 from bench.sharing import prefix_groups
 from bench.stopping import StopStrings
@@ -31,9 +31,9 @@ def generate(
     """Tokens of greedy answers, in the order of the requests, without the token that ended them.
 
     Args:
-        model: a causal model of transformers whose attention can be replaced (`supports_sharing`).
+        model: a causal model of transformers whose attention can be replaced (`why_not_shared`).
         requests: prompts, each with its own number of tokens and stop strings.
-        batch_tokens: most tokens that a batch comes to, answers and padding included, without the prefix.
+        batch_tokens: most tokens that a batch comes to, answers and padding included (see `uncounted`).
         pad: token that fills rows up.
         ends: tokens that end an answer.
         decode: tokens of several answers as texts, to look for stop strings in.
@@ -42,9 +42,8 @@ def generate(
     answers: dict[int, list[int]] = {}
     for group in prefix_groups([request.prompt for request in requests]):
         prefix = compute_prefix(model, requests[group.members[0]].prompt[: group.length])
-        lengths = {
-            i: len(requests[i].prompt) - group.length + requests[i].max_new_tokens for i in group.members
-        }
+        without = uncounted(model, group.length)
+        lengths = {i: len(requests[i].prompt) - without + requests[i].max_new_tokens for i in group.members}
         for batch in batches(lengths, batch_tokens):
             asked = [requests[i] for i in batch]
             answers |= dict(

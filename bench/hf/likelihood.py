@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from bench.hf.attention import Prefix, attending, compute_prefix
+from bench.hf.attention import Prefix, attending, compute_prefix, uncounted
 from bench.hf.batches import batches
 from bench.hf.head import token_logprobs
 from bench.hf.layout import lay_out
@@ -26,7 +26,7 @@ def score_documents(
     """Score documents' continuations, by the index that each was asked under.
 
     Args:
-        model: a causal model of transformers whose attention can be replaced (`supports_sharing`).
+        model: a causal model of transformers whose attention can be replaced (`why_not_shared`).
         documents: what is scored.
         batch_tokens: most tokens in a forward pass, padding included (one document at least).
         pad: token that fills rows up.
@@ -36,17 +36,17 @@ def score_documents(
     for group in prefix_groups([document.context for document in documents]):
         members = [documents[i] for i in group.members]
         prefix = compute_prefix(model, members[0].context[: group.length])
-        for batch in _batches_of(members, group.length, batch_tokens):
+        for batch in _batches_of(members, uncounted(model, group.length), batch_tokens):
             scored = score_batch(model, batch, prefix, pad)
             scores |= scored
             done(len(scored))
     return scores
 
 
-def _batches_of(documents: Sequence[Document], prefix: int, batch_tokens: int) -> Iterator[list[Document]]:
-    """Those that need no mask apart from those that do."""
+def _batches_of(documents: Sequence[Document], without: int, batch_tokens: int) -> Iterator[list[Document]]:
+    """Those that need no mask apart from those that do; `without` tokens of each do not count."""
     for branches in (False, True):
-        lengths = {i: len(d) - prefix for i, d in enumerate(documents) if d.branches == branches}
+        lengths = {i: len(d) - without for i, d in enumerate(documents) if d.branches == branches}
         for batch in batches(lengths, batch_tokens):
             yield [documents[i] for i in batch]
 

@@ -25,7 +25,7 @@ class PlainModel:
     Args:
         model: causal, or with an encoder.
         pad: token that fills rows up.
-        batch_tokens: most tokens in a forward pass, padding included.
+        batch_tokens: most tokens that are scored in a forward pass, padding included.
     """
 
     def __init__(self, model: Any, pad: int, batch_tokens: int) -> None:
@@ -62,6 +62,7 @@ class PlainModel:
         self,
         requests: Sequence[GenerationRequest],
         tokenizer: Any,
+        batch_tokens: int,
         done: Callable[[int], None] = lambda _: None,
     ) -> list[list[int]]:
         """Tokens of greedy answers, in the order of the requests, with an end token and what follows it."""
@@ -69,7 +70,7 @@ class PlainModel:
         for room, stop in sorted({(request.max_new_tokens, request.stop) for request in requests}):
             members = [i for i, r in enumerate(requests) if (r.max_new_tokens, r.stop) == (room, stop)]
             own = 0 if self._has_encoder else room
-            for batch in batches({i: len(requests[i].prompt) + own for i in members}, self._batch_tokens):
+            for batch in batches({i: len(requests[i].prompt) + own for i in members}, batch_tokens):
                 ids, mask = self._padded([requests[i].prompt for i in batch])
                 start = 1 if self._has_encoder else ids.shape[1]
                 output = self._model.generate(
@@ -78,6 +79,9 @@ class PlainModel:
                     max_new_tokens=room,
                     do_sample=False,
                     num_beams=1,
+                    repetition_penalty=1.0,
+                    no_repeat_ngram_size=0,
+                    min_new_tokens=None,
                     temperature=None,
                     top_p=None,
                     top_k=None,

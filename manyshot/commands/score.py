@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from bench.data import data_root
 from bench.engine import EngineSettings, choose_engine
@@ -26,7 +27,6 @@ def run(options: argparse.Namespace) -> None:
     """Score, and print the records as a table or as JSON."""
     suite = load_suite(options.suite) if options.suite else None
     wanted = wanted_benchmarks(suite, options.benchmark or ())
-    candidates = open_candidates(options.checkpoints, options.engine)
     asked = EngineSettings(
         name=options.engine,
         dtype=options.dtype,
@@ -36,8 +36,10 @@ def run(options: argparse.Namespace) -> None:
         tensor_parallel=options.tensor_parallel,
         memory_share=options.memory_share,
     )
+    settings = score_settings(suite, options.preset, asked, options.limit, options.seed)
+    candidates = open_candidates(options.checkpoints, options.engine)
     engine = choose_engine(asked, [candidate.path for candidate in candidates])
-    settings = score_settings(suite, options.preset, engine, options.limit, options.seed)
+    settings = replace(settings, engine=engine)
     store = Store(store_root(options.store))
     scorer = Scorer(settings, store, data_root(options.data), judge=open_judge(options.judge, engine))
     benchmarks = benchmarks_with_data(scorer, wanted, options.skip_missing)

