@@ -43,6 +43,7 @@ lint: $(READY)
 # Takes half an hour and 25 GB of disk.
 perf: $(READY) $(PEER)/.ready $(VLLM)
 	$(BIN)/python tests/perf/against_hflm.py
+	$(BIN)/python tests/perf/memory_of_scoring.py
 	$(BIN)/python tests/perf/vllm_sweep.py
 	$(BIN)/python tests/perf/against_mergekit.py $(PEER)/bin/mergekit-yaml
 

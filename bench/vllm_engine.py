@@ -5,8 +5,9 @@ import gc
 import io
 import logging
 import os
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -237,7 +238,8 @@ class VLLMEngine:
         self._ends = end_tokens(tokenizer, load_generation_config(checkpoint, config))
 
     def _start(self) -> None:
-        from vllm import LLM
+        with _without_llvmlite():
+            from vllm import LLM
 
         logging.getLogger("vllm").setLevel(logging.ERROR)
         adapters, rank = self._adapter_room
@@ -248,18 +250,19 @@ class VLLMEngine:
         if adapters:
             options |= {"enable_lora": True, "max_loras": adapters, "max_lora_rank": rank}
         try:
-            self._llm = LLM(
-                model=str(self._checkpoint),
-                dtype=self._settings.dtype,
-                max_model_len=self.max_length + 1,
-                tensor_parallel_size=self._settings.tensor_parallel,
-                enforce_eager=self._settings.device == "cpu",
-                seed=0,
-                disable_log_stats=True,
-                use_tqdm_on_load=False,
-                trust_remote_code=False,
-                **options,
-            )
+            with _without_llvmlite():
+                self._llm = LLM(
+                    model=str(self._checkpoint),
+                    dtype=self._settings.dtype,
+                    max_model_len=self.max_length + 1,
+                    tensor_parallel_size=self._settings.tensor_parallel,
+                    enforce_eager=self._settings.device == "cpu",
+                    seed=0,
+                    disable_log_stats=True,
+                    use_tqdm_on_load=False,
+                    trust_remote_code=False,
+                    **options,
+                )
         except (ValueError, RuntimeError, OSError, AssertionError) as error:
             torch.set_num_threads = _SET_NUM_THREADS
             raise InputError(self._why_not_started(error)) from error
@@ -344,11 +347,21 @@ def serves(checkpoint: Path, settings: EngineSettings) -> bool:
     return bool(set(ModelRegistry.get_supported_archs()).intersection(config.architectures or ()))
 
 
+@contextlib.contextmanager
+def _without_llvmlite() -> Iterator[None]:
+    """Hide llvmlite, which numba has loaded: vLLM looks into every module, and fails over its functions."""
+    hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name.startswith("llvmlite")}
+    try:
+        yield
+    finally:
+        sys.modules.update(hidden)
+
+
 def _device_kind() -> str:
     """What the vLLM that is installed runs on; its first import, in the environment that it needs."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _without_llvmlite():
         warnings.simplefilter("ignore")  # it looks at what torch deprecates
         try:
             from vllm.platforms import current_platform

@@ -70,6 +70,16 @@ def test_adapters_are_refused_by_the_engine_that_has_none(llama, tmp_path):
         open_engine(llama, EngineSettings()).generate([GenerationRequest([3, 4], 2, adapter=tmp_path)])
 
 
+def test_vllm_starts_beside_numba(llama):
+    """Merging compiles by numba; vLLM's first import looks into every module that is loaded."""
+    script = (
+        "import numba, sys; from pathlib import Path; from bench.engine import EngineSettings, open_engine\n"
+        "engine = open_engine(Path(sys.argv[1]), EngineSettings('vllm', dtype='float32', device='cpu'))\n"
+        "assert engine.loglikelihood([([3, 4], [5])])[0].logprob < 0; engine.close()"
+    )
+    subprocess.run([sys.executable, "-c", script, str(llama)], check=True, timeout=120)
+
+
 def test_one_start_serves_many_checkpoints_and_torch_is_given_back(llama, tmp_path):
     threads = torch.set_num_threads
     engine = open_engine(llama, SETTINGS)

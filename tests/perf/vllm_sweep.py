@@ -2,8 +2,8 @@
 
     python tests/perf/vllm_sweep.py [--folder DIR]
 
-Each checkpoint answers the same prompts. Engines that are started anew are processes of their own, as ten runs
-of a command line are; the sweep is a process too, so both pay for their imports.
+Each checkpoint answers the same prompts. Engines that are started anew are processes of their own, as ten
+runs of a command line are; the sweep is a process too, so both pay for their imports.
 """
 
 import argparse
