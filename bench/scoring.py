@@ -177,8 +177,10 @@ class Scorer:
             InputError: the checkpoint cannot be loaded.
         """
         self._ahead = {}
+        if self._settings.engine.name != VLLM:
+            return
         wanted = [one for one in benchmarks if one.is_generated and self.find(identity, one) is None]
-        if len(wanted) < 2 or self._settings.engine.name != VLLM:
+        if len(wanted) < 2:
             return
         engine = self._engine_with(checkpoint, identity)
         asked: dict[str, list[GenerationRequest]] = {}

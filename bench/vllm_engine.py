@@ -8,7 +8,6 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +38,11 @@ from bench.pretrained import (
 )
 from bench.sharing import documents
 from bench.stopping import finished
+from bench.vllm_questions import Scored, questions
 from results.errors import InputError
 
 _CPU_CACHE = 2 * 2**30  # bytes of key-value cache on a CPU where no share of memory is given
 _SET_NUM_THREADS = torch.set_num_threads  # vLLM replaces it on a CPU
-_MOST_TOKEN_IDS = 128  # whose log-probabilities vLLM gives for one prompt
 _ENVIRONMENT = {
     # In this process: it starts in half the time, takes tensors from memory and leaves nothing behind.
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -53,14 +52,6 @@ _ENVIRONMENT = {
     "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1",
     "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1),
 }
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """Of each token of a continuation: log-probability, and whether it is the likeliest."""
-
-    logprobs: np.ndarray
-    greedy: bool
 
 
 class VLLMEngine:
@@ -174,19 +165,19 @@ class VLLMEngine:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
-    def _scores(self, pairs: Sequence[tuple[TokenIds, TokenIds]], progress: Progress | None) -> list[_Scored]:
+    def _scores(self, pairs: Sequence[tuple[TokenIds, TokenIds]], progress: Progress | None) -> list[Scored]:
         longest = max((len(continuation) for _, continuation in pairs), default=0)
         if longest > self.max_length:
             raise InputError(continuation_too_long(longest, self.max_length))
         asked = [
             question
             for document in documents(pairs, self.max_length)
-            for question in _questions(document.context, document.continuations, document.asked)
+            for question in questions(document.context, document.continuations, document.asked)
         ]
         outputs = self._run(
             [one.prompt for one in asked], [one.parameters() for one in asked], None, progress
         )
-        scores: dict[int, _Scored] = {}
+        scores: dict[int, Scored] = {}
         for question, output in zip(asked, outputs, strict=True):
             scores |= question.answers(output)
         if not all(np.isfinite(one.logprobs).all() for one in scores.values()):
@@ -368,87 +359,6 @@ def _device_kind() -> str:
         except ImportError as error:
             raise InputError(f"vLLM is installed but cannot be imported: {error}") from error
     return "cpu" if current_platform.is_cpu() else "cuda"
-
-
-@dataclass(frozen=True)
-class _Choices:
-    """Continuations of one token after a context: one prompt scores them all."""
-
-    prompt: TokenIds
-    tokens: Sequence[int]
-    asked: Sequence[int]
-
-    def parameters(self) -> Any:
-        from vllm import SamplingParams
-
-        ids = sorted(set(self.tokens))
-        return SamplingParams(
-            max_tokens=1, temperature=0.0, logprob_token_ids=ids, ignore_eos=True, detokenize=False
-        )
-
-    def answers(self, output: Any) -> dict[int, _Scored]:
-        answer = output.outputs[0]
-        return {
-            index: _Scored(np.array([answer.logprobs[0][token].logprob]), answer.token_ids[0] == token)
-            for index, token in zip(self.asked, self.tokens, strict=True)
-        }
-
-
-@dataclass(frozen=True)
-class _Continuation:
-    """A continuation of several tokens: all but the last are read as a prompt, the last is predicted."""
-
-    context: TokenIds
-    tokens: TokenIds
-    asked: int
-
-    @property
-    def prompt(self) -> TokenIds:
-        return [*self.context, *self.tokens[:-1]]
-
-    def parameters(self) -> Any:
-        from vllm import SamplingParams
-
-        last = [self.tokens[-1]]
-        return SamplingParams(
-            max_tokens=1,
-            temperature=0.0,
-            prompt_logprobs=0,
-            logprob_token_ids=last,
-            ignore_eos=True,
-            detokenize=False,
-        )
-
-    def answers(self, output: Any) -> dict[int, _Scored]:
-        read = [
-            by_token[token]
-            for by_token, token in zip(
-                output.prompt_logprobs[len(self.context) :], self.tokens[:-1], strict=True
-            )
-        ]
-        answer, last = output.outputs[0], self.tokens[-1]
-        logprobs = [*(one.logprob for one in read), answer.logprobs[0][last].logprob]
-        greedy = all(one.rank == 1 for one in read) and answer.token_ids[0] == last
-        return {self.asked: _Scored(np.array(logprobs), greedy)}
-
-
-def _questions(
-    context: TokenIds, continuations: Sequence[TokenIds], asked: Sequence[int]
-) -> list[_Choices | _Continuation]:
-    """Prompts that score a context's continuations."""
-    single = [
-        (index, tokens[0]) for index, tokens in zip(asked, continuations, strict=True) if len(tokens) == 1
-    ]
-    questions: list[_Choices | _Continuation] = [
-        _Choices(context, [token for _, token in some], [index for index, _ in some])
-        for some in (single[i : i + _MOST_TOKEN_IDS] for i in range(0, len(single), _MOST_TOKEN_IDS))
-    ]
-    questions += [
-        _Continuation(context, tokens, index)
-        for index, tokens in zip(asked, continuations, strict=True)
-        if len(tokens) > 1
-    ]
-    return questions
 
 
 def _pack_tied_heads(model: Any) -> None:
