@@ -238,6 +238,9 @@ class VLLMEngine:
         options: dict[str, Any] = {"gpu_memory_utilization": share} if share else {}
         if share is None and self._settings.device == "cpu":
             options["kv_cache_memory_bytes"] = _CPU_CACHE
+        if self._settings.dtype != "float32":
+            # Logits rounded to 8 bits tie where the model decides.
+            options["hf_overrides"] = {"head_dtype": "float32"}
         if adapters:
             options |= {"enable_lora": True, "max_loras": adapters, "max_lora_rank": rank}
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface, DynamicCache
 
 from bench.engine import TokenIds
@@ -72,8 +72,15 @@ def compute_prefix(model: Any, tokens: TokenIds) -> Prefix:
 
 
 def uncounted(model: Any, prefix: int) -> int:
-    """Tokens of a prefix that take no memory for each sequence: all on a CPU; elsewhere it is repeated."""
-    return prefix if model.device.type == "cpu" else 0
+    """Tokens of a prefix that take no memory for each sequence: all, or none where it is repeated."""
+    config = model.config.get_text_config()
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return prefix if _never_repeats(model.device, width) else 0
+
+
+def _never_repeats(device: torch.device, head_width: int) -> bool:
+    """Whether there is a kernel that gives normalisers too, so that a prefix need not be repeated."""
+    return device.type == "cpu" or (device.type == "cuda" and head_width % 8 == 0)
 
 
 def _attention(
@@ -97,7 +104,7 @@ def _attention(
     else:
         layer: int = module.layer_idx  # type: ignore[assignment]
         shared = prefix.keys[layer], prefix.values[layer]
-        joined = _in_two_parts if query.device.type == "cpu" else _in_one
+        joined = _in_two_parts if _never_repeats(query.device, query.shape[-1]) else _in_one
         output = joined(query, key, value, attention_mask, scale=scale, shared=shared)
     return output.transpose(1, 2).contiguous(), None
 
@@ -150,25 +157,48 @@ def _in_two_parts(
 
     All sequences' queries meet the prefix in one product per key head, so it is read once and never repeated.
     """
-    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     batch, heads, tokens, width = query.shape
     groups = shared[0].shape[1]
     folded = query.view(batch, groups, heads // groups, tokens, width).permute(1, 2, 0, 3, 4)
     folded = folded.reshape(1, groups, -1, width)
-    before, before_norm = flash(folded, *shared, 0.0, False, scale=scale)
+    before, before_norm = _with_norms(folded, *shared, scale=scale)
     before = before.reshape(groups, heads // groups, batch, tokens, width).permute(2, 0, 1, 3, 4)
     before_norm = before_norm.reshape(groups, heads // groups, batch, tokens).permute(2, 0, 1, 3)
     if tokens == 1:
         # A key head's queries stand in for its tokens: they see the same keys, which need no repeating then.
         rows = query.view(batch, groups, heads // groups, width)
-        own, own_norm = flash(rows, key, value, 0.0, False, attn_mask=mask, scale=scale)
+        own, own_norm = _with_norms(rows, key, value, mask, scale=scale)
     else:
         key, value = _for_heads(query, key), _for_heads(query, value)
-        own, own_norm = flash(query, key, value, 0.0, mask is None, attn_mask=mask, scale=scale)
+        own, own_norm = _with_norms(query, key, value, mask, causal=mask is None, scale=scale)
     own = own.reshape(batch, groups, heads // groups, tokens, width)
     own_norm = own_norm.reshape(batch, groups, heads // groups, tokens)
     share = torch.sigmoid(before_norm - own_norm).unsqueeze(-1).to(own.dtype)
     return torch.lerp(own, before, share).reshape(batch, heads, tokens, width)
+
+
+def _with_norms(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None = None,
+    *,
+    causal: bool = False,
+    scale: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention, and the logarithm of what each query's weights were divided by."""
+    if query.device.type == "cpu":
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            query, key, value, 0.0, causal, attn_mask=mask, scale=scale
+        )
+    if mask is not None:
+        # The kernel reads rows that start at multiples of 16 bytes.
+        keys = mask.shape[-1]
+        mask = pad(mask, (0, -keys % 16))[..., :keys].expand(*query.shape[:3], keys)
+    output, norms, *_ = torch.ops.aten._scaled_dot_product_efficient_attention(
+        query, key, value, mask, True, 0.0, causal, scale=scale
+    )
+    return output, norms[..., : query.shape[2]]
 
 
 def _for_heads(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:

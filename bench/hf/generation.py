@@ -10,6 +10,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from bench.engine import GenerationRequest, TokenIds
 from bench.hf.attention import Prefix, attending, compute_prefix, uncounted
 from bench.hf.batches import batches
+from bench.hf.head import float32_logits
 from bench.sharing import prefix_groups
 from bench.stopping import StopStrings
 
@@ -146,7 +147,7 @@ class PaddedBatch:
                 past_key_values=self._cache,
                 use_cache=True,
             ).last_hidden_state
-        return self._model.get_output_embeddings()(hidden[:, -1]).argmax(-1)
+        return float32_logits(self._model.get_output_embeddings(), hidden[:, -1]).argmax(-1)
 
     def keep(self, rows: Sequence[int]) -> None:
         """Forget the other rows."""

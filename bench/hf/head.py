@@ -7,6 +7,17 @@ import torch
 _LOGITS_AT_ONCE = 2**24  # float32 entries: 64 MiB
 
 
+def float32_logits(head: torch.nn.Linear, hidden: torch.Tensor) -> torch.Tensor:
+    """Logits (n, vocabulary) in float32 of hidden states (n, width): rounded to half precision, they tie."""
+    if head.weight.dtype == torch.float32:
+        return head(hidden)
+    if hidden.is_cuda:
+        logits = torch.mm(hidden, head.weight.t(), out_dtype=torch.float32)
+    else:
+        logits = hidden.float() @ head.weight.float().t()
+    return logits if head.bias is None else logits + head.bias.float()
+
+
 def token_logprobs(
     head: Callable[[torch.Tensor], torch.Tensor],
     hidden: torch.Tensor,
@@ -17,7 +28,7 @@ def token_logprobs(
     """Log-probability (natural logarithm, float32) of every target, and whether it is the likeliest token.
 
     Args:
-        head: maps hidden states (n, width) to logits (n, vocabulary).
+        head: maps hidden states (n, width) to logits (n, vocabulary) in float32.
         hidden: hidden states of shape (rows, width).
         target_rows: which row predicts each target; ascending.
         targets: token ids.
@@ -28,7 +39,7 @@ def token_logprobs(
     greedy = torch.empty(targets.shape, dtype=torch.bool, device=hidden.device)
     for first in range(0, len(hidden), rows_at_once):
         bounds = torch.tensor([first, first + rows_at_once])
-        logits = head(hidden[first : first + rows_at_once]).float()
+        logits = head(hidden[first : first + rows_at_once])
         begin, end = torch.searchsorted(target_rows, bounds.to(hidden.device)).tolist()
         rows, wanted = target_rows[begin:end] - first, targets[begin:end]
         largest, likeliest = logits.max(-1)

@@ -1,13 +1,14 @@
 """Log-likelihoods with nothing computed twice: prefixes and contexts once, the head on scored rows only."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
 from bench.hf.attention import Prefix, attending, compute_prefix, uncounted
 from bench.hf.batches import batches
-from bench.hf.head import token_logprobs
+from bench.hf.head import float32_logits, token_logprobs
 from bench.hf.layout import lay_out
 from bench.sharing import Document, prefix_groups
 
@@ -66,7 +67,11 @@ def score_batch(model: Any, documents: Sequence[Document], prefix: Prefix, pad: 
     del hidden
     head = model.get_output_embeddings()
     logprobs, greedy = token_logprobs(
-        head, rows, layout.target_rows.to(device), layout.targets.to(device), head.weight.shape[0]
+        partial(float32_logits, head),
+        rows,
+        layout.target_rows.to(device),
+        layout.targets.to(device),
+        head.weight.shape[0],
     )
     # Targets are in the order of the positions that predict them, so a continuation's tokens in their own.
     order = layout.owners.argsort(stable=True)

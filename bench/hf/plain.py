@@ -129,7 +129,9 @@ class PlainModel:
     def _scores(logits: torch.Tensor, tokens: TokenIds) -> Scores:
         targets = torch.tensor(list(tokens), device=logits.device)
         rows = torch.arange(len(tokens), device=logits.device)
-        logprobs, greedy = token_logprobs(lambda some: some.clone(), logits, rows, targets, logits.shape[-1])
+        logprobs, greedy = token_logprobs(
+            lambda some: some.to(torch.float32, copy=True), logits, rows, targets, logits.shape[-1]
+        )
         return logprobs.cpu(), greedy.cpu()
 
     def _padded(self, rows: Sequence[TokenIds]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from by_itself import alone, greedy
+from device import DEVICE
 from need_vllm import need
 from safetensors.torch import load_file, save_file
 from tiny import tiny_llama
@@ -27,7 +28,7 @@ def checkpoints(tmp_path_factory):
 @pytest.fixture(scope="module", params=["hf", "vllm"])
 def engine(request, checkpoints):
     need(request.param)
-    engine = open_engine(checkpoints[0], EngineSettings(request.param, dtype="float32", device="cpu"))
+    engine = open_engine(checkpoints[0], EngineSettings(request.param, dtype="float32", device=DEVICE))
     yield engine
     engine.close()
 

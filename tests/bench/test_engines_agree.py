@@ -12,11 +12,11 @@ from bench.scoring import Scorer, ScoreSettings
 from results.record import CheckpointIdentity
 from results.store import Store
 
-# In bfloat16 each engine rounds in its own places. These bounds hold on a CPU without bfloat16 instructions.
-SAME_ANSWERS = {"float32": 0.99, "bfloat16": 0.9}
-LARGEST_DIFFERENCE = {"float32": 1e-4, "bfloat16": 0.25}
-MEAN_DIFFERENCE = {"float32": 1e-4, "bfloat16": 0.03}
-DOCUMENTS_APART = {"float32": 2, "bfloat16": 4}
+# In bfloat16 each engine rounds in its own places, and is as far from float32 as the two are from each other.
+SAME_ANSWERS = {"float32": 0.99, "bfloat16": 0.95}
+LARGEST_DIFFERENCE = {"float32": 1e-4, "bfloat16": 0.2}
+MEAN_DIFFERENCE = {"float32": 1e-4, "bfloat16": 0.02}
+DOCUMENTS_APART = 2
 LIMIT = 60
 
 
@@ -74,7 +74,7 @@ def choices(output):
 
 
 def test_scores_are_within_a_few_documents(scored):
-    dtype, tables = scored
+    _, tables = scored
     for (mine, _), (other, _) in tables.values():
-        assert mine.value == pytest.approx(other.value, abs=DOCUMENTS_APART[dtype] / mine.n + 1e-9)
+        assert mine.value == pytest.approx(other.value, abs=DOCUMENTS_APART / mine.n + 1e-9)
         assert mine.tokens["prompt"] == other.tokens["prompt"]

@@ -1,10 +1,10 @@
 """Scoring with the hf engine beside lm-eval's own class for transformers, in one run.
 
-    MANYSHOT_DATA=… python tests/perf/against_hflm.py [--folder DIR]
+    MANYSHOT_DATA=… python tests/perf/against_hflm.py [--folder DIR] [--device cuda --dtype bfloat16 …]
 
-A Llama of 30 M random parameters, with a BPE vocabulary of 32,000 trained on local text, answers real rows in
-float32. Both get the same documents through lm-eval; seconds are of the whole evaluation, with prompts and
-metrics. lm-eval's class gets the batch size that served it best on two cores.
+A Llama of random parameters, 30 M unless told, with a BPE vocabulary of 32,000 trained on local text, answers
+real rows, in float32 on a CPU unless told. Both get the same documents through lm-eval; seconds are of the
+whole evaluation, with prompts and metrics. lm-eval's class gets the batch size that served it best.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from bench.lm import EngineLM
 from bench.registry import load_benchmark
 from bench.scoring import ScoreSettings, run_lm_eval
 
-VOCABULARY, WIDTH, LAYERS = 32_000, 384, 10
+VOCABULARY, WIDTH, LAYERS, HEAD_WIDTH = 32_000, 384, 10, 64
 BATCH_SIZE = 16
 
 
@@ -50,7 +50,7 @@ JOBS = (
 )
 
 
-def make_checkpoint(folder: Path, root: Path, vocabulary: int = VOCABULARY) -> Path:
+def make_checkpoint(folder: Path, root: Path, width: int, layers: int) -> Path:
     """A random Llama and its tokenizer, trained on the local rows' text; what is there already is kept."""
     if (folder / "model.safetensors").is_file():
         return folder
@@ -58,7 +58,7 @@ def make_checkpoint(folder: Path, root: Path, vocabulary: int = VOCABULARY) -> P
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
+        vocab_size=VOCABULARY,
         special_tokens=["<pad>", "<s>", "</s>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -75,12 +75,12 @@ def make_checkpoint(folder: Path, root: Path, vocabulary: int = VOCABULARY) -> P
     )
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=WIDTH,
-        intermediate_size=3 * WIDTH,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=6,
-        num_key_value_heads=6,
+        vocab_size=VOCABULARY,
+        hidden_size=width,
+        intermediate_size=3 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // HEAD_WIDTH,
+        num_key_value_heads=width // HEAD_WIDTH,
         max_position_embeddings=8192,
         tie_word_embeddings=True,
         pad_token_id=0,
@@ -137,13 +137,19 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=Path, default=Path("build/perf"), help="where the model is kept")
     parser.add_argument("--batch-size", type=int, default=BATCH_SIZE, help="of lm-eval's class (%(default)s)")
+    parser.add_argument("--device", default="cpu", help="(%(default)s)")
+    parser.add_argument("--dtype", default="float32", help="(%(default)s)")
+    parser.add_argument("--width", type=int, default=WIDTH, help="of the model (%(default)s)")
+    parser.add_argument("--layers", type=int, default=LAYERS, help="of the model (%(default)s)")
     options = parser.parse_args()
     root = data_root(None)
     if root is None:
         raise SystemExit("MANYSHOT_DATA must name a folder with real rows.")
-    checkpoint = make_checkpoint(options.folder / "llama 30M", root)
-    ours = EngineLM(open_engine(checkpoint, EngineSettings(dtype="float32", device="cpu")))
-    theirs = HFLM(pretrained=str(checkpoint), dtype="float32", device="cpu", batch_size=options.batch_size)
+    name = f"llama {options.width} x {options.layers}"
+    checkpoint = make_checkpoint(options.folder / name, root, options.width, options.layers)
+    place = {"dtype": options.dtype, "device": options.device}
+    ours = EngineLM(open_engine(checkpoint, EngineSettings(**place)))
+    theirs = HFLM(pretrained=str(checkpoint), batch_size=options.batch_size, **place)
     table = Table(
         "benchmark", "shots", "documents", "s", "HFLM, s", "ratio", "asked", "log-likelihoods, answers"
     )
