@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,8 @@ import transformers
 import transformers.utils
 from safetensors import SafetensorError, safe_open
 
+import bench.lean  # noqa: F401
 from results.errors import InputError
-
-
-def _import_generation() -> None:
-    """Import transformers' generation without scikit-learn: 1.7 s of CPU that assisted decoding needs."""
-    available = transformers.utils.is_sklearn_available
-    transformers.utils.is_sklearn_available = lambda: False
-    try:
-        import_module("transformers.generation.candidate_generator")
-    finally:
-        transformers.utils.is_sklearn_available = available
-
-
-_import_generation()
 
 _UNLIMITED = 10**9  # tokenizers without a limit report a huge model_max_length
 _DEFAULT_MAX_LENGTH = 2048

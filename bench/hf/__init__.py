@@ -1,1 +1,3 @@
 """The engine on transformers."""
+
+import bench.lean  # noqa: F401
