@@ -4,7 +4,7 @@ On two cores the time goes into passes over memory, so these use the operations 
 comparisons in place, which give zeros and ones as floats, in place of boolean masks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -53,6 +53,31 @@ def normalised(weights: torch.Tensor, method: str) -> torch.Tensor:
             f"Method {method} divides by the sum of the experts' weights, which is 0; change a weight."
         )
     return (values / total).to(torch.float32)
+
+
+def consensus(
+    deltas: torch.Tensor,
+    weights: torch.Tensor,
+    thresholds: Sequence[float],
+    holds: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+    """Return V = Σ_t w_t τ_t, in how many tasks' masks each entry is, and what each mask leaves of its τ_t.
+
+    Args:
+        deltas: τ, (n_tasks, …).
+        weights: w, (n_tasks,).
+        thresholds: λ, one for each task.
+        holds: compares |w_t τ_t| in place with λ_t |V − w_t τ_t|, such as `torch.Tensor.gt_`.
+    """
+    merged = weighted_sum(deltas, weights)
+    held, kept = torch.zeros_like(merged), []
+    for delta, weight, threshold in zip(deltas, weights, thresholds, strict=True):
+        own = delta * weight
+        others = (merged - own).abs_().mul_(threshold)
+        mask = holds(own.abs_(), others)
+        kept.append(delta * mask)
+        held += mask
+    return merged, held, kept
 
 
 def masked(delta: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -49,7 +49,7 @@ class TensorInfo:
 
 
 @dataclass(frozen=True)
-class _Stored:
+class Stored:
     """A tensor as a file holds it; `flat` is a view of the mapped file, in row-major order."""
 
     info: TensorInfo
@@ -69,7 +69,7 @@ class Checkpoint:
     """
 
     def __init__(
-        self, folder: Path, config: dict[str, Any], files: Sequence[str], stored: Mapping[str, _Stored]
+        self, folder: Path, config: dict[str, Any], files: Sequence[str], stored: Mapping[str, Stored]
     ) -> None:
         self.folder = folder
         self.config = config
@@ -93,7 +93,7 @@ class Checkpoint:
                 f"{folder / 'config.json'} holds no mapping; a model's configuration is expected."
             )
         for single, index, open_file in (
-            (SINGLE_FILE, INDEX_FILE, _open_safetensors),
+            (SINGLE_FILE, INDEX_FILE, open_safetensors),
             (BIN_FILE, BIN_INDEX_FILE, _open_bin),
         ):
             if (folder / single).is_file():
@@ -158,7 +158,7 @@ class Checkpoint:
             tokenizer=tokenizer_digest(self.folder),
         )
 
-    def _hash(self, tensors: Sequence[_Stored]) -> None:
+    def _hash(self, tensors: Sequence[Stored]) -> None:
         for stored in tensors:
             if stored.info.name not in self._hashes:
                 self._hashes[stored.info.name] = tensor_digest(stored.flat)
@@ -166,12 +166,17 @@ class Checkpoint:
 
 def _refuse_other_kinds(folder: Path) -> None:
     if (folder / "adapter_config.json").is_file() and not (folder / SINGLE_FILE).is_file():
-        raise InputError(f"{folder} is a PEFT adapter, not a whole model; merge it into its base first.")
+        raise InputError(f"{folder} is a PEFT adapter, and a whole model is expected here.")
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder} has no config.json; a Hugging Face model folder is expected.")
 
 
-def _open_safetensors(path: Path) -> dict[str, _Stored]:
+def open_safetensors(path: Path) -> dict[str, Stored]:
+    """Map a safetensors file: its tensors by name.
+
+    Raises:
+        InputError: it is not whole, or holds quantised tensors.
+    """
     try:
         with safe_open(path, framework="pt", device="cpu") as checked:  # checks the header against the file
             slices = {name: checked.get_slice(name) for name in checked.keys()}  # noqa: SIM118 - not iterable
@@ -200,11 +205,11 @@ def _open_safetensors(path: Path) -> dict[str, _Stored]:
             flat = torch.empty(0, dtype=dtype)
             if info.numel:
                 flat = torch.frombuffer(mapped, dtype=dtype, count=info.numel, offset=offset)
-            stored[info.name] = _Stored(info, flat)
+            stored[info.name] = Stored(info, flat)
     return stored
 
 
-def _open_bin(path: Path) -> dict[str, _Stored]:
+def _open_bin(path: Path) -> dict[str, Stored]:
     tensors = _load_bin(path)
     if not isinstance(tensors, dict):
         raise InputError(f"{path} holds no mapping from names to tensors; save the model again.")
@@ -216,7 +221,7 @@ def _open_bin(path: Path) -> dict[str, _Stored]:
                 "(transformers' save_pretrained does)."
             )
         info = TensorInfo(name, CODES[tensor.dtype], tuple(tensor.shape))
-        stored[name] = _Stored(info, tensor.detach().reshape(-1).contiguous())
+        stored[name] = Stored(info, tensor.detach().reshape(-1).contiguous())
     return stored
 
 
@@ -245,8 +250,8 @@ def _load_bin(path: Path) -> Any:
 
 
 def _open_shards(
-    folder: Path, index_file: str, open_file: Callable[[Path], dict[str, _Stored]]
-) -> tuple[list[str], dict[str, _Stored]]:
+    folder: Path, index_file: str, open_file: Callable[[Path], dict[str, Stored]]
+) -> tuple[list[str], dict[str, Stored]]:
     index = folder / index_file
     content = read_json(index)
     places = content.get("weight_map") if isinstance(content, dict) else None
@@ -263,7 +268,7 @@ def _open_shards(
             raise InputError(
                 f"{index} names the shard {shard!r}, which is missing; copy or download it again."
             )
-    stored: dict[str, _Stored] = {}
+    stored: dict[str, Stored] = {}
     for shard in shards:
         held = open_file(folder / shard)
         listed = {name for name, place in places.items() if place == shard}

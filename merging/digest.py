@@ -38,8 +38,9 @@ def weights_digest(tensors: Iterable[tuple[str, str, tuple[int, ...], str]]) -> 
 
 
 def config_digest(folder: Path) -> str:
-    """Return the digest of config.json and, where it is there, generation_config.json."""
-    files = {"config.json": _without_authors(_renamed_dtype(read_json(folder / "config.json")))}
+    """Return the digest of config.json (or an adapter's), and of generation_config.json where it is there."""
+    name = "config.json" if (folder / "config.json").is_file() else "adapter_config.json"
+    files = {name: _without_authors(_renamed_dtype(read_json(folder / name)))}
     generation = folder / "generation_config.json"
     if generation.is_file():
         files["generation_config.json"] = _without_authors(read_json(generation))

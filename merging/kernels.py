@@ -84,6 +84,23 @@ def weighted_sum(numbers: np.ndarray, weights: np.ndarray, out: np.ndarray) -> N
 
 
 @_compiled()
+def low_rank(left: np.ndarray, right: np.ndarray, start: int, out: np.ndarray) -> None:
+    """Write entries of the flattened product of (rows, rank) and (rank, columns) from `start` on, float32.
+
+    Each entry adds up over the rank in order, so it does not depend on where a block begins.
+    """
+    columns = right.shape[1]
+    done = 0
+    while done < out.size:
+        row, column = divmod(start + done, columns)
+        part = out[done : done + columns - column]
+        _scale(right[0, column : column + part.size], left[row, 0], part)
+        for k in range(1, right.shape[0]):
+            add_scaled(part, right[k, column : column + part.size], left[row, k])
+        done += part.size
+
+
+@_compiled()
 def _scale(numbers: np.ndarray, factor: np.float32, out: np.ndarray) -> None:
     for i in range(out.size):
         out[i] = numbers[i] * factor

@@ -15,6 +15,7 @@ from merging.card import model_card
 from merging.checkpoint import TensorInfo
 from merging.companions import copy_companions
 from merging.dtypes import BY_CODE, MERGED
+from merging.factors import write_companions
 from merging.journal import Journal
 from merging.linear import Linear, merge_bfloat16
 from merging.parallel import in_order, one_torch_thread_each
@@ -90,7 +91,10 @@ def merge(
         with clock.phase("digests"):
             for checkpoint in prepared.checkpoints:
                 checkpoint.identity()
-        copy_companions(prepared.vectors.base, folder, recipe.output_dtype)
+        if recipe.space == "factors":
+            write_companions(next(iter(prepared.vectors.experts.values())), folder)
+        else:
+            copy_companions(prepared.vectors.base, folder, recipe.output_dtype)
         content = report(prepared, tallies, clock, resumed)
         (folder / "merge.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         (folder / "README.md").write_text(model_card(content), encoding="utf-8")
@@ -157,7 +161,7 @@ def _merge_block(
             "choose output_dtype float32 or bfloat16, or a smaller scaling."
         )
     writer.write(tensor.name, block.start, rounded.weights.cpu())
-    return tally(deltas, context.kept, merged, rounded.lost)
+    return tally(deltas, context, merged, rounded.lost)
 
 
 @contextmanager

@@ -47,6 +47,8 @@ class Context:
         digests: the experts' weights digests, in the order of the deltas; empty for methods not `random`.
         statistics: what the first passes found, by the pass's name.
         kept: what is left of each task vector's block after dropping entries, where the method says so.
+        agreed: of the entries where the weighted sum is not 0, how many a consensus holds, and how many there
+            are, where the method has one.
     """
 
     tensor: str
@@ -60,6 +62,7 @@ class Context:
     digests: tuple[str, ...] = ()
     statistics: Mapping[str, Any] = field(default_factory=dict)
     kept: list[torch.Tensor] = field(default_factory=list)
+    agreed: list[float] = field(default_factory=list)
 
     def note_kept(self, deltas: Iterable[torch.Tensor]) -> None:
         """Say what is left of the task vectors after dropping entries, for the merge's report.
@@ -68,6 +71,15 @@ class Context:
             deltas: one for each task, with zeros for what was dropped; not to be written into afterwards.
         """
         self.kept[:] = deltas
+
+    def note_agreed(self, held: torch.Tensor, merged: torch.Tensor) -> None:
+        """Say what a consensus holds, for the merge's report: entries where Σ w_t τ_t is 0 do not count.
+
+        Args:
+            held: Σ w_t τ_t with zeros where there is no consensus.
+            merged: Σ w_t τ_t.
+        """
+        self.agreed[:] = float(held.count_nonzero()), float(merged.count_nonzero())
 
     def uniform(self, task: int) -> torch.Tensor:
         """Return uniform numbers in [0, 1) for one task's block, in its shape and in float32.

@@ -2,17 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from merging.adapter import WEIGHTS, open_checkpoint
 from merging.blocks import BLOCK, BLOCK_ON_DEVICE, Block, blocks
 from merging.checkpoint import Checkpoint, TensorInfo
 from merging.compatible import check, refuse_remote_code
 from merging.dtypes import BY_NAME, MERGED
+from merging.factors import open_factors
 from merging.method import Method, make
 from merging.provenance import code_digest, described, versions
 from merging.recipe import Recipe
@@ -91,8 +93,11 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
     method = make(recipe.method.name, recipe.method.settings)
     where = _device(device)
     specs = dict(sorted(recipe.experts.items()))
-    base = without_duplicates(Checkpoint.open(recipe.base))
-    experts = {name: without_duplicates(Checkpoint.open(spec.path)) for name, spec in specs.items()}
+    if recipe.space == "factors":
+        base, experts = open_factors(recipe.base, {name: spec.path for name, spec in specs.items()})
+    else:
+        base = without_duplicates(open_checkpoint(recipe.base))
+        experts = {name: without_duplicates(open_checkpoint(spec.path)) for name, spec in specs.items()}
     if not recipe.trust_remote_code:
         refuse_remote_code(base, experts)
     check(base, experts)
@@ -109,10 +114,18 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         recipe,
         method,
         vectors,
-        plan_shards(planned, recipe.max_shard_size),
+        _shards(planned, recipe),
         block_size or (BLOCK if on_cpu else BLOCK_ON_DEVICE),
         torch.get_num_threads() if on_cpu else min(torch.get_num_threads(), 2),
     )
+
+
+def _shards(tensors: Sequence[TensorInfo], recipe: Recipe) -> tuple[Shard, ...]:
+    """The files of a merge; peft and others read an adapter from one file of its name."""
+    if recipe.space == "delta":
+        return plan_shards(tensors, recipe.max_shard_size)
+    (only,) = plan_shards(tensors, sum(tensor.nbytes for tensor in tensors))
+    return (replace(only, name=WEIGHTS),)
 
 
 def _device(name: str) -> torch.device:

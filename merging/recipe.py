@@ -75,6 +75,8 @@ class Recipe(_Strict):
         output_dtype: dtype of the merged floats; None keeps each tensor's dtype in the base.
         max_shard_size: bytes in one file of weights.
         seed: for methods that draw random numbers.
+        space: where adapters are merged: `delta`, as what each makes of its base, into a whole model; or
+            `factors`, A and B of every matrix apart, into an adapter, as METIS's released code does.
         trust_remote_code: accept checkpoints whose configuration asks for code of its own. Merging runs none;
             the files of code that lie beside the base's weights are copied beside the merged ones.
     """
@@ -86,6 +88,7 @@ class Recipe(_Strict):
     output_dtype: Literal["float32", "bfloat16", "float16"] | None = None
     max_shard_size: Annotated[int, BeforeValidator(size_in_bytes)] = 5 * 10**9
     seed: int = Field(0, ge=0)
+    space: Literal["delta", "factors"] = "delta"
     trust_remote_code: bool = False
 
 

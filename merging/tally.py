@@ -1,7 +1,7 @@
 """What a merge did to each tensor, counted block by block while the numbers are in the cache."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from merging import kernels
+from merging.method import Context
 
 
 @dataclass
@@ -21,12 +22,14 @@ class Tally:
         tasks: of each task vector τ_t: Σ τ², how many are not 0, how many the method kept, in how many
             neither τ nor Δ is 0, and in how many both have one sign, (n_tasks, 5).
         sparse: whether the method drops entries, and said which.
+        agreed: entries that a consensus holds, and entries that count, by `Context.note_agreed`, (2,).
     """
 
     entries: int
     result: np.ndarray
     tasks: np.ndarray
     sparse: bool
+    agreed: np.ndarray = field(default_factory=lambda: np.zeros(2))
 
     @classmethod
     def empty(cls, n_tasks: int) -> "Tally":
@@ -39,21 +42,30 @@ class Tally:
         self.result += other.result
         self.tasks += other.tasks
         self.sparse = self.sparse or other.sparse
+        self.agreed = self.agreed + other.agreed
 
     def to_json(self) -> list[Any]:
         """Return the sums, for `from_json`."""
-        return [self.entries, self.result.tolist(), self.tasks.tolist(), self.sparse]
+        return [
+            self.entries,
+            self.result.tolist(),
+            self.tasks.tolist(),
+            self.sparse,
+            self.agreed.tolist(),
+        ]
 
     @classmethod
     def from_json(cls, content: Sequence[Any]) -> "Tally":
         """Return the tally that `to_json` gave."""
-        entries, result, tasks, sparse = content
-        return cls(entries, np.array(result), np.array(tasks), sparse)
+        entries, result, tasks, sparse, agreed = content
+        return cls(entries, np.array(result), np.array(tasks), sparse, np.array(agreed))
 
     def summary(self, tasks: Sequence[str]) -> dict[str, Any]:
         """Return the report's numbers.
 
         `norm` and `density` of the merged delta: its L2 norm, and the share of entries that are not 0;
+        `mask_density`: among the entries where Σ w_t τ_t is not 0, the share that a consensus holds (null for
+        methods without one);
         `rounding`: the L2 norm of what rounding to the output's dtype took from it or added, over its norm.
         For each expert the norm and density of its task vector, `kept`: the share of the tensor's entries
         that the method kept of it (null where it drops none), and `sign_agreement`: among the entries where
@@ -64,6 +76,7 @@ class Tally:
             "entries": self.entries,
             "norm": sqrt(squares),
             "density": _share(nonzero, self.entries),
+            "mask_density": _share(*self.agreed.tolist()),
             "rounding": sqrt(errors / squares) if squares else None,
             "experts": {
                 name: {
@@ -83,21 +96,26 @@ def _share(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def tally(deltas: torch.Tensor, kept: Sequence[torch.Tensor], merged: torch.Tensor, lost: float) -> Tally:
+def tally(deltas: torch.Tensor, context: Context, merged: torch.Tensor, lost: float) -> Tally:
     """Count one block.
 
     Args:
         deltas: task vectors, (n_tasks, …).
-        kept: what is left of each after dropping entries; empty where the method drops none.
+        context: what the method noted of them.
         merged: the merged delta Δ, shaped like one of them.
         lost: Σ (stored − θ₀ − Δ)².
     """
     count = _count_on_cpu if deltas.device.type == "cpu" else _count_by_torch
     flat = deltas.reshape(len(deltas), -1)
     squares, nonzero, tasks = count(flat, merged.reshape(-1))
+    kept = context.kept
     left = [_count_nonzero(delta) for delta in kept] if kept else tasks[:, 1]
     return Tally(
-        merged.numel(), np.array([squares, nonzero, lost]), np.insert(tasks, 2, left, axis=1), bool(kept)
+        merged.numel(),
+        np.array([squares, nonzero, lost]),
+        np.insert(tasks, 2, left, axis=1),
+        bool(kept),
+        np.array(context.agreed or [0.0, 0.0]),
     )
 
 

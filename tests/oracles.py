@@ -223,3 +223,36 @@ def consensus_takes_a_threshold_for_each_task(kinds: Kinds) -> None:
     # Nobody holds an entry that nobody moves.
     still = {"w": torch.zeros(3, 5)}
     assert not merged(kinds["consensus_ta"](consensus=1), still)["w"].any()
+
+
+def metis_of_the_paper(
+    deltas: torch.Tensor, alphas: torch.Tensor, ratio: float, k: int, strict: bool = False
+) -> torch.Tensor:
+    """METIS over whole vectors (n_tasks, d) as its formulas say, in float64 where it decides."""
+    own = alphas[:, None] * deltas
+    total = own.sum(0)
+    others = ratio * (total - own).abs()
+    masks = own.abs() > others if strict else own.abs() >= others
+    return torch.where(masks.sum(0) >= k, total, 0.0)
+
+
+@oracle
+def metis_holds_the_weighted_sum_where_tasks_agree(kinds: Kinds) -> None:
+    weights = torch.tensor([1.0, 2.0, 4.0, 1.0])
+    for rough in (False, True):
+        model = steps(10, tasks=4, rough=rough)
+        for k in (1, 2, 3, 4):
+            for strict in (False, True):
+                method = kinds["metis"](consensus=k, mask_ratio=0.3, scaling=0.7, strict=strict)
+                expected = metis_of_the_paper(whole(model), weights / 8, 0.3, k, strict)
+                same(merged(method, model, weights.tolist()), 0.7 * expected)
+
+
+@oracle
+def metis_without_consensus_is_the_weighted_sum_and_with_too_much_the_base(kinds: Kinds) -> None:
+    model, weights = steps(11), [0.2, 0.3, 0.5]
+    total = torch.tensor(weights) @ whole(model)
+    same(merged(kinds["metis"](consensus=0), model, weights), total)
+    same(merged(kinds["metis"](consensus=3, mask_ratio=0.0), model, weights), total)
+    same(merged(kinds["metis"](consensus=4, mask_ratio=0.0), model, weights), torch.zeros_like(total))
+    same(merged(kinds["metis"](consensus=0), model), whole(model).mean(0))

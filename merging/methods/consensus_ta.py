@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import torch
 
-from merging.arithmetic import weighted_sum
+from merging.arithmetic import consensus
 from merging.checks import check_finite
 from merging.method import Context, Method, Scope, register
 from results.errors import InputError
@@ -45,14 +45,8 @@ class ConsensusTA(Method):
 
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
         """Return α m ⊙ τ_M of deltas (n_tasks, …)."""
-        merged = weighted_sum(deltas, weights)
-        held, kept = torch.zeros_like(merged), []
-        for delta, weight, threshold in zip(deltas, weights, self._thresholds(context), strict=True):
-            own = delta * weight
-            others = (merged - own).abs_().mul_(threshold)
-            mask = own.abs_().gt_(others)
-            kept.append(delta * mask)
-            held += mask
+        thresholds = self._thresholds(context)
+        merged, held, kept = consensus(deltas, weights, thresholds, torch.Tensor.gt_)
         context.note_kept(kept)
         return merged.mul_(held.ge_(self.consensus)).mul_(self.scaling)
 

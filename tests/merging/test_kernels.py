@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from merging import arithmetic, tally, task_vectors
+from merging import arithmetic, kernels, tally, task_vectors
 from merging.linear import merge_bfloat16
+from merging.method import Context
 from merging.rounding import add_rounded
 
 LENGTHS = (0, 1, 4095, 4096, 4097, 10_000)
@@ -95,7 +96,7 @@ def test_a_linear_merge_without_task_vectors_in_memory(length):
     deltas = torch.stack(experts).float() - base.float()
     merged = arithmetic.weighted_sum(deltas, coefficients)
     rounded = add_rounded(base.float(), merged, torch.bfloat16)
-    expected = tally.tally(deltas, [], merged, rounded.lost)
+    expected = tally.tally(deltas, Context("w", None, 0, (length,), 0, base), merged, rounded.lost)
     weights, found = merge_bfloat16(base, experts, coefficients)
     assert torch.equal(weights.view(torch.int16), rounded.weights.view(torch.int16))
     np.testing.assert_allclose(found.result, expected.result, rtol=1e-6)
@@ -103,3 +104,17 @@ def test_a_linear_merge_without_task_vectors_in_memory(length):
     assert (found.entries, found.sparse) == (expected.entries, expected.sparse)
     experts[2][-1] = float("nan")
     assert merge_bfloat16(base, experts, coefficients) is None
+
+
+@pytest.mark.parametrize("rank", [1, 5])
+def test_a_low_rank_product_is_the_same_wherever_a_block_begins(rank):
+    left, right = drawn(37, rank), drawn(rank, 23, seed=1)
+    out = torch.empty(37 * 23)
+    kernels.low_rank(left.numpy(), right.numpy(), 0, out.numpy())
+    torch.testing.assert_close(
+        out.view(37, 23).double(), left.double() @ right.double(), rtol=1e-5, atol=1e-6
+    )
+    for start, stop in ((0, 1), (5, 30), (22, 24), (23, 46), (100, 851), (850, 851), (7, 7)):
+        part = torch.empty(stop - start)
+        kernels.low_rank(left.numpy(), right.numpy(), start, part.numpy())
+        assert torch.equal(part, out[start:stop])

@@ -1,4 +1,4 @@
-"""The five methods give what their papers say, and the tests of that notice a formula broken in one place."""
+"""The methods give what their papers say, and the tests of that notice a formula broken in one place."""
 
 import sys
 from importlib import import_module
@@ -14,7 +14,7 @@ from merging.method import known_methods
 
 # What the methods are built on, in the order in which it is imported.
 MODULES = ("arithmetic", "linear", "thresholds", "methods.average", "methods.task_arithmetic", "methods.ties",
-           "methods.dare", "methods.consensus_ta")  # fmt: skip
+           "methods.dare", "methods.consensus_ta", "methods.metis")  # fmt: skip
 BROKEN = [
     ("arithmetic", "deltas[0] * weights[0]", "deltas[0]"),
     ("arithmetic", "(numbers, weights.numpy(), total", "(numbers, 0 * weights.numpy(), total"),
@@ -44,11 +44,16 @@ BROKEN = [
     ("methods.dare", "self.scaling / (1 - self.drop_rate)", "self.scaling"),
     ("methods.dare", "context.keep_mask(task, kept)", "context.keep_mask(0, kept)"),
     ("methods.dare", "context.statistics[MAJORITY]", "1"),
-    ("methods.consensus_ta", "gt_(others)", "ge_(others)"),
-    ("methods.consensus_ta", "(merged - own)", "merged"),
+    ("methods.consensus_ta", "torch.Tensor.gt_", "torch.Tensor.ge_"),
+    ("arithmetic", "(merged - own)", "merged"),
     ("methods.consensus_ta", "ge_(self.consensus)", "gt_(self.consensus)"),
-    ("methods.consensus_ta", ".mul_(threshold)", ".mul_(0.4)"),
+    ("arithmetic", ".mul_(threshold)", ".mul_(0.4)"),
     ("methods.consensus_ta", ").mul_(self.scaling)", ")"),
+    ("methods.metis", "consensus(deltas, shares", "consensus(deltas, weights"),
+    ("methods.metis", "torch.Tensor.gt_ if self.strict else torch.Tensor.ge_", "torch.Tensor.ge_"),
+    ("methods.metis", "[self.mask_ratio] *", "[0.1] *"),
+    ("methods.metis", "ge_(self.consensus)", "gt_(self.consensus)"),
+    ("methods.metis", ".mul_(self.scaling)", ""),
 ]  # fmt: skip
 
 

@@ -1,0 +1,95 @@
+"""Merging adapters in the space of their factors: A and B of every matrix apart, into another adapter."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from merging.adapter import CONFIG, Adapter, is_adapter
+from merging.checkpoint import Checkpoint, Stored
+from merging.hub import locate
+from merging.tokenizer import TOKENIZER_FILES
+from results.errors import InputError
+
+_ALIKE = (
+    "r",
+    "lora_alpha",
+    "use_rslora",
+    "fan_in_fan_out",
+    "rank_pattern",
+    "alpha_pattern",
+    "target_modules",
+)
+"""Settings that factors must share to mean the same."""
+
+
+def open_factors(base: str, experts: Mapping[str, str]) -> tuple[Checkpoint, dict[str, Checkpoint]]:
+    """Open adapters as their factors, and what their task vectors are relative to.
+
+    Args:
+        base: an adapter, as the one that a previous round merged; or the model that they are adapters of, for
+            which the factors are relative to zero.
+        experts: adapters by name.
+
+    Raises:
+        InputError: an expert is no adapter, or two have other ranks, scalings or targets.
+    """
+    adapters = {name: _opened(name, path) for name, path in experts.items()}
+    first, reference = next(iter(adapters.items()))
+    for name, adapter in adapters.items():
+        _refuse_unlike(f"Expert {name!r}", adapter, f"{first!r}", reference)
+    opened = {name: adapter.factors() for name, adapter in adapters.items()}
+    if not is_adapter(folder := locate(base)):
+        return _zeros(opened[first], folder), opened
+    start = Adapter.open(folder)
+    _refuse_unlike("The base", start, f"{first!r}", reference)
+    return start.factors(), opened
+
+
+def write_companions(expert: Checkpoint, folder: Path) -> None:
+    """Write the merged adapter's configuration, an expert's, and the tokenizer files that lie beside it."""
+    adapter = Adapter.open(expert.folder)
+    config = {**adapter.config, "base_model_name_or_path": _absolute(adapter.base), "inference_mode": True}
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    for name in TOKENIZER_FILES:
+        if (expert.folder / name).is_file():
+            shutil.copyfile(expert.folder / name, folder / name)
+
+
+def _absolute(base: str) -> str:
+    return str(Path(base).resolve()) if Path(base).is_dir() else base
+
+
+def _opened(name: str, path: str) -> Adapter:
+    folder = locate(path.rpartition("+")[2] if not Path(path).exists() else path)
+    if not is_adapter(folder):
+        raise InputError(
+            f"Expert {name!r} ({folder}) is no adapter, which the space of factors is for; "
+            "merge whole models in the space 'delta'."
+        )
+    return Adapter.open(folder)
+
+
+def _refuse_unlike(called: str, one: Adapter, other_called: str, other: Adapter) -> None:
+    for setting in _ALIKE:
+        mine, theirs = (_plain(adapter.config.get(setting)) for adapter in (one, other))
+        if mine != theirs:
+            raise InputError(
+                f"{called} ({one.folder}) is an adapter with {setting} {mine}, and {other_called} has "
+                f"{theirs}; the factors of unlike adapters cannot be merged, their products can: take the space 'delta'."
+            )
+
+
+def _plain(value: object) -> object:
+    return sorted(value) if isinstance(value, list) else value or None
+
+
+def _zeros(like: Checkpoint, folder: Path) -> Checkpoint:
+    """Factors of zero: what an adapter adds to before anything was learned."""
+    stored = {}
+    for name in like.names:
+        info = like.info(name)
+        stored[name] = Stored(info, torch.zeros(info.numel, dtype=like.block(name, 0, 0).dtype))
+    return Checkpoint(folder, like.config, [], stored)
