@@ -78,7 +78,8 @@ def _refuse_unlike(called: str, one: Adapter, other_called: str, other: Adapter)
         if mine != theirs:
             raise InputError(
                 f"{called} ({one.folder}) is an adapter with {setting} {mine}, and {other_called} has "
-                f"{theirs}; the factors of unlike adapters cannot be merged, their products can: take the space 'delta'."
+                f"{theirs}; the factors of unlike adapters cannot be merged, their products can: take the "
+                "space 'delta'."
             )
 
 

@@ -66,10 +66,19 @@ def resumable(out: Path, key: str) -> Iterator[Path]:
         yield folder
 
 
+def hidden(out: Path, key: str) -> Path:
+    """Return the folder that `resumable` gives, for other processes that work in it."""
+    return _hidden(out.absolute(), key[:_KEY_LENGTH])
+
+
+def _hidden(out: Path, name: str) -> Path:
+    return out.parent / f".{out.name}.{name}.partial"
+
+
 @contextmanager
 def _staged(out: Path, name: str, kept_on: tuple[type[BaseException], ...]) -> Iterator[Path]:
     """Give the hidden folder of a name; on errors that are none of `kept_on` it is removed."""
-    folder = out.parent / f".{out.name}.{name}.partial"
+    folder = _hidden(out, name)
     with _held(out, folder):
         try:
             yield folder

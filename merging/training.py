@@ -1,46 +1,36 @@
-"""Supervised fine-tuning of a whole checkpoint: prompts and completions in, a checkpoint folder out.
+"""Supervised fine-tuning, full or LoRA: prompts and completions in, a checkpoint or adapter folder out.
 
 An expert is a base after ``train``; so is a base that starts from freshly initialised weights. Weights are
 held and written in float32. The output folder appears only when it is complete, and ``training.json`` in it
-says how it was made.
+says how it was made. A training that was killed goes on from its last save, and ends with the weights that it
+would have had, bit for bit on the same machine.
 """
 
 import hashlib
 import json
-import math
+import os
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 import transformers
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
+from merging.adapter import Adapter, is_adapter, open_checkpoint
 from merging.checkpoint import Checkpoint
-from merging.staging import refuse_existing, staged
+from merging.hub import locate
+from merging.optimise import IGNORED, SAVES, optimise
+from merging.staging import hidden, refuse_existing, resumable
 from merging.tokenizer import TOKENIZER_FILES
+from merging.train_settings import TrainSettings
 from results.errors import InputError
 
-IGNORED = -100
-"""The label that the loss leaves out."""
-LOSS_POINTS = 100
-"""Points of the loss curve in ``training.json``, at most."""
 VOCABULARY_FILES = (
     "sentencepiece.bpe.model",
     "spiece.model",
@@ -50,16 +40,6 @@ VOCABULARY_FILES = (
     "vocab.txt",
 )
 """Without one of these, transformers makes an empty tokenizer for some models."""
-SCHEDULES = (
-    "linear",
-    "cosine",
-    "cosine_with_restarts",
-    "constant",
-    "constant_with_warmup",
-    "inverse_sqrt",
-)
-"""Those of transformers' schedules that need no settings of their own, nor a step after the warmup."""
-Loss = Literal["completion", "text"]
 
 
 @dataclass(frozen=True)
@@ -70,77 +50,11 @@ class Example:
     completion: str
 
 
-@dataclass(frozen=True)
-class TrainSettings:
-    """How a checkpoint is trained.
-
-    Attributes:
-        epochs: passes over the examples; ignored where ``max_steps`` is given.
-        max_steps: optimiser steps, or None.
-        batch_size: examples in a step.
-        learning_rate: the highest learning rate of AdamW.
-        warmup_ratio: share of the steps in which the learning rate rises.
-        schedule: one of ``SCHEDULES``.
-        weight_decay: AdamW's decoupled weight decay.
-        loss: mean token loss over the "completion" only, or over the whole "text".
-        max_length: tokens after which an example is cut.
-        seed: seed of the order of the examples and of dropout.
-        bf16: compute in bfloat16 where autocast does so; weights stay in float32.
-        group_by_length: put examples of similar length in one batch, which saves padding.
-        cpu: train on the CPU even where there is an accelerator.
-
-    Raises:
-        InputError: a setting is out of its range.
-    """
-
-    epochs: float = 1
-    max_steps: int | None = None
-    batch_size: int = 8
-    learning_rate: float = 3e-4
-    warmup_ratio: float = 0.03
-    schedule: str = "cosine"
-    weight_decay: float = 0.0
-    loss: Loss = "completion"
-    max_length: int = 512
-    seed: int = 0
-    bf16: bool = False
-    group_by_length: bool = True
-    cpu: bool = False
-
-    def __post_init__(self) -> None:
-        for name, (holds, expected) in _EXPECTED.items():
-            value = getattr(self, name)
-            if not holds(value):
-                raise InputError(f"The training setting {name} is {value!r}; {expected} is expected.")
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-_EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "epochs": (lambda value: _number(value) and value > 0, "a number above 0"),
-    "max_steps": (lambda value: value is None or _whole(value, 1), "a whole number from 1 on, or None,"),
-    "batch_size": (lambda value: _whole(value, 1), "a whole number from 1 on"),
-    "learning_rate": (lambda value: _number(value) and value > 0, "a number above 0"),
-    "warmup_ratio": (lambda value: _number(value) and 0 <= value <= 1, "a number from 0 to 1"),
-    "schedule": (lambda value: value in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
-    "weight_decay": (lambda value: _number(value) and value >= 0, "a number from 0 on"),
-    "loss": (lambda value: value in get_args(Loss), f"one of {', '.join(get_args(Loss))}"),
-    "max_length": (lambda value: _whole(value, 2), "a whole number from 2 on"),
-    "seed": (lambda value: _whole(value, 0) and value < 2**32, "a whole number from 0 to 2**32 - 1"),
-}
-
-
 def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out: Path) -> Path:
-    """Train every weight of a checkpoint on examples.
+    """Train every weight of a checkpoint, or an adapter on it, on examples.
 
     Args:
-        base: folder of the checkpoint to start from, with its tokenizer.
+        base: folder of the checkpoint to start from, with its tokenizer; or of an adapter to go on with.
         examples: what to learn.
         settings: how.
         out: folder to make; it must not exist, and exists only once it is complete.
@@ -149,13 +63,15 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
         ``out``.
 
     Raises:
-        InputError: ``out`` exists, ``base`` is not a whole checkpoint of a decoder with its tokenizer, or no
-            example has a token to learn.
+        InputError: ``out`` exists, ``base`` is not a whole checkpoint of a decoder with its tokenizer, no
+            example has a token to learn, or the loss is no number.
     """
-    refuse_existing(out)
-    checkpoint = Checkpoint.open(base)
-    _refuse_encoder_decoder(checkpoint.folder)
-    tokenizer = _tokenizer(checkpoint.folder)
+    start = locate(base)
+    below = locate(Adapter.open(start).base) if is_adapter(start) else start
+    if is_adapter(start) and settings.adapter is None:
+        raise InputError(f"{start} is an adapter: say which adapter to train, or start from a whole model.")
+    _refuse_encoder_decoder(Checkpoint.open(below).folder)
+    tokenizer = _tokenizer(below)
     encoded = [encode(tokenizer, example, settings) for example in examples]
     kept = [row for row in encoded if any(label != IGNORED for label in row["labels"][1:])]
     if not kept:
@@ -163,26 +79,106 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
             f"{base}: none of the {len(examples)} examples has a token to learn within "
             f"{settings.max_length} tokens; raise max_length"
         )
-    model = _model(checkpoint.folder)
+    made_by = made_from(start, examples, settings)
+    key = hashlib.sha256(json.dumps([made_by, _versions()], sort_keys=True).encode()).hexdigest()
     started = time.monotonic()
-    curve = _optimise(model, kept, settings, padding=_padding(tokenizer), title=out.name)
-    report = {
-        "base": checkpoint.identity().digest,
-        "examples": examples_digest(examples),
-        "settings": asdict(settings),
-        "used": len(kept),
-        "left_out": len(encoded) - len(kept),
-        "loss": curve,
-        "seconds": round(time.monotonic() - started, 3),
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-    }
-    with staged(out) as folder, without_file_bars():
-        model.save_pretrained(folder)
-        for name in TOKENIZER_FILES:
-            if (checkpoint.folder / name).is_file():
-                shutil.copyfile(checkpoint.folder / name, folder / name)
-        (folder / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    with _workspace(out, key) as folder, without_file_bars():
+        model = _model(below)
+        if settings.adapter is not None:
+            model = _adapted(model, below, start if is_adapter(start) else None, settings)
+        curve = optimise(model, kept, settings, padding=_padding(tokenizer), folder=folder, title=out.name)
+        if _is_main():
+            report = {
+                **made_by,
+                "used": len(kept),
+                "left_out": len(encoded) - len(kept),
+                "loss": curve,
+                "seconds": round(time.monotonic() - started, 3),
+                "versions": _versions(),
+            }
+            model.save_pretrained(folder)
+            for name in TOKENIZER_FILES:
+                if (below / name).is_file():
+                    shutil.copyfile(below / name, folder / name)
+            (folder / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+            shutil.rmtree(folder / SAVES, ignore_errors=True)
     return out
+
+
+def made_from(base: Path, examples: Sequence[Example], settings: TrainSettings) -> dict[str, Any]:
+    """Return what decides a training's outcome, which ``training.json`` repeats."""
+    decides = {name: value for name, value in asdict(settings).items() if name != "save_seconds"}
+    return {
+        "base": open_checkpoint(base).identity().digest,
+        "examples": examples_digest(examples),
+        "settings": json.loads(json.dumps(decides)),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {"torch": torch.__version__, "transformers": transformers.__version__}
+
+
+def _is_main() -> bool:
+    """Whether this is the first of the processes that train together under ``accelerate launch``."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def _workspace(out: Path, key: str) -> Iterator[Path]:
+    """Give the hidden folder that becomes ``out``; of several processes the first makes it."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        refuse_existing(out)
+        with resumable(out, key) as folder:
+            yield folder
+        return
+    from accelerate import PartialState
+
+    state = PartialState()
+    if not _is_main():
+        state.wait_for_everyone()
+        yield hidden(out, key)
+        state.wait_for_everyone()
+        return
+    with resumable(out, key) as folder:
+        state.wait_for_everyone()
+        yield folder
+        state.wait_for_everyone()
+
+
+def _adapted(model: Any, base: Path, start: Path | None, settings: TrainSettings) -> Any:
+    """Return a model with an adapter to train: a new one, whose first factors are drawn by the seed, or one
+    that was begun.
+    """
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    adapter = settings.adapter
+    assert adapter is not None
+    targets = adapter.targets if isinstance(adapter.targets, str) else list(adapter.targets)
+    config = LoraConfig(
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,
+        target_modules=targets,
+        lora_dropout=adapter.dropout,
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=str(base.resolve()),
+    )
+    if start is not None:
+        begun = Adapter.open(start).config
+        if (begun.get("r"), begun.get("lora_alpha")) != (adapter.rank, adapter.alpha):
+            raise InputError(
+                f"{start} is an adapter of rank {begun.get('r')} and alpha {begun.get('lora_alpha')}, and "
+                f"{adapter.rank} and {adapter.alpha} are asked for; go on with its own."
+            )
+        return PeftModel.from_pretrained(model, str(start), is_trainable=True)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            return get_peft_model(model, config)
+    except ValueError as error:
+        raise InputError(
+            f"{base} cannot be adapted: it has none of the layers {adapter.targets}; name its linear layers."
+        ) from error
 
 
 def _refuse_encoder_decoder(folder: Path) -> None:
@@ -262,58 +258,6 @@ def encode(tokenizer: Any, example: Example, settings: TrainSettings) -> dict[st
     return {"input_ids": ids[: settings.max_length], "labels": labels[: settings.max_length]}
 
 
-def collate(rows: Sequence[Mapping[str, list[int]]], padding: int) -> dict[str, torch.Tensor]:
-    """Ids, attention mask and labels of a batch, shape (rows, tokens), padded on the right to the longest."""
-    longest = max(len(row["input_ids"]) for row in rows)
-
-    def padded(name: str, value: int) -> torch.Tensor:
-        return torch.tensor([row[name] + [value] * (longest - len(row[name])) for row in rows])
-
-    mask = torch.tensor(
-        [[1] * len(row["input_ids"]) + [0] * (longest - len(row["input_ids"])) for row in rows]
-    )
-    return {
-        "input_ids": padded("input_ids", padding),
-        "attention_mask": mask,
-        "labels": padded("labels", IGNORED),
-    }
-
-
-class _Steps(TrainerCallback):
-    """Moves a bar with the steps of a training."""
-
-    def __init__(self, bar: Progress, title: str) -> None:
-        self.bar = bar
-        self.line = bar.add_task(title, total=None, loss="")
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Learn the number of steps."""
-        self.bar.update(self.line, total=state.max_steps)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Move on by a step."""
-        self.bar.advance(self.line)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Show the loss."""
-        if logs and "loss" in logs:
-            self.bar.update(self.line, loss=f"loss {float(logs['loss']):.3f}")
-
-
-def _progress() -> Progress:
-    """A bar on stderr with an estimate of the time left, where that is a terminal."""
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("training {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[loss]}"),
-        console=console,
-        disable=not console.is_terminal,
-    )
-
-
 @contextmanager
 def without_file_bars() -> Iterator[None]:
     """Without transformers' own bars for the reading and writing of files."""
@@ -328,46 +272,3 @@ def without_file_bars() -> Iterator[None]:
 
 def _padding(tokenizer: Any) -> int:
     return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-
-
-def _optimise(
-    model: Any, rows: list[dict[str, list[int]]], settings: TrainSettings, padding: int, title: str
-) -> list[list[float]]:
-    steps_per_epoch = -(-len(rows) // settings.batch_size)
-    steps = settings.max_steps
-    if steps is None:
-        steps = max(1, round(settings.epochs * steps_per_epoch))
-    with tempfile.TemporaryDirectory() as scratch:
-        arguments = TrainingArguments(
-            output_dir=scratch,
-            max_steps=steps,
-            per_device_train_batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            warmup_steps=round(settings.warmup_ratio * steps),
-            lr_scheduler_type=settings.schedule,
-            weight_decay=settings.weight_decay,
-            optim="adamw_torch_fused",
-            train_sampling_strategy="group_by_length" if settings.group_by_length else "random",
-            seed=settings.seed,
-            data_seed=settings.seed,
-            bf16=settings.bf16,
-            use_cpu=settings.cpu,
-            logging_steps=-(-steps // LOSS_POINTS),
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            dataloader_num_workers=0,
-            dataloader_pin_memory=torch.cuda.is_available() and not settings.cpu,
-            remove_unused_columns=False,
-        )
-        trainer = Trainer(
-            model=model,
-            args=arguments,
-            train_dataset=rows,
-            data_collator=lambda batch: collate(batch, padding),
-        )
-        trainer.remove_callback(PrinterCallback)
-        with _progress() as bar:
-            trainer.add_callback(_Steps(bar, title))
-            trainer.train()
-    return [[entry["step"], entry["loss"]] for entry in trainer.state.log_history if "loss" in entry]

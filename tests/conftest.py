@@ -56,7 +56,12 @@ def data() -> Path:
 def demo(request: pytest.FixtureRequest) -> Path:
     """Folder of a finished demo, with the trained family. Made once for the sources that it is made from."""
     root = Path(__file__).parent.parent
-    sources = [*root.glob("tasks/lab*/*"), *root.glob("manyshot/lab/*.py"), root / "merging/training.py"]
+    sources = [
+        *root.glob("tasks/lab*/*"),
+        *root.glob("manyshot/lab/*.py"),
+        *root.glob("merging/*train*.py"),
+        root / "merging/optimise.py",
+    ]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources) if path.is_file()))
     out = request.config.cache.mkdir("demo") / digest.hexdigest()[:16]
     command = [sys.executable, "-m", "manyshot", "demo", "--out", str(out)]

@@ -7,7 +7,8 @@ from bench.examples import load_examples
 from bench.registry import load_suite
 from manyshot.terminal import answer
 from merging.checkpoint import Checkpoint
-from merging.training import Example, TrainSettings, train
+from merging.train_settings import TrainSettings
+from merging.training import Example, train
 from results.errors import InputError
 
 _SETTINGS = ("epochs", "max_steps", "learning_rate", "batch_size", "loss", "max_length", "seed")

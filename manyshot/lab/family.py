@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -20,8 +20,8 @@ from bench.examples import load_examples
 from bench.registry import load_suite
 from manyshot.lab.corpus import base_examples
 from manyshot.lab.tokenizer import build_tokenizer
-from merging.checkpoint import Checkpoint
-from merging.training import Example, TrainSettings, examples_digest, train, without_file_bars
+from merging.train_settings import TrainSettings
+from merging.training import Example, made_from, train, without_file_bars
 from results.errors import InputError
 
 SUITE = "lab"
@@ -159,11 +159,7 @@ def _trained(start: Path, examples: Sequence[Example], settings: TrainSettings, 
         report = json.loads((out / "training.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         report = {}
-    wanted = {
-        "base": Checkpoint.open(start).identity().digest,
-        "examples": examples_digest(examples),
-        "settings": asdict(settings),
-    }
+    wanted = made_from(start, examples, settings)
     if any(report.get(key) != value for key, value in wanted.items()):
         raise InputError(
             f"{out} was made in another way than is asked for now: name another folder or remove it."

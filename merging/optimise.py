@@ -1,0 +1,199 @@
+"""The loop of a training, by transformers' Trainer: it shows how far it is, saves itself, and goes on."""
+
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from merging.train_settings import TrainSettings
+from results.errors import InputError
+
+IGNORED = -100
+"""The label that the loss leaves out."""
+SAVES = "saves"
+"""Folder of a training's saves, while it lasts."""
+LOSS_POINTS = 100
+"""Points of the loss curve in ``training.json``, at most."""
+
+
+def optimise(
+    model: Any,
+    rows: list[dict[str, list[int]]],
+    settings: TrainSettings,
+    *,
+    padding: int,
+    folder: Path,
+    title: str,
+) -> list[list[float]]:
+    """Train a model in place, going on from the last save in a folder; return the loss curve."""
+    steps = settings.max_steps
+    if steps is None:
+        steps = max(1, round(settings.epochs * -(-len(rows) // settings.batch_size)))
+    order = reading_order([len(row["input_ids"]) for row in rows], steps, settings)
+    arguments = TrainingArguments(
+        output_dir=str(folder / SAVES),
+        max_steps=steps,
+        per_device_train_batch_size=_examples_at_once(settings),
+        gradient_accumulation_steps=settings.accumulation,
+        learning_rate=settings.learning_rate,
+        warmup_steps=round(settings.warmup_ratio * steps),
+        lr_scheduler_type=settings.schedule,
+        weight_decay=settings.weight_decay,
+        optim="adamw_torch_fused",
+        train_sampling_strategy="sequential",
+        seed=settings.seed,
+        data_seed=settings.seed,
+        bf16=_has_bf16(settings) if settings.bf16 is None else settings.bf16,
+        use_cpu=settings.cpu,
+        logging_steps=-(-steps // LOSS_POINTS),
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        save_total_limit=1,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=torch.cuda.is_available() and not settings.cpu,
+        remove_unused_columns=False,
+    )
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=[rows[i] for i in order],
+        data_collator=lambda batch: collate(batch, padding),
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_Saves(settings.save_seconds))
+    trainer.add_callback(_OnlyNumbers())
+    with _progress() as bar:
+        trainer.add_callback(_Steps(bar, title))
+        trainer.train(resume_from_checkpoint=_last_save(folder / SAVES))
+    return [[entry["step"], entry["loss"]] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def reading_order(lengths: Sequence[int], steps: int, settings: TrainSettings) -> list[int]:
+    """Return which example comes when, for all steps: every epoch has an order of its own, drawn by the seed.
+
+    An epoch is filled up to whole batches with the examples that it began with. Where lengths are grouped,
+    fifty batches at a time are sorted by length, and then shuffled as batches.
+    """
+    order: list[int] = []
+    size = settings.batch_size
+    for epoch in count():
+        if len(order) >= steps * size:
+            return order[: steps * size]
+        random = np.random.default_rng([settings.seed, epoch])
+        drawn = np.resize(random.permutation(len(lengths)), -(-len(lengths) // size) * size)
+        if settings.group_by_length:
+            batches = []
+            for start in range(0, len(drawn), 50 * size):
+                stretch = sorted(drawn[start : start + 50 * size].tolist(), key=lambda i: -lengths[i])
+                batches += [stretch[i : i + size] for i in range(0, len(stretch), size)]
+            drawn = np.concatenate([batches[i] for i in random.permutation(len(batches))])
+        order += drawn.tolist()
+    raise AssertionError
+
+
+def _examples_at_once(settings: TrainSettings) -> int:
+    parts = settings.accumulation * int(os.environ.get("WORLD_SIZE", "1"))
+    if settings.batch_size % parts:
+        raise InputError(
+            f"A batch of {settings.batch_size} examples cannot be computed in {parts} equal parts "
+            "(accumulation times devices); change batch_size or accumulation."
+        )
+    return settings.batch_size // parts
+
+
+def _has_bf16(settings: TrainSettings) -> bool:
+    return not settings.cpu and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+
+
+def _last_save(folder: Path) -> str | None:
+    """The newest save that is whole: its state is written last."""
+    saves = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if path.stat().st_size]
+    return str(max(saves, key=lambda save: int(save.name.rpartition("-")[2]))) if saves else None
+
+
+class _Saves(TrainerCallback):
+    """Has a training save itself every so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._last = seconds, time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ask for a save where it is time for one, and there is more to do."""
+        if time.monotonic() - self._last >= self._seconds and state.global_step < state.max_steps:
+            control.should_save = True
+            self._last = time.monotonic()
+
+
+class _OnlyNumbers(TrainerCallback):
+    """Stops a training whose loss is NaN or infinite."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Look at the loss that was logged."""
+        if logs and not math.isfinite(float(logs.get("loss", 0.0))):
+            raise InputError(
+                f"The loss of the training is {logs['loss']} at step {state.global_step} of "
+                f"{state.max_steps}; lower the learning rate, or look for broken weights or examples."
+            )
+
+
+def collate(rows: Sequence[Mapping[str, list[int]]], padding: int) -> dict[str, torch.Tensor]:
+    """Ids, attention mask and labels of a batch, shape (rows, tokens), padded on the right to the longest."""
+    longest = max(len(row["input_ids"]) for row in rows)
+
+    def padded(name: str, value: int) -> torch.Tensor:
+        return torch.tensor([row[name] + [value] * (longest - len(row[name])) for row in rows])
+
+    mask = torch.tensor(
+        [[1] * len(row["input_ids"]) + [0] * (longest - len(row["input_ids"])) for row in rows]
+    )
+    return {
+        "input_ids": padded("input_ids", padding),
+        "attention_mask": mask,
+        "labels": padded("labels", IGNORED),
+    }
+
+
+class _Steps(TrainerCallback):
+    """Moves a bar with the steps of a training."""
+
+    def __init__(self, bar: Progress, title: str) -> None:
+        self.bar = bar
+        self.line = bar.add_task(title, total=None, loss="")
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Learn the number of steps."""
+        self.bar.update(self.line, total=state.max_steps)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Move on by a step."""
+        self.bar.advance(self.line)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Show the loss."""
+        if logs and "loss" in logs:
+            self.bar.update(self.line, loss=f"loss {float(logs['loss']):.3f}")
+
+
+def _progress() -> Progress:
+    """A bar on stderr with an estimate of the time left, where that is a terminal."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("training {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[loss]}"),
+        console=console,
+        disable=not console.is_terminal,
+    )

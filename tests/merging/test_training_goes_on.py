@@ -1,0 +1,115 @@
+"""Adapters are trained as peft has them; a stopped training ends as if it had not been stopped."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from little_training import EXAMPLES, little_base
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from merging import optimise
+from merging.adapter import Adapter, open_checkpoint
+from merging.train_settings import AdapterSettings, TrainSettings
+from merging.training import train
+from results.errors import InputError
+
+FULL = TrainSettings(epochs=3, batch_size=4, learning_rate=1e-2, cpu=True, save_seconds=0)
+LORA = replace(FULL, adapter=AdapterSettings(rank=4, alpha=8, targets=("q_proj", "up_proj"), dropout=0.1))
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return little_base(tmp_path_factory.mktemp("training") / "base")
+
+
+def stopped_at(step, monkeypatch):
+    """Stop the next training after a step, as Ctrl-C does."""
+    on_step_end = optimise._Saves.on_step_end
+
+    def stop(self, args, state, control, **more):
+        on_step_end(self, args, state, control, **more)
+        if state.global_step == step:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(optimise._Saves, "on_step_end", stop)
+
+
+def weights(out):
+    return next(out.glob("*.safetensors")).read_bytes()
+
+
+@pytest.mark.parametrize("settings", [FULL, LORA, replace(FULL, accumulation=2, group_by_length=False)])
+@pytest.mark.parametrize("step", [3, 6])
+def test_a_stopped_training_ends_with_the_same_bits(base, tmp_path, monkeypatch, settings, step):
+    whole = train(base, EXAMPLES, settings, tmp_path / "whole")
+    steps = []
+    with monkeypatch.context() as patch:
+        stopped_at(step, patch)
+        with pytest.raises(KeyboardInterrupt):
+            train(base, EXAMPLES, settings, tmp_path / "stopped")
+    assert not (tmp_path / "stopped").exists()
+    assert len(list(tmp_path.glob(".stopped.*/saves/checkpoint-*"))) == 1
+    on_step_end = optimise._Saves.on_step_end
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            optimise._Saves,
+            "on_step_end",
+            lambda self, args, state, control, **more: (
+                steps.append(state.global_step),
+                on_step_end(self, args, state, control, **more),
+            )[1],
+        )
+        again = train(base, EXAMPLES, settings, tmp_path / "stopped")
+    assert steps == list(range(step, 13))
+    assert weights(again) == weights(whole)
+    reports = [json.loads((out / "training.json").read_text()) for out in (whole, again)]
+    assert reports[0]["loss"] == reports[1]["loss"]
+    assert not (again / "saves").exists()
+
+
+def test_an_adapter_is_what_peft_opens(base, tmp_path):
+    out = train(base, EXAMPLES, LORA, tmp_path / "adapter")
+    assert not (out / "model.safetensors").exists()
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), out).merge_and_unload()
+    opened = open_checkpoint(out)
+    assert all(torch.allclose(opened.tensor(n), model.state_dict()[n], atol=1e-6) for n in opened.names)
+    assert Adapter.open(out).base == str(base.resolve())
+
+
+def test_an_adapter_is_gone_on_with(base, tmp_path):
+    first = train(base, EXAMPLES, LORA, tmp_path / "first")
+    second = train(first, EXAMPLES, LORA, tmp_path / "second")
+    assert Adapter.open(second).base == str(base.resolve())
+    one, two = (load_file(out / "adapter_model.safetensors") for out in (first, second))
+    assert one.keys() == two.keys()
+    assert all(not torch.equal(one[name], two[name]) for name in one)
+    losses = [json.loads((out / "training.json").read_text())["loss"] for out in (first, second)]
+    assert losses[1][0][1] < losses[0][0][1]
+    with pytest.raises(InputError, match="rank 4 and alpha 8"):
+        train(first, EXAMPLES, replace(LORA, adapter=AdapterSettings(8, 8)), tmp_path / "third")
+
+
+def test_parts_of_a_batch_give_nearly_the_same_weights(base, tmp_path):
+    outs = [
+        train(base, EXAMPLES, replace(FULL, accumulation=parts, max_steps=2), tmp_path / str(parts))
+        for parts in (1, 2)
+    ]
+    one, two = (load_file(out / "model.safetensors") for out in outs)
+    assert all(torch.allclose(one[name], two[name], atol=2e-4) for name in one)
+    with pytest.raises(InputError, match="3 equal parts"):
+        train(base, EXAMPLES, replace(FULL, accumulation=3), tmp_path / "3")
+
+
+def test_a_loss_that_is_no_number_ends_the_training(base, tmp_path):
+    with pytest.raises(InputError, match=r"loss of the training is nan at step \d+ of 40"):
+        train(base, EXAMPLES, replace(FULL, learning_rate=1e30, max_steps=40), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_layers_that_are_not_there_are_named(base, tmp_path):
+    odd = replace(LORA, adapter=AdapterSettings(targets=("c_attn",)))
+    with pytest.raises(InputError, match="none of the layers"):
+        train(base, EXAMPLES, odd, tmp_path / "out")
