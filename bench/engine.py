@@ -48,11 +48,15 @@ class EngineSettings:
         if self.batch_tokens is not None and self.batch_tokens < 1:
             raise InputError(f"batch_tokens must be at least 1, not {self.batch_tokens}.")
         if self.max_length is not None and self.max_length < _SHORTEST:
-            raise InputError(f"max_length must be at least {_SHORTEST} tokens, not {self.max_length}.")
+            raise InputError(
+                f"The maximum length (--max-length) must be {_SHORTEST} tokens or more, not {self.max_length}."
+            )
         if self.tensor_parallel < 1:
             raise InputError(f"tensor_parallel must be at least 1, not {self.tensor_parallel}.")
         if self.memory_share is not None and not 0 < self.memory_share < 1:
-            raise InputError(f"memory_share must lie between 0 and 1, not at {self.memory_share}.")
+            raise InputError(
+                f"The share of memory (--memory-share) must lie between 0 and 1, not at {self.memory_share}."
+            )
 
     def resolved(self) -> "EngineSettings":
         """The same settings with `auto` replaced by what it means on this machine.
@@ -179,7 +183,10 @@ def refuse_too_long(requests: Sequence[GenerationRequest], max_length: int) -> N
 
 def continuation_too_long(tokens: int, max_length: int) -> str:
     """The sentence for a continuation that alone does not fit."""
-    return f"A continuation of {tokens} tokens does not fit into {max_length}: raise the maximum length."
+    return (
+        f"A continuation of {tokens} tokens does not fit into {max_length}: "
+        "raise the maximum length (--max-length)."
+    )
 
 
 def not_finite(checkpoint: Path) -> str:
@@ -190,6 +197,7 @@ def not_finite(checkpoint: Path) -> str:
     )
 
 
+DTYPES = ("float32", "bfloat16", "float16", "auto")
 AUTO, HF, VLLM, REPLAY = "auto", "hf", "vllm", "replay"
 ENGINES = {
     HF: "transformers, on a CPU or one GPU; decoder-only and encoder-decoder models",
@@ -222,9 +230,18 @@ def open_engine(checkpoint: Path, settings: EngineSettings) -> Engine:
     Raises:
         InputError: no such engine, or the checkpoint cannot be loaded.
     """
+    asked = settings.name
     settings = choose_engine(settings, [checkpoint])
     if settings.name not in ENGINES:
-        raise InputError(f"There is no engine '{settings.name}'; there are {', '.join(ENGINES)}.")
+        raise InputError(f"There is no engine '{settings.name}'; there are {', '.join((*ENGINES, AUTO))}.")
+    if settings.dtype not in DTYPES:
+        raise InputError(f"The dtype '{settings.dtype}' is unknown; there are {', '.join(DTYPES)}.")
+    for option, value, usual in (
+        ("tensor parallelism (--tensor-parallel)", settings.tensor_parallel, 1),
+        ("a share of memory (--memory-share)", settings.memory_share, None),
+    ):
+        if settings.name == HF and asked == HF and value != usual:
+            raise InputError(f"The engine hf knows no {option}: leave it out, or use --engine vllm.")
     if settings.name == REPLAY:
         raise InputError("The engine 'replay' answers from recorded outputs and runs no checkpoint.")
     if settings.name == VLLM:

@@ -51,9 +51,9 @@ def _hf(gpu: str | None) -> EngineReport:
             "sliding windows and alibi with every context again",
             "generation that shares prefixes and drops what is finished",
             "teacher-forced losses",
-            "swaps from a folder and from memory",
+            "swaps from a folder, of an adapter too, and from memory",
         ),
-        ("adapters: merge them first, or use vllm", "several GPUs: use vllm"),
+        ("many adapters in one batch: use vllm", "several GPUs: use vllm"),
     )
 
 

@@ -1,5 +1,9 @@
 """Reading a checkpoint's configuration, tokenizer and tensors, with errors that name it."""
 
+import json
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +34,52 @@ def named_errors(checkpoint: Path) -> Iterator[None]:
     finally:
         if bars:
             transformers.utils.logging.enable_progress_bar()
+
+
+def adapted_base(checkpoint: Path) -> Path | None:
+    """The folder of the model that a PEFT adapter is for; None for a whole model.
+
+    Raises:
+        InputError: it is an adapter whose base is not on this machine.
+    """
+    file = checkpoint / "adapter_config.json"
+    if not file.is_file() or (checkpoint / "config.json").is_file():
+        return None
+    try:
+        named = json.loads(file.read_bytes())["base_model_name_or_path"]
+        for folder in (checkpoint / named, Path(named)):
+            if folder.is_dir():
+                return folder
+    except (ValueError, TypeError, KeyError):
+        raise InputError(f"{file} names no base; train or save the adapter again.") from None
+    with named_errors(checkpoint):
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(named, allow_patterns=["*.safetensors", "*.json", "*.model"]))
+
+
+@contextmanager
+def written_out(adapter: Path, base: Path) -> Iterator[Path]:
+    """Give a folder with the whole model that an adapter makes of its base, in memory where there is one.
+
+    Raises:
+        InputError: one of the two cannot be loaded.
+    """
+    from peft import PeftModel
+
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as name:
+        with named_errors(adapter):
+            whole = transformers.AutoModelForCausalLM.from_pretrained(
+                base, dtype="auto", use_safetensors=True, trust_remote_code=False
+            )
+            PeftModel.from_pretrained(whole, str(adapter)).merge_and_unload().save_pretrained(name)
+            for file in base.iterdir():
+                if file.is_file() and file.suffix in {".json", ".model", ".jinja", ".txt"}:
+                    target = Path(name) / file.name
+                    if not target.exists() and not file.name.endswith(".index.json"):
+                        shutil.copyfile(file, target)
+        yield Path(name)
 
 
 def load_config(checkpoint: Path) -> Any:

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from bench.engine import (
     refuse_too_long,
 )
 from bench.pretrained import (
+    adapted_base,
     architecture,
     end_tokens,
     load_config,
@@ -35,6 +36,7 @@ from bench.pretrained import (
     max_length,
     refuse_not_finite,
     stored_tensors,
+    written_out,
 )
 from bench.sharing import documents
 from bench.stopping import finished
@@ -70,10 +72,30 @@ class VLLMEngine:
         self._adapter_room = (0, 0)
         self.starts = 0
         self._check_device()
-        self._open(checkpoint, load_config(checkpoint), load_tokenizer(checkpoint))
+        self._whole(checkpoint, self._begin)
 
     def swap(self, checkpoint: Path) -> None:
         """Load another checkpoint: in place where architecture, tensors and vocabulary are the same."""
+        self._whole(checkpoint, self._swap)
+
+    def _whole(self, checkpoint: Path, put: Callable[[Path], None]) -> None:
+        """Put in a whole model, or the one that an adapter makes of its base.
+
+        vLLM could run the adapter beside its base, but gives no log-probabilities of prompts then.
+        """
+        base = adapted_base(checkpoint)
+        if base is None:
+            put(checkpoint)
+            return
+        with written_out(checkpoint, base) as folder:
+            put(folder)
+        self._checkpoint = checkpoint
+        self._from_memory = True
+
+    def _begin(self, checkpoint: Path) -> None:
+        self._open(checkpoint, load_config(checkpoint), load_tokenizer(checkpoint))
+
+    def _swap(self, checkpoint: Path) -> None:
         config, tokenizer = load_config(checkpoint), load_tokenizer(checkpoint)
         shapes = _finite_shapes(checkpoint)
         same = (
@@ -229,7 +251,8 @@ class VLLMEngine:
         self._ends = end_tokens(tokenizer, load_generation_config(checkpoint, config))
 
     def _start(self) -> None:
-        with _without_llvmlite():
+        with _without_llvmlite(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it looks at what torch deprecates
             from vllm import LLM
 
         logging.getLogger("vllm").setLevel(logging.ERROR)
@@ -244,7 +267,8 @@ class VLLMEngine:
         if adapters:
             options |= {"enable_lora": True, "max_loras": adapters, "max_lora_rank": rank}
         try:
-            with _without_llvmlite():
+            with _without_llvmlite(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it uses what torch deprecates
                 self._llm = LLM(
                     model=str(self._checkpoint),
                     dtype=self._settings.dtype,

@@ -11,7 +11,7 @@ from bench.recorded import recorded_digest
 from bench.registry import Preset, Suite, benchmark_names, load_benchmark
 from bench.scoring import Scorer, ScoreSettings
 from manyshot.terminal import ScoringProgress, logger
-from merging.checkpoint import Checkpoint
+from merging.adapter import open_checkpoint
 from results.errors import InputError
 from results.record import CheckpointIdentity, Record
 
@@ -31,7 +31,7 @@ class Candidate:
         Raises:
             InputError: it is not there, or not whole.
         """
-        checkpoint = Checkpoint.open(name)
+        checkpoint = open_checkpoint(name)
         return cls(name, checkpoint.folder, checkpoint.identity())
 
     @classmethod

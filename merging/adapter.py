@@ -201,6 +201,8 @@ def is_adapter(folder: Path) -> bool:
 def open_checkpoint(path: str | Path) -> Checkpoint:
     """Open a whole model by folder or hub name; or an adapter, also as `base+adapter`, as what it makes.
 
+    The folder of `base+adapter` is the adapter's: an engine runs that on the base which it names itself.
+
     Raises:
         InputError: it is not there, is not whole, or is of a kind that cannot be merged.
     """

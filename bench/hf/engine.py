@@ -25,6 +25,7 @@ from bench.hf.likelihood import Scores, score_documents
 from bench.hf.plain import PlainModel
 from bench.hf.support import why_not_shared
 from bench.pretrained import (
+    adapted_base,
     architecture,
     end_tokens,
     load_config,
@@ -55,16 +56,17 @@ class HFEngine:
 
     def __init__(self, checkpoint: Path, settings: EngineSettings) -> None:
         self._settings = settings.resolved()
-        if self._settings.dtype not in (*_DTYPES, "auto"):
-            raise InputError(
-                f"The dtype '{settings.dtype}' is unknown; there are {', '.join(_DTYPES)} and auto."
-            )
         scored_at_once = _SCORED_AT_ONCE.get(self._settings.device, _MOST_AT_ONCE)
         self._batch_tokens = self._settings.batch_tokens or scored_at_once
         self._load(checkpoint)
 
     def swap(self, checkpoint: Path) -> None:
         """Load another checkpoint: into the model in place where the two have the same tensors."""
+        base = adapted_base(checkpoint)
+        if base is not None:
+            self.swap(base)
+            self._adapt(checkpoint)
+            return
         config, tokenizer = load_config(checkpoint), load_tokenizer(checkpoint)
         tensors = dict(stored_tensors(checkpoint))
         if not self._holds(config, tensors):
@@ -94,7 +96,7 @@ class HFEngine:
     ) -> list[Generation]:
         """Greedy continuations, in the order of the requests."""
         if any(request.adapter for request in requests):
-            raise InputError("The engine hf runs no adapters: merge the adapter into its base, or use vllm.")
+            raise InputError("The engine hf runs one adapter at a time: swap it in, or use vllm.")
         if not self.is_encoder_decoder:
             refuse_too_long(requests, self.max_length)
         done = _counted(progress, len(requests))
@@ -159,7 +161,24 @@ class HFEngine:
             raise InputError(not_finite(self._checkpoint))
         return answers
 
+    def _adapt(self, adapter: Path) -> None:
+        """Add an adapter to the weights of its base, which are loaded."""
+        from peft import PeftModel
+
+        attention = self._model.config._attn_implementation
+        with named_errors(adapter):
+            self._model = PeftModel.from_pretrained(self._model, str(adapter)).merge_and_unload().eval()
+        self._model.config._attn_implementation = attention
+        self._plain = PlainModel(self._model, self._plain.pad, self._batch_tokens)
+        self._refuse_not_finite(adapter)
+        self._checkpoint = adapter
+
     def _load(self, checkpoint: Path) -> None:
+        base = adapted_base(checkpoint)
+        if base is not None:
+            self._load(base)
+            self._adapt(checkpoint)
+            return
         config, tokenizer = load_config(checkpoint), load_tokenizer(checkpoint)
         self.is_encoder_decoder = bool(config.is_encoder_decoder)
         family: Any = (
@@ -184,6 +203,7 @@ class HFEngine:
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"The device '{self._settings.device}' cannot be used: {reason}") from error
+        self._refuse_not_finite(checkpoint)
         obstacle = why_not_shared(self._model)
         self._shares = obstacle is None
         if obstacle:

@@ -29,7 +29,7 @@ class PlainModel:
     """
 
     def __init__(self, model: Any, pad: int, batch_tokens: int) -> None:
-        self._model, self._pad, self._batch_tokens = model, pad, batch_tokens
+        self._model, self.pad, self._batch_tokens = model, pad, batch_tokens
         self._has_encoder = bool(model.config.is_encoder_decoder)
 
     def score(
@@ -85,7 +85,7 @@ class PlainModel:
                     temperature=None,
                     top_p=None,
                     top_k=None,
-                    pad_token_id=self._pad,
+                    pad_token_id=self.pad,
                     stopping_criteria=[_Stopping(tokenizer, StopStrings(stop), start)] if stop else None,
                 )
                 answers |= dict(zip(batch, map(self._unpadded, output[:, start:].tolist()), strict=True))
@@ -94,7 +94,7 @@ class PlainModel:
 
     def _unpadded(self, tokens: list[int]) -> list[int]:
         """Without the padding of a batch that went on after this answer had stopped."""
-        while tokens and tokens[-1] == self._pad:
+        while tokens and tokens[-1] == self.pad:
             tokens.pop()
         return tokens
 
@@ -102,9 +102,7 @@ class PlainModel:
         ids, mask = self._padded([encoded for encoded, _ in rows])
         if self._has_encoder:
             longest = max(len(decoded) for _, decoded in rows)
-            labels = torch.tensor(
-                [[*decoded, *[self._pad] * (longest - len(decoded))] for _, decoded in rows]
-            )
+            labels = torch.tensor([[*decoded, *[self.pad] * (longest - len(decoded))] for _, decoded in rows])
             logits = self._model(input_ids=ids, attention_mask=mask, labels=labels.to(ids.device)).logits
         else:
             # Padding is on the left, so all scored positions are at the end.
@@ -137,7 +135,7 @@ class PlainModel:
     def _padded(self, rows: Sequence[TokenIds]) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids and mask. Padding goes left of what is continued, and right of what is only read."""
         width = max(len(row) for row in rows)
-        ids = torch.full((len(rows), width), self._pad, dtype=torch.long)
+        ids = torch.full((len(rows), width), self.pad, dtype=torch.long)
         mask = torch.zeros_like(ids)
         for i, row in enumerate(rows):
             start = 0 if self._has_encoder else width - len(row)

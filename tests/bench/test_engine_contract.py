@@ -8,8 +8,10 @@ import torch
 from by_itself import alone, greedy
 from device import DEVICE
 from need_vllm import need
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from tiny import tiny_llama
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bench.engine import EngineSettings, GenerationRequest, open_engine
 from results.errors import InputError
@@ -169,3 +171,35 @@ def test_progress_reaches_the_number_of_requests(engine):
         lambda done, total: seen.append((done, total)),
     )
     assert seen[-1] == (len(TEXTS), len(TEXTS))
+
+
+@pytest.fixture(scope="module")
+def adapter(checkpoints):
+    """An adapter of random factors on the second checkpoint, and the whole model that peft makes of it."""
+    whole = AutoModelForCausalLM.from_pretrained(checkpoints[1])
+    model = get_peft_model(whole, LoraConfig(r=8, target_modules=["q_proj", "v_proj"]))
+    torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data.normal_(std=0.2)
+    folder = checkpoints[1].parent / "adapter"
+    model.save_pretrained(folder)
+    merged = checkpoints[1].parent / "adapted"
+    model.merge_and_unload().save_pretrained(merged)
+    AutoTokenizer.from_pretrained(checkpoints[1]).save_pretrained(merged)
+    return folder, merged
+
+
+def test_an_adapter_is_swapped_in_as_a_checkpoint(engine, checkpoints, adapter):
+    asked = pairs(engine)
+    prompts = [GenerationRequest(engine.tokenizer.encode(text), 6) for text in TEXTS]
+    folder, merged = adapter
+    engine.swap(folder)
+    adapted = [one.logprob for one in engine.loglikelihood(asked)], engine.generate(prompts)
+    engine.swap(checkpoints[1])
+    bare = [one.logprob for one in engine.loglikelihood(asked)]
+    engine.swap(merged)
+    expected = [one.logprob for one in engine.loglikelihood(asked)], engine.generate(prompts)
+    np.testing.assert_allclose(adapted[0], expected[0], atol=2e-4)
+    assert adapted[1] == expected[1]
+    assert np.abs(np.subtract(bare, expected[0])).max() > 0.1

@@ -66,7 +66,7 @@ def test_adapters_and_their_base_answer_in_one_batch(llama, tmp_path):
 
 
 def test_adapters_are_refused_by_the_engine_that_has_none(llama, tmp_path):
-    with pytest.raises(InputError, match="hf runs no adapters: merge the adapter"):
+    with pytest.raises(InputError, match="hf runs one adapter at a time"):
         open_engine(llama, EngineSettings()).generate([GenerationRequest([3, 4], 2, adapter=tmp_path)])
 
 
