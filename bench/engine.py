@@ -49,7 +49,7 @@ class EngineSettings:
             raise InputError(f"batch_tokens must be at least 1, not {self.batch_tokens}.")
         if self.max_length is not None and self.max_length < _SHORTEST:
             raise InputError(
-                f"The maximum length (--max-length) must be {_SHORTEST} tokens or more, not {self.max_length}."
+                f"The maximum length (--max-length) must be at least {_SHORTEST}, not {self.max_length}."
             )
         if self.tensor_parallel < 1:
             raise InputError(f"tensor_parallel must be at least 1, not {self.tensor_parallel}.")

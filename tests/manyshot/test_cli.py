@@ -247,7 +247,7 @@ def test_list_names_what_there_is(tmp_path):
     ("arguments", "sentence"),
     [
         (("--limit", 0), "at least 1 document, not 0"),
-        (("--max-length", -5), "(--max-length) must be 8 tokens or more"),
+        (("--max-length", -5), "(--max-length) must be at least 8"),
         (("--batch-tokens", 0), "batch_tokens must be at least 1"),
         (("--device", "nowhere"), "The device 'nowhere' cannot be used"),
         (("--dtype", "float8"), "The dtype 'float8' is unknown"),
