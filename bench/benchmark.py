@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -133,6 +133,11 @@ class Benchmark:
     def is_generated(self) -> bool:
         """Whether every answer is generated text, so that recorded outputs can stand in for a model."""
         return all(task.config.get("output_type") == "generate_until" for task in self.tasks)
+
+    def on_split(self, split: str) -> "Benchmark":
+        """The same benchmark asked of another split's rows, as `name@split`: to choose settings by, say."""
+        tasks = tuple(replace(task, config={**task.config, "test_split": split}) for task in self.tasks)
+        return replace(self, name=f"{self.name}@{split}", tasks=tasks)
 
     @property
     def num_fewshot(self) -> tuple[int, ...]:

@@ -15,11 +15,20 @@ from results.suite import SuiteSpec
 
 @dataclass(frozen=True)
 class SuiteTask:
-    """A skill being merged: the benchmarks that measure it, and its training and validation data."""
+    """A skill being merged: the benchmarks that measure it, and its training and validation data.
+
+    Attributes:
+        benchmarks: what measures it.
+        training: examples to learn.
+        validation: examples for signals and for choosing settings.
+        validation_split: split of the benchmarks' own rows by which settings are chosen; None where there is
+            none, or its rows are trained on: then the validation examples' likelihood stands in.
+    """
 
     benchmarks: tuple[Benchmark, ...]
     training: tuple[ExampleSource, ...] = ()
     validation: tuple[ExampleSource, ...] = ()
+    validation_split: str | None = None
 
 
 @dataclass(frozen=True)
@@ -170,13 +179,14 @@ def _preset(path: Path, name: str, content: object, benchmarks: set[str]) -> Pre
 def _suite_task(path: Path, name: str, content: object) -> SuiteTask:
     if not isinstance(content, dict) or not content.get("benchmarks"):
         raise InputError(f"{path}: the task '{name}' must name its benchmarks.")
-    unknown = set(content) - {"benchmarks", "training", "validation"}
+    unknown = set(content) - {"benchmarks", "training", "validation", "validation_split"}
     if unknown:
         raise InputError(f"{path}: the task '{name}' has an unknown key '{min(unknown)}'.")
     return SuiteTask(
         benchmarks=tuple(load_benchmark(b) for b in _names(path, name, content["benchmarks"])),
         training=_example_sources(path, name, content.get("training")),
         validation=_example_sources(path, name, content.get("validation")),
+        validation_split=content.get("validation_split"),
     )
 
 

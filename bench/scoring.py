@@ -108,6 +108,11 @@ class Scorer:
         self._tokens: dict[tuple[str, str], TokenCache] = {}
         self._ahead: dict[tuple[CheckpointIdentity, str], _Ahead] = {}
 
+    @property
+    def engine_settings(self) -> EngineSettings:
+        """How checkpoints are run, with `auto` replaced."""
+        return self._settings.engine
+
     def missing_data(self, benchmarks: Sequence[Benchmark]) -> dict[str, str]:
         """Benchmarks whose rows cannot be had, with the reason."""
         reasons = {}
@@ -182,7 +187,7 @@ class Scorer:
         wanted = [one for one in benchmarks if one.is_generated and self.find(identity, one) is None]
         if len(wanted) < 2:
             return
-        engine = self._engine_with(checkpoint, identity)
+        engine = self.engine_with(checkpoint, identity)
         asked: dict[str, list[GenerationRequest]] = {}
         for benchmark in wanted:
             lm, rows = self._engine_lm(engine, identity, benchmark), self._benchmark_rows(benchmark)
@@ -225,7 +230,7 @@ class Scorer:
             from bench.replay import replay
 
             return replay(checkpoint, benchmark)
-        return self._engine_lm(self._engine_with(checkpoint, identity), identity, benchmark, answers)
+        return self._engine_lm(self.engine_with(checkpoint, identity), identity, benchmark, answers)
 
     def _engine_lm(
         self,
@@ -239,7 +244,12 @@ class Scorer:
         tokens = self._tokens.setdefault((identity.tokenizer, benchmark.name), TokenCache())
         return EngineLM(engine, self.progress, tokens=tokens, answers=answers)
 
-    def _engine_with(self, checkpoint: Path, identity: CheckpointIdentity) -> Engine:
+    def engine_with(self, checkpoint: Path, identity: CheckpointIdentity) -> Engine:
+        """The engine, started where it was not, with a checkpoint in it.
+
+        Raises:
+            InputError: the checkpoint cannot be loaded.
+        """
         if self._engine is None:
             self._engine = open_engine(checkpoint, self._settings.engine)
         elif self._loaded != identity:

@@ -87,7 +87,7 @@ def reading_order(lengths: Sequence[int], steps: int, settings: TrainSettings) -
     """
     order: list[int] = []
     size = settings.batch_size
-    for epoch in count():
+    for epoch in count(settings.first_epoch):
         if len(order) >= steps * size:
             return order[: steps * size]
         random = np.random.default_rng([settings.seed, epoch])

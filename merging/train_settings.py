@@ -59,6 +59,8 @@ class TrainSettings:
         weight_decay: AdamW's decoupled weight decay.
         loss: mean token loss over the "completion" only, or over the whole "text".
         max_length: tokens after which an example is cut.
+        first_epoch: number of the first pass, which decides its order: round r of a training in rounds reads as
+            the r-th pass of one training does.
         seed: seed of the order of the examples and of dropout.
         bf16: compute in bfloat16 where autocast does so, weights stay in float32; None: on GPUs that have it.
         group_by_length: put examples of similar length in one batch, which saves padding.
@@ -80,6 +82,7 @@ class TrainSettings:
     weight_decay: float = 0.0
     loss: Loss = "completion"
     max_length: int = 512
+    first_epoch: int = 0
     seed: int = 0
     bf16: bool | None = None
     group_by_length: bool = True
@@ -107,6 +110,7 @@ _EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "max_steps": (lambda value: value is None or _whole(value, 1), "a whole number from 1 on, or None,"),
     "batch_size": (lambda value: _whole(value, 1), "a whole number from 1 on"),
     "accumulation": (lambda value: _whole(value, 1), "a whole number from 1 on"),
+    "first_epoch": (lambda value: _whole(value, 0), "a whole number from 0 on"),
     "save_seconds": (lambda value: _number(value) and value >= 0, "a number from 0 on"),
     "learning_rate": (lambda value: _number(value) and value > 0, "a number above 0"),
     "warmup_ratio": (lambda value: _number(value) and 0 <= value <= 1, "a number from 0 to 1"),

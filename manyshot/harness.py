@@ -1,0 +1,138 @@
+"""Signals for merging from the harness: losses and scores of checkpoints on the tasks' validation data."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.benchmark import Benchmark
+from bench.examples import load_examples
+from bench.losses import mean_loss
+from bench.registry import Suite
+from bench.scoring import Scorer
+from manyshot.scoring import Candidate
+from merging.optimise import IGNORED
+from merging.train_settings import Loss, TrainSettings
+from merging.training import Example, encode, examples_digest
+from results.errors import InputError
+from results.files import write_atomically
+
+
+class Harness:
+    """Measures checkpoints on validation data, each once: what was measured is kept in the store, by digest.
+
+    Args:
+        scorer: has the engine, the settings and the store.
+        suite: whose tasks are meant.
+        data_root: local data root, or None for the hub.
+        max_length: tokens after which an example is cut, as in training.
+        limit: most validation examples of a task; None takes all.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        suite: Suite,
+        data_root: Path | None,
+        *,
+        max_length: int = TrainSettings.max_length,
+        limit: int | None = None,
+    ) -> None:
+        self.scorer, self._suite, self._root = scorer, suite, data_root
+        self._max_length, self._limit = max_length, limit
+        self._examples: dict[str, list[Example]] = {}
+        self._candidates: dict[Path, Candidate] = {}
+        self.experts: Mapping[str, Path] = {}
+        """The standalone expert of each task, by which validation scores are divided."""
+
+    def examples(self, task: str) -> list[Example]:
+        """A task's validation examples.
+
+        Raises:
+            InputError: the suite names none.
+        """
+        if task not in self._examples:
+            sources = self._suite.tasks[task].validation
+            if not sources:
+                raise InputError(
+                    f"The suite {self._suite.name} names no validation data for the task '{task}', which a "
+                    "signal needs: name a `validation` split there, or take the weighting 'uniform'."
+                )
+            pairs = load_examples(sources, self._root)[: self._limit]
+            self._examples[task] = [Example(*pair) for pair in pairs]
+        return self._examples[task]
+
+    def loss(self, checkpoint: Path, task: str, over: Loss = "text") -> float:
+        """The mean over validation examples of each one's mean token loss, over the whole text or the answer."""
+        candidate = self._candidate(checkpoint)
+        examples = self.examples(task)
+        engine = self.scorer.engine_settings
+        key = {
+            "kind": f"loss over {over}",
+            "checkpoint": candidate.identity.digest,
+            "examples": examples_digest(examples),
+            "max_length": self._max_length,
+            "engine": [engine.name, engine.dtype, engine.device],
+        }
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        file = self.scorer.store.root / "signals" / f"{digest}.json"
+        if file.is_file():
+            return float(json.loads(file.read_bytes())["value"])
+        running = self.scorer.engine_with(candidate.path, candidate.identity)
+        settings = TrainSettings(loss=over, max_length=self._max_length)
+        value = mean_loss(running, _pairs([encode(running.tokenizer, e, settings) for e in examples]))
+        if not math.isfinite(value):
+            raise InputError(f"The loss of {checkpoint} on the task '{task}' is {value}.")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({**key, "task": task, "name": str(checkpoint), "value": value}, indent=1)
+        write_atomically(file, f"{text}\n".encode())
+        return value
+
+    def score(self, checkpoint: Path, task: str) -> float:
+        """A task's score on validation data, higher is better.
+
+        That is the mean of its benchmarks' primary metrics on their validation split; where the suite names
+        none, the likelihood of a validation answer's token, exp(−loss over the answer).
+        """
+        split = self._suite.tasks[task].validation_split
+        if split is None:
+            return math.exp(-self.loss(checkpoint, task, "completion"))
+        candidate = self._candidate(checkpoint)
+        benchmarks = [one.on_split(split) for one in self._suite.tasks[task].benchmarks]
+        values = [self._value(candidate, benchmark) for benchmark in benchmarks]
+        return sum(values) / len(values)
+
+    def normalised(self, checkpoint: Path, task: str) -> float:
+        """A task's validation score over that of its standalone expert.
+
+        Raises:
+            InputError: the expert's score is zero.
+        """
+        reference = self.score(self.experts[task], task)
+        if reference <= 0:
+            raise InputError(
+                f"The expert of '{task}' scores {reference:.3f} on validation data, which nothing can be "
+                "divided by: train it longer, or take a weighting or objective without scores."
+            )
+        return self.score(checkpoint, task) / reference
+
+    def _value(self, candidate: Candidate, benchmark: Benchmark) -> float:
+        record = self.scorer.score(candidate.path, candidate.name, candidate.identity, benchmark).record
+        return record.value if benchmark.higher_is_better else 1 - record.value
+
+    def _candidate(self, checkpoint: Path) -> Candidate:
+        if checkpoint not in self._candidates:
+            self._candidates[checkpoint] = Candidate.open(str(checkpoint))
+        return self._candidates[checkpoint]
+
+
+def _pairs(rows: Sequence[Mapping[str, list[int]]]) -> list[tuple[list[int], list[int]]]:
+    """Of each encoded example what is read and what counts; the first token is never predicted."""
+    pairs = []
+    for row in rows:
+        ids, labels = row["input_ids"], row["labels"]
+        start = max(1, next((i for i, label in enumerate(labels) if label != IGNORED), len(ids)))
+        if start < len(ids):
+            pairs.append((ids[:start], ids[start:]))
+    return pairs

@@ -1,0 +1,218 @@
+"""Merging in rounds: every expert is trained from the merged model, then all are merged again."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from merging.adapter import open_checkpoint
+from merging.hub import locate
+from merging.merge import merge
+from merging.provenance import code_digest
+from merging.recipe import ExpertSpec, MethodSpec, Recipe
+from merging.train_settings import TrainSettings
+from merging.training import Example, made_from, train
+from merging.weighting import Signals, Weighting
+from results.errors import InputError
+from results.files import write_atomically
+
+Protocol = Literal["post-hoc", "many-shot"]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained and merged, and how.
+
+    Attributes:
+        base: θ₀.
+        examples: what each task's expert learns.
+        training: of one round, or of the whole post-hoc training.
+        method: name and settings of the merge method.
+        rounds: R; 1 is post-hoc merging.
+        weighting: of the tasks.
+        anchor: what task vectors are relative to: the `base`, or the `previous` merged model.
+        space: where adapters are merged.
+        output_dtype: of whole merged models; None keeps the base's.
+        seed: of the training and of methods that draw random numbers.
+    """
+
+    base: str
+    examples: Mapping[str, Sequence[Example]]
+    training: TrainSettings
+    method: MethodSpec
+    rounds: int
+    weighting: Weighting = Weighting()
+    anchor: Literal["base", "previous"] = "base"
+    space: Literal["delta", "factors"] = "delta"
+    output_dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise InputError(f"The number of rounds is {self.rounds}; 1 or more are expected.")
+        if self.space == "factors" and self.training.adapter is None:
+            raise InputError("The space 'factors' is for adapters: say which to train, or take 'delta'.")
+        self.weighting.at(self.rounds)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a round made and measured.
+
+    Attributes:
+        turn: its number, from 1.
+        merged: the merged checkpoint or adapter.
+        experts: by task.
+        weights: α by task.
+        losses: by task, of the model before the round and of the expert, where they were measured.
+        normalised: validation performance of the model before the round, where it was measured.
+        mask_density: share of the entries that moved which a consensus holds; None without one.
+        seconds: by phase: train, signals, merge.
+    """
+
+    turn: int
+    merged: Path
+    experts: Mapping[str, Path]
+    weights: Mapping[str, float]
+    losses: Mapping[str, tuple[float, float]]
+    normalised: Mapping[str, float]
+    mask_density: float | None
+    seconds: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """The round as a JSON value."""
+        return json.loads(json.dumps(asdict(self), default=str))
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Round":
+        """The round that `to_json` described."""
+        return cls(
+            **{
+                **content,
+                "merged": Path(content["merged"]),
+                "experts": {task: Path(path) for task, path in content["experts"].items()},
+                "losses": {task: (pair[0], pair[1]) for task, pair in content["losses"].items()},
+            }
+        )
+
+
+def run_rounds(plan: Plan, folder: Path, signals: Signals, say: Say = lambda _: None) -> list[Round]:
+    """Train and merge, round after round, from where an earlier call was stopped.
+
+    Args:
+        plan: what to do.
+        folder: where experts (`experts/`) and rounds are kept. What is there already is of the same plan and
+            is taken, down to the last save of a training and the last block of a merge.
+        signals: the harness.
+        say: told what begins.
+
+    Returns:
+        The rounds in order.
+
+    Raises:
+        InputError: something of the plan is wrong, or a training's loss is no number; what was done is kept.
+    """
+    place = folder / f"rounds-{_digest(plan)}"
+    before, rounds = plan.base, []
+    for turn in range(1, plan.rounds + 1):
+        note = place / f"round-{turn}" / "round.json"
+        if note.is_file():
+            rounds.append(Round.from_json(json.loads(note.read_text(encoding="utf-8"))))
+        else:
+            rounds.append(_run_round(plan, turn, before, folder, note.parent, signals=signals, say=say))
+            write_atomically(note, (json.dumps(rounds[-1].to_json(), indent=1) + "\n").encode())
+        before = str(rounds[-1].merged)
+    return rounds
+
+
+def _run_round(
+    plan: Plan, turn: int, before: str, folder: Path, place: Path, *, signals: Signals, say: Say
+) -> Round:
+    clock = {}
+    started = time.monotonic()
+    training = replace(plan.training, seed=plan.seed, first_epoch=turn - 1)
+    experts = {}
+    for task, examples in plan.examples.items():
+        say(f"round {turn} of {plan.rounds}: training {task}")
+        experts[task] = trained(locate(before), task, examples, training, folder / "experts")
+    clock["train"] = time.monotonic() - started
+    say(f"round {turn} of {plan.rounds}: signals")
+    started = time.monotonic()
+    measured = plan.weighting.measure(signals, locate(before), experts, turn)
+    clock["signals"] = time.monotonic() - started
+    say(f"round {turn} of {plan.rounds}: merging")
+    started = time.monotonic()
+    anchor = plan.base if plan.anchor == "base" else before
+    merged = place / "merged"
+    merge_experts(plan, anchor, experts, measured.weights, merged)
+    clock["merge"] = time.monotonic() - started
+    report = json.loads((merged / "merge.json").read_text(encoding="utf-8"))
+    return Round(
+        turn=turn,
+        merged=merged,
+        experts=experts,
+        weights=measured.weights,
+        losses=measured.losses,
+        normalised=measured.normalised,
+        mask_density=report["model"]["mask_density"],
+        seconds={name: round(seconds, 3) for name, seconds in clock.items()},
+    )
+
+
+def merge_experts(
+    plan: Plan, anchor: str, experts: Mapping[str, Path], weights: Mapping[str, float], out: Path
+) -> Path:
+    """Merge experts by a plan's method into a folder, or find it merged.
+
+    Methods that do not divide by the sum of the weights are given weights of 1 on average, so that equal
+    shares change nothing about them.
+    """
+    recipe = Recipe(
+        base=anchor,
+        experts={
+            task: ExpertSpec(path=str(path), weight=weights[task] * len(experts))
+            for task, path in experts.items()
+        },
+        method=plan.method,
+        space=plan.space,
+        output_dtype=plan.output_dtype,
+        seed=plan.seed,
+    )
+    if not out.exists():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        merge(recipe, out)
+    return out
+
+
+def trained(
+    start: Path, task: str, examples: Sequence[Example], settings: TrainSettings, folder: Path
+) -> Path:
+    """Return an expert from a folder of them, trained where none was made in this way."""
+    content = json.dumps(made_from(start, examples, settings), sort_keys=True)
+    out = folder / f"{task}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    if out.exists():
+        return out
+    folder.mkdir(parents=True, exist_ok=True)
+    # A whole merged model carries a new adapter; a merged adapter is trained on.
+    return train(start, examples, settings, out)
+
+
+def _digest(plan: Plan) -> str:
+    """Digest of all that decides what a plan's rounds hold; their number is not: more go on from fewer."""
+    each = [[e.prompt, e.completion] for examples in plan.examples.values() for e in examples]
+    content = [
+        open_checkpoint(plan.base).identity().digest,
+        list(plan.examples),
+        hashlib.sha256(json.dumps(each).encode()).hexdigest(),
+        {name: value for name, value in asdict(plan.training).items() if name != "save_seconds"},
+        plan.method.model_dump(mode="json"),
+        asdict(plan.weighting),
+        [plan.anchor, plan.space, plan.output_dtype, plan.seed],
+        code_digest(),
+    ]
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,118 @@
+"""How much each task counts in a merge: equally, or by what a signal says of the tasks."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+from results.errors import InputError
+
+Kind = Literal["uniform", "loss_gap", "np_gap", "worst_task"]
+
+
+class Signals(Protocol):
+    """What the harness measures of checkpoints on the tasks' validation data."""
+
+    def loss(self, checkpoint: Path, task: str) -> float:
+        """Return the mean over a task's validation examples of each one's mean token loss."""
+
+    def normalised(self, checkpoint: Path, task: str) -> float:
+        """Return the validation score over that of the task's standalone expert."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a weighting saw, and the weights that came of it, all by task.
+
+    Attributes:
+        weights: α, which add up to 1.
+        losses: of the model that the experts are trained from, and of each expert; where they were measured.
+        normalised: performance of that model on validation data; where it was measured.
+    """
+
+    weights: Mapping[str, float]
+    losses: Mapping[str, tuple[float, float]]
+    normalised: Mapping[str, float]
+
+    @property
+    def gaps(self) -> dict[str, float]:
+        """The loss gaps, L(start) − L(expert)."""
+        return {task: start - expert for task, (start, expert) in self.losses.items()}
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """Weights of tasks from a signal, by a softmax.
+
+    Attributes:
+        name: `uniform`: 1/T each; `loss_gap`: softmax of L(start) − L(expert) over the temperature, as METIS
+            has it; `np_gap`: of 1 − NP; `worst_task`: of −NP, which at a low temperature gives all weight to
+            the worst task. Losses and NP are of validation data.
+        temperature: λ, one number or one for each round; METIS's released code has 2.
+    """
+
+    name: Kind = "uniform"
+    temperature: float | tuple[float, ...] = 2.0
+
+    def __post_init__(self) -> None:
+        if self.name not in get_args(Kind):
+            raise InputError(f"There is no weighting '{self.name}'; there are {', '.join(get_args(Kind))}.")
+        for value in self._each():
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(
+                    f"The temperature of the weighting '{self.name}' is {value}; a number above 0 is expected."
+                )
+        if not self._each():
+            raise InputError(f"The weighting '{self.name}' has no temperature; give one for each round.")
+
+    def measure(self, signals: Signals, start: Path, experts: Mapping[str, Path], turn: int = 1) -> Measured:
+        """Measure what the weighting needs, and weigh.
+
+        Args:
+            signals: the harness.
+            start: the model that the experts were trained from.
+            experts: by task.
+            turn: the round, from 1.
+
+        Raises:
+            InputError: a loss or score is not finite, or there is no temperature for the round.
+        """
+        losses, normalised = {}, {}
+        if self.name == "loss_gap":
+            losses = {
+                task: (signals.loss(start, task), signals.loss(expert, task))
+                for task, expert in experts.items()
+            }
+            values = {task: before - after for task, (before, after) in losses.items()}
+        elif self.name == "uniform":
+            values = dict.fromkeys(experts, 0.0)
+        else:
+            normalised = {task: signals.normalised(start, task) for task in experts}
+            values = {task: (self.name == "np_gap") - value for task, value in normalised.items()}
+        for task, value in values.items():
+            if not math.isfinite(value):
+                raise InputError(f"The signal of the task '{task}' is {value}; its model gives no numbers.")
+        return Measured(softmax(values, self.at(turn)), losses, normalised)
+
+    def at(self, turn: int) -> float:
+        """Return the temperature of a round, from 1."""
+        each = self._each()
+        if len(each) == 1:
+            return each[0]
+        if turn > len(each):
+            raise InputError(
+                f"The weighting '{self.name}' has {len(each)} temperatures, and round {turn} needs one more."
+            )
+        return each[turn - 1]
+
+    def _each(self) -> Sequence[float]:
+        return (self.temperature,) if isinstance(self.temperature, int | float) else self.temperature
+
+
+def softmax(values: Mapping[str, float], temperature: float) -> dict[str, float]:
+    """Return exp(v/λ) over their sum, with the largest subtracted first."""
+    largest = max(values.values())
+    powers = {task: math.exp((value - largest) / temperature) for task, value in values.items()}
+    total = math.fsum(powers.values())
+    return {task: power / total for task, power in powers.items()}
