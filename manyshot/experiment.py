@@ -10,15 +10,26 @@ engine: {name: hf, dtype: float32}
 seeds: [0]
 limit: 100                  # or the suite's own settings, as in `preset: paper`
 judge: patterns             # of refusals; or the path or hub name of a classifier
+
+In place of `experts`, `train` says how they are made, and methods may be many-shot:
+
+train: {rounds: 5, examples: 2000, learning_rate: 3e-4, adapter: {rank: 16, alpha: 16}}
+methods:
+  - {name: task_arithmetic, scaling: [0.3, 0.5, 1.0], objective: worst_task}    # chosen on validation data
+  - {name: metis, protocol: many-shot, weighting: {name: loss_gap, temperature: 2}, space: factors}
 """
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bench.engine import AUTO, EngineSettings
 from bench.judge import PatternJudge
+from merging.rounds import Protocol
+from merging.train_settings import AdapterSettings, Loss, TrainSettings
+from merging.tuning import Objective
+from merging.weighting import Kind, Weighting
 from results.yaml_file import beside, read_yaml, validated
 
 
@@ -36,14 +47,92 @@ class EngineOptions(BaseModel):
     memory_share: float | None = Field(EngineSettings.memory_share, gt=0, lt=1)
 
 
+class AdapterOptions(BaseModel):
+    """The LoRA adapter that is trained in place of all weights."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rank: int = AdapterSettings.rank
+    alpha: float = AdapterSettings.alpha
+    targets: list[str] | str = list(AdapterSettings.targets)
+    dropout: float = AdapterSettings.dropout
+
+    @property
+    def settings(self) -> AdapterSettings:
+        """As the training takes them."""
+        targets = self.targets if isinstance(self.targets, str) else tuple(self.targets)
+        return AdapterSettings(self.rank, self.alpha, targets, self.dropout)
+
+
+class TrainOptions(BaseModel):
+    """How experts are trained: in each of `rounds` rounds, or post hoc for all of them at once."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rounds: int = Field(5, gt=0)
+    examples: int | None = Field(None, gt=0)
+    validation: int | None = Field(None, gt=0)
+    adapter: AdapterOptions | None = None
+    epochs: int = Field(1, gt=0)
+    batch_size: int = TrainSettings.batch_size
+    accumulation: int = TrainSettings.accumulation
+    learning_rate: float = TrainSettings.learning_rate
+    warmup_ratio: float = TrainSettings.warmup_ratio
+    schedule: str = TrainSettings.schedule
+    weight_decay: float = TrainSettings.weight_decay
+    loss: Loss = "text"
+    max_length: int = TrainSettings.max_length
+    bf16: bool | None = TrainSettings.bf16
+    group_by_length: bool = TrainSettings.group_by_length
+    cpu: bool = TrainSettings.cpu
+    save_seconds: float = TrainSettings.save_seconds
+
+    @property
+    def settings(self) -> TrainSettings:
+        """Those of one round."""
+        named = self.model_dump(exclude={"rounds", "examples", "validation", "adapter"})
+        return TrainSettings(**named, adapter=self.adapter.settings if self.adapter else None)
+
+
+class WeightingOptions(BaseModel):
+    """How much each task counts, by a signal."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Kind
+    temperature: float | list[float] = 2.0
+
+    @property
+    def weighting(self) -> Weighting:
+        """As the merging takes it."""
+        each = self.temperature
+        return Weighting(self.name, tuple(each) if isinstance(each, list) else each)
+
+
 class MethodEntry(BaseModel):
-    """One row of the comparison: a method's name, its settings, and how the row is called."""
+    """One row of the comparison: a method's name, its settings, and how the row is called.
+
+    Attributes:
+        name: the method's.
+        label: how the row is called; else by name and settings.
+        protocol: merge once (`post-hoc`), or in the experiment's rounds (`many-shot`).
+        weighting: of the tasks; METIS's is `loss_gap`, that of the others `uniform`, unless given.
+        anchor: what task vectors of a round are relative to.
+        space: where adapters are merged.
+        keep: the round whose merged checkpoint counts: the last, or the best on validation data.
+        objective: what is best there, for settings that are lists of what to try.
+    """
 
     model_config = ConfigDict(extra="allow")
 
     name: str
     label: str | None = None
-    protocol: str = "post-hoc"
+    protocol: Protocol = "post-hoc"
+    weighting: WeightingOptions | None = None
+    anchor: Literal["base", "previous"] = "base"
+    space: Literal["delta", "factors"] = "delta"
+    keep: Literal["last", "best_average", "best_worst_task"] = "last"
+    objective: Objective = "average"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -51,19 +140,28 @@ class MethodEntry(BaseModel):
         return dict(self.model_extra or {})
 
     @property
+    def by(self) -> Weighting:
+        """The weighting of the tasks."""
+        if self.weighting is not None:
+            return self.weighting.weighting
+        return Weighting("loss_gap") if self.name == "metis" else Weighting()
+
+    @property
     def title(self) -> str:
-        """The label, or the name with its settings."""
+        """The label, or the name with its settings, and the protocol where that is not the usual one."""
         if self.label:
             return self.label
-        settings = ", ".join(f"{name}={value}" for name, value in self.settings.items())
-        return f"{self.name} ({settings})" if settings else self.name
+        settings = ", ".join(
+            f"{name} tuned" if isinstance(value, list) else f"{name}={value}"
+            for name, value in self.settings.items()
+        )
+        title = f"{self.name} ({settings})" if settings else self.name
+        return title if self.protocol == "post-hoc" else f"{title}, {self.protocol}"
 
-    @field_validator("protocol")
+    @field_validator("weighting", mode="before")
     @classmethod
-    def _known_protocol(cls, protocol: str) -> str:
-        if protocol != "post-hoc":
-            raise ValueError(f"the protocol '{protocol}' is unknown; there is post-hoc")
-        return protocol
+    def _by_name(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
 
 
 class Experiment(BaseModel):
@@ -73,7 +171,8 @@ class Experiment(BaseModel):
 
     suite: str
     base: str
-    experts: dict[str, str] = Field(min_length=1)
+    experts: dict[str, str] | None = Field(None, min_length=1)
+    train: TrainOptions | None = None
     methods: list[MethodEntry] = Field(min_length=1)
     engine: EngineOptions = EngineOptions()
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
@@ -82,6 +181,15 @@ class Experiment(BaseModel):
     preset: str | None = None
     judge: str = PatternJudge.name
     output_dtype: Literal["float32", "bfloat16", "float16"] | None = None
+
+    @model_validator(mode="after")
+    def _one_source_of_experts(self) -> "Experiment":
+        if (self.experts is None) == (self.train is None):
+            raise ValueError("either `experts` (by task) or `train` (how to make them) is expected")
+        for method in self.methods:
+            if method.protocol == "many-shot" and self.train is None:
+                raise ValueError(f"'{method.title}' is many-shot, which needs `train`")
+        return self
 
 
 def load_experiment(path: Path) -> Experiment:
@@ -96,7 +204,8 @@ def load_experiment(path: Path) -> Experiment:
             "suite": beside(path, experiment.suite) if _is_file(experiment.suite) else experiment.suite,
             "base": beside(path, experiment.base),
             "judge": beside(path, experiment.judge),
-            "experts": {task: beside(path, expert) for task, expert in experiment.experts.items()},
+            "experts": experiment.experts
+            and {task: beside(path, expert) for task, expert in experiment.experts.items()},
         }
     )
 

@@ -64,7 +64,7 @@ class Harness:
         return self._examples[task]
 
     def loss(self, checkpoint: Path, task: str, over: Loss = "text") -> float:
-        """The mean over validation examples of each one's mean token loss, over the whole text or the answer."""
+        """The mean over validation examples of each one's mean token loss, of all its text or the answer."""
         candidate = self._candidate(checkpoint)
         examples = self.examples(task)
         engine = self.scorer.engine_settings

@@ -6,17 +6,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bench.engine import EngineSettings, choose_engine
 from bench.registry import Suite, load_suite
 from bench.scoring import Scorer
 from manyshot.experiment import Experiment, MethodEntry
+from manyshot.harness import Harness
 from manyshot.scoring import Candidate, benchmarks_with_data, open_judge, score_all, score_settings
 from manyshot.terminal import logger
+from manyshot.training_runs import make_checkpoints
 from merging.merge import merge
 from merging.method import Method, make
 from merging.provenance import code_digest, described
 from merging.recipe import Recipe
+from merging.tuning import choose, grid
 from results.comparison import Comparison, compare
 from results.errors import InputError
 from results.record import Record
@@ -56,19 +60,33 @@ def run_experiment(
         InputError: something that the experiment names is not there or does not fit.
     """
     suite = load_suite(experiment.suite)
-    _check_tasks(experiment, suite)
-    merges = _merges(experiment)
-    entries, candidates = _given(experiment, suite)
     asked = EngineSettings(**experiment.engine.model_dump())
-    engine = choose_engine(asked, [candidate.path for candidate in candidates])
+    if experiment.train is None:
+        _check_tasks(experiment, suite)
+        merges = _merges(experiment)
+        entries, candidates = _given(experiment, suite)
+        known = [candidate.path for candidate in candidates]
+    else:
+        known = [Candidate.open(experiment.base).path]
+    engine = choose_engine(asked, known)
     scoring = score_settings(suite, experiment.preset, engine, experiment.limit, experiment.fewshot_seed)
     scorer = Scorer(scoring, store, data_root, judge=open_judge(experiment.judge, engine))
     benchmarks = benchmarks_with_data(scorer, suite.benchmarks, skip_missing)
-    given = dict(zip(("base", *suite.tasks), candidates, strict=True))
-    for merge_of in merges:
-        entry, candidate = _merged(experiment, merge_of, given, out / "merged")
-        entries.append(entry)
-        candidates.append(candidate)
+    harness = _harness(experiment, scorer, suite, data_root)
+    try:
+        if experiment.train is None:
+            given = dict(zip(("base", *suite.tasks), candidates, strict=True))
+            harness.experts = {task: given[task].path for task in suite.tasks}
+            for merge_of in merges:
+                entry, candidate = _merged(experiment, merge_of, given, out / "merged", harness)
+                entries.append(entry)
+                candidates.append(candidate)
+        else:
+            made = list(make_checkpoints(experiment, suite, harness, out, data_root))
+            entries, candidates = [one.entry for one in made], [one.candidate for one in made]
+    except BaseException:
+        scorer.close()
+        raise
     records = score_all(scorer, candidates, benchmarks)
     run = Run(
         name=name,
@@ -89,6 +107,13 @@ def run_experiment(
     save_run(store, run)
     comparison = compare(run, store)
     return Finished(comparison, write_report(comparison, out / "report"))
+
+
+def _harness(experiment: Experiment, scorer: Scorer, suite: Suite, data_root: Path | None) -> Harness:
+    options = experiment.train
+    if options is None:
+        return Harness(scorer, suite, data_root)
+    return Harness(scorer, suite, data_root, max_length=options.max_length, limit=options.validation)
 
 
 def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
@@ -112,12 +137,13 @@ def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
 
 
 def _check_tasks(experiment: Experiment, suite: Suite) -> None:
+    experts = experiment.experts or {}
     for task in suite.tasks:
-        if task not in experiment.experts:
+        if task not in experts:
             raise InputError(
                 f"The suite {suite.name} has the task '{task}', but the experiment names no expert for it."
             )
-    for task in experiment.experts:
+    for task in experts:
         if task not in suite.tasks:
             raise InputError(
                 f"The experiment names an expert for '{task}'; "
@@ -139,7 +165,7 @@ def _merges(experiment: Experiment) -> list[_Merge]:
     """What the experiment merges: every method once, or once for each seed where it draws random numbers."""
     merges = []
     for entry in experiment.methods:
-        method = make(entry.name, entry.settings)
+        method = next(make(entry.name, settings) for settings in grid(entry.settings))
         if not method.random:
             merges.append(_Merge(entry.title, entry, method, None))
             continue
@@ -160,37 +186,60 @@ def _given(experiment: Experiment, suite: Suite) -> tuple[list[Entry], list[Cand
     entries = [_entry("base", "base", base)]
     candidates = [base]
     for task in suite.tasks:
-        expert = Candidate.open(experiment.experts[task])
+        expert = Candidate.open((experiment.experts or {})[task])
         entries.append(_entry(f"{task} expert", "expert", expert, task=task))
         candidates.append(expert)
     return entries, candidates
 
 
 def _merged(
-    experiment: Experiment, merge_of: _Merge, given: Mapping[str, Candidate], folder: Path
+    experiment: Experiment,
+    merge_of: _Merge,
+    given: Mapping[str, Candidate],
+    folder: Path,
+    harness: Harness,
 ) -> tuple[Entry, Candidate]:
     """Merge by one method, or find the checkpoint that an earlier run merged from the same inputs."""
-    entry, method, title = merge_of.entry, merge_of.method, merge_of.title
-    recipe = validated(
-        Recipe,
-        {
+    entry, title = merge_of.entry, merge_of.title
+    experts = {task: given[task].path for task in experiment.experts or {}}
+    inputs = {name: one.identity.digest for name, one in given.items()}
+    measured = entry.by.measure(harness, given["base"].path, experts)
+
+    def recipe_of(settings: Mapping[str, object]) -> Recipe:
+        # Weights of 1 on average: equal shares change nothing about a method that does not divide by them.
+        shares = {task: share * len(experts) for task, share in measured.weights.items()}
+        content = {
             "base": experiment.base,
-            "experts": experiment.experts,
-            "method": {"name": entry.name, **entry.settings},
+            "experts": {
+                task: {"path": path, "weight": shares[task]}
+                for task, path in (experiment.experts or {}).items()
+            },
+            "method": {"name": entry.name, **settings},
             "output_dtype": experiment.output_dtype,
             "seed": merge_of.seed or 0,
-        },
-        "the experiment",
+            "space": entry.space,
+        }
+        return validated(Recipe, content, "the experiment")
+
+    settings, tried = choose(
+        entry.settings,
+        lambda some, out: merge(recipe_of(some), out, progress=False),
+        harness,
+        tasks=list(experts),
+        objective=entry.objective,
+        place=folder / f".{_plain(title)}-{_digest([inputs, dict(measured.weights)])[:8]}.tried",
     )
+    recipe, method = recipe_of(settings), make(entry.name, settings)
     # Everything that decides the merged weights, the code that merges included.
     content = {
-        "inputs": {name: one.identity.digest for name, one in given.items()},
+        "inputs": inputs,
         "recipe": recipe.model_dump(exclude={"base", "experts", "method"}, mode="json"),
         "method": described(method),
+        "weights": dict(measured.weights),
         "code": code_digest(),
     }
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-    out = folder / f"{re.sub(r'[^A-Za-z0-9.=-]+', '_', title).strip('_')}-{digest[:8]}"
+    digest = _digest(content)
+    out = folder / f"{_plain(title)}-{digest[:8]}"
     if out.exists():
         logger.info("%s: merged before, found in %s", title, out)
     else:
@@ -210,7 +259,23 @@ def _merged(
         settings=entry.settings,
         protocol=entry.protocol,
     )
-    return merged, candidate
+    losses = {task: list(pair) for task, pair in measured.losses.items()}
+    about: dict[str, Any] = {
+        "weights": dict(measured.weights),
+        "losses": losses,
+        "gaps": measured.gaps,
+        "settings": settings,
+        "tried": tried,
+    }
+    return replace(merged, measured=about), candidate
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _plain(title: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.=-]+", "_", title).strip("_")
 
 
 def _entry(

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from merging.provenance import code_digest
 from merging.recipe import ExpertSpec, MethodSpec, Recipe
 from merging.train_settings import TrainSettings
 from merging.training import Example, made_from, train
+from merging.tuning import Objective, choose
 from merging.weighting import Signals, Weighting
 from results.errors import InputError
 from results.files import write_atomically
@@ -34,6 +35,7 @@ class Plan:
         method: name and settings of the merge method.
         rounds: R; 1 is post-hoc merging.
         weighting: of the tasks.
+        objective: what is best on validation data, where the method's settings have lists of what to try.
         anchor: what task vectors are relative to: the `base`, or the `previous` merged model.
         space: where adapters are merged.
         output_dtype: of whole merged models; None keeps the base's.
@@ -45,7 +47,8 @@ class Plan:
     training: TrainSettings
     method: MethodSpec
     rounds: int
-    weighting: Weighting = Weighting()
+    weighting: Weighting = field(default_factory=Weighting)
+    objective: Objective = "average"
     anchor: Literal["base", "previous"] = "base"
     space: Literal["delta", "factors"] = "delta"
     output_dtype: Literal["float32", "bfloat16", "float16"] | None = None
@@ -70,8 +73,10 @@ class Round:
         weights: α by task.
         losses: by task, of the model before the round and of the expert, where they were measured.
         normalised: validation performance of the model before the round, where it was measured.
+        settings: of the method, where some were chosen on validation data.
+        tried: what each that was tried gave there.
         mask_density: share of the entries that moved which a consensus holds; None without one.
-        seconds: by phase: train, signals, merge.
+        seconds: by phase: train, signals, choose, merge.
     """
 
     turn: int
@@ -80,6 +85,8 @@ class Round:
     weights: Mapping[str, float]
     losses: Mapping[str, tuple[float, float]]
     normalised: Mapping[str, float]
+    settings: Mapping[str, Any]
+    tried: Sequence[Mapping[str, Any]]
     mask_density: float | None
     seconds: Mapping[str, float]
 
@@ -148,7 +155,21 @@ def _run_round(
     started = time.monotonic()
     anchor = plan.base if plan.anchor == "base" else before
     merged = place / "merged"
-    merge_experts(plan, anchor, experts, measured.weights, merged)
+
+    def merge_to(settings: Mapping[str, Any], out: Path) -> Path:
+        return merge_experts(plan, settings, anchor, experts, measured.weights, out=out)
+
+    settings, tried = choose(
+        plan.method.settings,
+        merge_to,
+        signals,
+        tasks=list(experts),
+        objective=plan.objective,
+        place=place / "settings",
+    )
+    clock["choose"] = time.monotonic() - started
+    started = time.monotonic()
+    merge_to(settings, merged)
     clock["merge"] = time.monotonic() - started
     report = json.loads((merged / "merge.json").read_text(encoding="utf-8"))
     return Round(
@@ -158,15 +179,23 @@ def _run_round(
         weights=measured.weights,
         losses=measured.losses,
         normalised=measured.normalised,
+        settings=settings,
+        tried=tried,
         mask_density=report["model"]["mask_density"],
         seconds={name: round(seconds, 3) for name, seconds in clock.items()},
     )
 
 
 def merge_experts(
-    plan: Plan, anchor: str, experts: Mapping[str, Path], weights: Mapping[str, float], out: Path
+    plan: Plan,
+    settings: Mapping[str, Any],
+    anchor: str,
+    experts: Mapping[str, Path],
+    weights: Mapping[str, float],
+    *,
+    out: Path,
 ) -> Path:
-    """Merge experts by a plan's method into a folder, or find it merged.
+    """Merge experts by a plan's method with some settings into a folder, or find it merged.
 
     Methods that do not divide by the sum of the weights are given weights of 1 on average, so that equal
     shares change nothing about them.
@@ -177,7 +206,7 @@ def merge_experts(
             task: ExpertSpec(path=str(path), weight=weights[task] * len(experts))
             for task, path in experts.items()
         },
-        method=plan.method,
+        method=MethodSpec(name=plan.method.name, **settings),
         space=plan.space,
         output_dtype=plan.output_dtype,
         seed=plan.seed,
@@ -210,7 +239,7 @@ def _digest(plan: Plan) -> str:
         hashlib.sha256(json.dumps(each).encode()).hexdigest(),
         {name: value for name, value in asdict(plan.training).items() if name != "save_seconds"},
         plan.method.model_dump(mode="json"),
-        asdict(plan.weighting),
+        [asdict(plan.weighting), plan.objective],
         [plan.anchor, plan.space, plan.output_dtype, plan.seed],
         code_digest(),
     ]

@@ -59,8 +59,8 @@ class TrainSettings:
         weight_decay: AdamW's decoupled weight decay.
         loss: mean token loss over the "completion" only, or over the whole "text".
         max_length: tokens after which an example is cut.
-        first_epoch: number of the first pass, which decides its order: round r of a training in rounds reads as
-            the r-th pass of one training does.
+        first_epoch: number of the first pass, which decides its order: round r of a training in rounds reads
+            as the r-th pass of one training does.
         seed: seed of the order of the examples and of dropout.
         bf16: compute in bfloat16 where autocast does so, weights stay in float32; None: on GPUs that have it.
         group_by_length: put examples of similar length in one batch, which saves padding.

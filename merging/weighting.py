@@ -61,7 +61,7 @@ class Weighting:
         for value in self._each():
             if not (math.isfinite(value) and value > 0):
                 raise InputError(
-                    f"The temperature of the weighting '{self.name}' is {value}; a number above 0 is expected."
+                    f"The temperature of the weighting '{self.name}' is {value}; a number above 0 is needed."
                 )
         if not self._each():
             raise InputError(f"The weighting '{self.name}' has no temperature; give one for each round.")

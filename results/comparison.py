@@ -33,7 +33,7 @@ class Row:
 
     Attributes:
         label: how it is called; unique in the comparison.
-        role: base, expert or merged.
+        role: base, expert or merged, or round.
         task: the task of an expert.
         method: the method of a merged checkpoint.
         settings: the method's.
@@ -51,6 +51,9 @@ class Row:
             its reference were scored), and how many there are.
         notes: what the reader of the numbers should know.
         resampled: what the intervals were taken from.
+        of: label of the merged checkpoint that a round led to.
+        turn: the round's number, from 1.
+        measured: as in the run's entry.
     """
 
     label: str
@@ -71,6 +74,9 @@ class Row:
     complete: tuple[int, int]
     notes: tuple[str, ...]
     resampled: bootstrap.ResampledPerformance = field(repr=False, compare=False)
+    of: str | None = None
+    turn: int | None = None
+    measured: Mapping[str, JSON] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -94,6 +100,7 @@ class Row:
             "scores": dict(self.scores),
             "complete": list(self.complete),
             "notes": list(self.notes),
+            "measured": dict(self.measured),
         }
 
 
@@ -105,6 +112,7 @@ class Comparison:
         name: the run's.
         suite: what was scored.
         rows: one per checkpoint.
+        rounds: one per round on the way to a merged checkpoint, in order.
         resamples: how many resamples of documents the intervals rest on.
         seed: what the resamples were drawn with.
         limit: most documents of each lm-eval task that were scored; None for all.
@@ -116,6 +124,7 @@ class Comparison:
     resamples: int
     seed: int
     limit: int | None = None
+    rounds: tuple[Row, ...] = ()
 
     def row(self, label: str) -> Row:
         """The row of this label.
@@ -172,7 +181,13 @@ def compare(run: Run, store: Store, *, resamples: int = bootstrap.RESAMPLES, see
         rows.append(_row(run.suite, entry, experts[entry.label], base, scores, resampled=resampled))
     limit = run.settings.get("limit")
     return Comparison(
-        run.name, run.suite, tuple(rows), resamples, seed, limit if isinstance(limit, int) else None
+        run.name,
+        run.suite,
+        tuple(row for row in rows if row.role != "round"),
+        resamples,
+        seed,
+        limit if isinstance(limit, int) else None,
+        tuple(row for row in rows if row.role == "round"),
     )
 
 
@@ -220,7 +235,7 @@ def _ordered(run: Run) -> list[Entry]:
             raise InputError(
                 f"run {run.name}: two entries are labelled '{label}'; give each a label of its own"
             )
-    roles: tuple[Role, ...] = ("base", "expert", "merged")
+    roles: tuple[Role, ...] = ("base", "expert", "merged", "round")
     entries = [entry for role in roles for entry in run.entries if entry.role == role]
     if sum(entry.role == "base" for entry in entries) > 1:
         raise InputError(f"run {run.name}: two bases; checkpoints of one run come from one base")
@@ -307,6 +322,9 @@ def _row(
         },
         complete=(len(suite.task_benchmarks) - missing, len(suite.task_benchmarks)),
         notes=tuple(notes),
+        of=entry.of,
+        turn=entry.turn,
+        measured=entry.measured,
         resampled=resampled,
     )
 

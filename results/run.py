@@ -16,7 +16,7 @@ from results.record import JSON, CheckpointIdentity
 from results.store import Store
 from results.suite import SuiteSpec
 
-Role = Literal["base", "expert", "merged"]
+Role = Literal["base", "expert", "merged", "round"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -26,7 +26,7 @@ class Entry:
 
     Attributes:
         label: how tables and figures call it; no two entries of a run share one.
-        role: base, expert or merged.
+        role: base, expert or merged; or round, for what a round on the way to a merged checkpoint gave.
         task: the task of an expert.
         method: the method of a merged checkpoint.
         settings: the method's.
@@ -35,6 +35,10 @@ class Entry:
         path: where the checkpoint lies.
         checkpoint: what it is.
         records: by benchmark, the digest of the record's key.
+        of: label of the merged checkpoint that a round led to.
+        turn: the round's number, from 1.
+        measured: of a round or a merged checkpoint: weights, losses and gaps by task, mask density, seconds,
+            and what was tried to choose settings.
     """
 
     label: str
@@ -47,6 +51,9 @@ class Entry:
     path: str
     checkpoint: CheckpointIdentity
     records: Mapping[str, str] = field(default_factory=dict)
+    of: str | None = None
+    turn: int | None = None
+    measured: Mapping[str, JSON] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,169 @@
+"""Experiments that train their experts: each task's, and every method's merges, post hoc and in rounds."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bench.examples import load_examples
+from bench.registry import Suite
+from manyshot.experiment import Experiment, MethodEntry, TrainOptions
+from manyshot.harness import Harness
+from manyshot.scoring import Candidate
+from manyshot.terminal import logger
+from merging.method import make
+from merging.recipe import MethodSpec
+from merging.rounds import Plan, Round, run_rounds, trained
+from merging.training import Example
+from merging.tuning import grid, worth
+from results.errors import InputError
+from results.run import Entry
+
+
+@dataclass(frozen=True)
+class Made:
+    """A checkpoint of a run and what the run says of it."""
+
+    entry: Entry
+    candidate: Candidate
+
+
+def make_checkpoints(
+    experiment: Experiment, suite: Suite, harness: Harness, out: Path, data_root: Path | None
+) -> Iterator[Made]:
+    """Yield the base, the standalone experts and the merged checkpoints with their rounds, made or found.
+
+    Standalone experts are trained from the base for all rounds' epochs at once. They are the post-hoc merges'
+    inputs, and what every score is divided by.
+
+    Raises:
+        InputError: something that the experiment names is not there or does not fit; what was made is kept.
+    """
+    options = experiment.train
+    assert options is not None
+    _check_methods(experiment)
+    examples = _examples(suite, options, data_root)
+    base = Candidate.open(experiment.base)
+    yield Made(_entry("base", "base", base), base)
+    several = len(experiment.seeds) > 1
+    for seed in experiment.seeds:
+        of_seed = f", seed {seed}" if several else ""
+        whole = replace(options.settings, epochs=options.rounds * options.epochs, seed=seed)
+        experts = {}
+        for task, learned in examples.items():
+            logger.info("training the expert of %s%s", task, of_seed)
+            experts[task] = trained(base.path, task, learned, whole, out / "experts")
+            candidate = _named(experts[task], f"{task} expert{of_seed}")
+            yield Made(_entry(candidate.name, "expert", candidate, task=task, seed=seed), candidate)
+        harness.experts = experts
+        for method in experiment.methods:
+            title = f"{method.title}{of_seed}"
+            plan = _plan(experiment, method, examples, seed)
+            rounds = run_rounds(plan, out, harness, partial(logger.info, "%s, %s", title))
+            yield from _of_rounds(method, title, seed, rounds, harness)
+
+
+def _plan(
+    experiment: Experiment, method: MethodEntry, examples: Mapping[str, list[Example]], seed: int
+) -> Plan:
+    options = experiment.train
+    assert options is not None
+    many = method.protocol == "many-shot"
+    training = options.settings
+    if not many:
+        training = replace(training, epochs=options.rounds * options.epochs)
+    return Plan(
+        base=experiment.base,
+        examples=examples,
+        training=training,
+        method=MethodSpec(name=method.name, **method.settings),
+        rounds=options.rounds if many else 1,
+        weighting=method.by,
+        objective=method.objective,
+        anchor=method.anchor,
+        space=method.space,
+        output_dtype=experiment.output_dtype,
+        seed=seed,
+    )
+
+
+def _of_rounds(
+    method: MethodEntry, title: str, seed: int, rounds: list[Round], harness: Harness
+) -> Iterator[Made]:
+    """The merged checkpoint that counts, and where there are rounds the checkpoint of each."""
+    chosen, curve = _kept(method, rounds, harness)
+    merged = _named(chosen.merged, title)
+    about: dict[str, Any] = {
+        "method": method.name,
+        "settings": method.settings,
+        "protocol": method.protocol,
+        "seed": seed,
+    }
+    measured = {**_measured(chosen), "kept_round": chosen.turn, "validation": curve}
+    yield Made(_entry(title, "merged", merged, **about, measured=measured), merged)
+    if method.protocol == "post-hoc":
+        return
+    for one in rounds:
+        label = f"{title}, round {one.turn}"
+        candidate = _named(one.merged, label)
+        yield Made(
+            _entry(label, "round", candidate, **about, of=title, turn=one.turn, measured=_measured(one)),
+            candidate,
+        )
+
+
+def _kept(method: MethodEntry, rounds: list[Round], harness: Harness) -> tuple[Round, list[dict[str, Any]]]:
+    """The round that counts, and each round's validation performance where that decides."""
+    if method.keep == "last":
+        return rounds[-1], []
+    objective = "average" if method.keep == "best_average" else "worst_task"
+    curve = []
+    for one in rounds:
+        reached = {task: harness.normalised(one.merged, task) for task in one.experts}
+        curve.append({"round": one.turn, "tasks": reached, "value": worth(reached, objective)})  # type: ignore[arg-type]
+    best = max(range(len(rounds)), key=lambda i: (curve[i]["value"], i))
+    return rounds[best], curve
+
+
+def _measured(one: Round) -> dict[str, Any]:
+    content = one.to_json()
+    gaps = {task: before - after for task, (before, after) in one.losses.items()}
+    kept = ("weights", "losses", "normalised", "settings", "tried", "mask_density", "seconds")
+    return {**{name: content[name] for name in kept}, "gaps": gaps}
+
+
+def _named(path: Path, name: str) -> Candidate:
+    return replace(Candidate.open(str(path)), name=name)
+
+
+def _entry(label: str, role: str, candidate: Candidate, **about: Any) -> Entry:
+    usual: dict[str, Any] = {"task": None, "method": None, "settings": {}, "protocol": None, "seed": None}
+    return Entry(
+        label=label,
+        role=role,  # type: ignore[arg-type]
+        path=str(candidate.path),
+        checkpoint=candidate.identity,
+        **{**usual, **json.loads(json.dumps(about))},
+    )
+
+
+def _examples(suite: Suite, options: TrainOptions, data_root: Path | None) -> dict[str, list[Example]]:
+    found = {}
+    for task, of in suite.tasks.items():
+        if not of.training:
+            raise InputError(f"The suite {suite.name} names no training data for the task '{task}'.")
+        pairs = load_examples(of.training, data_root)[: options.examples]
+        found[task] = [Example(*pair) for pair in pairs]
+    return found
+
+
+def _check_methods(experiment: Experiment) -> None:
+    """Refuse methods, settings and names before anything is trained."""
+    titles = [method.title for method in experiment.methods]
+    for method in experiment.methods:
+        if titles.count(method.title) > 1:
+            raise InputError(f"Two methods are called '{method.title}': give one of them a `label`.")
+        for settings in grid(method.settings):
+            make(method.name, settings)
