@@ -82,7 +82,10 @@ def _demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("experiment", type=Path, help="experiment file (YAML)")
+    parser.add_argument("experiment", help="experiment file (YAML), or one shipped: lab, metis, …")
+    parser.add_argument("--base", help="another base than the file's: a folder, or hub name")
+    parser.add_argument("--limit", type=int, help="most documents of each lm-eval task")
+    parser.add_argument("--seed", type=int, action="append", help="in place of the file's (may be repeated)")
     parser.add_argument("--out", type=Path, help="folder for merged checkpoints and the report")
     parser.add_argument("--skip-missing", action="store_true", help="leave out benchmarks without data")
     _common(parser)
@@ -154,7 +157,12 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, help="examples in a step")
     parser.add_argument("--loss", choices=("completion", "text"), help="tokens that the loss is taken over")
     parser.add_argument("--max-length", type=int, help="cut-off in tokens")
-    parser.add_argument("--seed", type=int, help="seed of the order of the examples")
+    parser.add_argument("--seed", type=int, help="seed of the order of the examples, and of a new adapter")
+    parser.add_argument("--accumulation", type=int, help="parts that a step's examples are computed in")
+    parser.add_argument("--examples", type=int, help="most training examples")
+    parser.add_argument("--rank", type=int, help="train a LoRA adapter of this rank in place of all weights")
+    parser.add_argument("--alpha", type=float, help="of the adapter (its rank)")
+    parser.add_argument("--targets", nargs="+", help="layers that it adapts (q_proj k_proj v_proj o_proj)")
 
 
 def _report(parser: argparse.ArgumentParser) -> None:

@@ -30,6 +30,7 @@ from merging.rounds import Protocol
 from merging.train_settings import AdapterSettings, Loss, TrainSettings
 from merging.tuning import Objective
 from merging.weighting import Kind, Weighting
+from results.errors import InputError
 from results.yaml_file import beside, read_yaml, validated
 
 
@@ -190,6 +191,27 @@ class Experiment(BaseModel):
             if method.protocol == "many-shot" and self.train is None:
                 raise ValueError(f"'{method.title}' is many-shot, which needs `train`")
         return self
+
+
+SHIPPED = Path(__file__).parent / "experiments"
+LAB = "lab"
+"""A base that is made on this machine."""
+
+
+def find_experiment(name: str) -> Path:
+    """Return an experiment's file: a path, or the name of one that is shipped.
+
+    Raises:
+        InputError: there is neither.
+    """
+    if Path(name).exists() or Path(name).suffix in {".yaml", ".yml"}:
+        return Path(name)
+    if not (SHIPPED / f"{name}.yaml").is_file():
+        names = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.yaml")))
+        raise InputError(
+            f"There is no experiment '{name}'; there are {names}, or give the path of a YAML file."
+        )
+    return SHIPPED / f"{name}.yaml"
 
 
 def load_experiment(path: Path) -> Experiment:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from bench.data import data_root
-from manyshot.experiment import load_experiment
+from manyshot.experiment import LAB, find_experiment, load_experiment
 from manyshot.runner import Finished, run_experiment
 from manyshot.terminal import answer
 from results.store import Store, store_root
@@ -14,11 +14,20 @@ from results.store import Store, store_root
 
 def run(options: argparse.Namespace) -> None:
     """Run the experiment, and print its table."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", options.experiment.stem).strip(".-_") or "run"
+    file = find_experiment(options.experiment)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip(".-_") or "run"
+    out = options.out or Path("manyshot-runs") / name
+    experiment = load_experiment(file)
+    changes = {"base": options.base, "limit": options.limit, "seeds": options.seed}
+    experiment = experiment.model_copy(update={key: value for key, value in changes.items() if value})
+    if experiment.base == LAB and not Path(LAB).exists():
+        from manyshot.lab.family import make_base
+
+        experiment = experiment.model_copy(update={"base": str(make_base(out / "models"))})
     finished = run_experiment(
-        load_experiment(options.experiment),
+        experiment,
         name,
-        options.out or Path("manyshot-runs") / name,
+        out,
         store=Store(store_root(options.store)),
         data_root=data_root(options.data),
         skip_missing=options.skip_missing,

@@ -6,12 +6,21 @@ from bench.data import data_root
 from bench.examples import load_examples
 from bench.registry import load_suite
 from manyshot.terminal import answer
-from merging.checkpoint import Checkpoint
-from merging.train_settings import TrainSettings
+from merging.hub import locate
+from merging.train_settings import AdapterSettings, TrainSettings
 from merging.training import Example, train
 from results.errors import InputError
 
-_SETTINGS = ("epochs", "max_steps", "learning_rate", "batch_size", "loss", "max_length", "seed")
+_SETTINGS = (
+    "epochs",
+    "max_steps",
+    "learning_rate",
+    "batch_size",
+    "accumulation",
+    "loss",
+    "max_length",
+    "seed",
+)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -24,7 +33,18 @@ def run(options: argparse.Namespace) -> None:
     sources = suite.tasks[options.task].training
     if not sources:
         raise InputError(f"The suite {suite.name} names no training data for the task '{options.task}'.")
-    examples = [Example(*pair) for pair in load_examples(sources, data_root(options.data))]
+    pairs = load_examples(sources, data_root(options.data))[: options.examples]
+    examples = [Example(*pair) for pair in pairs]
     given = {name: getattr(options, name) for name in _SETTINGS if getattr(options, name) is not None}
-    base = Checkpoint.open(options.base).folder
-    answer(str(train(base, examples, TrainSettings(**given), options.out)))
+    settings = TrainSettings(**given, adapter=_adapter(options))
+    answer(str(train(locate(options.base), examples, settings, options.out)))
+
+
+def _adapter(options: argparse.Namespace) -> AdapterSettings | None:
+    if options.rank is None:
+        if options.alpha is not None or options.targets:
+            raise InputError("--alpha and --targets are of an adapter: give its --rank too.")
+        return None
+    alpha = options.rank if options.alpha is None else options.alpha
+    targets = tuple(options.targets) if options.targets else AdapterSettings.targets
+    return AdapterSettings(options.rank, alpha, targets)

@@ -113,6 +113,19 @@ def make_family(out: Path, settings: FamilySettings | None = None) -> Family:
     return Family(base, experts)
 
 
+def make_base(out: Path, settings: FamilySettings | None = None) -> Path:
+    """Make the family's base alone, or find it.
+
+    Args:
+        out: folder for the models: ``base``.
+        settings: how to make it; the usual ones unless given.
+
+    Raises:
+        InputError: what is already there was made in another way.
+    """
+    return make_family(out, replace(settings or FamilySettings(), experts={})).base
+
+
 def initialise(folder: Path, lessons: Mapping[str, Sequence[Example]], seed: int) -> Path:
     """Write a checkpoint with random weights, and the tokenizer that all of the family shares.
 
