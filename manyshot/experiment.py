@@ -102,12 +102,13 @@ class WeightingOptions(BaseModel):
 
     name: Kind
     temperature: float | list[float] = 2.0
+    over: Loss = Weighting.over
 
     @property
     def weighting(self) -> Weighting:
         """As the merging takes it."""
         each = self.temperature
-        return Weighting(self.name, tuple(each) if isinstance(each, list) else each)
+        return Weighting(self.name, tuple(each) if isinstance(each, list) else each, self.over)
 
 
 class MethodEntry(BaseModel):

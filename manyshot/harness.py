@@ -63,7 +63,7 @@ class Harness:
             self._examples[task] = [Example(*pair) for pair in pairs]
         return self._examples[task]
 
-    def loss(self, checkpoint: Path, task: str, over: Loss = "text") -> float:
+    def loss(self, checkpoint: Path, task: str, over: Loss) -> float:
         """The mean over validation examples of each one's mean token loss, of all its text or the answer."""
         candidate = self._candidate(checkpoint)
         examples = self.examples(task)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
+from merging.train_settings import Loss
 from results.errors import InputError
 
 Kind = Literal["uniform", "loss_gap", "np_gap", "worst_task"]
@@ -14,7 +15,7 @@ Kind = Literal["uniform", "loss_gap", "np_gap", "worst_task"]
 class Signals(Protocol):
     """What the harness measures of checkpoints on the tasks' validation data."""
 
-    def loss(self, checkpoint: Path, task: str) -> float:
+    def loss(self, checkpoint: Path, task: str, over: Loss) -> float:
         """Return the mean over a task's validation examples of each one's mean token loss."""
 
     def normalised(self, checkpoint: Path, task: str) -> float:
@@ -50,10 +51,12 @@ class Weighting:
             has it; `np_gap`: of 1 − NP; `worst_task`: of −NP, which at a low temperature gives all weight to
             the worst task. Losses and NP are of validation data.
         temperature: λ, one number or one for each round; METIS's released code has 2.
+        over: what a loss is taken over: the whole `text`, as METIS has it, or the `completion`.
     """
 
     name: Kind = "uniform"
     temperature: float | tuple[float, ...] = 2.0
+    over: Loss = "text"
 
     def __post_init__(self) -> None:
         if self.name not in get_args(Kind):
@@ -81,7 +84,7 @@ class Weighting:
         losses, normalised = {}, {}
         if self.name == "loss_gap":
             losses = {
-                task: (signals.loss(start, task), signals.loss(expert, task))
+                task: (signals.loss(start, task, self.over), signals.loss(expert, task, self.over))
                 for task, expert in experts.items()
             }
             values = {task: before - after for task, (before, after) in losses.items()}
