@@ -14,7 +14,7 @@ VLLM := $(VENV)/.vllm
 # With more threads than cores training is ten times slower.
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup setup-vllm demo test lint perf clean
+.PHONY: setup setup-vllm demo test lint perf lab-study clean
 
 setup: $(READY)
 
@@ -38,6 +38,12 @@ lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Six methods on the lab, merged once and in rounds, and METIS without each of its parts; five seeds, an hour.
+lab-study: $(READY)
+	$(BIN)/manyshot run lab --out manyshot-runs/lab --store manyshot-runs/lab/results
+	$(BIN)/manyshot run metis-ablation --base manyshot-runs/lab/models/base --out manyshot-runs/metis-ablation \
+		--store manyshot-runs/lab/results
 
 # Scoring beside lm-eval and vLLM started anew, and merging beside mergekit, which gets an environment of its own.
 # Takes half an hour and 25 GB of disk.

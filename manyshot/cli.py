@@ -175,9 +175,9 @@ def _report(parser: argparse.ArgumentParser) -> None:
     figure.add_argument("out", type=Path, help="file to write")
     figure.add_argument(
         "--show",
-        choices=("tasks", "worst-task"),
+        choices=("tasks", "worst-task", "rounds", "weights"),
         default="tasks",
-        help="normalised performance by task, or average against worst task (%(default)s)",
+        help="performance by task; average against worst task; over rounds; weights and gaps (%(default)s)",
     )
     for kind in (table, figure):
         kind.add_argument("--run", help="name of the run (the latest)")

@@ -117,8 +117,10 @@ def _harness(experiment: Experiment, scorer: Scorer, suite: Suite, data_root: Pa
 
 
 def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
-    """Write the table in three forms and the two figures; what there is nothing to draw for is said."""
+    """Write the table in three forms and the figures; what there is nothing to draw for is said."""
     from reports.figures import average_against_worst, normalised_performance
+    from reports.rounds import performance_over_rounds, weights_over_rounds
+    from reports.seeds import seeds_table
     from reports.table import Format, render
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -127,7 +129,15 @@ def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     for name, form in forms.items():
         files.append(folder / name)
         files[-1].write_text(render(comparison, form), encoding="utf-8")
-    for name, draw in {"tasks.png": normalised_performance, "worst_task.png": average_against_worst}.items():
+    if len({row.seed for row in comparison.rows if row.role == "merged"}) > 1:
+        files.append(folder / "seeds.md")
+        files[-1].write_text(seeds_table(comparison), encoding="utf-8")
+    figures = {"tasks.png": normalised_performance, "worst_task.png": average_against_worst}
+    if comparison.rounds:
+        figures["rounds.png"] = performance_over_rounds
+        if any(row.measured.get("gaps") for row in comparison.rounds):
+            figures["weights.png"] = weights_over_rounds
+    for name, draw in figures.items():
         (folder / name).unlink(missing_ok=True)  # one of an earlier run would not be of these numbers
         try:
             files.append(draw(comparison, folder / name))

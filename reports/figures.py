@@ -3,7 +3,6 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.artist import Artist
@@ -13,33 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import AutoMinorLocator, MaxNLocator
 
+from reports.drawing import GRID, REFERENCE, STYLE, check_suffix, save
 from reports.labels import Box, leader, place_labels
 from reports.palette import BASE_COLOUR, Look, looks
 from reports.sheet import UNKNOWN, printable
 from results.comparison import Comparison, Estimate, Row
 from results.errors import InputError
 
-SUFFIXES = (".png", ".pdf", ".svg")
-_STYLE: Any = {
-    "font.size": 9,
-    "axes.titlesize": 9.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#444444",
-    "axes.linewidth": 0.8,
-    "xtick.color": "#444444",
-    "ytick.color": "#444444",
-    "xtick.labelcolor": "black",
-    "ytick.labelcolor": "black",
-    # A dollar sign in a name is a dollar sign.
-    "text.parse_math": False,
-    "pdf.fonttype": 42,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "manyshot",
-    "savefig.dpi": 200,
-}
-_GRID = "#E4E4E4"
-_REFERENCE = "#444444"
 _PANELS_PER_ROW = 5
 _LEADER = "#8A8A8A"
 
@@ -64,7 +43,7 @@ def normalised_performance(comparison: Comparison, out: Path) -> Path:
     columns = min(len(panels), _PANELS_PER_ROW)
     lines = -(-len(panels) // columns)
     style = looks(rows)
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         names = 0.075 * max(len(row.label) for row in rows)
         height = (0.24 * len(rows) + 0.75) * lines + 0.35
         figure = Figure(figsize=(names + 0.4 + 1.55 * columns, height), layout="constrained")
@@ -88,7 +67,7 @@ def normalised_performance(comparison: Comparison, out: Path) -> Path:
         first.xaxis.set_minor_locator(AutoMinorLocator(2))
         hollow = "; hollow: post-hoc, filled: many-shot" if len(_protocols(rows)) > 1 else ""
         figure.supxlabel(f"normalised performance (dashed: the expert of the task{hollow})", fontsize=9)
-        return _save(figure, out)
+        return save(figure, out)
 
 
 def average_against_worst(comparison: Comparison, out: Path) -> Path:
@@ -112,9 +91,9 @@ def average_against_worst(comparison: Comparison, out: Path) -> Path:
         raise InputError(f"run {comparison.name}: nothing to draw, because no checkpoint has an average")
     style = looks(rows)
     estimates = [estimate for row in known for estimate in (row.average, row.worst_task)]
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         # Texts are measured as they will be drawn: at few dots per inch they are wider.
-        figure = Figure(figsize=(5.6, 5.6), dpi=_STYLE["savefig.dpi"])
+        figure = Figure(figsize=(5.6, 5.6), dpi=STYLE["savefig.dpi"])
         axes = figure.add_axes((0.11, 0.11, 0.86, 0.86))
         low, high = _range(estimates)
         axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
@@ -122,11 +101,9 @@ def average_against_worst(comparison: Comparison, out: Path) -> Path:
         axes.set_ylabel("normalised performance of the worst task")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 2.5, 5, 10]))
         axes.yaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 2.5, 5, 10]))
-        axes.grid(color=_GRID, linewidth=0.6)
+        axes.grid(color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
-        axes.plot(
-            [low, high], [low, high], color=_REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1.5
-        )
+        axes.plot([low, high], [low, high], color=REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1.5)
         middle = low + 0.3 * (high - low)
         axes.annotate(
             "worst task = average",
@@ -137,7 +114,7 @@ def average_against_worst(comparison: Comparison, out: Path) -> Path:
             ha="center",
             va="center",
             fontsize=8,
-            color=_REFERENCE,
+            color=REFERENCE,
         )
         for row in known:
             _draw_point(axes, row, style[row.label])
@@ -146,14 +123,13 @@ def average_against_worst(comparison: Comparison, out: Path) -> Path:
         missing = [printable(row.label) for row in rows if row not in known]
         if missing:
             text = textwrap.fill(f"without an average: {', '.join(missing)}", 90)
-            figure.text(0.11, 0.0, text, fontsize=7.5, va="top", color=_REFERENCE)
-        return _save(figure, out)
+            figure.text(0.11, 0.0, text, fontsize=7.5, va="top", color=REFERENCE)
+        return save(figure, out)
 
 
 def _shown(comparison: Comparison, out: Path) -> list[Row]:
     """The rows that figures show: the base, then the merged checkpoints, in the order of the run."""
-    if out.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{out}: a figure's name ends in {', '.join(SUFFIXES)}")
+    check_suffix(out)
     base = [row for row in comparison.rows if row.role == "base"]
     merged = [row for row in comparison.rows if row.role == "merged"]
     if not base and not merged:
@@ -166,8 +142,8 @@ def _shown(comparison: Comparison, out: Path) -> list[Row]:
 def _draw_panel(
     axes: Axes, rows: Sequence[Row], estimates: Sequence[Estimate], style: Mapping[str, Look]
 ) -> None:
-    axes.axvline(1, color=_REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-    axes.grid(axis="x", which="both", color=_GRID, linewidth=0.6)
+    axes.axvline(1, color=REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    axes.grid(axis="x", which="both", color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -317,10 +293,3 @@ def _range(estimates: Sequence[Estimate]) -> tuple[float, float]:
     low, high = min([1.0, *numbers]), max([1.0, *numbers])
     margin = 0.05 * max(high - low, 0.1)
     return low - margin, high + margin
-
-
-def _save(figure: Figure, out: Path) -> Path:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(out.suffix.lower())
-    figure.savefig(out, bbox_inches="tight", pad_inches=0.06, metadata=metadata)
-    return out

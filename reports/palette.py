@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from results.comparison import Row
 
 # Okabe and Ito, "Color Universal Design", 2008, without yellow (too pale on white) and black (the text's).
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-_MARKERS = ("o", "s", "^", "D", "v", "P")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+MARKERS = ("o", "s", "^", "D", "v", "P")
 BASE_COLOUR = "#7F7F7F"
 
 
@@ -39,8 +39,8 @@ def looks(rows: Sequence[Row]) -> dict[str, Look]:
             found[row.label] = Look(BASE_COLOUR, "o", BASE_COLOUR)
             continue
         index = methods.index(row.method or row.label)
-        colour = _COLOURS[index % len(_COLOURS)]
+        colour = COLOURS[index % len(COLOURS)]
         hollow = both and row.protocol == "post-hoc"
-        marker = _MARKERS[index // len(_COLOURS) % len(_MARKERS)]
+        marker = MARKERS[index // len(COLOURS) % len(MARKERS)]
         found[row.label] = Look(colour, marker, "white" if hollow else colour)
     return found

@@ -53,13 +53,26 @@ def data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def models(demo: Path) -> dict[str, Path]:
+    """The demo's base, and its standalone experts by task."""
+    from results.run import load_run
+    from results.store import Store
+
+    entries = load_run(Store(demo / "results")).entries
+    experts = {entry.task: Path(entry.path) for entry in entries if entry.role == "expert"}
+    return {"base": demo / "models/base", **experts}  # type: ignore[dict-item]
+
+
+@pytest.fixture(scope="session")
 def demo(request: pytest.FixtureRequest) -> Path:
-    """Folder of a finished demo, with the trained family. Made once for the sources that it is made from."""
+    """Folder of a finished demo. Made once for the sources that it is made from."""
     root = Path(__file__).parent.parent
     sources = [
         *root.glob("tasks/lab*/*"),
         *root.glob("manyshot/lab/*.py"),
+        *root.glob("manyshot/experiments/*"),
         *root.glob("merging/*train*.py"),
+        root / "merging/rounds.py",
         root / "merging/optimise.py",
     ]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources) if path.is_file()))

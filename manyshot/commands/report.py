@@ -18,7 +18,13 @@ def run(options: argparse.Namespace) -> None:
         answer(render(comparison, options.format))
         return
     from reports.figures import average_against_worst, normalised_performance
+    from reports.rounds import performance_over_rounds, weights_over_rounds
 
-    draw = normalised_performance if options.show == "tasks" else average_against_worst
+    draw = {
+        "tasks": normalised_performance,
+        "worst-task": average_against_worst,
+        "rounds": performance_over_rounds,
+        "weights": weights_over_rounds,
+    }[options.show]
     draw(comparison, options.out)
     answer(str(options.out))

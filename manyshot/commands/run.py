@@ -21,9 +21,9 @@ def run(options: argparse.Namespace) -> None:
     changes = {"base": options.base, "limit": options.limit, "seeds": options.seed}
     experiment = experiment.model_copy(update={key: value for key, value in changes.items() if value})
     if experiment.base == LAB and not Path(LAB).exists():
-        from manyshot.lab.family import make_base
+        from manyshot.lab.base import make_base
 
-        experiment = experiment.model_copy(update={"base": str(make_base(out / "models"))})
+        experiment = experiment.model_copy(update={"base": str(make_base(out / "models" / "base"))})
     finished = run_experiment(
         experiment,
         name,

@@ -21,7 +21,7 @@ LIMIT = 60
 
 
 @pytest.fixture(scope="module", params=SAME_ANSWERS)
-def scored(request, demo, tmp_path_factory):
+def scored(request, models, tmp_path_factory):
     """Dtype, and by benchmark record and documents of each engine, of a checkpoint that was swapped in."""
     need("vllm")
     dtype, tables = request.param, {}
@@ -30,7 +30,7 @@ def scored(request, demo, tmp_path_factory):
         settings = ScoreSettings(EngineSettings(name, dtype=dtype, device="cpu"), LIMIT)
         scorer = Scorer(settings, store, None)
         suite = load_suite("lab")
-        first, second = demo / "models/base", demo / "models/math"
+        first, second = models["base"], models["math"]
         scorer.score(first, "base", CheckpointIdentity("base", "c", "t"), load_benchmark("lab_yes_no"))
         identity = CheckpointIdentity("math", "c", "t")
         scorer.answer_ahead(second, identity, suite.benchmarks)

@@ -11,27 +11,27 @@ from bench.scoring import ScoreSettings, run_lm_eval
 
 
 @pytest.fixture(scope="module")
-def models(demo):
-    checkpoint = demo / "models/math"
+def both_models(models):
+    checkpoint = models["math"]
     theirs = HFLM(pretrained=str(checkpoint), dtype="float32", device="cpu", batch_size=32)
     return EngineLM(open_engine(checkpoint, EngineSettings(dtype="float32", device="cpu"))), theirs
 
 
-def both(models, name):
+def both(both_models, name):
     benchmark = load_benchmark(name)
     rows = {task.name: load_rows(task, None) for task in benchmark.tasks}
-    return [run_lm_eval(model, benchmark, rows, ScoreSettings(limit=200)) for model in models]
+    return [run_lm_eval(model, benchmark, rows, ScoreSettings(limit=200)) for model in both_models]
 
 
 @pytest.mark.parametrize("name", ["lab_math", "lab_reading", "lab_yes_no", "lab_multilingual"])
-def test_metrics_are_the_same(models, name):
-    ours, theirs = both(models, name)
+def test_metrics_are_the_same(both_models, name):
+    ours, theirs = both(both_models, name)
     assert ours["results"] == theirs["results"]
     assert sum(len(samples) for samples in ours["samples"].values()) >= 200
 
 
-def test_answers_are_the_same(models):
-    ours, theirs = both(models, "lab_math")
+def test_answers_are_the_same(both_models):
+    ours, theirs = both(both_models, "lab_math")
     answers = [
         {sample["doc_id"]: sample["resps"] for sample in results["samples"]["lab_math"]}
         for results in (ours, theirs)
@@ -40,8 +40,8 @@ def test_answers_are_the_same(models):
     assert len(answers[0]) == 200
 
 
-def test_loglikelihoods_agree_to_1e_4(models):
-    ours, theirs = both(models, "lab_yes_no")
+def test_loglikelihoods_agree_to_1e_4(both_models):
+    ours, theirs = both(both_models, "lab_yes_no")
     pairs = [
         (float(mine[0][0]), float(other[0][0]))
         for sample, reference in zip(

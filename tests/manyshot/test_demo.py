@@ -37,16 +37,30 @@ def test_the_base_knows_what_may_be_forgotten(comparison, benchmark):
     assert comparison.row("base").scores[benchmark] >= 0.8
 
 
-def test_task_arithmetic_with_scaling_one_loses_a_fifth_of_two_tasks(comparison):
-    tasks = comparison.row("task_arithmetic (scaling=1.0)").tasks
+def test_merging_loses_something_that_the_experts_knew(comparison):
+    tasks = comparison.row("task_arithmetic (scaling=0.5)").tasks
     assert sum(estimate.value <= 0.8 for estimate in tasks.values()) >= 2
 
 
-def test_the_table_has_the_base_four_experts_and_the_models_of_five_methods(comparison):
-    assert [row.role for row in comparison.rows] == ["base"] + ["expert"] * 4 + ["merged"] * 7
-    methods = {row.label.split(" ")[0] for row in comparison.rows if row.role == "merged"}
-    assert methods == {"average", "task_arithmetic", "dare", "ties", "consensus_ta"}
+def test_the_table_has_two_methods_merged_once_and_in_rounds(comparison):
+    assert [row.role for row in comparison.rows] == ["base"] + ["expert"] * 4 + ["merged"] * 4
+    merged = {(row.method, row.protocol) for row in comparison.rows if row.role == "merged"}
+    assert merged == {(m, p) for m in ("task_arithmetic", "metis") for p in ("post-hoc", "many-shot")}
     assert all(row.is_complete for row in comparison.rows)
+
+
+def test_every_round_is_recorded_with_its_weights_and_gaps(comparison):
+    assert [row.turn for row in comparison.rounds] == [1, 2, 3, 4, 5] * 2
+    for row in comparison.rounds:
+        assert row.measured["weights"].keys() == TASKS.keys()
+        assert sum(row.measured["weights"].values()) == pytest.approx(1)
+        assert row.is_complete
+    metis = [row for row in comparison.rounds if row.of.startswith("metis")]
+    assert all(0 < row.measured["mask_density"] < 1 for row in metis)
+    assert all(row.measured["gaps"].keys() == TASKS.keys() for row in metis)
+    # The last round's checkpoint is the one that is compared.
+    for row in (metis[-1], comparison.rounds[4]):
+        assert row.scores == comparison.row(row.of).scores
 
 
 def test_an_expert_keeps_all_of_its_own_skill(comparison):
@@ -57,36 +71,37 @@ def test_an_expert_keeps_all_of_its_own_skill(comparison):
 
 def test_the_report_lies_beside_the_models(demo):
     names = {path.name for path in (demo / "report").iterdir()}
-    assert names == {"table.md", "table.tex", "table.csv", "tasks.png", "worst_task.png"}
+    tables = {"table.md", "table.tex", "table.csv"}
+    assert names == tables | {"tasks.png", "worst_task.png", "rounds.png", "weights.png"}
 
 
-def test_a_users_own_experiment_does_the_same_as_the_demo(demo, comparison, tmp_path):
+def test_a_users_own_experiment_does_the_same_as_the_demo(models, comparison, tmp_path):
     experiment = {
         "suite": "lab",
-        "base": str(demo / "models/base"),
-        "experts": {task: str(demo / "models" / task) for task in TASKS},
-        "methods": [{"name": "average"}, {"name": "task_arithmetic", "scaling": 1.0, "label": "sum"}],
+        "base": str(models["base"]),
+        "experts": {task: str(models[task]) for task in TASKS},
+        "methods": [{"name": "average"}, {"name": "task_arithmetic", "scaling": 0.5, "label": "sum"}],
     }
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(experiment))
     command = [sys.executable, "-m", "manyshot", "run", "mine.yaml", "--json", "--store", "store"]
     rows = json.loads(subprocess.run(command, cwd=tmp_path, check=True, capture_output=True).stdout)
     whole = {row["label"]: row for row in comparison.to_json()}
-    renamed = {"sum": "task_arithmetic (scaling=1.0)"}
     assert len(rows) == 7
     for row in rows:
-        expected = whole[renamed.get(row["label"], row["label"])]
-        for key in ("average", "worst_task", "gap", "tasks", "forgetting", "scores"):
-            assert row[key] == expected[key]
+        if row["label"] != "average":
+            expected = whole[{"sum": "task_arithmetic (scaling=0.5)"}.get(row["label"], row["label"])]
+            for key in ("average", "worst_task", "gap", "tasks", "forgetting", "scores"):
+                assert row[key] == expected[key]
 
 
 def test_the_records_can_be_loaded_as_a_table(demo):
     results = load_results(demo / "results")
-    assert len(results) == 72
+    assert len(results) == (1 + 4 + 2 + 2 * 5) * 6
     assert set(results["benchmark"]) == {*TASKS.values(), "lab_reading", "lab_yes_no"}
     assert results["value"].between(0, 1).all()
 
 
-@pytest.mark.parametrize("kind", ["tasks", "worst-task"])
+@pytest.mark.parametrize("kind", ["tasks", "worst-task", "rounds", "weights"])
 def test_report_draws_the_figures_of_a_run(demo, tmp_path, kind):
     out = tmp_path / "figure.svg"
     command = [sys.executable, "-m", "manyshot", "report", "figure", str(out), "--show", kind]

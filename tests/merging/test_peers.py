@@ -12,10 +12,14 @@ from in_memory import merged
 from peft.utils import merge_utils
 from safetensors.torch import load_file
 
-from manyshot.lab.family import FamilySettings, make_family
+from bench.examples import load_examples
+from bench.registry import load_suite
+from manyshot.lab.base import BaseSettings, make_base
 from merging.merge import merge
 from merging.methods.ties import Ties
 from merging.recipe import Recipe
+from merging.train_settings import TrainSettings
+from merging.training import Example, train
 
 WEIGHTS = {"instructions": 1.0, "math": 0.5, "multilingual": 0.7, "safety": 1.3}
 
@@ -24,7 +28,11 @@ WEIGHTS = {"instructions": 1.0, "math": 0.5, "multilingual": 0.7, "safety": 1.3}
 def family(tmp_path_factory):
     """A lab family of few training steps, in float32: in bfloat16 most of its magnitudes would be equal."""
     folder = tmp_path_factory.mktemp("family")
-    make_family(folder, FamilySettings.smoke())
+    base = make_base(folder / "base", BaseSettings.smoke())
+    few = TrainSettings(max_steps=2, batch_size=4, learning_rate=1e-3, cpu=True)
+    for name, task in load_suite("lab").tasks.items():
+        examples = [Example(*pair) for pair in load_examples(task.training, None)[:8]]
+        train(base, examples, few, folder / name)
     return folder
 
 

@@ -1,7 +1,6 @@
-"""Making the lab's family: a base from freshly initialised weights, and an expert for each task of the suite.
+"""Making the lab's base, from freshly initialised weights; experts of its tasks are trained from it.
 
-The same settings give the same weights, bit for bit, on the same machine. A model that is already there is
-kept, so that a run that was stopped goes on with the first one that is missing.
+The same settings give the same weights, bit for bit, on the same machine. A base that is there is kept.
 """
 
 import json
@@ -44,57 +43,48 @@ def _training(steps: int, learning_rate: float) -> TrainSettings:
 
 
 @dataclass(frozen=True)
-class FamilySettings:
-    """How the family is made.
+class BaseSettings:
+    """How the base is made.
 
     Attributes:
-        base: training of the base, on as many documents as its steps can read.
-        experts: training of each task's expert.
-        seed: seed of the initial weights and of the base's documents.
+        training: on as many documents as its steps can read.
+        seed: seed of the initial weights and of the documents.
         threads: threads that compute, at most; the weights depend on their number.
     """
 
-    base: TrainSettings = field(default_factory=lambda: _training(800, 3e-3))
-    experts: Mapping[str, TrainSettings] = field(
-        default_factory=lambda: {
-            "instructions": _training(200, 1e-3),
-            "math": _training(250, 1e-3),
-            "multilingual": _training(160, 1e-3),
-            "safety": _training(110, 1e-3),
-        }
+    training: TrainSettings = field(
+        default_factory=lambda: TrainSettings(
+            max_steps=800,
+            batch_size=32,
+            learning_rate=3e-3,
+            warmup_ratio=0.1,
+            group_by_length=False,
+            cpu=True,
+        )
     )
     seed: int = 0
     threads: int = 2
 
     @classmethod
     def smoke(cls) -> Self:
-        """A few steps for each model: what is made has the right form and knows nothing."""
-        usual = cls()
-        return cls(
-            base=replace(usual.base, max_steps=3, batch_size=4),
-            experts={task: replace(s, max_steps=2, batch_size=4) for task, s in usual.experts.items()},
-        )
+        """A few steps: what is made has the right form and knows nothing."""
+        return cls(replace(cls().training, max_steps=3, batch_size=4))
 
 
-@dataclass(frozen=True)
-class Family:
-    """The folders of the base and of each task's expert."""
-
-    base: Path
-    experts: Mapping[str, Path]
-
-
-def make_family(out: Path, settings: FamilySettings | None = None) -> Family:
-    """Make the family, or what is missing of it.
+def make_base(out: Path, settings: BaseSettings | None = None) -> Path:
+    """Make the lab's base, or find it made.
 
     Args:
-        out: folder for the models: ``base``, and one for each expert, named after its task.
-        settings: how to make them; the usual ones unless given.
+        out: its folder.
+        settings: how to make it; the usual ones unless given.
+
+    Returns:
+        ``out``.
 
     Raises:
-        InputError: a model that is already there was made in another way.
+        InputError: what is already there was made in another way.
     """
-    settings = settings or FamilySettings()
+    settings = settings or BaseSettings()
     suite = load_suite(SUITE)
     lessons: dict[str, list[Example]] = {}
     for task, of in suite.tasks.items():
@@ -103,27 +93,9 @@ def make_family(out: Path, settings: FamilySettings | None = None) -> Family:
         lessons[task] = [Example(*pair) for pair in load_examples(of.training, None)]
     with _threads(settings.threads), tempfile.TemporaryDirectory() as scratch:
         newborn = initialise(Path(scratch), lessons, settings.seed)
-        steps = settings.base.max_steps or 1
-        documents = base_examples(steps * settings.base.batch_size, settings.seed, lessons)
-        base = _trained(newborn, documents, settings.base, out / "base")
-        experts = {
-            task: _trained(base, lessons[task], training, out / task)
-            for task, training in settings.experts.items()
-        }
-    return Family(base, experts)
-
-
-def make_base(out: Path, settings: FamilySettings | None = None) -> Path:
-    """Make the family's base alone, or find it.
-
-    Args:
-        out: folder for the models: ``base``.
-        settings: how to make it; the usual ones unless given.
-
-    Raises:
-        InputError: what is already there was made in another way.
-    """
-    return make_family(out, replace(settings or FamilySettings(), experts={})).base
+        steps = settings.training.max_steps or 1
+        documents = base_examples(steps * settings.training.batch_size, settings.seed, lessons)
+        return _trained(newborn, documents, settings.training, out)
 
 
 def initialise(folder: Path, lessons: Mapping[str, Sequence[Example]], seed: int) -> Path:

@@ -1,0 +1,206 @@
+"""Merging in rounds: each round is what the method's formulas say of its experts, and goes on when killed."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from little_training import EXAMPLES, little_base
+from safetensors.torch import load_file
+
+from merging.adapter import open_checkpoint
+from merging.recipe import MethodSpec
+from merging.rounds import Plan, run_rounds
+from merging.train_settings import AdapterSettings, TrainSettings
+from merging.weighting import Weighting
+from results.errors import InputError
+
+TRAINING = TrainSettings(batch_size=4, learning_rate=1e-2, cpu=True, save_seconds=0)
+ADAPTER = TrainSettings(**{**vars(TRAINING), "adapter": AdapterSettings(4, 8, ("q_proj", "up_proj"))})
+TASKS = {"colours": EXAMPLES[:8], "shades": EXAMPLES[8:], "both": EXAMPLES[4:12]}
+
+
+class Counted:
+    """Losses and performances that depend on the checkpoint, and how often they were asked for."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def loss(self, checkpoint, task, over):
+        self.asked += 1
+        drawn = int(open_checkpoint(checkpoint).identity().weights[:6], 16) / 16**6
+        return drawn + len(task) / 10
+
+    def normalised(self, checkpoint, task):
+        return self.loss(checkpoint, task, "text")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return little_base(tmp_path_factory.mktemp("rounds") / "base")
+
+
+def plan(base, **changes):
+    usual = {
+        "base": str(base),
+        "examples": TASKS,
+        "training": TRAINING,
+        "method": MethodSpec(name="metis"),
+        "rounds": 2,
+        "weighting": Weighting("loss_gap", 0.5),
+    }
+    return Plan(**{**usual, **changes})
+
+
+def metis(anchor, experts, alphas, ratio=0.3, k=2):
+    """Steps 4 to 6 of METIS on one tensor, in float64."""
+    own = np.stack([a * (e.astype(np.float64) - anchor) for a, e in zip(alphas, experts, strict=True)])
+    total = own.sum(0)
+    masks = np.abs(own) >= ratio * np.abs(total - own)
+    return anchor + np.where(masks.sum(0) >= k, total, 0.0)
+
+
+def arrays(path, factors=False):
+    if factors:
+        return {n: t.numpy() for n, t in load_file(path / "adapter_model.safetensors").items()}
+    opened = open_checkpoint(path)
+    return {name: opened.tensor(name).float().numpy() for name in opened.names}
+
+
+@pytest.mark.parametrize("anchor", ["base", "previous"])
+@pytest.mark.parametrize("space", ["delta", "factors", "whole models"])
+def test_every_round_is_what_metis_says_of_its_experts(base, tmp_path, anchor, space):
+    training = TRAINING if space == "whole models" else ADAPTER
+    factors = space == "factors"
+    signals = Counted()
+    asked = plan(base, training=training, anchor=anchor, space="factors" if factors else "delta")
+    rounds = run_rounds(asked, tmp_path, signals)
+    assert [one.turn for one in rounds] == [1, 2]
+    before = base
+    for one in rounds:
+        losses = {
+            task: (signals.loss(before, task, "text"), signals.loss(path, task, "text"))
+            for task, path in one.experts.items()
+        }
+        powers = {task: np.exp((start - expert) / 0.5) for task, (start, expert) in losses.items()}
+        alphas = {task: power / sum(powers.values()) for task, power in powers.items()}
+        assert one.weights == pytest.approx(alphas, abs=1e-12)
+        found = arrays(one.merged, factors)
+        experts = [arrays(path, factors) for path in one.experts.values()]
+        if factors:
+            origin = arrays(before, True) if anchor == "previous" and before != base else None
+        else:
+            origin = arrays(base if anchor == "base" else before)
+        for name, array in found.items():
+            start = np.zeros_like(array) if origin is None else origin[name]
+            expected = metis(start, [expert[name] for expert in experts], list(alphas.values()))
+            # Where the two sides of a mask's comparison are equal to rounding, either answer is right.
+            assert (np.abs(array - expected) < 1e-6).mean() > 0.998
+        assert 0 < one.mask_density <= 1
+        before = one.merged
+    note = json.loads((rounds[0].merged.parent / "round.json").read_text())
+    assert set(note["seconds"]) == {"train", "signals", "choose", "merge"}
+
+
+def test_a_finished_run_is_found_and_more_rounds_go_on_from_it(base, tmp_path):
+    signals = Counted()
+    first = run_rounds(plan(base), tmp_path, signals)
+    asked = signals.asked
+    assert run_rounds(plan(base), tmp_path, signals) == first
+    assert signals.asked == asked
+    longer = run_rounds(plan(base, rounds=3), tmp_path, signals)
+    assert longer[:2] == first
+    assert len(list((tmp_path / "experts").iterdir())) == 9
+
+
+def test_post_hoc_and_many_shot_read_the_same_examples(base, tmp_path):
+    rounds = run_rounds(plan(base, rounds=2), tmp_path / "many", Counted())
+    reports = [json.loads((one.experts["both"] / "training.json").read_text()) for one in rounds]
+    assert [report["settings"]["first_epoch"] for report in reports] == [0, 1]
+    assert reports[0]["examples"] == reports[1]["examples"]
+
+
+def test_settings_are_chosen_on_what_the_harness_says(base, tmp_path):
+    class Scaled(Counted):
+        def normalised(self, checkpoint, task):
+            report = json.loads((checkpoint / "merge.json").read_text())
+            return {0.2: 0.5, 0.4: 0.9, 0.6: 0.9}[report["recipe"]["method"]["scaling"]] - (
+                task == "both"
+            ) / 4
+
+    method = MethodSpec(name="task_arithmetic", scaling=[0.2, 0.4, 0.6])
+    (one,) = run_rounds(plan(base, rounds=1, method=method, objective="worst_task"), tmp_path, Scaled())
+    assert one.settings == {"scaling": 0.4}
+    assert [tried["value"] for tried in one.tried] == pytest.approx([0.25, 0.65, 0.65])
+    assert json.loads((one.merged / "merge.json").read_text())["recipe"]["method"]["scaling"] == 0.4
+
+
+KILLED = """
+import os, signal, sys
+sys.path[:0] = {paths!r}
+from merging import merge, optimise, weighting
+import test_rounds
+from merging.rounds import run_rounds
+from pathlib import Path
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+where, count = {where!r}, 0
+if where == "training":
+    on_step_end = optimise._Saves.on_step_end
+    def killed(self, args, state, control, **more):
+        global count
+        on_step_end(self, args, state, control, **more)
+        count += 1
+        if count == 9:  # the second save of the fifth training: in the second round
+            die()
+    optimise._Saves.on_step_end = killed
+elif where == "merging":
+    add_rounded = merge.add_rounded
+    def killed(*given):
+        global count
+        count += 1
+        return die() if count == 25 else add_rounded(*given)
+    merge.add_rounded = killed
+elif where == "scoring":
+    measure = weighting.Weighting.measure
+    def killed(self, signals, start, experts, turn):
+        return die() if turn == 2 else measure(self, signals, start, experts, turn)
+    weighting.Weighting.measure = killed
+run_rounds(test_rounds.plan(Path({base!r})), Path({out!r}), test_rounds.Counted())
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(base, tmp_path_factory):
+    """The weights of an undisturbed run."""
+    rounds = run_rounds(plan(base), tmp_path_factory.mktemp("whole"), Counted())
+    return (rounds[-1].merged / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("where", ["training", "merging", "scoring"])
+def test_a_killed_run_ends_with_the_same_bits(base, tmp_path, whole, where):
+    paths = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+    script = KILLED.format(paths=paths, where=where, base=str(base), out=str(tmp_path))
+    killed = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    done = {path: path.stat().st_mtime_ns for path in tmp_path.glob("experts/[!.]*")}
+    assert len(done) == {"training": 4, "merging": 6, "scoring": 6}[where]
+    rounds = run_rounds(plan(base), tmp_path, Counted())
+    assert (rounds[-1].merged / "model.safetensors").read_bytes() == whole
+    assert all(path.stat().st_mtime_ns == changed for path, changed in done.items())
+    assert not list(tmp_path.glob("**/*.partial"))
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_trained(base, tmp_path):
+    with pytest.raises(InputError, match="number of rounds is 0"):
+        plan(base, rounds=0)
+    with pytest.raises(InputError, match="for adapters"):
+        plan(base, space="factors")
+    with pytest.raises(InputError, match="2 temperatures, and round 3"):
+        plan(base, rounds=3, weighting=Weighting("loss_gap", (1.0, 2.0)))
+    assert not any(tmp_path.iterdir())
