@@ -45,10 +45,17 @@ def make_checkpoints(
     assert options is not None
     _check_methods(experiment)
     examples = _examples(suite, options, data_root)
+    plans = [
+        [(method, _plan(experiment, method, examples, seed)) for method in experiment.methods]
+        for seed in experiment.seeds
+    ]
+    if any(_needs_validation(method) for method in experiment.methods):
+        for task in suite.tasks:
+            harness.examples(task)
     base = Candidate.open(experiment.base)
     yield Made(_entry("base", "base", base), base)
     several = len(experiment.seeds) > 1
-    for seed in experiment.seeds:
+    for seed, of_one_seed in zip(experiment.seeds, plans, strict=True):
         of_seed = f", seed {seed}" if several else ""
         whole = replace(options.settings, epochs=options.rounds * options.epochs, seed=seed)
         experts = {}
@@ -58,9 +65,8 @@ def make_checkpoints(
             candidate = _named(experts[task], f"{task} expert{of_seed}")
             yield Made(_entry(candidate.name, "expert", candidate, task=task, seed=seed), candidate)
         harness.experts = experts
-        for method in experiment.methods:
+        for method, plan in of_one_seed:
             title = f"{method.title}{of_seed}"
-            plan = _plan(experiment, method, examples, seed)
             rounds = run_rounds(plan, out, harness, partial(logger.info, "%s, %s", title))
             yield from _of_rounds(method, title, seed, rounds, harness)
 
@@ -87,6 +93,10 @@ def _plan(
         output_dtype=experiment.output_dtype,
         seed=seed,
     )
+
+
+def _needs_validation(method: MethodEntry) -> bool:
+    return method.by.name != "uniform" or method.keep != "last" or len(grid(method.settings)) > 1
 
 
 def _of_rounds(

@@ -1,0 +1,113 @@
+"""Signals of the harness: transformers' own loss, one example at a time; each measured once."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_llama
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from bench.engine import EngineSettings
+from bench.examples import load_examples
+from bench.registry import load_suite
+from bench.scoring import Scorer, ScoreSettings
+from manyshot.harness import Harness
+from merging.train_settings import TrainSettings
+from merging.training import Example, encode
+from results.errors import InputError
+from results.store import Store
+
+LIMIT = 6
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("harness")
+    return [tiny_llama(folder / str(seed), seed) for seed in (0, 1)]
+
+
+@pytest.fixture
+def harness(tmp_path):
+    settings = ScoreSettings(EngineSettings("hf", dtype="float32", device="cpu"), 4)
+    scorer = Scorer(settings, Store(tmp_path / "store"), None)
+    yield Harness(scorer, load_suite("lab"), None, limit=LIMIT, max_length=400)
+    scorer.close()
+
+
+def by_transformers(checkpoint, task, over):
+    """The mean over examples of the loss that transformers gives for each alone."""
+    model, tokenizer = (
+        AutoModelForCausalLM.from_pretrained(checkpoint),
+        AutoTokenizer.from_pretrained(checkpoint),
+    )
+    losses = []
+    for pair in load_examples(load_suite("lab").tasks[task].validation, None)[:LIMIT]:
+        row = encode(tokenizer, Example(*pair), TrainSettings(loss=over, max_length=400))
+        ids, labels = torch.tensor([row["input_ids"]]), torch.tensor([row["labels"]])
+        with torch.no_grad():
+            losses.append(model(input_ids=ids, labels=labels).loss.item())
+    return np.mean(losses)
+
+
+@pytest.mark.parametrize("over", ["text", "completion"])
+@pytest.mark.parametrize("task", ["math", "safety"])
+def test_a_loss_is_the_mean_of_transformers_own(harness, checkpoints, task, over):
+    for checkpoint in checkpoints:
+        expected = by_transformers(checkpoint, task, over)
+        assert harness.loss(checkpoint, task, over) == pytest.approx(expected, abs=1e-5)
+
+
+def test_what_was_measured_is_not_measured_again(harness, checkpoints, monkeypatch):
+    first = harness.loss(checkpoints[0], "math", "text")
+    monkeypatch.setattr(harness.scorer, "engine_with", lambda *_: pytest.fail("asked again"))
+    assert harness.loss(checkpoints[0], "math", "text") == first
+    kept = [json.loads(path.read_text()) for path in (harness.scorer.store.root / "signals").iterdir()]
+    assert [(one["task"], one["value"]) for one in kept] == [("math", first)]
+
+
+def test_scores_on_validation_rows_are_records_of_their_own(harness, checkpoints):
+    value = harness.score(checkpoints[0], "math")
+    (record,) = list(harness.scorer.store.records())
+    assert record.key.benchmark == "lab_math@validation" and record.value == value
+    documents = harness.scorer.store.documents(record)
+    test = load_suite("lab").tasks["math"].benchmarks[0]
+    prompts = set(harness.scorer.store.documents(score(harness, checkpoints[0], test))["prompt"])
+    assert len(documents) == 4 and not prompts & set(documents["prompt"])
+
+
+def score(harness, checkpoint, benchmark):
+    from manyshot.scoring import Candidate
+
+    candidate = Candidate.open(str(checkpoint))
+    return harness.scorer.score(candidate.path, "x", candidate.identity, benchmark).record
+
+
+def test_without_a_split_of_the_benchmark_the_likelihood_of_an_answer_stands_in(harness, checkpoints):
+    task = harness._suite.tasks["math"]
+    object.__setattr__(task, "validation_split", None)
+    try:
+        loss = harness.loss(checkpoints[0], "math", "completion")
+        assert harness.score(checkpoints[0], "math") == pytest.approx(np.exp(-loss))
+        harness.experts = {"math": checkpoints[1]}
+        expected = np.exp(harness.loss(checkpoints[1], "math", "completion") - loss)
+        assert harness.normalised(checkpoints[0], "math") == pytest.approx(expected)
+    finally:
+        object.__setattr__(task, "validation_split", "validation")
+
+
+def test_a_score_of_zero_is_not_divided_by(harness, checkpoints):
+    harness.experts = {"math": checkpoints[1]}
+    with pytest.raises(InputError, match=r"expert of .math. scores 0\.000 on validation"):
+        harness.normalised(checkpoints[0], "math")
+
+
+def test_a_task_without_validation_data_is_named(harness):
+    task = harness._suite.tasks["safety"]
+    kept = task.validation
+    object.__setattr__(task, "validation", ())
+    try:
+        with pytest.raises(InputError, match="no validation data for the task 'safety'"):
+            harness.examples("safety")
+    finally:
+        object.__setattr__(task, "validation", kept)

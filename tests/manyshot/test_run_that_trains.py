@@ -1,0 +1,166 @@
+"""Experiments that train their experts, from end to end: METIS's own, with adapters, on a few rows."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from manyshot.experiment import SHIPPED, find_experiment, load_experiment
+from manyshot.lab.base import BaseSettings, make_base
+from manyshot.runner import run_experiment
+from results.comparison import compare
+from results.errors import InputError
+from results.run import load_run
+from results.store import Store
+
+ROWS = {
+    "tulu_3_personas_if.jsonl": {"messages": [{"content": "Say hello {i}."}, {"content": "Hello {i}."}]},
+    "dart_math_hard.jsonl": {"query": "What is {i} + 1?", "response": "It is one more than {i}."},
+    "numina_math_tir.jsonl": {"problem": "What is {i} - 1?", "solution": "One less than {i}."},
+    "aya.jsonl": {"inputs": "Quel jour {i} ?", "targets": "Lundi {i}.", "language_code": "fra"},
+    "wildguardmix.jsonl": {
+        "prompt": "How do I break lock {i}?",
+        "response": "I cannot help with {i}.",
+        "response_refusal_label": "refusal",
+        "prompt_harm_label": "harmful",
+    },
+    "wildjailbreak.jsonl": {"vanilla": "Hurt me {i}", "adversarial": "", "completion": "No, {i}."},
+}
+
+
+def manyshot(*arguments, cwd):
+    command = [sys.executable, "-m", "manyshot", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, check=False, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return make_base(tmp_path_factory.mktemp("lab") / "base", BaseSettings.smoke())
+
+
+@pytest.fixture(scope="module")
+def rows(data, tmp_path_factory):
+    """A data root with real rows of some benchmarks, and a few made-up ones to train on."""
+    root = tmp_path_factory.mktemp("rows")
+    for folder in ("gsm8k", "ifeval", "m_arc", "xstest", "coqa"):
+        (root / folder).symlink_to(data / folder)
+    (root / "training").mkdir()
+    for name, row in ROWS.items():
+        lines = [json.dumps(row).replace("{i}", str(i)) for i in range(210)]
+        (root / "training" / name).write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def done(base, rows, tmp_path_factory):
+    """METIS's experiment with fewer rows, rounds and methods, on the lab's base."""
+    folder = tmp_path_factory.mktemp("metis")
+    content = yaml.safe_load((SHIPPED / "metis.yaml").read_text())
+    content["train"] |= {"rounds": 2, "examples": 8, "validation": 4, "max_length": 128}
+    content["methods"] = [
+        method
+        for method in content["methods"]
+        if method["name"] == "metis" or (method["name"], method.get("protocol")) == ("average", None)
+    ]
+    content["methods"].append(
+        {"name": "metis", "space": "delta", "protocol": "many-shot", "label": "products"}
+    )
+    (folder / "metis.yaml").write_text(yaml.safe_dump(content))
+    arguments = [
+        "--base",
+        base,
+        "--limit",
+        1,
+        "--skip-missing",
+        "--data",
+        rows,
+        "--store",
+        "store",
+        "--out",
+        "out",
+    ]
+    ran = manyshot("run", "metis.yaml", *arguments, cwd=folder)
+    assert ran.returncode == 0, ran.stderr
+    return folder, ran
+
+
+def test_the_run_has_both_protocols_and_both_spaces(done):
+    folder, _ = done
+    store = Store(folder / "store")
+    run = load_run(store)
+    merged = [(entry.label, entry.protocol) for entry in run.entries if entry.role == "merged"]
+    assert merged == [
+        ("average", "post-hoc"),
+        ("metis", "post-hoc"),
+        ("metis, many-shot", "many-shot"),
+        ("products", "many-shot"),
+    ]
+    assert [entry.turn for entry in run.entries if entry.role == "round"] == [1, 2, 1, 2]
+    assert compare(run, store).rows[0].role == "base"
+
+
+def test_factors_merge_into_an_adapter_and_products_into_a_model(done, base):
+    folder, _ = done
+    paths = {entry.label: folder / entry.path for entry in load_run(Store(folder / "store")).entries}
+    PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), paths["metis, many-shot"])
+    AutoModelForCausalLM.from_pretrained(paths["products"])
+    assert (paths["math expert"] / "adapter_model.safetensors").is_file()
+
+
+def test_a_finished_run_makes_nothing_again(done, base, rows):
+    folder, _ = done
+    before = {path: path.stat().st_mtime_ns for path in (folder / "out").rglob("*.safetensors")}
+    arguments = [
+        "--base",
+        base,
+        "--limit",
+        1,
+        "--skip-missing",
+        "--data",
+        rows,
+        "--store",
+        "store",
+        "--out",
+        "out",
+    ]
+    again = manyshot("run", "metis.yaml", *arguments, cwd=folder)
+    assert "0 records made" in again.stderr
+    assert before == {path: path.stat().st_mtime_ns for path in (folder / "out").rglob("*.safetensors")}
+
+
+def test_every_shipped_experiment_can_be_read():
+    for path in SHIPPED.glob("*.yaml"):
+        assert load_experiment(find_experiment(path.stem)).train is not None
+    with pytest.raises(InputError, match="no experiment 'nothing'; there are lab, metis, metis-ablation"):
+        find_experiment("nothing")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"train": None}, "either `experts`"),
+        (
+            {"methods": [{"name": "metis", "weighting": {"name": "loss_gap", "temperature": 0}}]},
+            "temperature",
+        ),
+        ({"methods": [{"name": "metis", "weighting": "fisher"}]}, "weighting"),
+        ({"methods": [{"name": "average", "protocol": "twice"}]}, "protocol"),
+        ({"methods": [{"name": "metis", "space": "factors"}]}, "adapters"),
+        ({"methods": [{"name": "task_arithmetic", "scaling": []}]}, "empty list"),
+        ({"train": {"learning_rate": -1}}, "learning_rate"),
+        ({"train": {"rounds": 0}}, "train.rounds"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_trained(base, tmp_path, change, complaint):
+    usual = {"suite": "lab", "base": str(base), "train": {"examples": 4}, "methods": [{"name": "average"}]}
+    content = {key: value for key, value in (usual | change).items() if value is not None}
+    (tmp_path / "odd.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=complaint):
+        run_experiment(
+            load_experiment(tmp_path / "odd.yaml"), "odd", tmp_path / "out", store=Store(tmp_path / "store")
+        )
+    assert not (tmp_path / "out").exists()
