@@ -136,6 +136,12 @@ class Benchmark:
 
     def on_split(self, split: str) -> "Benchmark":
         """The same benchmark asked of another split's rows, as `name@split`: to choose settings by, say."""
+        for task in self.tasks:
+            if split == task.scored_split:
+                raise InputError(
+                    f"The split '{split}' is the one that {self.name} is scored on, so nothing may be chosen "
+                    "by it: name another as `validation_split` in the suite, or none."
+                )
         tasks = tuple(replace(task, config={**task.config, "test_split": split}) for task in self.tasks)
         return replace(self, name=f"{self.name}@{split}", tasks=tasks)
 

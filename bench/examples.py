@@ -68,6 +68,22 @@ def load_examples(sources: Sequence[ExampleSource], root: Path | None) -> list[t
     return [example for source in sources for example in _examples(source, root)]
 
 
+def load_shares(
+    sources: Sequence[ExampleSource], root: Path | None, most: int | None
+) -> list[tuple[str, str]]:
+    """As `load_examples`, but at most so many in all, as evenly of each source as can be."""
+    if most is None:
+        return load_examples(sources, root)
+    each = [_examples(source, root) for source in sources]
+    shares = [0] * len(each)
+    for _ in range(most):
+        left = [number for number, examples in enumerate(each) if shares[number] < len(examples)]
+        if not left:
+            break
+        shares[min(left, key=shares.__getitem__)] += 1
+    return [example for examples, share in zip(each, shares, strict=True) for example in examples[:share]]
+
+
 def _examples(source: ExampleSource, root: Path | None) -> list[tuple[str, str]]:
     import jinja2
     import jinja2.sandbox

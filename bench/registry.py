@@ -182,11 +182,14 @@ def _suite_task(path: Path, name: str, content: object) -> SuiteTask:
     unknown = set(content) - {"benchmarks", "training", "validation", "validation_split"}
     if unknown:
         raise InputError(f"{path}: the task '{name}' has an unknown key '{min(unknown)}'.")
+    split = content.get("validation_split")
+    if split is not None and not isinstance(split, str):
+        raise InputError(f"{path}: the task '{name}' must name its validation_split as text, not {split!r}.")
     return SuiteTask(
         benchmarks=tuple(load_benchmark(b) for b in _names(path, name, content["benchmarks"])),
         training=_example_sources(path, name, content.get("training")),
         validation=_example_sources(path, name, content.get("validation")),
-        validation_split=content.get("validation_split"),
+        validation_split=split,
     )
 
 

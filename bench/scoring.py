@@ -113,6 +113,15 @@ class Scorer:
         """How checkpoints are run, with `auto` replaced."""
         return self._settings.engine
 
+    def settings_key(self) -> object:
+        """All settings that may change a score, as a JSON value."""
+        engine = self.engine_settings
+        settings = self._settings
+        return [
+            [engine.name, engine.dtype, engine.device.partition(":")[0], engine.max_length],
+            [settings.limit, dict(settings.limits), settings.seed, self._judge.name],
+        ]
+
     def missing_data(self, benchmarks: Sequence[Benchmark]) -> dict[str, str]:
         """Benchmarks whose rows cannot be had, with the reason."""
         reasons = {}

@@ -19,6 +19,7 @@ methods:
   - {name: metis, protocol: many-shot, weighting: {name: loss_gap, temperature: 2}, space: factors}
 """
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -149,16 +150,27 @@ class MethodEntry(BaseModel):
         return Weighting("loss_gap") if self.name == "metis" else Weighting()
 
     @property
+    def pair(self) -> str:
+        """What the same method, merged once and in rounds, has in common."""
+        by = [self.by.name, self.by.temperature, self.by.over]
+        return json.dumps([self.name, self.settings, by, self.space, self.objective], sort_keys=True)
+
+    @property
     def title(self) -> str:
         """The label, or the name with its settings, and the protocol where that is not the usual one."""
+        title = self.plain_title
+        return title if self.label or self.protocol == "post-hoc" else f"{title}, {self.protocol}"
+
+    @property
+    def plain_title(self) -> str:
+        """The same without the protocol."""
         if self.label:
             return self.label
         settings = ", ".join(
-            f"{name} tuned" if isinstance(value, list) else f"{name}={value}"
+            f"{name} tuned" if isinstance(value, list | dict) else f"{name}={value}"
             for name, value in self.settings.items()
         )
-        title = f"{self.name} ({settings})" if settings else self.name
-        return title if self.protocol == "post-hoc" else f"{title}, {self.protocol}"
+        return f"{self.name} ({settings})" if settings else self.name
 
     @field_validator("weighting", mode="before")
     @classmethod
@@ -188,6 +200,8 @@ class Experiment(BaseModel):
     def _one_source_of_experts(self) -> "Experiment":
         if (self.experts is None) == (self.train is None):
             raise ValueError("either `experts` (by task) or `train` (how to make them) is expected")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("each of the seeds is expected once")
         for method in self.methods:
             if method.protocol == "many-shot" and self.train is None:
                 raise ValueError(f"'{method.title}' is many-shot, which needs `train`")
@@ -205,7 +219,7 @@ def find_experiment(name: str) -> Path:
     Raises:
         InputError: there is neither.
     """
-    if Path(name).exists() or Path(name).suffix in {".yaml", ".yml"}:
+    if Path(name).is_file() or Path(name).suffix in {".yaml", ".yml"}:
         return Path(name)
     if not (SHIPPED / f"{name}.yaml").is_file():
         names = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.yaml")))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.benchmark import Benchmark
-from bench.examples import load_examples
+from bench.examples import load_shares
 from bench.losses import mean_loss
 from bench.registry import Suite
 from bench.scoring import Scorer
@@ -42,7 +42,7 @@ class Harness:
         self.scorer, self._suite, self._root = scorer, suite, data_root
         self._max_length, self._limit = max_length, limit
         self._examples: dict[str, list[Example]] = {}
-        self._candidates: dict[Path, Candidate] = {}
+        self._candidates: dict[Path, tuple[object, Candidate]] = {}
         self.experts: Mapping[str, Path] = {}
         """The standalone expert of each task, by which validation scores are divided."""
 
@@ -59,7 +59,7 @@ class Harness:
                     f"The suite {self._suite.name} names no validation data for the task '{task}', which a "
                     "signal needs: name a `validation` split there, or take the weighting 'uniform'."
                 )
-            pairs = load_examples(sources, self._root)[: self._limit]
+            pairs = load_shares(sources, self._root, self._limit)
             self._examples[task] = [Example(*pair) for pair in pairs]
         return self._examples[task]
 
@@ -89,42 +89,67 @@ class Harness:
         write_atomically(file, f"{text}\n".encode())
         return value
 
-    def score(self, checkpoint: Path, task: str) -> float:
-        """A task's score on validation data, higher is better.
+    def scores(self, checkpoint: Path, task: str) -> list[float]:
+        """A task's scores on validation data, higher is better, one for each of its benchmarks.
 
-        That is the mean of its benchmarks' primary metrics on their validation split; where the suite names
-        none, the likelihood of a validation answer's token, exp(−loss over the answer).
+        They are the benchmarks' primary metrics on their validation split; where the suite names none, one
+        number: the likelihood of a validation answer's token, exp(−loss over the answer).
         """
         split = self._suite.tasks[task].validation_split
         if split is None:
-            return math.exp(-self.loss(checkpoint, task, "completion"))
+            return [math.exp(-self.loss(checkpoint, task, "completion"))]
         candidate = self._candidate(checkpoint)
         benchmarks = [one.on_split(split) for one in self._suite.tasks[task].benchmarks]
-        values = [self._value(candidate, benchmark) for benchmark in benchmarks]
-        return sum(values) / len(values)
+        return [self._value(candidate, benchmark) for benchmark in benchmarks]
 
     def normalised(self, checkpoint: Path, task: str) -> float:
-        """A task's validation score over that of its standalone expert.
+        """A task's normalised performance on validation data: the mean of its scores over the expert's.
 
         Raises:
-            InputError: the expert's score is zero.
+            InputError: one of the expert's scores is zero.
         """
-        reference = self.score(self.experts[task], task)
-        if reference <= 0:
+        references = self.scores(self.experts[task], task)
+        if min(references) <= 0:
             raise InputError(
-                f"The expert of '{task}' scores {reference:.3f} on validation data, which nothing can be "
-                "divided by: train it longer, or take a weighting or objective without scores."
+                f"The expert of '{task}' scores {min(references):.3f} on validation data, which nothing can "
+                "be divided by: train it longer, or take a weighting or objective without scores."
             )
-        return self.score(checkpoint, task) / reference
+        own = self.scores(checkpoint, task)
+        return sum(one / other for one, other in zip(own, references, strict=True)) / len(own)
+
+    def benchmarks(self, task: str) -> int:
+        """How many benchmarks measure a task."""
+        return len(self._suite.tasks[task].benchmarks)
+
+    def free(self) -> None:
+        """Stop the engine, which the next measurement starts again, where it holds a GPU."""
+        if self.scorer.engine_settings.device != "cpu":
+            self.scorer.close()
+
+    def key(self) -> object:
+        """All that decides the numbers besides the checkpoint."""
+        splits = {task: of.validation_split for task, of in self._suite.tasks.items()}
+        return [
+            {task: examples_digest(self.examples(task)) for task in self._suite.tasks},
+            self._max_length,
+            self.scorer.settings_key(),
+            splits,
+            {task: Candidate.open(str(path)).identity.digest for task, path in self.experts.items()},
+        ]
 
     def _value(self, candidate: Candidate, benchmark: Benchmark) -> float:
         record = self.scorer.score(candidate.path, candidate.name, candidate.identity, benchmark).record
         return record.value if benchmark.higher_is_better else 1 - record.value
 
     def _candidate(self, checkpoint: Path) -> Candidate:
-        if checkpoint not in self._candidates:
-            self._candidates[checkpoint] = Candidate.open(str(checkpoint))
-        return self._candidates[checkpoint]
+        """A checkpoint, digested again only where its files have changed."""
+        stamp = tuple(
+            (path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(checkpoint.iterdir())
+        )
+        known = self._candidates.get(checkpoint)
+        if known is None or known[0] != stamp:
+            known = self._candidates[checkpoint] = stamp, Candidate.open(str(checkpoint))
+        return known[1]
 
 
 def _pairs(rows: Sequence[Mapping[str, list[int]]]) -> list[tuple[list[int], list[int]]]:

@@ -20,7 +20,7 @@ from merging.merge import merge
 from merging.method import Method, make
 from merging.provenance import code_digest, described
 from merging.recipe import Recipe
-from merging.tuning import choose, grid
+from merging.tuning import choose, grid, to_try
 from results.comparison import Comparison, compare
 from results.errors import InputError
 from results.record import Record
@@ -129,7 +129,7 @@ def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     for name, form in forms.items():
         files.append(folder / name)
         files[-1].write_text(render(comparison, form), encoding="utf-8")
-    if len({row.seed for row in comparison.rows if row.role == "merged"}) > 1:
+    if comparison.rounds or len({row.seed for row in comparison.rows if row.role == "merged"}) > 1:
         files.append(folder / "seeds.md")
         files[-1].write_text(seeds_table(comparison), encoding="utf-8")
     figures = {"tasks.png": normalised_performance, "worst_task.png": average_against_worst}
@@ -175,7 +175,7 @@ def _merges(experiment: Experiment) -> list[_Merge]:
     """What the experiment merges: every method once, or once for each seed where it draws random numbers."""
     merges = []
     for entry in experiment.methods:
-        method = next(make(entry.name, settings) for settings in grid(entry.settings))
+        method = next(make(entry.name, settings) for settings in grid(to_try(entry.settings)))
         if not method.random:
             merges.append(_Merge(entry.title, entry, method, None))
             continue
@@ -231,13 +231,14 @@ def _merged(
         }
         return validated(Recipe, content, "the experiment")
 
+    tried_key = [inputs, code_digest(), harness.key() if len(grid(to_try(entry.settings))) > 1 else None]
     settings, tried = choose(
         entry.settings,
         lambda some, out: merge(recipe_of(some), out, progress=False),
         harness,
         tasks=list(experts),
         objective=entry.objective,
-        place=folder / f".{_plain(title)}-{_digest([inputs, dict(measured.weights)])[:8]}.tried",
+        place=folder / f".{_plain(title)}-{_digest([recipe_of({}), entry.objective, tried_key])[:8]}.tried",
     )
     recipe, method = recipe_of(settings), make(entry.name, settings)
     # Everything that decides the merged weights, the code that merges included.
@@ -277,7 +278,7 @@ def _merged(
         "settings": settings,
         "tried": tried,
     }
-    return replace(merged, measured=about), candidate
+    return replace(merged, measured=about, title=entry.plain_title, pair=entry.pair), candidate
 
 
 def _digest(content: object) -> str:

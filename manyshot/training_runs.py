@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.examples import load_examples
+from bench.examples import load_shares
 from bench.registry import Suite
 from manyshot.experiment import Experiment, MethodEntry, TrainOptions
 from manyshot.harness import Harness
@@ -17,7 +17,7 @@ from merging.method import make
 from merging.recipe import MethodSpec
 from merging.rounds import Plan, Round, run_rounds, trained
 from merging.training import Example
-from merging.tuning import grid, worth
+from merging.tuning import Objective, grid, to_try, worth
 from results.errors import InputError
 from results.run import Entry
 
@@ -43,6 +43,7 @@ def make_checkpoints(
     """
     options = experiment.train
     assert options is not None
+    out = out.resolve()
     _check_methods(experiment)
     examples = _examples(suite, options, data_root)
     plans = [
@@ -61,7 +62,7 @@ def make_checkpoints(
         experts = {}
         for task, learned in examples.items():
             logger.info("training the expert of %s%s", task, of_seed)
-            experts[task] = trained(base.path, task, learned, whole, out / "experts")
+            experts[task] = trained(base.path, task, learned, whole, out / "experts", free=harness.free)
             candidate = _named(experts[task], f"{task} expert{of_seed}")
             yield Made(_entry(candidate.name, "expert", candidate, task=task, seed=seed), candidate)
         harness.experts = experts
@@ -96,7 +97,7 @@ def _plan(
 
 
 def _needs_validation(method: MethodEntry) -> bool:
-    return method.by.name != "uniform" or method.keep != "last" or len(grid(method.settings)) > 1
+    return method.by.name != "uniform" or method.keep != "last" or len(grid(to_try(method.settings))) > 1
 
 
 def _of_rounds(
@@ -110,6 +111,8 @@ def _of_rounds(
         "settings": method.settings,
         "protocol": method.protocol,
         "seed": seed,
+        "title": method.plain_title,
+        "pair": method.pair,
     }
     measured = {**_measured(chosen), "kept_round": chosen.turn, "validation": curve}
     yield Made(_entry(title, "merged", merged, **about, measured=measured), merged)
@@ -128,11 +131,11 @@ def _kept(method: MethodEntry, rounds: list[Round], harness: Harness) -> tuple[R
     """The round that counts, and each round's validation performance where that decides."""
     if method.keep == "last":
         return rounds[-1], []
-    objective = "average" if method.keep == "best_average" else "worst_task"
+    objective: Objective = "average" if method.keep == "best_average" else "worst_task"
     curve = []
     for one in rounds:
         reached = {task: harness.normalised(one.merged, task) for task in one.experts}
-        curve.append({"round": one.turn, "tasks": reached, "value": worth(reached, objective)})  # type: ignore[arg-type]
+        curve.append({"round": one.turn, "tasks": reached, "value": worth(reached, objective, harness)})
     best = max(range(len(rounds)), key=lambda i: (curve[i]["value"], i))
     return rounds[best], curve
 
@@ -164,7 +167,7 @@ def _examples(suite: Suite, options: TrainOptions, data_root: Path | None) -> di
     for task, of in suite.tasks.items():
         if not of.training:
             raise InputError(f"The suite {suite.name} names no training data for the task '{task}'.")
-        pairs = load_examples(of.training, data_root)[: options.examples]
+        pairs = load_shares(of.training, data_root, options.examples)
         found[task] = [Example(*pair) for pair in pairs]
     return found
 
@@ -175,5 +178,5 @@ def _check_methods(experiment: Experiment) -> None:
     for method in experiment.methods:
         if titles.count(method.title) > 1:
             raise InputError(f"Two methods are called '{method.title}': give one of them a `label`.")
-        for settings in grid(method.settings):
+        for settings in grid(to_try(method.settings)):
             make(method.name, settings)

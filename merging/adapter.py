@@ -208,7 +208,14 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     """
     base, plus, adapter = str(path).rpartition("+")
     if plus and base and not Path(path).exists():
-        return AdaptedCheckpoint(Checkpoint.open(base), Adapter.open(_adapter_folder(adapter)))
+        opened, given = Adapter.open(_adapter_folder(adapter)), Checkpoint.open(base)
+        named = Path(opened.base)
+        if named.is_dir() and Checkpoint.open(named).identity() != given.identity():
+            raise InputError(
+                f"{opened.folder} was trained on {named}, which is not {base}, and would run on it; "
+                "name the adapter alone, or write the other base into its configuration."
+            )
+        return AdaptedCheckpoint(given, opened)
     folder = locate(path)
     if not is_adapter(folder):
         return Checkpoint.open(folder)

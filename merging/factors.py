@@ -92,5 +92,10 @@ def _zeros(like: Checkpoint, folder: Path) -> Checkpoint:
     stored = {}
     for name in like.names:
         info = like.info(name)
+        if ".lora_" not in name:
+            raise InputError(
+                f"{like.folder} holds the whole tensor {name!r} beside its factors, which has no task vector "
+                "in the space of factors; take the space 'delta'."
+            )
         stored[name] = Stored(info, torch.zeros(info.numel, dtype=like.block(name, 0, 0).dtype))
     return Checkpoint(folder, like.config, [], stored)

@@ -76,6 +76,8 @@ def optimise(
     with _progress() as bar:
         trainer.add_callback(_Steps(bar, title))
         trainer.train(resume_from_checkpoint=_last_save(folder / SAVES))
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
     return [[entry["step"], entry["loss"]] for entry in trainer.state.log_history if "loss" in entry]
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,8 +15,8 @@ from merging.merge import merge
 from merging.provenance import code_digest
 from merging.recipe import ExpertSpec, MethodSpec, Recipe
 from merging.train_settings import TrainSettings
-from merging.training import Example, made_from, train
-from merging.tuning import Objective, choose
+from merging.training import Example, examples_digest, made_from, train
+from merging.tuning import Objective, choose, grid, to_try
 from merging.weighting import Signals, Weighting
 from results.errors import InputError
 from results.files import write_atomically
@@ -76,7 +77,7 @@ class Round:
         settings: of the method, where some were chosen on validation data.
         tried: what each that was tried gave there.
         mask_density: share of the entries that moved which a consensus holds; None without one.
-        seconds: by phase: train, signals, choose, merge.
+        seconds: by phase: train, signals, choose, merge, and the rest, such as digests.
     """
 
     turn: int
@@ -123,7 +124,8 @@ def run_rounds(plan: Plan, folder: Path, signals: Signals, say: Say = lambda _: 
     Raises:
         InputError: something of the plan is wrong, or a training's loss is no number; what was done is kept.
     """
-    place = folder / f"rounds-{_digest(plan)}"
+    folder = folder.resolve()
+    place = folder / f"rounds-{_digest(plan, signals)}"
     before, rounds = plan.base, []
     for turn in range(1, plan.rounds + 1):
         note = place / f"round-{turn}" / "round.json"
@@ -140,13 +142,18 @@ def _run_round(
     plan: Plan, turn: int, before: str, folder: Path, place: Path, *, signals: Signals, say: Say
 ) -> Round:
     clock = {}
-    started = time.monotonic()
-    training = replace(plan.training, seed=plan.seed, first_epoch=turn - 1)
+    passed = (turn - 1) * math.ceil(plan.training.epochs)
+    training = replace(plan.training, seed=plan.seed, first_epoch=passed)
     experts = {}
+    started = time.monotonic()
     for task, examples in plan.examples.items():
         say(f"round {turn} of {plan.rounds}: training {task}")
-        experts[task] = trained(locate(before), task, examples, training, folder / "experts")
-    clock["train"] = time.monotonic() - started
+        experts[task] = trained(
+            locate(before), task, examples, training, folder / "experts", free=signals.free
+        )
+    # What was trained for another method, or before a stop, took its seconds then.
+    clock["train"] = sum(map(_seconds_of_training, experts.values()))
+    clock["rest"] = max(0.0, time.monotonic() - started - clock["train"])
     say(f"round {turn} of {plan.rounds}: signals")
     started = time.monotonic()
     measured = plan.weighting.measure(signals, locate(before), experts, turn)
@@ -213,30 +220,62 @@ def merge_experts(
     )
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
-        merge(recipe, out)
+        try:
+            merge(recipe, out, progress=False)
+        except InputError:
+            if not out.exists():  # otherwise another process has just merged the same
+                raise
     return out
 
 
 def trained(
-    start: Path, task: str, examples: Sequence[Example], settings: TrainSettings, folder: Path
+    start: Path,
+    task: str,
+    examples: Sequence[Example],
+    settings: TrainSettings,
+    folder: Path,
+    *,
+    free: Callable[[], None] = lambda: None,
 ) -> Path:
-    """Return an expert from a folder of them, trained where none was made in this way."""
+    """Return an expert from a folder of them, trained where none was made in this way.
+
+    Args:
+        start: the model, or the adapter, that is trained.
+        task: what the expert is called.
+        examples: what it learns.
+        settings: how.
+        folder: of experts, each by all that it was made from.
+        free: called before a training, to give it the device.
+
+    Raises:
+        InputError: it cannot be trained.
+    """
     content = json.dumps(made_from(start, examples, settings), sort_keys=True)
     out = folder / f"{task}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
     if out.exists():
         return out
     folder.mkdir(parents=True, exist_ok=True)
-    # A whole merged model carries a new adapter; a merged adapter is trained on.
-    return train(start, examples, settings, out)
+    free()
+    try:
+        # A whole merged model carries a new adapter; a merged adapter is trained on.
+        return train(start, examples, settings, out)
+    except InputError:
+        if not out.exists():  # otherwise another process has just trained the same
+            raise
+    return out
 
 
-def _digest(plan: Plan) -> str:
+def _seconds_of_training(expert: Path) -> float:
+    return float(json.loads((expert / "training.json").read_text(encoding="utf-8"))["seconds"])
+
+
+def _digest(plan: Plan, signals: Signals) -> str:
     """Digest of all that decides what a plan's rounds hold; their number is not: more go on from fewer."""
-    each = [[e.prompt, e.completion] for examples in plan.examples.values() for e in examples]
+    measures = plan.weighting.name != "uniform" or len(grid(to_try(plan.method.settings))) > 1
     content = [
         open_checkpoint(plan.base).identity().digest,
-        list(plan.examples),
-        hashlib.sha256(json.dumps(each).encode()).hexdigest(),
+        {task: examples_digest(examples) for task, examples in plan.examples.items()},
+        signals.key() if measures else None,
         {name: value for name, value in asdict(plan.training).items() if name != "save_seconds"},
         plan.method.model_dump(mode="json"),
         [asdict(plan.weighting), plan.objective],

@@ -27,6 +27,15 @@ def grid(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{**settings, **dict(zip(tried, values, strict=True))} for values in product(*tried.values())]
 
 
+def to_try(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same settings with `{per_task: [...]}`, a number for each task, as the list of these."""
+    return {name: _per_task(value) or value for name, value in settings.items()}
+
+
+def _per_task(value: Any) -> list[Any] | None:
+    return value["per_task"] if isinstance(value, dict) and set(value) == {"per_task"} else None
+
+
 def choose(
     settings: Mapping[str, Any],
     merge_to: Callable[[Mapping[str, Any], Path], object],
@@ -39,7 +48,8 @@ def choose(
     """Return the settings that are best on validation data, and the curve: what each that was tried gave.
 
     Args:
-        settings: some of them lists.
+        settings: some of them lists; or `{per_task: [...]}` for a number that is chosen for each task by that
+            task alone, of methods with a setting `only`.
         merge_to: merges by given settings into a folder.
         signals: the harness, which sees validation data only.
         tasks: whose normalised performance counts.
@@ -51,24 +61,50 @@ def choose(
     """
     if objective not in get_args(Objective):
         raise InputError(f"There is no objective '{objective}'; there are {', '.join(get_args(Objective))}.")
+    curve_by_task: list[dict[str, Any]] = []
+    for name, value in settings.items():
+        if (values := _per_task(value)) is not None:
+            first = {other: grid({other: one})[0][other] for other, one in to_try(settings).items()}
+            best_of = {}
+            for task in tasks:
+                chosen, tried = choose(
+                    {**first, name: values, "only": task},
+                    merge_to,
+                    signals,
+                    tasks=[task],
+                    objective=objective,
+                    place=place / f"{name} of {task}",
+                )
+                best_of[task] = chosen[name]
+                curve_by_task += tried
+            settings = {**settings, name: best_of}
     candidates = grid(settings)
     if len(candidates) == 1:
-        return candidates[0], []
+        return candidates[0], curve_by_task
     place.mkdir(parents=True, exist_ok=True)
     note = place / "tried.json"
-    curve: list[dict[str, Any]] = json.loads(note.read_bytes()) if note.is_file() else []
-    for candidate in candidates[len(curve) :]:
-        out = place / "tried"
+    noted: list[dict[str, Any]] = json.loads(note.read_bytes()) if note.is_file() else []
+    curve: list[dict[str, Any]] = []
+    for one, candidate in zip(noted, candidates, strict=False):
+        if one["settings"] != candidate:
+            break
+        curve.append(one)
+    for number, candidate in enumerate(candidates[len(curve) :], start=len(curve)):
+        out = place / f"tried-{number}"
         shutil.rmtree(out, ignore_errors=True)
         merge_to(candidate, out)
         reached = {task: signals.normalised(out, task) for task in tasks}
-        curve.append({"settings": candidate, "tasks": reached, "value": worth(reached, objective)})
+        value = worth(reached, objective, signals)
+        curve.append({"settings": candidate, "tasks": reached, "value": value})
         write_atomically(note, (json.dumps(curve, indent=1) + "\n").encode())
         shutil.rmtree(out)
     best = max(range(len(curve)), key=lambda i: (curve[i]["value"], -i))
-    return candidates[best], curve
+    return candidates[best], curve_by_task + curve
 
 
-def worth(reached: Mapping[str, float], objective: Objective) -> float:
-    """Return what normalised performances come to under an objective."""
-    return min(reached.values()) if objective == "worst_task" else sum(reached.values()) / len(reached)
+def worth(reached: Mapping[str, float], objective: Objective, signals: Signals) -> float:
+    """Return what normalised performances by task come to: the least, or the mean over their benchmarks."""
+    if objective == "worst_task":
+        return min(reached.values())
+    counts = {task: signals.benchmarks(task) for task in reached}
+    return sum(value * counts[task] for task, value in reached.items()) / sum(counts.values())

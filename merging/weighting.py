@@ -21,6 +21,15 @@ class Signals(Protocol):
     def normalised(self, checkpoint: Path, task: str) -> float:
         """Return the validation score over that of the task's standalone expert."""
 
+    def free(self) -> None:
+        """Give the device to a training: stop what runs checkpoints."""
+
+    def benchmarks(self, task: str) -> int:
+        """Return how many benchmarks measure a task."""
+
+    def key(self) -> object:
+        """Return a JSON value of all that decides the numbers besides the checkpoint."""
+
 
 @dataclass(frozen=True)
 class Measured:

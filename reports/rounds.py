@@ -1,6 +1,5 @@
 """Figures of merging in rounds: what each round kept of every task, and what the merge saw and did."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -103,8 +102,7 @@ def _groups(comparison: Comparison) -> dict[str, list[list[Row]]]:
     """By method, the rounds of each of its seeds."""
     found: dict[str, dict[int | None, list[Row]]] = {}
     for row in comparison.rounds:
-        name = re.sub(r", (seed \d+|many-shot)", "", row.of or row.label)
-        found.setdefault(name, {}).setdefault(row.seed, []).append(row)
+        found.setdefault(row.title, {}).setdefault(row.seed, []).append(row)
     if not found:
         raise InputError(f"run {comparison.name}: nothing to draw, because nothing was merged in rounds")
     return {name: list(seeds.values()) for name, seeds in found.items()}
@@ -126,7 +124,7 @@ def _merged_once(comparison: Comparison, like: Row, panel: str) -> float | None:
     rows = [
         row
         for row in comparison.rows
-        if row.protocol == "post-hoc" and (row.method, row.settings) == (like.method, like.settings)
+        if row.protocol == "post-hoc" and row.pair is not None and row.pair == like.pair
     ]
     values = [value for value in (_performance(row, panel) for row in rows) if value is not None]
     return fmean(values) if values else None

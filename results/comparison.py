@@ -51,6 +51,8 @@ class Row:
             its reference were scored), and how many there are.
         notes: what the reader of the numbers should know.
         resampled: what the intervals were taken from.
+        title: as in the run's entry, or the label.
+        pair: as in the run's entry.
         of: label of the merged checkpoint that a round led to.
         turn: the round's number, from 1.
         measured: as in the run's entry.
@@ -74,6 +76,8 @@ class Row:
     complete: tuple[int, int]
     notes: tuple[str, ...]
     resampled: bootstrap.ResampledPerformance = field(repr=False, compare=False)
+    title: str = ""
+    pair: str | None = None
     of: str | None = None
     turn: int | None = None
     measured: Mapping[str, JSON] = field(default_factory=dict)
@@ -322,6 +326,8 @@ def _row(
         },
         complete=(len(suite.task_benchmarks) - missing, len(suite.task_benchmarks)),
         notes=tuple(notes),
+        title=entry.title or entry.label,
+        pair=entry.pair,
         of=entry.of,
         turn=entry.turn,
         measured=entry.measured,

@@ -35,6 +35,8 @@ class Entry:
         path: where the checkpoint lies.
         checkpoint: what it is.
         records: by benchmark, the digest of the record's key.
+        title: how rows of all seeds, and of a merge's rounds, are called together.
+        pair: what a merge in rounds and one of the same method done once have in common, and no others.
         of: label of the merged checkpoint that a round led to.
         turn: the round's number, from 1.
         measured: of a round or a merged checkpoint: weights, losses and gaps by task, mask density, seconds,
@@ -51,6 +53,8 @@ class Entry:
     path: str
     checkpoint: CheckpointIdentity
     records: Mapping[str, str] = field(default_factory=dict)
+    title: str | None = None
+    pair: str | None = None
     of: str | None = None
     turn: int | None = None
     measured: Mapping[str, JSON] = field(default_factory=dict)

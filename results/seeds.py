@@ -1,6 +1,5 @@
 """What a comparison says over seeds: means with intervals, and many-shot less post-hoc at equal budgets."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -53,8 +52,12 @@ def gains(comparison: Comparison) -> list[Gain]:
     groups = _groups(comparison)
     found = []
     for (method, protocol), rows in groups.items():
-        once = groups.get((method, "post-hoc"))
-        if protocol != "many-shot" or once is None:
+        once = [
+            row
+            for row in comparison.rows
+            if row.protocol == "post-hoc" and row.pair is not None and row.pair == rows[0].pair
+        ]
+        if protocol != "many-shot" or not once:
             continue
         by_seed = {row.seed: row for row in once}
         pairs = [(row, by_seed[row.seed]) for row in rows if row.seed in by_seed]
@@ -67,8 +70,7 @@ def _groups(comparison: Comparison) -> dict[tuple[str, str], list[Row]]:
     found: dict[tuple[str, str], list[Row]] = {}
     for row in comparison.rows:
         if row.role == "merged":
-            method = re.sub(r", (many-shot|seed \d+)", "", row.label)
-            found.setdefault((method, row.protocol or ""), []).append(row)
+            found.setdefault((row.title or row.label, row.protocol or ""), []).append(row)
     return found
 
 

@@ -213,6 +213,17 @@ def consensus_of_none_is_task_arithmetic_and_of_too_many_the_base(kinds: Kinds) 
 
 
 @oracle
+def consensus_of_one_task_is_that_tasks_mask(kinds: Kinds) -> None:
+    model = steps(12)
+    deltas = whole(model)
+    total = deltas.sum(0)
+    masks = deltas.abs() > 0.4 * (total - deltas).abs()
+    for place, task in enumerate("abc"):
+        expected = 0.6 * torch.where(masks[place], total, 0.0)
+        same(merged(kinds["consensus_ta"](only=task, scaling=0.6), model), expected)
+
+
+@oracle
 def consensus_takes_a_threshold_for_each_task(kinds: Kinds) -> None:
     model = steps(9)
     deltas, each = whole(model), torch.tensor([0.2, 0.6, 1.5])

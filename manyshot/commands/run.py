@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 
 from bench.data import data_root
-from manyshot.experiment import LAB, find_experiment, load_experiment
+from manyshot.experiment import LAB, Experiment, find_experiment, load_experiment
 from manyshot.runner import Finished, run_experiment
 from manyshot.terminal import answer
 from results.store import Store, store_root
+from results.yaml_file import validated
 
 
 def run(options: argparse.Namespace) -> None:
@@ -19,7 +20,8 @@ def run(options: argparse.Namespace) -> None:
     out = options.out or Path("manyshot-runs") / name
     experiment = load_experiment(file)
     changes = {"base": options.base, "limit": options.limit, "seeds": options.seed}
-    experiment = experiment.model_copy(update={key: value for key, value in changes.items() if value})
+    changed = experiment.model_dump() | {key: value for key, value in changes.items() if value is not None}
+    experiment = validated(Experiment, changed, str(file))
     if experiment.base == LAB and not Path(LAB).exists():
         from manyshot.lab.base import make_base
 

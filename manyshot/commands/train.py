@@ -3,7 +3,7 @@
 import argparse
 
 from bench.data import data_root
-from bench.examples import load_examples
+from bench.examples import load_shares
 from bench.registry import load_suite
 from manyshot.terminal import answer
 from merging.hub import locate
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
     sources = suite.tasks[options.task].training
     if not sources:
         raise InputError(f"The suite {suite.name} names no training data for the task '{options.task}'.")
-    pairs = load_examples(sources, data_root(options.data))[: options.examples]
+    pairs = load_shares(sources, data_root(options.data), options.examples)
     examples = [Example(*pair) for pair in pairs]
     given = {name: getattr(options, name) for name in _SETTINGS if getattr(options, name) is not None}
     settings = TrainSettings(**given, adapter=_adapter(options))

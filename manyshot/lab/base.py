@@ -30,18 +30,6 @@ CONTEXT = 2048
 """Tokens that the models can read: enough for prompts of real benchmarks, in bytes."""
 
 
-def _training(steps: int, learning_rate: float) -> TrainSettings:
-    """What the trainings of the family have in common."""
-    return TrainSettings(
-        max_steps=steps,
-        batch_size=32,
-        learning_rate=learning_rate,
-        warmup_ratio=0.1,
-        group_by_length=False,
-        cpu=True,
-    )
-
-
 @dataclass(frozen=True)
 class BaseSettings:
     """How the base is made.

@@ -25,11 +25,14 @@ class ConsensusTA(Method):
             it for each task from 0.2 to 0.6 on validation data. A larger one keeps fewer entries.
         consensus: k.
         scaling: α.
+        only: the task whose mask alone counts, θ₀ + α m_t ⊙ τ_M, by which the paper chooses its λ_t; in an
+            experiment that is `mask_threshold: {per_task: [0.2, 0.3, 0.4, 0.5, 0.6]}`.
     """
 
     mask_threshold: float | dict[str, float] = 0.4
     consensus: int = 2
     scaling: float = 1.0
+    only: str | None = None
 
     scope: ClassVar[Scope] = Scope.ELEMENT
 
@@ -48,7 +51,18 @@ class ConsensusTA(Method):
         thresholds = self._thresholds(context)
         merged, held, kept = consensus(deltas, weights, thresholds, torch.Tensor.gt_)
         context.note_kept(kept)
-        return merged.mul_(held.ge_(self.consensus)).mul_(self.scaling)
+        mask = held.ge_(self.consensus) if self.only is None else kept[self._place(context)].ne(0)
+        agreed = merged * mask
+        context.note_agreed(agreed, merged)
+        return agreed.mul_(self.scaling)
+
+    def _place(self, context: Context) -> int:
+        if self.only not in context.tasks:
+            raise InputError(
+                f"Method 'consensus_ta': setting 'only' is {self.only!r}, but the experts are "
+                f"{', '.join(context.tasks)}; name one of them."
+            )
+        return context.tasks.index(self.only)
 
     def _thresholds(self, context: Context) -> list[float]:
         if not isinstance(self.mask_threshold, Mapping):

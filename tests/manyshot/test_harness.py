@@ -1,6 +1,7 @@
 """Signals of the harness: transformers' own loss, one example at a time; each measured once."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,11 @@ from bench.examples import load_examples
 from bench.registry import load_suite
 from bench.scoring import Scorer, ScoreSettings
 from manyshot.harness import Harness
+from merging.merge import merge
+from merging.recipe import Recipe
 from merging.train_settings import TrainSettings
 from merging.training import Example, encode
+from merging.tuning import choose
 from results.errors import InputError
 from results.store import Store
 
@@ -67,7 +71,7 @@ def test_what_was_measured_is_not_measured_again(harness, checkpoints, monkeypat
 
 
 def test_scores_on_validation_rows_are_records_of_their_own(harness, checkpoints):
-    value = harness.score(checkpoints[0], "math")
+    value = harness.scores(checkpoints[0], "math")[0]
     (record,) = list(harness.scorer.store.records())
     assert record.key.benchmark == "lab_math@validation" and record.value == value
     documents = harness.scorer.store.documents(record)
@@ -88,7 +92,7 @@ def test_without_a_split_of_the_benchmark_the_likelihood_of_an_answer_stands_in(
     object.__setattr__(task, "validation_split", None)
     try:
         loss = harness.loss(checkpoints[0], "math", "completion")
-        assert harness.score(checkpoints[0], "math") == pytest.approx(np.exp(-loss))
+        assert harness.scores(checkpoints[0], "math") == pytest.approx([np.exp(-loss)])
         harness.experts = {"math": checkpoints[1]}
         expected = np.exp(harness.loss(checkpoints[1], "math", "completion") - loss)
         assert harness.normalised(checkpoints[0], "math") == pytest.approx(expected)
@@ -111,3 +115,37 @@ def test_a_task_without_validation_data_is_named(harness):
             harness.examples("safety")
     finally:
         object.__setattr__(task, "validation", kept)
+
+
+def test_settings_are_told_apart_by_what_each_gives(harness, checkpoints, tmp_path):
+    """Through the real harness: a checkpoint in the place of another is another."""
+    base = tiny_llama(tmp_path / "base", 2)
+    harness.experts = {"yes_no": checkpoints[0]}
+    task = harness._suite.tasks["math"]
+    harness._suite.tasks["yes_no"] = replace(task, validation_split=None)
+
+    def merge_to(settings, out):
+        recipe = Recipe(
+            base=base,
+            experts={"a": checkpoints[0]},
+            method={"name": "task_arithmetic", **settings},
+        )
+        merge(recipe, out, progress=False)
+
+    def chosen(scalings):
+        options = {"tasks": ["yes_no"], "objective": "average", "place": tmp_path / "tried"}
+        return choose({"scaling": scalings}, merge_to, harness, **options)
+
+    settings, curve = chosen([0.0, 0.5, 1.0])
+    values = [tried["value"] for tried in curve]
+    assert len(set(values)) == 3 and values[2] == pytest.approx(1, abs=1e-4)
+    assert settings == {"scaling": [0.0, 0.5, 1.0][values.index(max(values))]}
+    _, other = chosen([0.0, 0.25])
+    assert other[0] == curve[0] and other[1]["settings"] == {"scaling": 0.25}
+    assert other[1]["value"] not in values
+
+
+def test_nothing_is_chosen_on_the_rows_that_are_scored(harness):
+    benchmark = harness._suite.tasks["math"].benchmarks[0]
+    with pytest.raises(InputError, match="'test' is the one that lab_math is scored on"):
+        benchmark.on_split("test")

@@ -48,7 +48,7 @@ BROKEN = [
     ("arithmetic", "(merged - own)", "merged"),
     ("methods.consensus_ta", "ge_(self.consensus)", "gt_(self.consensus)"),
     ("arithmetic", ".mul_(threshold)", ".mul_(0.4)"),
-    ("methods.consensus_ta", ").mul_(self.scaling)", ")"),
+    ("methods.consensus_ta", "agreed.mul_(self.scaling)", "agreed"),
     ("methods.metis", "consensus(deltas, shares", "consensus(deltas, weights"),
     ("methods.metis", "torch.Tensor.gt_ if self.strict else torch.Tensor.ge_", "torch.Tensor.ge_"),
     ("methods.metis", "[self.mask_ratio] *", "[0.1] *"),

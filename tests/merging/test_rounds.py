@@ -37,6 +37,15 @@ class Counted:
     def normalised(self, checkpoint, task):
         return self.loss(checkpoint, task, "text")
 
+    def benchmarks(self, task):
+        return 3 if task == "both" else 1
+
+    def key(self):
+        return "the same"
+
+    def free(self):
+        """Holds nothing."""
+
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
@@ -102,7 +111,7 @@ def test_every_round_is_what_metis_says_of_its_experts(base, tmp_path, anchor, s
         assert 0 < one.mask_density <= 1
         before = one.merged
     note = json.loads((rounds[0].merged.parent / "round.json").read_text())
-    assert set(note["seconds"]) == {"train", "signals", "choose", "merge"}
+    assert set(note["seconds"]) == {"train", "rest", "signals", "choose", "merge"}
 
 
 def test_a_finished_run_is_found_and_more_rounds_go_on_from_it(base, tmp_path):
@@ -136,6 +145,21 @@ def test_settings_are_chosen_on_what_the_harness_says(base, tmp_path):
     assert one.settings == {"scaling": 0.4}
     assert [tried["value"] for tried in one.tried] == pytest.approx([0.25, 0.65, 0.65])
     assert json.loads((one.merged / "merge.json").read_text())["recipe"]["method"]["scaling"] == 0.4
+
+
+def test_a_threshold_of_consensus_is_chosen_for_each_task_by_that_task_alone(base, tmp_path):
+    class Wanting(Counted):
+        """Each task wants a threshold of its own, of a merge by its own mask."""
+
+        def normalised(self, checkpoint, task):
+            method = json.loads((checkpoint / "merge.json").read_text())["recipe"]["method"]
+            assert method["only"] == task
+            return 1 - abs(method["mask_threshold"] - {"colours": 0.2, "shades": 0.4, "both": 0.6}[task])
+
+    method = MethodSpec(name="consensus_ta", mask_threshold={"per_task": [0.2, 0.4, 0.6]})
+    (one,) = run_rounds(plan(base, rounds=1, method=method), tmp_path, Wanting())
+    assert one.settings == {"mask_threshold": {"colours": 0.2, "shades": 0.4, "both": 0.6}}
+    assert len(one.tried) == 9
 
 
 KILLED = """

@@ -23,7 +23,8 @@ def comparison(family):
         for seed, value in enumerate(values):
             label = f"ties{', many-shot' if protocol == 'many-shot' else ''}, seed {seed}"
             scores = full | {"gsm8k": documents(value)}
-            family.add(label, "merged", scores, method="ties", protocol=protocol, seed=seed)
+            about = {"method": "ties", "title": "ties", "pair": "ties", "protocol": protocol, "seed": seed}
+            family.add(label, "merged", scores, **about)
     return compare(Run("made up", SUITE, {}, tuple(family.entries)), family.store, resamples=50)
 
 
