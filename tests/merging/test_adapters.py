@@ -176,7 +176,7 @@ def test_what_is_no_plain_adapter_is_refused(base, adapters, tmp_path):
     with pytest.raises(InputError, match="kind DoRA"):
         open_checkpoint(dora)
     other = tiny_llama(tmp_path / "other", width=64)
-    with pytest.raises(InputError, match="was trained on .*base, which is not .*other"):
+    with pytest.raises(InputError, match=r"was trained on .*base, which is not .*other"):
         open_checkpoint(f"{other}+{adapters['a']}")
     with pytest.raises(InputError, match="is no adapter"):
         merge(recipe(base, {"a": adapters["a"], "b": base}, "factors"), tmp_path / "out", progress=False)
