@@ -11,7 +11,7 @@ from manyshot.runner import run_experiment
 from manyshot.terminal import logger
 from results.store import Store
 
-_SHOWN = ("task_arithmetic", "metis")
+_PROTOCOLS = ("post-hoc", "many-shot")
 _SMOKE = {"rounds": 2, "examples": 8, "validation": 4, "batch_size": 4}
 _SMOKE_LIMIT = 8
 _HEADER = "# Written by `manyshot demo` each time it runs: copy it before you change it.\n"
@@ -33,13 +33,12 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _experiment(smoke: bool) -> dict[str, object]:
-    """The lab's experiment with one seed and two methods; paths are relative to the file."""
+    """The lab's experiment with one seed and two methods, one tuned; paths are relative to the file."""
     lab = yaml.safe_load((SHIPPED / "lab.yaml").read_text(encoding="utf-8"))
-    lab |= {
-        "base": "models/base",
-        "methods": [method for method in lab["methods"] if method["name"] in _SHOWN],
-        "seeds": [0],
-    }
+    tuned = {"name": "task_arithmetic", "scaling": [0.2, 0.3, 0.5], "objective": "worst_task"}
+    metis = next(method for method in lab["methods"] if method["name"] == "metis")
+    methods = [{**method, "protocol": protocol} for method in (tuned, metis) for protocol in _PROTOCOLS]
+    lab |= {"base": "models/base", "methods": methods, "seeds": [0]}
     if smoke:
         lab |= {"train": lab["train"] | _SMOKE, "limit": _SMOKE_LIMIT}
     return lab

@@ -38,8 +38,25 @@ def test_the_base_knows_what_may_be_forgotten(comparison, benchmark):
 
 
 def test_merging_loses_something_that_the_experts_knew(comparison):
-    tasks = comparison.row("task_arithmetic (scaling=0.5)").tasks
-    assert sum(estimate.value <= 0.8 for estimate in tasks.values()) >= 2
+    for label in ("task_arithmetic (scaling tuned)", "metis"):
+        tasks = comparison.row(label).tasks
+        assert sum(estimate.value <= 0.8 for estimate in tasks.values()) >= 2
+
+
+def test_the_scaling_was_chosen_by_the_worst_task_on_validation_data(comparison):
+    tuned = [row for row in (*comparison.rows, *comparison.rounds) if row.method == "task_arithmetic"]
+    assert len(tuned) == 2 + 5
+    for row in tuned:
+        tried = row.measured["tried"]
+        assert [one["settings"]["scaling"] for one in tried] == [0.2, 0.3, 0.5]
+        assert all(one["value"] == min(one["tasks"].values()) for one in tried)
+        best = max(tried, key=lambda one: one["value"])
+        assert row.measured["settings"] == best["settings"]
+
+
+def test_a_round_takes_little_time_besides_training_and_scoring(comparison):
+    for row in comparison.rounds:
+        assert row.measured["seconds"].keys() == {"train", "rest", "signals", "choose", "merge"}
 
 
 def test_the_table_has_two_methods_merged_once_and_in_rounds(comparison):
@@ -71,16 +88,18 @@ def test_an_expert_keeps_all_of_its_own_skill(comparison):
 
 def test_the_report_lies_beside_the_models(demo):
     names = {path.name for path in (demo / "report").iterdir()}
-    tables = {"table.md", "table.tex", "table.csv"}
+    tables = {"table.md", "table.tex", "table.csv", "seeds.md"}
     assert names == tables | {"tasks.png", "worst_task.png", "rounds.png", "weights.png"}
 
 
 def test_a_users_own_experiment_does_the_same_as_the_demo(models, comparison, tmp_path):
+    tuned = "task_arithmetic (scaling tuned)"
+    chosen = comparison.row(tuned).measured["settings"]
     experiment = {
         "suite": "lab",
         "base": str(models["base"]),
         "experts": {task: str(models[task]) for task in TASKS},
-        "methods": [{"name": "average"}, {"name": "task_arithmetic", "scaling": 0.5, "label": "sum"}],
+        "methods": [{"name": "average"}, {"name": "task_arithmetic", "label": "sum"} | chosen],
     }
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(experiment))
     command = [sys.executable, "-m", "manyshot", "run", "mine.yaml", "--json", "--store", "store"]
@@ -89,15 +108,17 @@ def test_a_users_own_experiment_does_the_same_as_the_demo(models, comparison, tm
     assert len(rows) == 7
     for row in rows:
         if row["label"] != "average":
-            expected = whole[{"sum": "task_arithmetic (scaling=0.5)"}.get(row["label"], row["label"])]
+            expected = whole[{"sum": tuned}.get(row["label"], row["label"])]
             for key in ("average", "worst_task", "gap", "tasks", "forgetting", "scores"):
                 assert row[key] == expected[key]
 
 
 def test_the_records_can_be_loaded_as_a_table(demo):
     results = load_results(demo / "results")
-    assert len(results) == (1 + 4 + 2 + 2 * 5) * 6
-    assert set(results["benchmark"]) == {*TASKS.values(), "lab_reading", "lab_yes_no"}
+    scored = results[~results["benchmark"].str.contains("@")]
+    assert len(scored) == (1 + 4 + 2 + 2 * 5) * 6
+    assert set(scored["benchmark"]) == {*TASKS.values(), "lab_reading", "lab_yes_no"}
+    assert set(results["benchmark"]) - set(scored["benchmark"]) == {f"{b}@validation" for b in TASKS.values()}
     assert results["value"].between(0, 1).all()
 
 
