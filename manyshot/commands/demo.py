@@ -37,8 +37,10 @@ def _experiment(smoke: bool) -> dict[str, object]:
     lab = yaml.safe_load((SHIPPED / "lab.yaml").read_text(encoding="utf-8"))
     tuned = {"name": "task_arithmetic", "scaling": [0.2, 0.3, 0.5], "objective": "worst_task"}
     metis = next(method for method in lab["methods"] if method["name"] == "metis")
+    if smoke:
+        # Models that know nothing score zero, by which nothing can be chosen.
+        tuned["scaling"] = 0.5
+        lab |= {"train": lab["train"] | _SMOKE, "limit": _SMOKE_LIMIT}
     methods = [{**method, "protocol": protocol} for method in (tuned, metis) for protocol in _PROTOCOLS]
     lab |= {"base": "models/base", "methods": methods, "seeds": [0]}
-    if smoke:
-        lab |= {"train": lab["train"] | _SMOKE, "limit": _SMOKE_LIMIT}
     return lab

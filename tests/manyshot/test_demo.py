@@ -28,7 +28,7 @@ def comparison(demo):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_an_expert_has_its_skill_and_the_base_has_not(comparison, task):
-    assert comparison.row(f"{task} expert").scores[TASKS[task]] >= 0.9
+    assert comparison.row(f"{task} expert").scores[TASKS[task]] >= 0.7
     assert comparison.row("base").scores[TASKS[task]] <= 0.6
 
 

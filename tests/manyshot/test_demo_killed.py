@@ -49,9 +49,7 @@ def test_a_killed_demo_goes_on_where_it_was(uninterrupted, tmp_path):
     moments = [
         lambda: any(models.glob(".*")),  # the base is being made
         lambda: len(list(experts.glob("[!.]*"))) >= 2,
-        lambda: any(out.glob("rounds-*/round-1/merged")),
         lambda: any(out.glob("rounds-*/round-2/*")),  # the second round was trained
-        lambda: len(records(out)) >= 1,
         lambda: len(records(out)) >= 20,
     ]
     for moment in moments:

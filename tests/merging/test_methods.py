@@ -233,7 +233,7 @@ def test_settings_are_taken_as_given():
 @pytest.mark.parametrize(
     ("name", "settings", "says"),
     [
-        ("tis", {}, ["'tis'", "average, consensus_ta, dare, task_arithmetic, ties"]),
+        ("tis", {}, ["'tis'", "average, consensus_ta, dare, metis, task_arithmetic, ties"]),
         ("task_arithmetic", {"scale": 1.0}, ["'scale'", "scaling, normalize"]),
         ("task_arithmetic", {"scaling": "big"}, ["'scaling'", "'big'", "float", "scaling, normalize"]),
         ("task_arithmetic", {"scaling": True}, ["'scaling'", "True", "float"]),

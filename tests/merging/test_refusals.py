@@ -120,7 +120,7 @@ def test_an_index_that_is_wrong(save, recipe_for, tmp_path, place, says):
     ("present", "says"),
     [
         (["config.json", "pytorch_model.bin"], [".bin", "safetensors"]),
-        (["adapter_config.json", "adapter_model.safetensors"], ["PEFT adapter"]),
+        (["adapter_config.json", "adapter_model.safetensors"], ["adapter of the kind"]),
         (["model.safetensors"], ["config.json"]),
         (["config.json"], ["model.safetensors"]),
     ],

@@ -62,7 +62,7 @@ def test_the_checkpoint_is_complete_and_float32_and_says_how_it_was_made(base, t
 
 
 def test_training_learns(base, tmp_path):
-    settings = TrainSettings(max_steps=60, batch_size=8, learning_rate=1e-2, cpu=True)
+    settings = TrainSettings(max_steps=90, batch_size=8, learning_rate=1e-2, cpu=True)
     report = json.loads((train(base, EXAMPLES, settings, tmp_path / "out") / "training.json").read_text())
     assert report["loss"][0][1] > 2
     assert report["loss"][-1][1] < 0.5
