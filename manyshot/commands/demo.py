@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> None:
         logger.info("training a base, then four experts, once and in rounds: five minutes on two cores")
     make_base(base, BaseSettings.smoke() if options.smoke else BaseSettings())
     path = options.out / "experiment.yaml"
-    text = yaml.safe_dump(_experiment(options.smoke), sort_keys=False)
+    text = yaml.safe_dump(experiment(options.smoke), sort_keys=False)
     path.write_text(_HEADER + text, encoding="utf-8")
     finished = run_experiment(
         load_experiment(path), "demo", options.out, store=Store(options.out / "results")
@@ -32,14 +32,14 @@ def run(options: argparse.Namespace) -> None:
     show(finished, options.json)
 
 
-def _experiment(smoke: bool) -> dict[str, object]:
+def experiment(smoke: bool) -> dict[str, object]:
     """The lab's experiment with one seed and two methods, one tuned; paths are relative to the file."""
     lab = yaml.safe_load((SHIPPED / "lab.yaml").read_text(encoding="utf-8"))
-    tuned = {"name": "task_arithmetic", "scaling": [0.2, 0.3, 0.5], "objective": "worst_task"}
+    # Models that know nothing score zero, by which nothing can be chosen.
+    scaling = 0.5 if smoke else [0.2, 0.3, 0.5]
+    tuned = {"name": "task_arithmetic", "scaling": scaling, "objective": "worst_task"}
     metis = next(method for method in lab["methods"] if method["name"] == "metis")
     if smoke:
-        # Models that know nothing score zero, by which nothing can be chosen.
-        tuned["scaling"] = 0.5
         lab |= {"train": lab["train"] | _SMOKE, "limit": _SMOKE_LIMIT}
     methods = [{**method, "protocol": protocol} for method in (tuned, metis) for protocol in _PROTOCOLS]
     lab |= {"base": "models/base", "methods": methods, "seeds": [0]}
