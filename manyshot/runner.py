@@ -21,6 +21,7 @@ from merging.method import Method, make
 from merging.provenance import code_digest, described
 from merging.recipe import Recipe
 from merging.tuning import choose, grid, to_try
+from merging.weighting import recipe_weights
 from results.comparison import Comparison, compare
 from results.errors import InputError
 from results.record import Record
@@ -215,13 +216,14 @@ def _merged(
     inputs = {name: one.identity.digest for name, one in given.items()}
     measured = entry.by.measure(harness, given["base"].path, experts)
 
+    weights = recipe_weights(measured.weights)
+
     def recipe_of(settings: Mapping[str, object]) -> Recipe:
-        # Weights of 1 on average: equal shares change nothing about a method that does not divide by them.
-        shares = {task: share * len(experts) for task, share in measured.weights.items()}
+        """The recipe with other settings of the method."""
         content = {
             "base": experiment.base,
             "experts": {
-                task: {"path": path, "weight": shares[task]}
+                task: {"path": path, "weight": weights[task]}
                 for task, path in (experiment.experts or {}).items()
             },
             "method": {"name": entry.name, **settings},

@@ -17,7 +17,7 @@ from merging.recipe import ExpertSpec, MethodSpec, Recipe
 from merging.train_settings import TrainSettings
 from merging.training import Example, examples_digest, made_from, train
 from merging.tuning import Objective, choose, grid, to_try
-from merging.weighting import Signals, Weighting
+from merging.weighting import Signals, Weighting, recipe_weights
 from results.errors import InputError
 from results.files import write_atomically
 
@@ -202,17 +202,11 @@ def merge_experts(
     *,
     out: Path,
 ) -> Path:
-    """Merge experts by a plan's method with some settings into a folder, or find it merged.
-
-    Methods that do not divide by the sum of the weights are given weights of 1 on average, so that equal
-    shares change nothing about them.
-    """
+    """Merge experts by a plan's method with some settings into a folder, or find it merged."""
+    by = recipe_weights(weights)
     recipe = Recipe(
         base=anchor,
-        experts={
-            task: ExpertSpec(path=str(path), weight=weights[task] * len(experts))
-            for task, path in experts.items()
-        },
+        experts={task: ExpertSpec(path=str(path), weight=by[task]) for task, path in experts.items()},
         method=MethodSpec(name=plan.method.name, **settings),
         space=plan.space,
         output_dtype=plan.output_dtype,

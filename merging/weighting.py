@@ -51,6 +51,14 @@ class Measured:
         return {task: start - expert for task, (start, expert) in self.losses.items()}
 
 
+def recipe_weights(shares: Mapping[str, float]) -> dict[str, float]:
+    """Return shares as the weights of a recipe, 1 on average.
+
+    Equal shares then change nothing about a method that does not divide by the sum of the weights.
+    """
+    return {task: share * len(shares) for task, share in shares.items()}
+
+
 @dataclass(frozen=True)
 class Weighting:
     """Weights of tasks from a signal, by a softmax.

@@ -37,6 +37,11 @@ def manyshot(*arguments, cwd):
     return subprocess.run(command, cwd=cwd, check=False, capture_output=True, text=True)
 
 
+def run_metis(folder, base, rows):
+    arguments = ["--base", base, "--data", rows, "--limit", 1, "--skip-missing"]
+    return manyshot("run", "metis.yaml", *arguments, "--store", "store", "--out", "out", cwd=folder)
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     return make_base(tmp_path_factory.mktemp("lab") / "base", BaseSettings.smoke())
@@ -70,20 +75,7 @@ def done(base, rows, tmp_path_factory):
         {"name": "metis", "space": "delta", "protocol": "many-shot", "label": "products"}
     )
     (folder / "metis.yaml").write_text(yaml.safe_dump(content))
-    arguments = [
-        "--base",
-        base,
-        "--limit",
-        1,
-        "--skip-missing",
-        "--data",
-        rows,
-        "--store",
-        "store",
-        "--out",
-        "out",
-    ]
-    ran = manyshot("run", "metis.yaml", *arguments, cwd=folder)
+    ran = run_metis(folder, base, rows)
     assert ran.returncode == 0, ran.stderr
     return folder, ran
 
@@ -114,20 +106,7 @@ def test_factors_merge_into_an_adapter_and_products_into_a_model(done, base):
 def test_a_finished_run_makes_nothing_again(done, base, rows):
     folder, _ = done
     before = {path: path.stat().st_mtime_ns for path in (folder / "out").rglob("*.safetensors")}
-    arguments = [
-        "--base",
-        base,
-        "--limit",
-        1,
-        "--skip-missing",
-        "--data",
-        rows,
-        "--store",
-        "store",
-        "--out",
-        "out",
-    ]
-    again = manyshot("run", "metis.yaml", *arguments, cwd=folder)
+    again = run_metis(folder, base, rows)
     assert "0 records made" in again.stderr
     assert before == {path: path.stat().st_mtime_ns for path in (folder / "out").rglob("*.safetensors")}
 
