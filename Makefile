@@ -39,11 +39,13 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Six methods on the lab, merged once and in rounds, and METIS without each of its parts; five seeds, an hour.
+# Six methods on the lab, merged once and in rounds, as they are and tuned, and METIS without each of its parts; five
+# seeds, an hour and a half. The studies share a folder, so that each expert is trained once.
+STUDY := manyshot-runs/lab-study
 lab-study: $(READY)
-	$(BIN)/manyshot run lab --out manyshot-runs/lab --store manyshot-runs/lab/results
-	$(BIN)/manyshot run metis-ablation --base manyshot-runs/lab/models/base --out manyshot-runs/metis-ablation \
-		--store manyshot-runs/lab/results
+	for study in lab lab-tuned metis-ablation; do \
+		$(BIN)/manyshot run $$study --out $(STUDY) --store $(STUDY)/results || exit; \
+		rm -rf $(STUDY)/$$study && mv $(STUDY)/report $(STUDY)/$$study || exit; done
 
 # Scoring beside lm-eval and vLLM started anew, and merging beside mergekit, which gets an environment of its own.
 # Takes half an hour and 25 GB of disk.

@@ -1,7 +1,8 @@
 """The table over seeds, in Markdown: every method merged once and in rounds, and the difference."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from results.bootstrap import Interval
 from results.comparison import Comparison
 from results.seeds import STATISTICS, Spread, gains, over_seeds
 
@@ -9,15 +10,21 @@ _HEADS = {"average": "average", "worst_task": "worst task"}
 
 
 def seeds_table(comparison: Comparison) -> str:
-    """Return means of normalised performance over seeds, with 95 % intervals over seeds, as Markdown."""
-    heads = [_HEADS[name] for name in STATISTICS]
-    rows = [[one.method, one.protocol, *map(_shown, one.spreads.values())] for one in over_seeds(comparison)]
+    """Return means of normalised performance over seeds, with both 95 % intervals, as Markdown."""
+    heads = [head for name in STATISTICS for head in (_HEADS[name], "over seeds", "over documents")]
+    rows = [[one.method, one.protocol, *_cells(one.spreads, "")] for one in over_seeds(comparison)]
     text = _table(["method", "protocol", *heads], rows)
     found = gains(comparison)
     if found:
-        differences = [[one.method, *map(_signed, one.spreads.values())] for one in found]
-        text += "\nMany-shot less post-hoc, of the same seed:\n\n" + _table(["method", *heads], differences)
-    return text + "\nMean over seeds with a 95 % interval by Student's t; the number of seeds is n.\n"
+        differences = [[one.method, *_cells(one.spreads, "+")] for one in found]
+        text += "\nMany-shot less post-hoc, of the same seed on the same documents:\n\n"
+        text += _table(["method", *heads], differences)
+    seeds = {spread.n for one in over_seeds(comparison) for spread in one.spreads.values() if spread}
+    number = " or ".join(map(str, sorted(seeds))) or "no"
+    return text + (
+        f"\nMeans of {number} {'seed' if seeds == {1} else 'seeds'}, with 95 % intervals: over seeds by "
+        "Student's t, over documents by a paired bootstrap of these seeds' means.\n"
+    )
 
 
 def _table(heads: list[str], rows: Iterable[list[str]]) -> str:
@@ -25,15 +32,16 @@ def _table(heads: list[str], rows: Iterable[list[str]]) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
 
 
-def _shown(spread: Spread | None) -> str:
-    return "—" if spread is None else _with_interval(spread, "")
+def _cells(spreads: Mapping[str, Spread | None], sign: str) -> list[str]:
+    cells = []
+    for spread in spreads.values():
+        if spread is None:
+            cells += ["—"] * 3
+        else:
+            intervals = [_interval(spread.seeds, sign), _interval(spread.documents, sign)]
+            cells += [f"{spread.mean:{sign}.3f}", *intervals]
+    return cells
 
 
-def _signed(spread: Spread | None) -> str:
-    return "—" if spread is None else _with_interval(spread, "+")
-
-
-def _with_interval(spread: Spread, sign: str) -> str:
-    if spread.low is None or spread.high is None:
-        return f"{spread.mean:{sign}.3f} (n = {spread.n})"
-    return f"{spread.mean:{sign}.3f} [{spread.low:{sign}.3f}, {spread.high:{sign}.3f}] (n = {spread.n})"
+def _interval(interval: Interval | None, sign: str) -> str:
+    return "—" if interval is None else f"[{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]"

@@ -1,23 +1,37 @@
-"""What a comparison says over seeds: means with intervals, and many-shot less post-hoc at equal budgets."""
+"""What a comparison says over seeds: means with intervals, and many-shot less post-hoc at equal budgets.
+
+Two intervals are told apart: over seeds, by how much trainings differ on the documents that were scored; and
+over documents, by how much the mean of just these trainings would differ on others.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, stdev
 
-from results.comparison import Comparison, Row
+import numpy as np
+
+from results.bootstrap import Draws, Interval, percentile_interval
+from results.comparison import Comparison, Estimate, Row
 
 STATISTICS = ("average", "worst_task")
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A mean over seeds with its 95 % interval by Student's t; without one where there is one seed."""
+    """A mean over seeds.
+
+    Attributes:
+        mean: over the seeds.
+        n: their number.
+        seeds: 95 % interval over seeds by Student's t; None where there is one seed.
+        documents: 95 % interval over documents by the bootstrap, which draws the same for every seed.
+    """
 
     mean: float
-    low: float | None
-    high: float | None
     n: int
+    seeds: Interval | None
+    documents: Interval | None
 
 
 @dataclass(frozen=True)
@@ -40,9 +54,7 @@ class Gain:
 def over_seeds(comparison: Comparison) -> list[OverSeeds]:
     """Return the spread of every method and protocol, in the order of the run."""
     return [
-        OverSeeds(
-            method, protocol, {name: _spread([_value(row, name) for row in rows]) for name in STATISTICS}
-        )
+        OverSeeds(method, protocol, {name: _spread([_of(row, name) for row in rows]) for name in STATISTICS})
         for (method, protocol), rows in _groups(comparison).items()
     ]
 
@@ -74,23 +86,27 @@ def _groups(comparison: Comparison) -> dict[tuple[str, str], list[Row]]:
     return found
 
 
-def _value(row: Row, statistic: str) -> float | None:
-    return (row.average if statistic == "average" else row.worst_task).value
+def _of(row: Row, statistic: str) -> tuple[float | None, Draws]:
+    """A statistic's value, and what it is in every resample of the documents."""
+    estimate: Estimate = getattr(row, statistic)
+    draws: Draws = getattr(row.resampled, statistic)
+    return estimate.value, draws
 
 
-def _difference(row: Row, other: Row, statistic: str) -> float | None:
-    one, two = _value(row, statistic), _value(other, statistic)
-    return None if one is None or two is None else one - two
+def _difference(row: Row, other: Row, statistic: str) -> tuple[float | None, Draws]:
+    (one, drawn), (two, drawn_too) = _of(row, statistic), _of(other, statistic)
+    return None if one is None or two is None else one - two, drawn - drawn_too
 
 
-def _spread(values: Sequence[float | None]) -> Spread | None:
-    known = [value for value in values if value is not None]
+def _spread(values: Sequence[tuple[float | None, Draws]]) -> Spread | None:
+    known = [value for value, _ in values if value is not None]
     if not known or len(known) < len(values):
         return None
     mean = fmean(known)
+    documents = percentile_interval(np.mean([draws for _, draws in values], axis=0))
     if len(known) < 2:
-        return Spread(mean, None, None, 1)
+        return Spread(mean, 1, None, documents)
     from scipy.stats import t
 
     half = float(t.ppf(0.975, len(known) - 1)) * stdev(known) / sqrt(len(known))
-    return Spread(mean, mean - half, mean + half, len(known))
+    return Spread(mean, len(known), Interval(mean - half, mean + half), documents)

@@ -114,7 +114,9 @@ def test_a_finished_run_makes_nothing_again(done, base, rows):
 def test_every_shipped_experiment_can_be_read():
     for path in SHIPPED.glob("*.yaml"):
         assert load_experiment(find_experiment(path.stem)).train is not None
-    with pytest.raises(InputError, match="no experiment 'nothing'; there are lab, metis, metis-ablation"):
+    with pytest.raises(
+        InputError, match="no experiment 'nothing'; there are lab, lab-tuned, metis, metis-abl"
+    ):
         find_experiment("nothing")
 
 

@@ -1,5 +1,6 @@
 """Means over seeds with Student's intervals, and differences of the same seed."""
 
+import numpy as np
 import pytest
 from made_up_family import SUITE
 
@@ -34,7 +35,7 @@ def test_means_have_students_interval(comparison):
     spread = once.spreads["worst_task"]
     # t(0.975, 2) = 4.302653; the standard deviation of 0.2, 0.3, 0.4 is 0.1.
     half = 4.302653 * 0.1 / 3**0.5
-    assert (spread.mean, spread.low, spread.high) == pytest.approx((0.3, 0.3 - half, 0.3 + half), abs=1e-6)
+    assert (spread.mean, *_ends(spread.seeds)) == pytest.approx((0.3, 0.3 - half, 0.3 + half), abs=1e-6)
     assert spread.n == 3
 
 
@@ -43,5 +44,29 @@ def test_differences_are_of_the_same_seed(comparison):
     spread = gain.spreads["worst_task"]
     # 0.3, 0.2, 0.4: their standard deviation is 0.1 too.
     half = 4.302653 * 0.1 / 3**0.5
-    assert (spread.mean, spread.low, spread.high) == pytest.approx((0.3, 0.3 - half, 0.3 + half), abs=1e-6)
+    assert (spread.mean, *_ends(spread.seeds)) == pytest.approx((0.3, 0.3 - half, 0.3 + half), abs=1e-6)
     assert gain.spreads["average"].mean == pytest.approx(0.3 / 4)
+
+
+def test_the_interval_over_documents_is_of_the_mean_of_these_seeds(comparison):
+    (gain,) = gains(comparison)
+    pairs = [(f"ties, many-shot, seed {seed}", f"ties, seed {seed}") for seed in range(3)]
+    drawn = [comparison.row(a).resampled.average - comparison.row(b).resampled.average for a, b in pairs]
+    expected = np.percentile(sum(drawn) / 3, [2.5, 97.5])
+    assert _ends(gain.spreads["average"].documents) == pytest.approx(tuple(expected), abs=1e-12)
+
+
+def test_one_seed_has_documents_but_no_interval_over_seeds(family):
+    full = {"gsm8k": [1.0] * 10, "m_mmlu": [1.0] * 10, "m_arc": [1.0] * 10, "xstest": [0.0] * 10}
+    for task in SUITE.tasks:
+        family.add(f"{task} expert", "expert", full, task=task)
+    half = full | {"gsm8k": [1.0, 0.0] * 5}
+    family.add("ties", "merged", half, method="ties", title="ties", protocol="post-hoc", seed=0)
+    (one,) = over_seeds(compare(Run("made up", SUITE, {}, tuple(family.entries)), family.store, resamples=50))
+    spread = one.spreads["worst_task"]
+    assert (spread.mean, spread.n, spread.seeds) == (0.5, 1, None)
+    assert spread.documents.low < 0.5 < spread.documents.high
+
+
+def _ends(interval):
+    return interval.low, interval.high
