@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench.benchmark import Benchmark, benchmark_languages, read_benchmark
+from bench.benchmark import Benchmark, EvalTask, benchmark_languages, read_benchmark
 from bench.definition import function_reference, load_definition
 from bench.examples import ExampleSource
 from results.errors import InputError
@@ -185,11 +185,31 @@ def _suite_task(path: Path, name: str, content: object) -> SuiteTask:
     split = content.get("validation_split")
     if split is not None and not isinstance(split, str):
         raise InputError(f"{path}: the task '{name}' must name its validation_split as text, not {split!r}.")
-    return SuiteTask(
+    task = SuiteTask(
         benchmarks=tuple(load_benchmark(b) for b in _names(path, name, content["benchmarks"])),
         training=_example_sources(path, name, content.get("training")),
         validation=_example_sources(path, name, content.get("validation")),
         validation_split=split,
+    )
+    for kind, sources in (("trains on", task.training), ("chooses by", task.validation)):
+        for benchmark in task.benchmarks:
+            if any(_is_scored(source, one) for source in sources for one in benchmark.tasks):
+                raise InputError(
+                    f"{path}: the task '{name}' {kind} the split that {benchmark.name} is scored on; "
+                    "name another."
+                )
+    return task
+
+
+def _is_scored(source: ExampleSource, task: EvalTask) -> bool:
+    """Whether examples are rows that are scored, wherever they are had from."""
+    scored = task.scored_split
+    file = task.files.get(scored)
+    of_hub = [task.config.get(key) for key in ("dataset_path", "dataset_name")]
+    return (
+        (source.generate is not None and source.generate == task.generate and source.split == scored)
+        or (file is not None and (source.files or {}).get(source.split) == file)
+        or (source.hub is not None and [source.hub, source.hub_config, source.split] == [*of_hub, scored])
     )
 
 

@@ -278,12 +278,20 @@ class Scorer:
             }
         return self._rows[benchmark.name]
 
-    def _key(self, identity: CheckpointIdentity, benchmark: Benchmark) -> RecordKey:
+    def digests(self, benchmark: Benchmark) -> tuple[str, str]:
+        """Digests of a benchmark's definition and of its rows.
+
+        Raises:
+            NoDataError: its rows cannot be had.
+        """
         if benchmark.name not in self._digests:
             rows = self._benchmark_rows(benchmark)
             joined = "+".join(rows[task.name].digest for task in benchmark.tasks)
             self._digests[benchmark.name] = benchmark.definition_digest, joined
-        definition, data = self._digests[benchmark.name]
+        return self._digests[benchmark.name]
+
+    def _key(self, identity: CheckpointIdentity, benchmark: Benchmark) -> RecordKey:
+        definition, data = self.digests(benchmark)
         engine = self._settings.engine
         judge = {"judge": self._judge.name} if benchmark.judged else {}
         return RecordKey(

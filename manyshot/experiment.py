@@ -29,7 +29,7 @@ from bench.engine import AUTO, EngineSettings
 from bench.judge import PatternJudge
 from merging.rounds import Protocol
 from merging.train_settings import AdapterSettings, Loss, TrainSettings
-from merging.tuning import Objective
+from merging.tuning import Objective, to_try
 from merging.weighting import Kind, Weighting
 from results.errors import InputError
 from results.yaml_file import beside, read_yaml, validated
@@ -167,8 +167,8 @@ class MethodEntry(BaseModel):
         if self.label:
             return self.label
         settings = ", ".join(
-            f"{name} tuned" if isinstance(value, list | dict) else f"{name}={value}"
-            for name, value in self.settings.items()
+            f"{name} tuned" if one is not value or isinstance(value, list) else f"{name}={value}"
+            for (name, value), one in zip(self.settings.items(), to_try(self.settings).values(), strict=True)
         )
         return f"{self.name} ({settings})" if settings else self.name
 

@@ -15,6 +15,7 @@ from manyshot.scoring import Candidate
 from merging.optimise import IGNORED
 from merging.train_settings import Loss, TrainSettings
 from merging.training import Example, encode, examples_digest
+from merging.weighting import Needs
 from results.errors import InputError
 from results.files import write_atomically
 
@@ -56,8 +57,9 @@ class Harness:
             sources = self._suite.tasks[task].validation
             if not sources:
                 raise InputError(
-                    f"The suite {self._suite.name} names no validation data for the task '{task}', which a "
-                    "signal needs: name a `validation` split there, or take the weighting 'uniform'."
+                    f"The suite {self._suite.name} names no validation data for the task '{task}', by which "
+                    "tasks are weighed and settings chosen: name `validation` examples there, or take the "
+                    "weighting 'uniform' and numbers in place of lists."
                 )
             pairs = load_shares(sources, self._root, self._limit)
             self._examples[task] = [Example(*pair) for pair in pairs]
@@ -73,7 +75,7 @@ class Harness:
             "checkpoint": candidate.identity.digest,
             "examples": examples_digest(examples),
             "max_length": self._max_length,
-            "engine": [engine.name, engine.dtype, engine.device],
+            "engine": [engine.name, engine.dtype, engine.device.partition(":")[0], engine.max_length],
         }
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         file = self.scorer.store.root / "signals" / f"{digest}.json"
@@ -126,16 +128,47 @@ class Harness:
         if self.scorer.engine_settings.device != "cpu":
             self.scorer.close()
 
-    def key(self) -> object:
-        """All that decides the numbers besides the checkpoint."""
-        splits = {task: of.validation_split for task, of in self._suite.tasks.items()}
+    def key(self, needs: Needs) -> object:
+        """All that decides the losses or scores that are needed besides the checkpoint."""
+        by_loss = [task for task in self._suite.tasks if self._asks_for_losses(task, needs)]
         return [
-            {task: examples_digest(self.examples(task)) for task in self._suite.tasks},
+            {task: examples_digest(self.examples(task)) for task in by_loss},
             self._max_length,
             self.scorer.settings_key(),
-            splits,
-            {task: Candidate.open(str(path)).identity.digest for task, path in self.experts.items()},
+            {
+                task: {one.name: self.scorer.digests(one) for one in benchmarks}
+                for task, benchmarks in self._asked_benchmarks(needs).items()
+            },
+            {task: Candidate.open(str(path)).identity.digest for task, path in self.experts.items()}
+            if needs.scores
+            else None,
         ]
+
+    def check(self, needs: Needs) -> None:
+        """Look for the validation data of everything that is needed.
+
+        Raises:
+            InputError: a task has none.
+        """
+        for task in self._suite.tasks:
+            if self._asks_for_losses(task, needs):
+                self.examples(task)
+        for benchmarks in self._asked_benchmarks(needs).values():
+            for benchmark in benchmarks:
+                self.scorer.digests(benchmark)
+
+    def _asks_for_losses(self, task: str, needs: Needs) -> bool:
+        return needs.losses or (needs.scores and self._suite.tasks[task].validation_split is None)
+
+    def _asked_benchmarks(self, needs: Needs) -> dict[str, list[Benchmark]]:
+        """What is scored on validation splits, by task."""
+        if not needs.scores:
+            return {}
+        return {
+            task: [one.on_split(of.validation_split) for one in of.benchmarks]
+            for task, of in self._suite.tasks.items()
+            if of.validation_split is not None
+        }
 
     def _value(self, candidate: Candidate, benchmark: Benchmark) -> float:
         record = self.scorer.score(candidate.path, candidate.name, candidate.identity, benchmark).record

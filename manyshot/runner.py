@@ -20,7 +20,7 @@ from merging.merge import merge
 from merging.method import Method, make
 from merging.provenance import code_digest, described
 from merging.recipe import Recipe
-from merging.tuning import choose, grid, to_try
+from merging.tuning import check_settings, choose, grid, needs, to_try
 from merging.weighting import recipe_weights
 from results.comparison import Comparison, compare
 from results.errors import InputError
@@ -130,7 +130,10 @@ def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     for name, form in forms.items():
         files.append(folder / name)
         files[-1].write_text(render(comparison, form), encoding="utf-8")
-    if comparison.rounds or len({row.seed for row in comparison.rows if row.role == "merged"}) > 1:
+    for name in ("seeds.md", "tasks.png", "worst_task.png", "rounds.png", "weights.png"):
+        (folder / name).unlink(missing_ok=True)  # one of an earlier run would not be of these numbers
+    seeds = {row.seed for row in comparison.rows if row.role == "merged"} - {None}
+    if comparison.rounds or len(seeds) > 1:
         files.append(folder / "seeds.md")
         files[-1].write_text(seeds_table(comparison), encoding="utf-8")
     figures = {"tasks.png": normalised_performance, "worst_task.png": average_against_worst}
@@ -139,7 +142,6 @@ def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
         if any(row.measured.get("gaps") for row in comparison.rounds):
             figures["weights.png"] = weights_over_rounds
     for name, draw in figures.items():
-        (folder / name).unlink(missing_ok=True)  # one of an earlier run would not be of these numbers
         try:
             files.append(draw(comparison, folder / name))
         except InputError as error:
@@ -176,7 +178,8 @@ def _merges(experiment: Experiment) -> list[_Merge]:
     """What the experiment merges: every method once, or once for each seed where it draws random numbers."""
     merges = []
     for entry in experiment.methods:
-        method = next(make(entry.name, settings) for settings in grid(to_try(entry.settings)))
+        check_settings(entry.name, entry.settings, list(experiment.experts or {}))
+        method = make(entry.name, grid(to_try(entry.settings))[0])
         if not method.random:
             merges.append(_Merge(entry.title, entry, method, None))
             continue
@@ -233,7 +236,8 @@ def _merged(
         }
         return validated(Recipe, content, "the experiment")
 
-    tried_key = [inputs, code_digest(), harness.key() if len(grid(to_try(entry.settings))) > 1 else None]
+    needed = needs(entry.settings)
+    tried_key = [inputs, code_digest(), harness.key(needed) if needed else None]
     settings, tried = choose(
         entry.settings,
         lambda some, out: merge(recipe_of(some), out, progress=False),

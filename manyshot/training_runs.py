@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from manyshot.experiment import Experiment, MethodEntry, TrainOptions
 from manyshot.harness import Harness
 from manyshot.scoring import Candidate
 from manyshot.terminal import logger
-from merging.method import make
 from merging.recipe import MethodSpec
 from merging.rounds import Plan, Round, run_rounds, trained
 from merging.training import Example
-from merging.tuning import Objective, grid, to_try, worth
+from merging.tuning import Objective, check_settings, needs, worth
+from merging.weighting import Needs
 from results.errors import InputError
 from results.run import Entry
 
@@ -44,15 +44,14 @@ def make_checkpoints(
     options = experiment.train
     assert options is not None
     out = out.resolve()
-    _check_methods(experiment)
+    _check_methods(experiment, suite)
     examples = _examples(suite, options, data_root)
     plans = [
         [(method, _plan(experiment, method, examples, seed)) for method in experiment.methods]
         for seed in experiment.seeds
     ]
-    if any(_needs_validation(method) for method in experiment.methods):
-        for task in suite.tasks:
-            harness.examples(task)
+    for method in experiment.methods:
+        harness.check(_needs(method))
     base = Candidate.open(experiment.base)
     yield Made(_entry("base", "base", base), base)
     several = len(experiment.seeds) > 1
@@ -96,8 +95,8 @@ def _plan(
     )
 
 
-def _needs_validation(method: MethodEntry) -> bool:
-    return method.by.name != "uniform" or method.keep != "last" or len(grid(to_try(method.settings))) > 1
+def _needs(method: MethodEntry) -> Needs:
+    return method.by.needs | needs(method.settings) | Needs(scores=method.keep != "last")
 
 
 def _of_rounds(
@@ -141,7 +140,7 @@ def _kept(method: MethodEntry, rounds: list[Round], harness: Harness) -> tuple[R
 
 
 def _measured(one: Round) -> dict[str, Any]:
-    content = one.to_json()
+    content = json.loads(json.dumps(asdict(one), default=str))
     gaps = {task: before - after for task, (before, after) in one.losses.items()}
     kept = ("weights", "losses", "normalised", "settings", "tried", "mask_density", "seconds")
     return {**{name: content[name] for name in kept}, "gaps": gaps}
@@ -172,11 +171,10 @@ def _examples(suite: Suite, options: TrainOptions, data_root: Path | None) -> di
     return found
 
 
-def _check_methods(experiment: Experiment) -> None:
+def _check_methods(experiment: Experiment, suite: Suite) -> None:
     """Refuse methods, settings and names before anything is trained."""
     titles = [method.title for method in experiment.methods]
     for method in experiment.methods:
         if titles.count(method.title) > 1:
             raise InputError(f"Two methods are called '{method.title}': give one of them a `label`.")
-        for settings in grid(to_try(method.settings)):
-            make(method.name, settings)
+        check_settings(method.name, method.settings, list(suite.tasks))

@@ -34,14 +34,18 @@ def open_factors(base: str, experts: Mapping[str, str]) -> tuple[Checkpoint, dic
         experts: adapters by name.
 
     Raises:
-        InputError: an expert is no adapter, or two have other ranks, scalings or targets.
+        InputError: an expert is no adapter, or two have other bases, ranks, scalings or targets.
     """
     adapters = {name: _opened(name, path) for name, path in experts.items()}
     first, reference = next(iter(adapters.items()))
     for name, adapter in adapters.items():
         _refuse_unlike(f"Expert {name!r}", adapter, f"{first!r}", reference)
+    bases = {f"Expert {name!r}": locate(adapter.base) for name, adapter in adapters.items()}
+    if is_adapter(folder := locate(base)):
+        bases["The base"] = locate(Adapter.open(folder).base)
+    _refuse_other_bases(bases, folder)
     opened = {name: adapter.factors() for name, adapter in adapters.items()}
-    if not is_adapter(folder := locate(base)):
+    if not is_adapter(folder):
         return _zeros(opened[first], folder), opened
     start = Adapter.open(folder)
     _refuse_unlike("The base", start, f"{first!r}", reference)
@@ -80,6 +84,20 @@ def _refuse_unlike(called: str, one: Adapter, other_called: str, other: Adapter)
                 f"{called} ({one.folder}) is an adapter with {setting} {mine}, and {other_called} has "
                 f"{theirs}; the factors of unlike adapters cannot be merged, their products can: take the "
                 "space 'delta'."
+            )
+
+
+def _refuse_other_bases(bases: Mapping[str, Path], folder: Path) -> None:
+    """Refuse adapters of other weights than those of the first's base, or of the whole model in `folder`."""
+    called, expected = ("the base", folder) if not is_adapter(folder) else next(iter(bases.items()))
+    if all(one.resolve() == expected.resolve() for one in bases.values()):
+        return
+    weights = {one: Checkpoint.open(one).identity().weights for one in {*bases.values(), expected}}
+    for name, one in bases.items():
+        if weights[one] != weights[expected]:
+            raise InputError(
+                f"{name} is an adapter of {one}, and {called} is of other weights, {expected}; factors have "
+                "a meaning on one base only."
             )
 
 

@@ -64,6 +64,7 @@ def optimise(
         dataloader_pin_memory=torch.cuda.is_available() and not settings.cpu,
         remove_unused_columns=False,
     )
+    _on_one_device(arguments)
     trainer = Trainer(
         model=model,
         args=arguments,
@@ -79,6 +80,15 @@ def optimise(
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return [[entry["step"], entry["loss"]] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def _on_one_device(arguments: TrainingArguments) -> None:
+    """Keep a process to one GPU: over several the Trainer would split a batch that it makes larger first.
+
+    Several GPUs are several processes' under ``accelerate launch``.
+    """
+    if arguments.n_gpu > 1:  # asking finds the devices, which would otherwise be counted again
+        arguments._n_gpu = 1
 
 
 def reading_order(lengths: Sequence[int], steps: int, settings: TrainSettings) -> list[int]:
@@ -141,10 +151,11 @@ class _OnlyNumbers(TrainerCallback):
     """Stops a training whose loss is NaN or infinite."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Look at the loss that was logged."""
-        if logs and not math.isfinite(float(logs.get("loss", 0.0))):
+        """Look at the loss that was logged; at the end that is the mean over all steps."""
+        loss = float((logs or {}).get("loss", (logs or {}).get("train_loss", 0.0)))
+        if not math.isfinite(loss):
             raise InputError(
-                f"The loss of the training is {logs['loss']} at step {state.global_step} of "
+                f"The loss of the training is {loss} at step {state.global_step} of "
                 f"{state.max_steps}; lower the learning rate, or look for broken weights or examples."
             )
 

@@ -15,8 +15,8 @@ from merging.merge import merge
 from merging.provenance import code_digest
 from merging.recipe import ExpertSpec, MethodSpec, Recipe
 from merging.train_settings import TrainSettings
-from merging.training import Example, examples_digest, made_from, train
-from merging.tuning import Objective, choose, grid, to_try
+from merging.training import Example, code_of_training, examples_digest, made_from, train, versions
+from merging.tuning import Objective, choose, needs
 from merging.weighting import Signals, Weighting, recipe_weights
 from results.errors import InputError
 from results.files import write_atomically
@@ -91,18 +91,23 @@ class Round:
     mask_density: float | None
     seconds: Mapping[str, float]
 
-    def to_json(self) -> dict[str, Any]:
-        """The round as a JSON value."""
-        return json.loads(json.dumps(asdict(self), default=str))
+    def to_json(self, folder: Path) -> dict[str, Any]:
+        """The round as a JSON value, with its paths relative to the folder of all rounds and experts."""
+        moved = replace(
+            self,
+            merged=self.merged.relative_to(folder),
+            experts={task: path.relative_to(folder) for task, path in self.experts.items()},
+        )
+        return json.loads(json.dumps(asdict(moved), default=str))
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "Round":
+    def from_json(cls, content: Mapping[str, Any], folder: Path) -> "Round":
         """The round that `to_json` described."""
         return cls(
             **{
                 **content,
-                "merged": Path(content["merged"]),
-                "experts": {task: Path(path) for task, path in content["experts"].items()},
+                "merged": folder / content["merged"],
+                "experts": {task: folder / path for task, path in content["experts"].items()},
                 "losses": {task: (pair[0], pair[1]) for task, pair in content["losses"].items()},
             }
         )
@@ -130,10 +135,11 @@ def run_rounds(plan: Plan, folder: Path, signals: Signals, say: Say = lambda _: 
     for turn in range(1, plan.rounds + 1):
         note = place / f"round-{turn}" / "round.json"
         if note.is_file():
-            rounds.append(Round.from_json(json.loads(note.read_text(encoding="utf-8"))))
+            rounds.append(Round.from_json(json.loads(note.read_text(encoding="utf-8")), folder))
         else:
             rounds.append(_run_round(plan, turn, before, folder, note.parent, signals=signals, say=say))
-            write_atomically(note, (json.dumps(rounds[-1].to_json(), indent=1) + "\n").encode())
+            content = rounds[-1].to_json(folder)
+            write_atomically(note, (json.dumps(content, indent=1) + "\n").encode())
         before = str(rounds[-1].merged)
     return rounds
 
@@ -244,7 +250,8 @@ def trained(
     Raises:
         InputError: it cannot be trained.
     """
-    content = json.dumps(made_from(start, examples, settings), sort_keys=True)
+    made_by = [made_from(start, examples, settings), versions(), code_of_training()]
+    content = json.dumps(made_by, sort_keys=True)
     out = folder / f"{task}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
     if out.exists():
         return out
@@ -264,12 +271,12 @@ def _seconds_of_training(expert: Path) -> float:
 
 
 def _digest(plan: Plan, signals: Signals) -> str:
-    """Digest of all that decides what a plan's rounds hold; their number is not: more go on from fewer."""
-    measures = plan.weighting.name != "uniform" or len(grid(to_try(plan.method.settings))) > 1
+    """Digest of all that decides what a plan's rounds hold, whatever their number."""
+    needed = plan.weighting.needs | needs(plan.method.settings)
     content = [
         open_checkpoint(plan.base).identity().digest,
         {task: examples_digest(examples) for task, examples in plan.examples.items()},
-        signals.key() if measures else None,
+        signals.key(needed) if needed else None,
         {name: value for name, value in asdict(plan.training).items() if name != "save_seconds"},
         plan.method.model_dump(mode="json"),
         [asdict(plan.weighting), plan.objective],

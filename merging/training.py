@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,21 +81,21 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
             f"{settings.max_length} tokens; raise max_length"
         )
     made_by = made_from(start, examples, settings)
-    key = hashlib.sha256(json.dumps([made_by, _versions()], sort_keys=True).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([made_by, versions()], sort_keys=True).encode()).hexdigest()
     started = time.monotonic()
     with _workspace(out, key) as folder, without_file_bars():
         model = _model(below)
         if settings.adapter is not None:
             model = _adapted(model, below, start if is_adapter(start) else None, settings)
         curve = optimise(model, kept, settings, padding=_padding(tokenizer), folder=folder, title=out.name)
-        if _is_main():
+        if is_main():
             report = {
                 **made_by,
                 "used": len(kept),
                 "left_out": len(encoded) - len(kept),
                 "loss": curve,
                 "seconds": round(time.monotonic() - started, 3),
-                "versions": _versions(),
+                "versions": versions(),
             }
             model.save_pretrained(folder)
             for name in TOKENIZER_FILES:
@@ -115,11 +116,20 @@ def made_from(base: Path, examples: Sequence[Example], settings: TrainSettings) 
     }
 
 
-def _versions() -> dict[str, str]:
+@cache
+def code_of_training() -> str:
+    """Return the digest of the code that trains: what other code trained is not taken for the same."""
+    modules = ("training.py", "optimise.py", "train_settings.py")
+    content = [(Path(__file__).parent / name).read_bytes() for name in modules]
+    return hashlib.sha256(b"\0".join(content)).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what decides a training's bits."""
     return {"torch": torch.__version__, "transformers": transformers.__version__}
 
 
-def _is_main() -> bool:
+def is_main() -> bool:
     """Whether this is the first of the processes that train together under ``accelerate launch``."""
     return os.environ.get("RANK", "0") == "0"
 
@@ -135,7 +145,7 @@ def _workspace(out: Path, key: str) -> Iterator[Path]:
     from accelerate import PartialState
 
     state = PartialState()
-    if not _is_main():
+    if not is_main():
         state.wait_for_everyone()
         yield hidden(out, key)
         state.wait_for_everyone()
@@ -165,11 +175,13 @@ def _adapted(model: Any, base: Path, start: Path | None, settings: TrainSettings
     )
     if start is not None:
         begun = Adapter.open(start).config
-        if (begun.get("r"), begun.get("lora_alpha")) != (adapter.rank, adapter.alpha):
-            raise InputError(
-                f"{start} is an adapter of rank {begun.get('r')} and alpha {begun.get('lora_alpha')}, and "
-                f"{adapter.rank} and {adapter.alpha} are asked for; go on with its own."
-            )
+        for setting in ("r", "lora_alpha", "target_modules", "lora_dropout"):
+            own, asked = _comparable(begun.get(setting)), _comparable(getattr(config, setting))
+            if own != asked:
+                raise InputError(
+                    f"{start} is an adapter with {setting} {own}, and {asked} is asked for; "
+                    "go on with its own."
+                )
         return PeftModel.from_pretrained(model, str(start), is_trainable=True)
     try:
         with torch.random.fork_rng(devices=[]):
@@ -179,6 +191,10 @@ def _adapted(model: Any, base: Path, start: Path | None, settings: TrainSettings
         raise InputError(
             f"{base} cannot be adapted: it has none of the layers {adapter.targets}; name its linear layers."
         ) from error
+
+
+def _comparable(setting: Any) -> Any:
+    return sorted(setting) if isinstance(setting, list | set | tuple) else setting
 
 
 def _refuse_encoder_decoder(folder: Path) -> None:

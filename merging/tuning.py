@@ -7,7 +7,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from merging.weighting import Signals
+from merging.method import known_methods, make
+from merging.weighting import Needs, Signals
 from results.errors import InputError
 from results.files import write_atomically
 
@@ -25,6 +26,33 @@ def grid(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         if not values:
             raise InputError(f"The setting '{name}' is an empty list; give a number, or numbers to try.")
     return [{**settings, **dict(zip(tried, values, strict=True))} for values in product(*tried.values())]
+
+
+def needs(settings: Mapping[str, Any]) -> Needs:
+    """Return what a choice of settings asks of the signals: nothing where there is no choice."""
+    return Needs(scores=len(grid(to_try(settings))) > 1)
+
+
+def check_settings(name: str, settings: Mapping[str, Any], tasks: Sequence[str]) -> None:
+    """Refuse settings of a method that could not be merged by, whichever are chosen, before any work.
+
+    Raises:
+        InputError: a setting is unknown or of the wrong type, or names a task that is not there.
+    """
+    for candidate in grid(to_try(settings)):
+        make(name, candidate)
+        for setting, value in candidate.items():
+            if isinstance(value, dict) and set(value) != set(tasks):
+                raise InputError(
+                    f"Method {name!r}: setting {setting!r} is for {', '.join(map(str, value))}, but the "
+                    f"tasks are {', '.join(tasks)}; name each once."
+                )
+    for setting, value in settings.items():
+        if _per_task(value) is not None and "only" not in known_methods()[name].settings:
+            raise InputError(
+                f"Method {name!r}: setting {setting!r} cannot be chosen for each task alone, which needs a "
+                "method that can merge for one task; give a number or a list."
+            )
 
 
 def to_try(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,7 +77,8 @@ def choose(
 
     Args:
         settings: some of them lists; or `{per_task: [...]}` for a number that is chosen for each task by that
-            task alone, of methods with a setting `only`.
+            task alone, of methods with a setting `only`. It is chosen first, with the method's defaults in
+            place of the lists.
         merge_to: merges by given settings into a folder.
         signals: the harness, which sees validation data only.
         tasks: whose normalised performance counts.
@@ -64,11 +93,11 @@ def choose(
     curve_by_task: list[dict[str, Any]] = []
     for name, value in settings.items():
         if (values := _per_task(value)) is not None:
-            first = {other: grid({other: one})[0][other] for other, one in to_try(settings).items()}
+            fixed = {other: one for other, one in settings.items() if not isinstance(one, list | dict)}
             best_of = {}
             for task in tasks:
                 chosen, tried = choose(
-                    {**first, name: values, "only": task},
+                    {**fixed, name: values, "only": task},
                     merge_to,
                     signals,
                     tasks=[task],
@@ -96,8 +125,8 @@ def choose(
         reached = {task: signals.normalised(out, task) for task in tasks}
         value = worth(reached, objective, signals)
         curve.append({"settings": candidate, "tasks": reached, "value": value})
-        write_atomically(note, (json.dumps(curve, indent=1) + "\n").encode())
         shutil.rmtree(out)
+        write_atomically(note, (json.dumps(curve, indent=1) + "\n").encode())
     best = max(range(len(curve)), key=lambda i: (curve[i]["value"], -i))
     return candidates[best], curve_by_task + curve
 

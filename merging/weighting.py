@@ -12,6 +12,20 @@ from results.errors import InputError
 Kind = Literal["uniform", "loss_gap", "np_gap", "worst_task"]
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What somebody asks of the signals: losses, and scores."""
+
+    losses: bool = False
+    scores: bool = False
+
+    def __or__(self, other: "Needs") -> "Needs":
+        return Needs(self.losses or other.losses, self.scores or other.scores)
+
+    def __bool__(self) -> bool:
+        return self.losses or self.scores
+
+
 class Signals(Protocol):
     """What the harness measures of checkpoints on the tasks' validation data."""
 
@@ -27,8 +41,8 @@ class Signals(Protocol):
     def benchmarks(self, task: str) -> int:
         """Return how many benchmarks measure a task."""
 
-    def key(self) -> object:
-        """Return a JSON value of all that decides the numbers besides the checkpoint."""
+    def key(self, needs: "Needs") -> object:
+        """Return a JSON value of all that decides the numbers that are needed besides the checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +79,9 @@ class Weighting:
 
     Attributes:
         name: `uniform`: 1/T each; `loss_gap`: softmax of L(start) − L(expert) over the temperature, as METIS
-            has it; `np_gap`: of 1 − NP; `worst_task`: of −NP, which at a low temperature gives all weight to
-            the worst task. Losses and NP are of validation data.
+            has it; `np_gap`: of 1 − NP over the temperature; `worst_task`: of −NP, which are the same weights
+            by another name, meant for low temperatures, where the worst task gets all. Losses and NP are of
+            validation data.
         temperature: λ, one number or one for each round; METIS's released code has 2.
         over: what a loss is taken over: the whole `text`, as METIS has it, or the `completion`.
     """
@@ -85,6 +100,11 @@ class Weighting:
                 )
         if not self._each():
             raise InputError(f"The weighting '{self.name}' has no temperature; give one for each round.")
+
+    @property
+    def needs(self) -> Needs:
+        """What it asks of the signals."""
+        return Needs(losses=self.name == "loss_gap", scores=self.name in {"np_gap", "worst_task"})
 
     def measure(self, signals: Signals, start: Path, experts: Mapping[str, Path], turn: int = 1) -> Measured:
         """Measure what the weighting needs, and weigh.

@@ -64,7 +64,7 @@ def performance_over_rounds(comparison: Comparison, out: Path) -> Path:
 
 
 def weights_over_rounds(comparison: Comparison, out: Path) -> Path:
-    """Weights and loss gaps of every task over the rounds, a column per method that weighs by a signal.
+    """Weights and loss gaps of every task over the rounds, a column per method that weighs by loss gaps.
 
     Args:
         comparison: of a run with rounds.

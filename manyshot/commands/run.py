@@ -16,7 +16,9 @@ from results.yaml_file import validated
 def run(options: argparse.Namespace) -> None:
     """Run the experiment, and print its table."""
     file = find_experiment(options.experiment)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).strip(".-_") or "run"
+    name = (
+        "-".join(_plain(part) for part in (file.stem, Path(options.base or "").name) if _plain(part)) or "run"
+    )
     out = options.out or Path("manyshot-runs") / name
     experiment = load_experiment(file)
     changes = {"base": options.base, "limit": options.limit, "seeds": options.seed}
@@ -35,6 +37,10 @@ def run(options: argparse.Namespace) -> None:
         skip_missing=options.skip_missing,
     )
     show(finished, options.json)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-_")
 
 
 def show(finished: Finished, as_json: bool) -> None:

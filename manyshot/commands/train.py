@@ -8,7 +8,7 @@ from bench.registry import load_suite
 from manyshot.terminal import answer
 from merging.hub import locate
 from merging.train_settings import AdapterSettings, TrainSettings
-from merging.training import Example, train
+from merging.training import Example, is_main, train
 from results.errors import InputError
 
 _SETTINGS = (
@@ -37,7 +37,9 @@ def run(options: argparse.Namespace) -> None:
     examples = [Example(*pair) for pair in pairs]
     given = {name: getattr(options, name) for name in _SETTINGS if getattr(options, name) is not None}
     settings = TrainSettings(**given, adapter=_adapter(options))
-    answer(str(train(locate(options.base), examples, settings, options.out)))
+    made = train(locate(options.base), examples, settings, options.out)
+    if is_main():
+        answer(str(made))
 
 
 def _adapter(options: argparse.Namespace) -> AdapterSettings | None:

@@ -109,6 +109,16 @@ def test_a_broken_benchmark_is_refused_by_key(tmp_path, old, new, message):
             "the preset 'p' has an unknown key 'limt'",
         ),
         ("suite: s\ntask: {}\ntasks: {math: {benchmarks: [gsm8k_cot]}}", "unknown key 'task'"),
+        (
+            "suite: s\ntasks: {q: {benchmarks: [glue_sst2_generated], "
+            "validation: {benchmark: glue_sst2_generated, split: validation}}}",
+            "the task 'q' chooses by the split that glue_sst2_generated is scored on",
+        ),
+        (
+            "suite: s\ntasks: {q: {benchmarks: [glue_sst2], training: {prompt: '', completion: '', "
+            "hub: nyu-mll/glue, hub_config: sst2, split: validation}}}",
+            "the task 'q' trains on the split that glue_sst2 is scored on",
+        ),
     ],
 )
 def test_a_broken_suite_is_refused_by_key(tmp_path, content, message):

@@ -15,6 +15,8 @@ import yaml
 from safetensors.torch import load_file, save_file
 from tiny import tiny_llama
 
+from manyshot.cli import main
+
 COMMAND = [sys.executable, "-m", "manyshot"]
 
 
@@ -28,6 +30,23 @@ def manyshot(*arguments, cwd):
         text=True,
         check=False,
     )
+
+
+@pytest.fixture
+def refused(monkeypatch, capfd):
+    """Runs a command in this process, which is to refuse it, and returns what it said; stdout stays empty."""
+
+    def run(*arguments, cwd):
+        monkeypatch.delenv("MANYSHOT_DATA", raising=False)
+        monkeypatch.chdir(cwd)
+        with pytest.raises(SystemExit) as stopped:
+            main([str(one) for one in arguments])
+        assert stopped.value.code == 2
+        out, err = capfd.readouterr()
+        assert out == "" and "Traceback" not in err
+        return err.strip().splitlines()
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -256,11 +275,9 @@ def test_list_names_what_there_is(tmp_path):
         (("--data", "nowhere"), "nowhere is not a folder"),
     ],
 )
-def test_settings_out_of_range_are_refused(arguments, sentence, family, tmp_path):
-    done = manyshot("score", "--benchmark", "lab_yes_no", "models/base", *arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert sentence in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+def test_settings_out_of_range_are_refused(arguments, sentence, family, tmp_path, refused):
+    said = refused("score", "--benchmark", "lab_yes_no", "models/base", *arguments, cwd=tmp_path)
+    assert sentence in said[-1]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +293,7 @@ def test_settings_out_of_range_are_refused(arguments, sentence, family, tmp_path
         ({"base": "models/nowhere"}, "nowhere"),
     ],
 )
-def test_a_wrong_experiment_is_refused_by_key(change, sentence, family, tmp_path):
+def test_a_wrong_experiment_is_refused_by_key(change, sentence, family, tmp_path, refused):
     tasks = ("instructions", "math", "multilingual", "safety")
     content = {
         "suite": "lab",
@@ -285,9 +302,7 @@ def test_a_wrong_experiment_is_refused_by_key(change, sentence, family, tmp_path
         "methods": [{"name": "average"}],
     }
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(content | change))
-    done = manyshot("run", "experiment.yaml", cwd=tmp_path)
-    assert done.returncode == 2
-    (line,) = done.stderr.strip().splitlines()
+    (line,) = refused("run", "experiment.yaml", cwd=tmp_path)
     assert sentence in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["experiment.yaml", "models"]
 

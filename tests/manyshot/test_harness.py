@@ -19,6 +19,7 @@ from merging.recipe import Recipe
 from merging.train_settings import TrainSettings
 from merging.training import Example, encode
 from merging.tuning import choose
+from merging.weighting import Needs
 from results.errors import InputError
 from results.store import Store
 
@@ -149,3 +150,36 @@ def test_nothing_is_chosen_on_the_rows_that_are_scored(harness):
     benchmark = harness._suite.tasks["math"].benchmarks[0]
     with pytest.raises(InputError, match="'test' is the one that lab_math is scored on"):
         benchmark.on_split("test")
+
+
+def test_a_loss_is_of_the_length_that_the_engine_reads(harness, checkpoints, tmp_path):
+    whole = harness.loss(checkpoints[0], "math", "completion")
+    engine = EngineSettings("hf", dtype="float32", device="cpu", max_length=40)
+    scorer = Scorer(ScoreSettings(engine, 4), harness.scorer.store, None)
+    shorter = Harness(scorer, load_suite("lab"), None, limit=LIMIT, max_length=400)
+    assert shorter.loss(checkpoints[0], "math", "completion") != whole
+    scorer.close()
+
+
+def test_the_key_has_all_that_decides_scores_and_no_more(harness, checkpoints):
+    def keys():
+        return [harness.key(Needs(losses=True)), harness.key(Needs(scores=True))]
+
+    losses, scores = keys()
+    harness.experts = {"math": checkpoints[1]}
+    assert [one == other for one, other in zip(keys(), (losses, scores), strict=True)] == [True, False]
+    harness.experts = {}
+    suite = load_suite("lab")
+    math = suite.tasks["math"]
+    both = replace(math, benchmarks=math.benchmarks + suite.tasks["safety"].benchmarks)
+    object.__setattr__(harness, "_suite", replace(suite, tasks={**suite.tasks, "math": both}))
+    assert keys()[0] == losses and keys()[1] != scores
+
+
+def test_only_what_is_asked_for_must_be_there(harness):
+    suite = load_suite("lab")
+    without = {name: replace(task, validation=()) for name, task in suite.tasks.items()}
+    object.__setattr__(harness, "_suite", replace(suite, tasks=without))
+    harness.check(Needs(scores=True))
+    with pytest.raises(InputError, match="no validation data for the task 'instructions', by which"):
+        harness.check(Needs(losses=True))

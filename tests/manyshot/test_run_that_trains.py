@@ -32,6 +32,9 @@ ROWS = {
 }
 
 
+KEEP = {"keep": "best_worst_task"}
+
+
 def manyshot(*arguments, cwd):
     command = [sys.executable, "-m", "manyshot", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, check=False, capture_output=True, text=True)
@@ -72,7 +75,7 @@ def done(base, rows, tmp_path_factory):
         if method["name"] == "metis" or (method["name"], method.get("protocol")) == ("average", None)
     ]
     content["methods"].append(
-        {"name": "metis", "space": "delta", "protocol": "many-shot", "label": "products"}
+        {"name": "metis", "space": "delta", "protocol": "many-shot", "label": "products", **KEEP}
     )
     (folder / "metis.yaml").write_text(yaml.safe_dump(content))
     ran = run_metis(folder, base, rows)
@@ -101,6 +104,29 @@ def test_factors_merge_into_an_adapter_and_products_into_a_model(done, base):
     PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), paths["metis, many-shot"])
     AutoModelForCausalLM.from_pretrained(paths["products"])
     assert (paths["math expert"] / "adapter_model.safetensors").is_file()
+
+
+def test_the_round_that_counts_is_the_best_on_validation_data(done):
+    folder, _ = done
+    entries = {entry.label: entry for entry in load_run(Store(folder / "store")).entries}
+    kept = entries["products"].measured
+    curve = [one["value"] for one in kept["validation"]]
+    assert [min(one["tasks"].values()) for one in kept["validation"]] == curve
+    assert kept["kept_round"] == 1 + max(range(2), key=lambda turn: (curve[turn], turn))
+    assert entries["products"].checkpoint == entries[f"products, round {kept['kept_round']}"].checkpoint
+    assert entries["metis, many-shot"].measured["kept_round"] == 2
+
+
+def test_post_hoc_experts_read_as_many_epochs_at_once_as_there_are_rounds(done):
+    folder, _ = done
+    (run,) = [load_run(Store(folder / "store"))]
+    reports = [
+        json.loads((folder / entry.path / "training.json").read_text())
+        for entry in run.entries
+        if entry.role == "expert"
+    ]
+    assert [report["settings"]["epochs"] for report in reports] == [2] * 4
+    assert [report["settings"]["first_epoch"] for report in reports] == [0] * 4
 
 
 def test_a_finished_run_makes_nothing_again(done, base, rows):
@@ -134,6 +160,14 @@ def test_every_shipped_experiment_can_be_read():
         ({"methods": [{"name": "task_arithmetic", "scaling": []}]}, "empty list"),
         ({"train": {"learning_rate": -1}}, "learning_rate"),
         ({"train": {"rounds": 0}}, "train.rounds"),
+        (
+            {"methods": [{"name": "task_arithmetic", "scaling": {"per_task": [0.3, 0.5]}}]},
+            "cannot be chosen for each task alone",
+        ),
+        (
+            {"methods": [{"name": "consensus_ta", "mask_threshold": {"math": 0.4}}]},
+            "is for math, but the tasks are instructions, math",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_trained(base, tmp_path, change, complaint):

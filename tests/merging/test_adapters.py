@@ -180,3 +180,16 @@ def test_what_is_no_plain_adapter_is_refused(base, adapters, tmp_path):
         open_checkpoint(f"{other}+{adapters['a']}")
     with pytest.raises(InputError, match="is no adapter"):
         merge(recipe(base, {"a": adapters["a"], "b": base}, "factors"), tmp_path / "out", progress=False)
+
+
+def test_factors_of_other_bases_are_refused(base, adapters, tmp_path):
+    other = tiny_llama(tmp_path / "other", seed=5)
+    odd = adapter(other, tmp_path / "odd", 1)
+    with pytest.raises(
+        InputError, match=r"Expert 'b' is an adapter of .*other, and the base is of other weights"
+    ):
+        merge(recipe(base, {"a": adapters["a"], "b": odd}, "factors"), tmp_path / "out", progress=False)
+    with pytest.raises(InputError, match=r"Expert 'a' is an adapter of .*base, and the base is of other"):
+        merge(recipe(other, {"a": adapters["a"]}, "factors"), tmp_path / "out", progress=False)
+    with pytest.raises(InputError, match=r"The base is an adapter of .*other"):
+        merge(recipe(odd, {"a": adapters["a"]}, "factors"), tmp_path / "out", progress=False)

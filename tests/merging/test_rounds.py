@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from little_training import EXAMPLES, little_base
 from safetensors.torch import load_file
 
 from merging.adapter import open_checkpoint
+from merging.optimise import reading_order
 from merging.recipe import MethodSpec
 from merging.rounds import Plan, run_rounds
 from merging.train_settings import AdapterSettings, TrainSettings
@@ -40,8 +42,8 @@ class Counted:
     def benchmarks(self, task):
         return 3 if task == "both" else 1
 
-    def key(self):
-        return "the same"
+    def key(self, needs):
+        return ["the same", needs.losses, needs.scores]
 
     def free(self):
         """Holds nothing."""
@@ -125,11 +127,32 @@ def test_a_finished_run_is_found_and_more_rounds_go_on_from_it(base, tmp_path):
     assert len(list((tmp_path / "experts").iterdir())) == 9
 
 
-def test_post_hoc_and_many_shot_read_the_same_examples(base, tmp_path):
-    rounds = run_rounds(plan(base, rounds=2), tmp_path / "many", Counted())
+def test_post_hoc_reads_in_one_training_what_rounds_read_in_theirs():
+    lengths, size = [3, 9, 4, 7, 5, 6, 8], 2
+    settings = TrainSettings(batch_size=size, seed=3)
+    steps = -(-len(lengths) // size)
+    once = reading_order(lengths, 3 * steps, settings)
+    rounds = [reading_order(lengths, steps, replace(settings, first_epoch=turn)) for turn in range(3)]
+    assert once == [place for one in rounds for place in one]
+    assert all(set(one) == set(range(7)) for one in rounds)
+    assert rounds[0] != rounds[1]
+
+
+def test_rounds_begin_where_the_one_before_stopped_reading(base, tmp_path):
+    rounds = run_rounds(plan(base, rounds=2), tmp_path, Counted())
     reports = [json.loads((one.experts["both"] / "training.json").read_text()) for one in rounds]
     assert [report["settings"]["first_epoch"] for report in reports] == [0, 1]
-    assert reports[0]["examples"] == reports[1]["examples"]
+    assert [report["settings"]["epochs"] for report in reports] == [1, 1]
+
+
+def test_a_folder_of_rounds_may_be_moved(base, tmp_path):
+    first = run_rounds(plan(base), tmp_path / "here", Counted())
+    weights = [(one.merged / "model.safetensors").read_bytes() for one in first]
+    (tmp_path / "here").rename(tmp_path / "there")
+    longer = run_rounds(plan(base, rounds=3), tmp_path / "there", Counted())
+    assert [(one.merged / "model.safetensors").read_bytes() for one in longer[:2]] == weights
+    assert all(one.merged.is_relative_to(tmp_path / "there") for one in longer)
+    assert len(list((tmp_path / "there/experts").iterdir())) == 9
 
 
 def test_settings_are_chosen_on_what_the_harness_says(base, tmp_path):
@@ -153,10 +176,15 @@ def test_a_threshold_of_consensus_is_chosen_for_each_task_by_that_task_alone(bas
 
         def normalised(self, checkpoint, task):
             method = json.loads((checkpoint / "merge.json").read_text())["recipe"]["method"]
-            assert method["only"] == task
+            assert method.get("only") == task, "for all"
+            assert method["scaling"] == 1.0  # as the paper chooses it, whatever is tried for all
             return 1 - abs(method["mask_threshold"] - {"colours": 0.2, "shades": 0.4, "both": 0.6}[task])
 
-    method = MethodSpec(name="consensus_ta", mask_threshold={"per_task": [0.2, 0.4, 0.6]})
+    thresholds = {"per_task": [0.2, 0.4, 0.6]}
+    method = MethodSpec(name="consensus_ta", mask_threshold=thresholds, scaling=[0.1, 1.0])
+    with pytest.raises(AssertionError, match="for all"):
+        run_rounds(plan(base, rounds=1, method=method), tmp_path, Wanting())
+    method = MethodSpec(name="consensus_ta", mask_threshold=thresholds)
     (one,) = run_rounds(plan(base, rounds=1, method=method), tmp_path, Wanting())
     assert one.settings == {"mask_threshold": {"colours": 0.2, "shades": 0.4, "both": 0.6}}
     assert len(one.tried) == 9

@@ -8,7 +8,7 @@ import torch
 from little_training import EXAMPLES, little_base
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, TrainingArguments
 
 from merging import optimise
 from merging.adapter import Adapter, open_checkpoint
@@ -90,7 +90,7 @@ def test_an_adapter_is_gone_on_with(base, tmp_path):
     assert all(not torch.equal(one[name], two[name]) for name in one)
     losses = [json.loads((out / "training.json").read_text())["loss"] for out in (first, second)]
     assert losses[1][0][1] < losses[0][0][1]
-    with pytest.raises(InputError, match="rank 4 and alpha 8"):
+    with pytest.raises(InputError, match="with r 4, and 8"):
         train(first, EXAMPLES, replace(LORA, adapter=AdapterSettings(8, 8)), tmp_path / "third")
 
 
@@ -115,3 +115,59 @@ def test_layers_that_are_not_there_are_named(base, tmp_path):
     odd = replace(LORA, adapter=AdapterSettings(targets=("c_attn",)))
     with pytest.raises(InputError, match="none of the layers"):
         train(base, EXAMPLES, odd, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"rank": 8}, "with r 4, and 8"),
+        ({"alpha": 4}, "lora_alpha 8, and 4"),
+        ({"targets": ("q_proj",)}, r"target_modules \['q_proj', 'up_proj'\], and \['q_proj'\]"),
+        ({"dropout": 0.0}, "lora_dropout 0.1, and 0.0"),
+    ],
+)
+def test_an_adapter_is_gone_on_with_as_it_is(base, tmp_path, change, complaint):
+    begun = train(base, EXAMPLES, replace(LORA, max_steps=1), tmp_path / "begun")
+    other = replace(LORA, max_steps=1, adapter=replace(LORA.adapter, **change))
+    with pytest.raises(InputError, match=complaint):
+        train(begun, EXAMPLES, other, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_process_trains_on_one_of_several_gpus(base, tmp_path, monkeypatch):
+    """Over two the Trainer would read batches of twice the size."""
+    found = []
+
+    class Seen(TrainingArguments):
+        @property
+        def n_gpu(self):
+            return self._n_gpu
+
+        def __post_init__(self):
+            super().__post_init__()
+            self._n_gpu = 2
+            found.append(self)
+
+    monkeypatch.setattr(optimise, "TrainingArguments", Seen)
+    train(base, EXAMPLES, replace(FULL, max_steps=1), tmp_path / "out")
+    (arguments,) = found
+    assert (arguments.n_gpu, arguments.train_batch_size) == (1, 4)
+
+
+def test_a_loss_that_breaks_in_the_last_steps_is_refused(base, tmp_path, monkeypatch):
+    """Between the points of the loss curve too."""
+    monkeypatch.setattr(optimise, "LOSS_POINTS", 1)
+    settings = replace(FULL, max_steps=5)
+    collate, steps = optimise.collate, []
+
+    def broken(rows, padding):
+        batch = collate(rows, padding)
+        steps.append(1)
+        if len(steps) == 5:
+            monkeypatch.setattr(torch.nn.functional, "cross_entropy", lambda logits, *_, **__: logits.sum() / 0 * 0)
+        return batch
+
+    monkeypatch.setattr(optimise, "collate", broken)
+    with pytest.raises(InputError, match="loss of the training is nan at step 5 of 5"):
+        train(base, EXAMPLES, settings, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

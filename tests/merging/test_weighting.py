@@ -60,6 +60,8 @@ def test_performance_weighs_for_the_tasks_that_lack_it():
     reached = {"a": 0.9, "b": 0.4, "c": 0.6}
     by_gap = Weighting("np_gap", 0.5).measure(Told(reached=reached), Path("start"), EXPERTS)
     assert by_gap.weights == pytest.approx(softmax({t: 1 - v for t, v in reached.items()}, 0.5))
+    by_score = Weighting("worst_task", 0.5).measure(Told(reached=reached), Path("start"), EXPERTS)
+    assert by_score.weights == pytest.approx(by_gap.weights)
     worst = Weighting("worst_task", 1e-6).measure(Told(reached=reached), Path("start"), EXPERTS)
     assert worst.weights == {"a": 0.0, "b": 1.0, "c": 0.0}
     assert worst.normalised == reached
