@@ -1,7 +1,11 @@
 """Adapters are trained as peft has them; a stopped training ends as if it had not been stopped."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -164,10 +168,37 @@ def test_a_loss_that_breaks_in_the_last_steps_is_refused(base, tmp_path, monkeyp
         batch = collate(rows, padding)
         steps.append(1)
         if len(steps) == 5:
-            monkeypatch.setattr(torch.nn.functional, "cross_entropy", lambda logits, *_, **__: logits.sum() / 0 * 0)
+            monkeypatch.setattr(
+                torch.nn.functional, "cross_entropy", lambda logits, *_, **__: logits.sum() / 0 * 0
+            )
         return batch
 
     monkeypatch.setattr(optimise, "collate", broken)
     with pytest.raises(InputError, match="loss of the training is nan at step 5 of 5"):
         train(base, EXAMPLES, settings, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+TOGETHER = """
+import sys
+from pathlib import Path
+sys.path[:0] = {paths!r}
+from little_training import EXAMPLES
+from test_training_goes_on import FULL
+from merging.training import train
+train(Path({base!r}), EXAMPLES, FULL, Path({out!r}))
+"""
+
+
+def test_two_processes_train_as_one_does(base, tmp_path):
+    one = train(base, EXAMPLES, FULL, tmp_path / "one")
+    script = tmp_path / "together.py"
+    paths = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+    script.write_text(TOGETHER.format(paths=paths, base=str(base), out=str(tmp_path / "two")))
+    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    subprocess.run([*launched, str(script)], env=environment, check=True, capture_output=True)
+    ours, theirs = (load_file(out / "model.safetensors") for out in (one, tmp_path / "two"))
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-5) for name in ours)
+    assert any(not torch.equal(ours[name], theirs[name]) for name in ours)  # sums of another order
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "together.py", "two"]
