@@ -3,15 +3,18 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.benchmark import Benchmark
+from bench.engine import Progress
 from bench.examples import load_shares
 from bench.losses import mean_loss
 from bench.registry import Suite
 from bench.scoring import Scorer
 from manyshot.scoring import Candidate
+from manyshot.terminal import ScoringProgress
 from merging.optimise import IGNORED
 from merging.train_settings import Loss, TrainSettings
 from merging.training import Example, encode, examples_digest
@@ -83,7 +86,9 @@ class Harness:
             return float(json.loads(file.read_bytes())["value"])
         running = self.scorer.engine_with(candidate.path, candidate.identity)
         settings = TrainSettings(loss=over, max_length=self._max_length)
-        value = mean_loss(running, _pairs([encode(running.tokenizer, e, settings) for e in examples]))
+        pairs = _pairs([encode(running.tokenizer, e, settings) for e in examples])
+        with self._shown(f"{checkpoint.name} · loss on {task}") as progress:
+            value = mean_loss(running, pairs, progress)
         if not math.isfinite(value):
             raise InputError(f"The loss of {checkpoint} on the task '{task}' is {value}.")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -171,8 +176,18 @@ class Harness:
         }
 
     def _value(self, candidate: Candidate, benchmark: Benchmark) -> float:
-        record = self.scorer.score(candidate.path, candidate.name, candidate.identity, benchmark).record
+        with self._shown(f"{candidate.path.name} · {benchmark.name}") as self.scorer.progress:
+            record = self.scorer.score(candidate.path, candidate.name, candidate.identity, benchmark).record
         return record.value if benchmark.higher_is_better else 1 - record.value
+
+    @contextmanager
+    def _shown(self, description: str) -> Iterator[Progress]:
+        """Show how far a measurement is."""
+        progress = ScoringProgress(1)
+        with progress.shown():
+            progress.start(description)
+            yield progress.requests
+            progress.finish()
 
     def _candidate(self, checkpoint: Path) -> Candidate:
         """A checkpoint, digested again only where its files have changed."""
