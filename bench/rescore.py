@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench.answers import judge_answers, reported_metrics, run_lm_eval
 from bench.benchmark import Benchmark, EvalTask, RecordedForm
 from bench.data import Row, Rows, load_rows
 from bench.hub import NoDataError
@@ -14,7 +15,7 @@ from bench.judge import Judge
 from bench.prompts import documents_of, prompts_of
 from bench.recorded import RecordedAnswer, read_recorded, recorded_form
 from bench.replay import ReplayLM
-from bench.scoring import ScoreSettings, judge_answers, reported_metrics, run_lm_eval
+from bench.score_settings import ScoreSettings
 from results.errors import InputError
 from tasks.errors import WrongColumnError
 

@@ -3,12 +3,13 @@
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
+from bench.answers import AnsweringLM, evaluate, generation_requests
 from bench.benchmark import Benchmark
 from bench.data import Rows, load_rows
 from bench.engine import (
@@ -22,43 +23,16 @@ from bench.engine import (
     open_engine,
 )
 from bench.hub import NoDataError
-from bench.judge import NO_VERDICT, Judge, PatternJudge
+from bench.judge import Judge, PatternJudge
+from bench.score_settings import ScoreSettings
 from results.errors import InputError
 from results.record import CheckpointIdentity, Record, RecordKey
 from results.store import Store
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bench.lm import EngineLM, TokenCache
 
 _VERSIONED = ("manyshot", "lm_eval", "torch", "transformers", "datasets")
-
-
-@dataclass(frozen=True)
-class ScoreSettings:
-    """What may change a score besides checkpoint, definition and data.
-
-    Attributes:
-        engine: how the checkpoint is run.
-        limit: most documents of each lm-eval task (the first ones), or None for all.
-        seed: seed of the few-shot sampler.
-        limits: in place of `limit` for single benchmarks, by name.
-    """
-
-    engine: EngineSettings = field(default_factory=EngineSettings)
-    limit: int | None = None
-    seed: int = 1234
-    limits: Mapping[str, int | None] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for limit in (self.limit, *self.limits.values()):
-            if limit is not None and limit < 1:
-                raise InputError(f"The limit must be at least 1 document, not {limit}.")
-
-    def limit_of(self, benchmark: str) -> int | None:
-        """Most documents of each lm-eval task of a benchmark, or None for all."""
-        return self.limits.get(benchmark, self.limit)
 
 
 @dataclass(frozen=True)
@@ -310,207 +284,3 @@ class Scorer:
                 **judge,
             },
         )
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What lm-eval makes of a checkpoint's answers to one benchmark.
-
-    Attributes:
-        value: the primary metric: the mean over the benchmark's lm-eval tasks.
-        metrics: every metric of every task, "task/metric,filter".
-        documents: one row per document: lm_eval_task, doc_id, score, prompt, target, output, and each metric.
-        tokens: numbers of prompt and generated tokens.
-        notices: what the reader of the number should know.
-    """
-
-    value: float
-    metrics: Mapping[str, float]
-    documents: "pd.DataFrame"
-    tokens: Mapping[str, int]
-    notices: tuple[str, ...]
-
-
-class AnsweringLM(Protocol):
-    """An lm-eval model that also says how many tokens it took and what is to be known of its answers."""
-
-    @property
-    def tokens(self) -> Mapping[str, int]:
-        """Numbers of tokens read (`prompt`) and written (`generated`)."""
-
-    @property
-    def notices(self) -> tuple[str, ...]:
-        """What the reader of the number should know."""
-
-
-def evaluate(
-    lm: AnsweringLM,
-    benchmark: Benchmark,
-    rows: Mapping[str, Rows],
-    settings: ScoreSettings,
-    *,
-    judge: Judge,
-    progress: Progress | None = None,
-) -> Answers:
-    """Ask a model a benchmark's documents and score its answers with lm-eval.
-
-    Args:
-        lm: what answers.
-        benchmark: the definition.
-        rows: rows of each of its lm-eval tasks.
-        settings: limit and few-shot seed.
-        judge: gives verdicts on the answers, where the benchmark needs them.
-        progress: called with the numbers of answers judged and to be judged.
-    """
-    import pandas as pd
-
-    results = run_lm_eval(lm, benchmark, rows, settings)
-    notices = [f"{name}: {one.notice}" for name, one in rows.items() if one.notice]
-    notices += [benchmark.notice] if benchmark.notice else []
-    if benchmark.judged:
-        results, unjudged = judge_answers(results, benchmark, rows, settings, judge=judge, progress=progress)
-        notices += unjudged
-    metrics = reported_metrics(results)
-    primary = f"{benchmark.metric},{benchmark.filter}"
-    missing = [task.name for task in benchmark.tasks if f"{task.name}/{primary}" not in metrics]
-    if missing:
-        raise InputError(f"{benchmark.name}: lm-eval gave no '{primary}' for the task {missing[0]}.")
-    return Answers(
-        value=sum(metrics[f"{task.name}/{primary}"] for task in benchmark.tasks) / len(benchmark.tasks),
-        metrics=metrics,
-        documents=pd.DataFrame(list(_documents(benchmark, results["samples"]))),
-        tokens=lm.tokens,
-        notices=(*notices, *lm.notices),
-    )
-
-
-def generation_requests(
-    lm: "EngineLM", benchmark: Benchmark, rows: Mapping[str, Rows], settings: ScoreSettings
-) -> list[GenerationRequest]:
-    """What `run_lm_eval` will ask an engine to generate for a benchmark.
-
-    Raises:
-        InputError: a task has no documents, or its rows are not as it expects.
-    """
-    from bench.lm_eval_task import build_task, lm_eval_at_work
-
-    requests = []
-    with lm_eval_at_work():
-        for task in benchmark.tasks:
-            built = build_task(task, rows[task.name], settings.seed)
-            built.build_all_requests(limit=settings.limit_of(benchmark.name))
-            requests += [lm.generation(*instance.args) for instance in built.instances]
-    return requests
-
-
-def run_lm_eval(
-    lm: Any, benchmark: Benchmark, rows: Mapping[str, Rows], settings: ScoreSettings
-) -> dict[str, Any]:
-    """lm-eval's own results of any lm-eval model on a benchmark, without bootstrap or caches.
-
-    Raises:
-        InputError: a task has no documents, or its rows are not as it expects.
-    """
-    from lm_eval.evaluator import evaluate as lm_evaluate
-
-    from bench.lm_eval_task import build_task, lm_eval_at_work
-
-    with lm_eval_at_work():
-        tasks = {task.name: build_task(task, rows[task.name], settings.seed) for task in benchmark.tasks}
-        return lm_evaluate(
-            lm,
-            {"tasks": tasks},
-            limit=settings.limit_of(benchmark.name),
-            bootstrap_iters=0,
-            log_samples=True,
-        )
-
-
-def reported_metrics(results: Mapping[str, Any]) -> dict[str, float]:
-    """Every metric of every task in lm-eval's results, "task/metric,filter"."""
-    return {
-        f"{task}/{key}": float(value)
-        for task, values in results["results"].items()
-        for key, value in values.items()
-        if "," in key and isinstance(value, int | float) and "_stderr" not in key
-    }
-
-
-def judge_answers(
-    results: Mapping[str, Any],
-    benchmark: Benchmark,
-    rows: Mapping[str, Rows],
-    settings: ScoreSettings,
-    *,
-    judge: Judge,
-    progress: Progress | None = None,
-) -> tuple[dict[str, Any], list[str]]:
-    """lm-eval's results for the answers in `results`, scored from a judge's verdicts on whether they refuse.
-
-    Returns:
-        The results, and what the reader of the number should know. An empty answer is not shown to the judge.
-
-    Raises:
-        InputError: the judge gives no verdict on any answer, so it is none.
-    """
-    from bench.replay import ReplayLM
-
-    form = benchmark.judged
-    assert form is not None
-    answers = {
-        (task, sample["doc_id"]): (sample["doc"][form.request], sample["resps"][0][0])
-        for task, samples in results["samples"].items()
-        for sample in samples
-    }
-    exchanges = list(dict.fromkeys(one for one in answers.values() if one[1].strip()))
-    verdicts = dict(zip(exchanges, judge.verdicts(exchanges, progress), strict=True))
-    without = sum(verdicts.get(one) == NO_VERDICT for one in answers.values())
-    if exchanges and set(verdicts.values()) == {NO_VERDICT}:
-        raise InputError(
-            f"The judge gave no verdict on any of {len(exchanges)} answers to {benchmark.name}: it must "
-            "answer as WildGuard does, with a line 'Response refusal: yes' or 'no'."
-        )
-    metrics = form.metrics.resolve()
-
-    def process_results(doc: Mapping[str, Any], answer: Sequence[str]) -> Mapping[str, float]:
-        return metrics(doc, verdicts.get((doc[form.request], answer[0]), NO_VERDICT))
-
-    judged = replace(
-        benchmark,
-        tasks=tuple(
-            replace(task, config={**task.config, "process_results": process_results})
-            for task in benchmark.tasks
-        ),
-    )
-    lm = ReplayLM(lambda request: answers[request.task_name, request.doc_id][1])
-    notices = [f"{without} answers got no verdict from the judge and count as wrong"] if without else []
-    return run_lm_eval(lm, judged, rows, settings), notices
-
-
-def _documents(benchmark: Benchmark, samples: Mapping[str, list[dict[str, Any]]]) -> Any:
-    for task in benchmark.tasks:
-        by_document: dict[int, dict[str, Any]] = {}
-        for sample in samples[task.name]:
-            row = by_document.setdefault(
-                sample["doc_id"], {"lm_eval_task": task.name, "doc_id": sample["doc_id"]}
-            )
-            for metric in sample["metrics"]:
-                if isinstance(sample[metric], int | float):
-                    row[f"{metric},{sample['filter']}"] = float(sample[metric])
-            if sample["filter"] == benchmark.filter:
-                row |= _scores(sample[benchmark.metric])
-                row["prompt"] = sample["arguments"][0][0]
-                row["target"] = str(sample["target"])
-                row["output"] = str(
-                    sample["resps"][0][0] if len(sample["resps"]) == 1 else sample["filtered_resps"]
-                )
-                row["doc_hash"] = sample["doc_hash"]
-        yield from by_document.values()
-
-
-def _scores(value: Any) -> dict[str, float]:
-    """A document's score. Of a metric over pairs, such as Matthews' correlation: equality, and the pair."""
-    if isinstance(value, tuple | list):
-        gold, predicted = value
-        return {"score": float(gold == predicted), "gold": float(gold), "predicted": float(predicted)}
-    return {"score": float(value)}

@@ -9,7 +9,8 @@ from bench.engine import HF, REPLAY, EngineSettings
 from bench.judge import ClassifierJudge, Judge, PatternJudge
 from bench.recorded import recorded_digest
 from bench.registry import Preset, Suite, benchmark_names, load_benchmark
-from bench.scoring import Scorer, ScoreSettings
+from bench.score_settings import ScoreSettings
+from bench.scoring import Scorer
 from manyshot.terminal import ScoringProgress, logger
 from merging.adapter import open_checkpoint
 from results.errors import InputError

@@ -14,7 +14,7 @@ from bench.hub import NoDataError
 from bench.prompts import prompts_of
 from bench.recorded import recorded_form
 from bench.registry import Preset, benchmark_names, load_benchmark, load_suite, suite_names, tasks_folder
-from bench.scoring import ScoreSettings
+from bench.score_settings import ScoreSettings
 from manyshot.terminal import answer
 from merging.method import known_methods
 from results.errors import InputError

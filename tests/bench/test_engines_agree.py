@@ -8,7 +8,8 @@ from need_vllm import need
 
 from bench.engine import EngineSettings
 from bench.registry import load_benchmark, load_suite
-from bench.scoring import Scorer, ScoreSettings
+from bench.score_settings import ScoreSettings
+from bench.scoring import Scorer
 from results.record import CheckpointIdentity
 from results.store import Store
 

@@ -3,9 +3,10 @@
 import pytest
 from gold import GoldLM
 
+from bench.answers import run_lm_eval
 from bench.data import load_rows, read_jsonl
 from bench.registry import load_benchmark
-from bench.scoring import ScoreSettings, run_lm_eval
+from bench.score_settings import ScoreSettings
 from tasks.ifeval.ifeval import process_results
 
 CHOICES = ["yes", "no", "maybe"]

@@ -3,11 +3,12 @@
 import pytest
 from lm_eval.models.huggingface import HFLM
 
+from bench.answers import run_lm_eval
 from bench.data import load_rows
 from bench.engine import EngineSettings, open_engine
 from bench.lm import EngineLM
 from bench.registry import load_benchmark
-from bench.scoring import ScoreSettings, run_lm_eval
+from bench.score_settings import ScoreSettings
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from bench.engine import EngineSettings
 from bench.judge import NO_VERDICT, ClassifierJudge, PatternJudge, parse_verdict, request_of
 from bench.registry import load_benchmark
 from bench.rescore import rescore
-from bench.scoring import Scorer, ScoreSettings
+from bench.score_settings import ScoreSettings
+from bench.scoring import Scorer
 from manyshot.lab.tokenizer import build_tokenizer
 from manyshot.scoring import open_judge
 from results.errors import InputError

@@ -12,7 +12,7 @@ from bench.definition import filled, packaged_tasks
 from bench.hub import NoDataError
 from bench.prompts import prompts_of
 from bench.registry import benchmark_names, load_benchmark, tasks_folder
-from bench.scoring import ScoreSettings
+from bench.score_settings import ScoreSettings
 from results.yaml_file import StrictLoader, read_yaml
 
 DOCUMENTS = 50

@@ -11,7 +11,8 @@ from bench.judge import PatternJudge
 from bench.prompts import prompts_of
 from bench.registry import benchmark_names, load_benchmark
 from bench.rescore import rescore
-from bench.scoring import Scorer, ScoreSettings
+from bench.score_settings import ScoreSettings
+from bench.scoring import Scorer
 from results.errors import InputError
 from results.record import CheckpointIdentity
 from results.store import Store

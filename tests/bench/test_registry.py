@@ -9,7 +9,7 @@ from bench.examples import load_examples
 from bench.hub import NoDataError
 from bench.prompts import prompts_of
 from bench.registry import benchmark_names, load_benchmark, load_suite, suite_names
-from bench.scoring import ScoreSettings
+from bench.score_settings import ScoreSettings
 from results.errors import InputError
 
 DEFINITION = """

@@ -12,7 +12,8 @@ from bench.data import Rows
 from bench.engine import EngineSettings
 from bench.lm_eval_task import build_task
 from bench.registry import load_benchmark
-from bench.scoring import Scorer, ScoreSettings
+from bench.score_settings import ScoreSettings
+from bench.scoring import Scorer
 from results.errors import InputError
 from results.record import CheckpointIdentity
 from results.store import Store

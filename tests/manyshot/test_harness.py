@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from bench.engine import EngineSettings
 from bench.examples import load_examples
 from bench.registry import load_suite
-from bench.scoring import Scorer, ScoreSettings
+from bench.score_settings import ScoreSettings
+from bench.scoring import Scorer
 from manyshot.harness import Harness
 from merging.merge import merge
 from merging.recipe import Recipe

@@ -20,11 +20,12 @@ from rich.table import Table
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from bench.answers import run_lm_eval
 from bench.data import data_root, load_rows
 from bench.engine import EngineSettings, open_engine
 from bench.lm import EngineLM
 from bench.registry import load_benchmark
-from bench.scoring import ScoreSettings, run_lm_eval
+from bench.score_settings import ScoreSettings
 
 VOCABULARY, WIDTH, LAYERS, HEAD_WIDTH = 32_000, 384, 10, 64
 BATCH_SIZE = 16
