@@ -1,6 +1,6 @@
 """What runs a checkpoint: the contract that every engine keeps, and the engines by name."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from transformers import PreTrainedTokenizerBase
+
+    from bench.divergence import Distributions
 
 _SHORTEST = 8  # a shorter model has no room for a prompt and an answer
 
@@ -93,10 +95,22 @@ class GenerationRequest:
 
 @dataclass(frozen=True)
 class Generation:
-    """A generated answer, without its stop string, and how many tokens it took."""
+    """A generated answer.
+
+    Attributes:
+        text: without its stop string.
+        ids: the tokens that were generated, without the end token.
+        ended: whether the model ended it, by an end token, which was generated too.
+    """
 
     text: str
-    tokens: int
+    ids: tuple[int, ...]
+    ended: bool
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it took, without the end token."""
+        return len(self.ids)
 
 
 @dataclass(frozen=True)
@@ -163,6 +177,25 @@ class Engine(Protocol):
         The negative mean is the teacher-forced loss. Lengths and errors are as for `loglikelihood`.
         """
 
+    def distributions(
+        self,
+        pairs: Sequence[tuple[TokenIds, TokenIds]],
+        top_k: int | None = None,
+        progress: Progress | None = None,
+    ) -> "Iterator[tuple[int, Distributions]]":
+        """Next-token distributions at every token of each continuation, with the pair's index.
+
+        They come batch by batch, in no order, so that those of all pairs are never in memory together.
+
+        Args:
+            pairs: contexts and continuations, both not empty; lengths are as for `loglikelihood`.
+            top_k: how many of the likeliest tokens; None is all of the vocabulary.
+            progress: called with the numbers of pairs done and in all.
+
+        Raises:
+            InputError: the model computes NaN, or the engine gives fewer tokens than are asked for.
+        """
+
     def close(self) -> None:
         """Free what the engine holds, and leave no process behind."""
 
@@ -187,6 +220,23 @@ def continuation_too_long(tokens: int, max_length: int) -> str:
         f"A continuation of {tokens} tokens does not fit into {max_length}: "
         "raise the maximum length (--max-length)."
     )
+
+
+def cut_to_fit(
+    pairs: Sequence[tuple[TokenIds, TokenIds]], max_length: int, *, has_encoder: bool
+) -> list[tuple[TokenIds, TokenIds]]:
+    """Return pairs whose contexts lost from their left what a model cannot read; the last token it need not.
+
+    Raises:
+        InputError: a continuation leaves no room for one token before it.
+    """
+    longest = max((len(tokens) for _, tokens in pairs), default=0)
+    if longest > max_length:
+        raise InputError(continuation_too_long(longest, max_length))
+    return [
+        (context[-(max_length if has_encoder else max_length + 1 - len(tokens)) :], tokens)
+        for context, tokens in pairs
+    ]
 
 
 def not_finite(checkpoint: Path) -> str:

@@ -37,4 +37,7 @@ def finished(
     """An answer from the tokens that were generated: up to its end token, and to its stop string."""
     length = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
     text = tokenizer.decode(tokens[:length], skip_special_tokens=True)
-    return Generation(StopStrings(request.stop).cut(text), length)
+    stop = StopStrings(request.stop)
+    # Some answers come without the token that ended them.
+    ended = length < len(tokens) or (length < request.max_new_tokens and not stop.found_in(text))
+    return Generation(stop.cut(text), tuple(tokens[:length]), ended)

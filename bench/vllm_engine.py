@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from bench.divergence import Distributions
 from bench.engine import (
     EngineSettings,
     Generation,
@@ -23,6 +24,7 @@ from bench.engine import (
     Progress,
     TokenIds,
     continuation_too_long,
+    cut_to_fit,
     not_finite,
     refuse_too_long,
 )
@@ -40,7 +42,7 @@ from bench.pretrained import (
 )
 from bench.sharing import documents
 from bench.stopping import finished
-from bench.vllm_questions import Scored, questions
+from bench.vllm_questions import MOST_LOGPROBS, Distribution, Scored, questions
 from results.errors import InputError
 
 _CPU_CACHE = 2 * 2**30  # bytes of key-value cache on a CPU where no share of memory is given
@@ -172,6 +174,31 @@ class VLLMEngine:
     ) -> list[np.ndarray]:
         """Log-probability of every token of each continuation, given all before it."""
         return [one.logprobs.astype(np.float32) for one in self._scores(pairs, progress)]
+
+    def distributions(
+        self,
+        pairs: Sequence[tuple[TokenIds, TokenIds]],
+        top_k: int | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[tuple[int, Distributions]]:
+        """Next-token distributions at every token of each continuation, with the pair's index."""
+        if top_k is None or top_k > MOST_LOGPROBS:
+            raise InputError(
+                f"vLLM gives the {MOST_LOGPROBS} likeliest tokens at most: ask for so many (--top-k), or "
+                "take --engine hf for whole distributions."
+            )
+        asked = [
+            Distribution(context, tokens, top_k)
+            for context, tokens in cut_to_fit(pairs, self.max_length, has_encoder=False)
+        ]
+        outputs = self._run(
+            [one.prompt for one in asked], [one.parameters() for one in asked], None, progress
+        )
+        for i, (question, output) in enumerate(zip(asked, outputs, strict=True)):
+            found = question.answer(output)
+            if found.logprobs.isnan().any():
+                raise InputError(not_finite(self._checkpoint))
+            yield i, found
 
     def close(self) -> None:
         """Stop vLLM, with whatever processes it has, and give torch back as it was."""

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
+from bench.divergence import Distributions
 from bench.engine import TokenIds
 
+MOST_LOGPROBS = 20
+"""Tokens of one place that vLLM gives log-probabilities of, unless it is started otherwise."""
 _MOST_TOKEN_IDS = 128  # whose log-probabilities vLLM gives for one prompt
 
 
@@ -84,6 +88,42 @@ class Continuation:
         logprobs = [*(one.logprob for one in read), answer.logprobs[0][last].logprob]
         greedy = all(one.rank == 1 for one in read) and answer.token_ids[0] == last
         return {self.asked: Scored(np.array(logprobs), greedy)}
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """The likeliest tokens at every place of a continuation."""
+
+    context: TokenIds
+    tokens: TokenIds
+    top_k: int
+
+    @property
+    def prompt(self) -> TokenIds:
+        """The context, and what is read of the continuation."""
+        return [*self.context, *self.tokens[:-1]]
+
+    def parameters(self) -> Any:
+        """What vLLM is told of the prompt."""
+        from vllm import SamplingParams
+
+        return SamplingParams(
+            max_tokens=1,
+            temperature=0.0,
+            prompt_logprobs=self.top_k,
+            logprobs=self.top_k,
+            ignore_eos=True,
+            detokenize=False,
+        )
+
+    def answer(self, output: Any) -> Distributions:
+        """What vLLM's output says; beside the likeliest it names the token that was read."""
+        places = [*output.prompt_logprobs[len(self.context) :], output.outputs[0].logprobs[0]]
+        rows = [sorted(place.items(), key=lambda one: one[1].rank)[: self.top_k] for place in places]
+        return Distributions(
+            torch.tensor([[one.logprob for _, one in row] for row in rows]),
+            torch.tensor([[token for token, _ in row] for row in rows]),
+        )
 
 
 def questions(

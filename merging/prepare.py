@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,19 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         block_size or (BLOCK if on_cpu else BLOCK_ON_DEVICE),
         torch.get_num_threads() if on_cpu else min(torch.get_num_threads(), 2),
     )
+
+
+def task_vectors(base: str, experts: Mapping[str, str], device: str = "cpu") -> TaskVectors:
+    """Open and check a base and experts, for their differences block by block.
+
+    Raises:
+        InputError: they do not fit together.
+    """
+    where = _device(device)
+    opened = without_duplicates(open_checkpoint(base))
+    several = {name: without_duplicates(open_checkpoint(path)) for name, path in experts.items()}
+    check(opened, several)
+    return TaskVectors(opened, several, weights=torch.ones(len(several)), device=where)
 
 
 def _shards(tensors: Sequence[TensorInfo], recipe: Recipe) -> tuple[Shard, ...]:

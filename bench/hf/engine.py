@@ -1,7 +1,7 @@
 """The engine on transformers: decoder-only and encoder-decoder checkpoints on a CPU or one GPU."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import transformers
 
+from bench.divergence import Distributions, likeliest
 from bench.engine import (
     EngineSettings,
     Generation,
@@ -17,9 +18,12 @@ from bench.engine import (
     Progress,
     TokenIds,
     continuation_too_long,
+    cut_to_fit,
     not_finite,
     refuse_too_long,
 )
+from bench.hf.batches import batches
+from bench.hf.forced import Forced
 from bench.hf.generation import generate
 from bench.hf.likelihood import Scores, score_documents
 from bench.hf.plain import PlainModel
@@ -133,6 +137,27 @@ class HFEngine:
     ) -> list[np.ndarray]:
         """Log-probability of every token of each continuation, given all before it."""
         return [logprobs.numpy() for logprobs, _ in self._scores(pairs, progress)]
+
+    def distributions(
+        self,
+        pairs: Sequence[tuple[TokenIds, TokenIds]],
+        top_k: int | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[tuple[int, Distributions]]:
+        """Next-token distributions at every token of each continuation, with the pair's index."""
+        cut = cut_to_fit(pairs, self.max_length, has_encoder=self.is_encoder_decoder)
+        done = _counted(progress, len(pairs))
+        forced = Forced(self._model, self._pad)
+        lengths = {i: len(context) + len(tokens) for i, (context, tokens) in enumerate(cut)}
+        for batch in batches(lengths, self._batch_tokens):
+            with torch.inference_mode():
+                rows = forced.rows([cut[i] for i in batch])
+                for i, own in zip(batch, rows.split([len(cut[i][1]) for i in batch]), strict=True):
+                    logprobs = forced.logits(own).log_softmax(-1)
+                    if logprobs.isnan().any():
+                        raise InputError(not_finite(self._checkpoint))
+                    yield i, likeliest(logprobs.cpu(), top_k)
+            done(len(batch))
 
     def close(self) -> None:
         """Free the model."""

@@ -14,6 +14,7 @@ from tiny import tiny_llama
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from bench.engine import EngineSettings, GenerationRequest, open_engine
+from bench.vllm_engine import VLLMEngine
 from results.errors import InputError
 
 TEXTS = ["hello", "how many apples are left ? the answer is", "Question : A", "maybe yes no and A B C D"]
@@ -72,13 +73,40 @@ def test_teacher_forced_losses_are_token_by_token(engine, checkpoints):
         np.testing.assert_allclose(logprobs, alone(checkpoints[0], context, tokens)[0], atol=1e-4)
 
 
+def test_distributions_are_the_models_own(engine, checkpoints):
+    model = AutoModelForCausalLM.from_pretrained(checkpoints[0])
+    asked = pairs(engine)
+    found = dict(engine.distributions(asked, 5))
+    assert set(found) == set(range(len(asked)))
+    for i, (context, tokens) in enumerate(asked):
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([[*context, *tokens]])).logits[0, len(context) - 1 : -1]
+        values, likeliest = logits.log_softmax(-1).topk(5)
+        torch.testing.assert_close(found[i].logprobs, values, rtol=0, atol=1e-4)
+        clear = values.diff().amax(-1) < -1e-3  # where no two are equal to rounding
+        assert torch.equal(found[i].tokens[clear], likeliest[clear])
+
+
+def test_whole_distributions_add_up_to_one_or_are_refused(engine):
+    asked = pairs(engine)[:3]
+    if isinstance(engine, VLLMEngine):
+        with pytest.raises(InputError, match="20 likeliest tokens at most"):
+            list(engine.distributions(asked))
+        return
+    for i, found in engine.distributions(asked):
+        assert found.tokens is None and found.logprobs.shape == (len(asked[i][1]), len(engine.tokenizer))
+        torch.testing.assert_close(found.logprobs.exp().sum(-1), torch.ones(len(found)))
+
+
 def test_answers_do_not_depend_on_what_is_asked_beside_them(engine, checkpoints):
     prompts = [context for context, _ in pairs(engine)[::7]]
     requests = [GenerationRequest(prompt, room) for prompt in prompts for room in (1, 5, 12)]
     for request, answer in zip(requests, engine.generate(requests), strict=True):
         expected = greedy(checkpoints[0], request.prompt, request.max_new_tokens)
         assert answer.text == engine.tokenizer.decode(expected, skip_special_tokens=True)
-        assert answer.tokens == sum(token != engine.tokenizer.eos_token_id for token in expected)
+        ended = engine.tokenizer.eos_token_id in expected
+        assert answer.ended == ended
+        assert list(answer.ids) == expected[: len(expected) - ended]
 
 
 def test_a_stop_string_ends_an_answer_and_is_cut_off(engine):

@@ -1,0 +1,99 @@
+"""How far a model is from what experts say, input by input, with gradients of its weights."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+
+from bench.divergence import Distributions, apart, entropies
+from bench.hf.batches import batches
+from bench.hf.forced import Forced
+from bench.targets import Targets
+
+Kind = Literal["kl", "js", "entropy"]
+_LOGITS_AT_ONCE = 2**23  # float32 entries; some copies of them are in memory while gradients are taken
+
+
+class Matching:
+    """The mean over an input's generated tokens of D(expert‖model), or of the model's entropy.
+
+    Logits of all positions are never in memory together. It is an Objective of `merging.learning`.
+
+    Args:
+        model: of transformers, whose weights may change between calls; it is read without dropout.
+        targets: what each task's expert says.
+        kind: `kl` or `js`; or `entropy`, for which experts only say where it is taken.
+        pad: token that fills rows up.
+        batch_tokens: most tokens in a forward pass, padding included (one input at least).
+        held_out: how many inputs of each task, the last ones, nothing is learned from.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        targets: Mapping[str, Targets],
+        kind: Kind,
+        *,
+        pad: int,
+        batch_tokens: int,
+        held_out: int = 0,
+    ) -> None:
+        self._forced = Forced(model.eval(), pad)
+        self._targets, self._kind, self._batch_tokens = targets, kind, batch_tokens
+        self._held_out = {task: min(held_out, len(one) - 1) for task, one in targets.items()}
+
+    def inputs(self) -> dict[str, int]:
+        """How many inputs each task has."""
+        return {task: len(targets) for task, targets in self._targets.items()}
+
+    def held_out(self) -> dict[str, int]:
+        """How many of them, the last ones, nothing is learned from."""
+        return dict(self._held_out)
+
+    def values(
+        self, inputs: Sequence[tuple[str, int]], weights: Sequence[float] | None = None
+    ) -> list[float]:
+        """Each input's number; with weights the gradients of their weighted sum join the parameters'."""
+        pairs = [self._targets[task].pairs[i] for task, i in inputs]
+        lengths = {place: len(a) + len(b) for place, (a, b) in enumerate(pairs)}
+        values = [0.0] * len(inputs)
+        for batch in batches(lengths, self._batch_tokens):
+            counts = torch.tensor([len(pairs[place][1]) for place in batch])
+            experts = _joined([self._targets[inputs[p][0]].distributions(inputs[p][1]) for p in batch])
+            with torch.set_grad_enabled(weights is not None):
+                rows = self._forced.rows([pairs[place] for place in batch])
+                each = torch.tensor([1.0 if weights is None else weights[place] for place in batch])
+                found = self._pointwise(rows, experts, (each / counts).repeat_interleave(counts))
+            for place, own in zip(batch, found.split(counts.tolist()), strict=True):
+                values[place] = float(own.mean())
+        return values
+
+    def _pointwise(self, rows: torch.Tensor, experts: Distributions, weights: torch.Tensor) -> torch.Tensor:
+        """Numbers (positions,) in float64; gradients of their weighted sum join the parameters'."""
+        leaf = rows.detach().requires_grad_(rows.requires_grad)
+        weights = weights.to(rows.device)
+        at_once = max(1, _LOGITS_AT_ONCE // self._forced.vocabulary)
+        found = []
+        for start in range(0, len(leaf), at_once):
+            here = slice(start, start + at_once)
+            log_q = self._forced.logits(leaf[here]).log_softmax(-1)
+            if self._kind == "entropy":
+                values = entropies(log_q)
+            else:
+                tokens = None if experts.tokens is None else experts.tokens[here].to(rows.device)
+                expert = Distributions(experts.logprobs[here].to(rows.device), tokens)
+                values = apart(self._kind, expert, Distributions(log_q))
+            if leaf.requires_grad:
+                (weights[here] * values).sum().backward()
+            found.append(values.detach().double().cpu())
+        if leaf.requires_grad:
+            rows.backward(leaf.grad)
+        return torch.cat(found)
+
+
+def _joined(several: Sequence[Distributions]) -> Distributions:
+    tokens = [one.tokens for one in several]
+    return Distributions(
+        torch.cat([one.logprobs for one in several]),
+        None if tokens[0] is None else torch.cat([one for one in tokens if one is not None]),
+    )

@@ -1,0 +1,163 @@
+"""Coefficients of task vectors, and a model whose weights follow them: θ(Γ) = θ₀ + Σ_t Γ_t τ_t.
+
+No graph goes through the merge. The merged weights are leaves: a backward pass gives ∂L/∂θ, and
+∂L/∂Γ_t^l = ⟨∂L/∂θ^l, τ_t^l⟩ for every task t and layer l. Task vectors are made block by block from files,
+so that beside the model and its gradient only some blocks are in memory.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+
+from merging.blocks import BLOCK, BLOCK_ON_DEVICE, Block, blocks
+from merging.checkpoint import Checkpoint, Stored
+from merging.method import Scope
+from merging.parallel import in_order, one_torch_thread_each
+from merging.task_vectors import TaskVectors
+from results.errors import InputError
+
+Level = Literal["task", "layer"]
+WHOLE = "model"
+"""The one layer of coefficients at the level of tasks."""
+
+_IN_BLOCK = re.compile(r"(?P<block>.*?\.\d+)\.")
+
+
+def layer_of(name: str) -> str:
+    """Return the layer that a tensor belongs to: its block, or by itself an embedding, final norm or head."""
+    match = _IN_BLOCK.match(name)
+    return match["block"] if match else name
+
+
+def layers_of(names: Sequence[str], level: Level) -> tuple[str, ...]:
+    """Return the layers that have coefficients of their own, in the order of the tensors."""
+    if level == "task":
+        return (WHOLE,)
+    return tuple(dict.fromkeys(map(layer_of, names)))
+
+
+def held_on(checkpoint: Checkpoint, device: torch.device) -> Checkpoint:
+    """Return a checkpoint with its tensors in a device's memory, as they are stored."""
+    stored = {
+        name: Stored(checkpoint.info(name), checkpoint.block(name, 0, checkpoint.info(name).numel).to(device))
+        for name in checkpoint.names
+    }
+    return Checkpoint(checkpoint.folder, checkpoint.config, checkpoint.files, stored)
+
+
+class Followed:
+    """A model that follows coefficients.
+
+    Args:
+        model: of transformers, in float32, with the base's tensors as its parameters.
+        vectors: the task vectors.
+        level: whether every layer has coefficients of its own.
+
+    Attributes:
+        layers: names of the coefficients' columns.
+        tasks: names of their rows.
+
+    Raises:
+        InputError: a tensor of the base is no parameter of the model.
+    """
+
+    def __init__(self, model: Any, vectors: TaskVectors, level: Level) -> None:
+        self.model = model
+        self.tasks = tuple(vectors.experts)
+        on_cpu = vectors.device.type == "cpu"
+        if not on_cpu:
+            experts = {task: held_on(one, vectors.device) for task, one in vectors.experts.items()}
+            vectors = replace(vectors, base=held_on(vectors.base, vectors.device), experts=experts)
+        self._vectors, self._level = vectors, level
+        for module in model.modules():
+            if isinstance(module, torch.nn.Embedding):
+                module.padding_idx = None  # whose row would get no gradient where the token is read
+        known = dict(model.named_parameters(remove_duplicate=False))
+        for name in vectors.names:
+            if name not in known:
+                raise InputError(
+                    f"{vectors.base.folder}: the tensor {name!r} is no parameter of the model that "
+                    "transformers makes of it, so its coefficients cannot be learned."
+                )
+        self._parameters = {name: known[name] for name in vectors.names}
+        self.layers = layers_of(vectors.names, level)
+        self._columns = {
+            name: self.layers.index(WHOLE if level == "task" else layer_of(name)) for name in vectors.names
+        }
+        size = BLOCK if on_cpu else BLOCK_ON_DEVICE
+        self._cuts = [
+            (name, block)
+            for name in vectors.names
+            for block in blocks(vectors.base.info(name).shape, Scope.ELEMENT, size)
+        ]
+        self._threads = torch.get_num_threads() if on_cpu else 1
+
+    @torch.no_grad()
+    def put(self, coefficients: torch.Tensor) -> None:
+        """Write θ₀ + Σ_t Γ_t τ_t into the model, from coefficients (tasks, layers)."""
+        shares = coefficients.to(torch.float32).cpu()
+
+        def write(cut: tuple[str, Block]) -> None:
+            name, block = cut
+            deltas, context = self._vectors.read(name, block, {})
+            weights = shares[:, self._columns[name]].to(deltas.device)
+            out = self._parameters[name].data.view(-1)[block.start : block.stop]
+            torch.addmv(context.base, deltas.t(), weights, out=out)
+
+        self._over_blocks(write)
+
+    @torch.no_grad()
+    def gradient(self) -> torch.Tensor:
+        """Return ∂L/∂Γ (tasks, layers) in float64 from the gradients of the model's parameters."""
+        total = torch.zeros(len(self.tasks), len(self.layers), dtype=torch.float64)
+
+        def part(cut: tuple[str, Block]) -> torch.Tensor | None:
+            name, block = cut
+            gradient = self._parameters[name].grad
+            if gradient is None:
+                return None
+            deltas, _ = self._vectors.read(name, block, {})
+            return (deltas @ gradient.view(-1)[block.start : block.stop]).double().cpu()
+
+        for (name, _), found in self._over_blocks(part):
+            if found is not None:
+                total[:, self._columns[name]] += found
+        return total
+
+    def _over_blocks(self, work: Any) -> list[Any]:
+        if self._threads == 1:
+            return [(cut, work(cut)) for cut in self._cuts]
+        with one_torch_thread_each():
+            return list(in_order(work, self._cuts, self._threads))
+
+
+def by_task(
+    coefficients: torch.Tensor, tasks: Sequence[str], layers: Sequence[str]
+) -> dict[str, float | dict[str, float]]:
+    """Return coefficients (tasks, layers) by name: a number for each task, or one for each of its layers."""
+    rows = coefficients.tolist()
+    if tuple(layers) == (WHOLE,):
+        return {task: row[0] for task, row in zip(tasks, rows, strict=True)}
+    return {task: dict(zip(layers, row, strict=True)) for task, row in zip(tasks, rows, strict=True)}
+
+
+def of_tensor(
+    coefficients: Mapping[str, float | Mapping[str, float]], tasks: Sequence[str], tensor: str
+) -> list[float]:
+    """Return each task's coefficient of a tensor.
+
+    Raises:
+        InputError: a task or the tensor's layer has none.
+    """
+    found = []
+    for task in tasks:
+        of_task = coefficients.get(task)
+        value = of_task.get(layer_of(tensor)) if isinstance(of_task, Mapping) else of_task
+        if value is None:
+            what = f"of the layer {layer_of(tensor)!r} " if of_task is not None else ""
+            raise InputError(f"There is no coefficient {what}of the task {task!r}; name one for each.")
+        found.append(float(value))
+    return found

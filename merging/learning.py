@@ -1,0 +1,271 @@
+"""Learning coefficients of task vectors by gradients of what a harness measures of the merged model."""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+
+from merging.coefficients import Followed, Level
+from results.errors import InputError
+from results.files import write_atomically
+
+logger = logging.getLogger("manyshot.merging")
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+Input = tuple[str, int]
+"""A task, and the number of one of its inputs."""
+
+
+class Objective(Protocol):
+    """What is made small: a number of each input, by the model that it was made for."""
+
+    def inputs(self) -> Mapping[str, int]:
+        """Return how many inputs each task has."""
+
+    def held_out(self) -> Mapping[str, int]:
+        """Return how many of them, the last ones, nothing is learned from."""
+
+    def values(self, inputs: Sequence[Input], weights: Sequence[float] | None = None) -> list[float]:
+        """Return each input's number under the model's present weights.
+
+        With weights the gradients of their weighted sum are added to the parameters' own.
+        """
+
+
+@dataclass(frozen=True)
+class LearningSettings:
+    """How coefficients are learned. The defaults are DivMerge's (arXiv 2509.02108).
+
+    Attributes:
+        level: one coefficient for each task, or one for each task and layer.
+        epochs: passes over the inputs.
+        batch_per_task: inputs in a step for each task; a step mixes the tasks.
+        learning_rate: Adam's.
+        initial: every coefficient's first value; None is 1/T.
+        patience: steps of validation without a better value after which learning stops; None never stops.
+        validations: how often in an epoch the held-out inputs are looked at.
+        keep: whether the `last` coefficients count, or the `best` on held-out inputs.
+        seed: of the order of the inputs.
+        save_seconds: what was learned is saved so often, to be gone on with when it was killed.
+
+    Raises:
+        InputError: a setting is out of its range.
+    """
+
+    level: Level = "task"
+    epochs: int = 4
+    batch_per_task: int = 4
+    learning_rate: float = 1e-2
+    initial: float | None = 0.5
+    patience: int | None = None
+    validations: int = 4
+    keep: Literal["last", "best"] = "last"
+    seed: int = 0
+    save_seconds: float = 60
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_per_task", "validations"):
+            if getattr(self, name) < 1:
+                raise InputError(f"The setting {name} is {getattr(self, name)}; 1 or more is expected.")
+        if not 0 < self.learning_rate < float("inf"):
+            raise InputError(f"The learning rate is {self.learning_rate}; a number above 0 is expected.")
+        if self.patience is not None and self.patience < 1:
+            raise InputError(f"The patience is {self.patience}; 1 or more is expected, or none.")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What was learned.
+
+    Attributes:
+        tasks: names of the coefficients' rows.
+        layers: names of their columns.
+        coefficients: those that count, (tasks, layers).
+        curve: of every step the mean of its inputs' values.
+        path: the coefficients before every step, and at the end; each (tasks, layers).
+        validation: step and value on held-out inputs, Σ over tasks of the mean over inputs.
+        best_step: the step with the least of these; None where there are none.
+        seconds: of all steps.
+    """
+
+    tasks: tuple[str, ...]
+    layers: tuple[str, ...]
+    coefficients: list[list[float]]
+    curve: list[float] = field(default_factory=list)
+    path: list[list[list[float]]] = field(default_factory=list)
+    validation: list[tuple[int, float]] = field(default_factory=list)
+    best_step: int | None = None
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as a JSON value."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Learned":
+        """What `to_json` described."""
+        names = {name: tuple(content[name]) for name in ("tasks", "layers")}
+        validation = [(int(step), float(value)) for step, value in content["validation"]]
+        return cls(**{**content, **names, "validation": validation})
+
+
+class _State:
+    """Where learning is: all that the next step needs."""
+
+    def __init__(self, learned: Learned, learning_rate: float) -> None:
+        self.step, self.learned = 0, learned
+        self.coefficients = torch.nn.Parameter(torch.tensor(learned.coefficients, dtype=torch.float64))
+        self.adam = torch.optim.Adam([self.coefficients], lr=learning_rate)
+
+    def to_json(self) -> dict[str, Any]:
+        """The state as a JSON value, every number exactly."""
+        moments = self.adam.state[self.coefficients]
+        return {
+            "step": self.step,
+            "coefficients": self.coefficients.tolist(),
+            "moments": {name: moments[name].tolist() for name in _MOMENTS},
+            "learned": self.learned.to_json(),
+        }
+
+    def put(self, content: Mapping[str, Any]) -> None:
+        """Take over the state that `to_json` described."""
+        self.step, self.learned = content["step"], Learned.from_json(content["learned"])
+        self.coefficients.data = torch.tensor(content["coefficients"], dtype=torch.float64)
+        self.adam.state[self.coefficients] = {"step": torch.tensor(float(self.step))} | {
+            name: torch.tensor(values, dtype=torch.float64) for name, values in content["moments"].items()
+        }
+
+
+def learn(
+    followed: Followed,
+    objective: Objective,
+    settings: LearningSettings,
+    note: Path,
+    key: object,
+) -> Learned:
+    """Learn coefficients by Adam, going on from what an earlier call left in a file.
+
+    Args:
+        followed: the model, whose weights follow the coefficients.
+        objective: of that same model. What is made small is Σ_t mean over t's inputs.
+        settings: how.
+        note: file of what was learned so far, and at the end of all of it.
+        key: JSON value of all else that decides the outcome; a file of another is not gone on with.
+
+    Raises:
+        InputError: a task has no inputs to learn from, or a value is no number.
+    """
+    sizes = learned_from(objective)
+    for task, size in sizes.items():
+        if size < 1:
+            raise InputError(f"The task '{task}' has no inputs to learn coefficients from.")
+    batch = settings.batch_per_task * len(sizes)
+    in_epoch = -(-sum(sizes.values()) // batch)
+    steps = settings.epochs * in_epoch
+    every = max(1, in_epoch // settings.validations)
+    digest = hashlib.sha256(
+        json.dumps([key, asdict(replace(settings, save_seconds=0))], sort_keys=True, default=str).encode()
+    ).hexdigest()
+    state = _begun(note, digest, followed, settings)
+    started, saved = time.monotonic(), time.monotonic()
+    while state.step < steps and not _is_over(state.learned, settings.patience):
+        followed.put(state.coefficients.data)
+        if state.step % every == 0:
+            _validate(state, objective)
+        _step(state, followed, objective, _batch(sizes, state.step, batch, settings.seed))
+        if time.monotonic() - saved >= settings.save_seconds:
+            state.learned = replace(state.learned, seconds=_seconds(state, started))
+            started = saved = time.monotonic()
+            _save(note, digest, state)
+    if state.step > len(state.learned.path) - 1:
+        followed.put(state.coefficients.data)
+        _validate(state, objective)
+        state.learned.path.append(state.coefficients.tolist())
+        kept = state.coefficients.tolist()
+        if settings.keep == "best" and state.learned.best_step is not None:
+            kept = state.learned.path[state.learned.best_step]
+        state.learned = replace(state.learned, coefficients=kept, seconds=_seconds(state, started))
+        _save(note, digest, state)
+    return state.learned
+
+
+def learned_from(objective: Objective) -> dict[str, int]:
+    """Return how many inputs of each task are learned from."""
+    held = objective.held_out()
+    return {task: number - held[task] for task, number in objective.inputs().items()}
+
+
+def _begun(note: Path, digest: str, followed: Followed, settings: LearningSettings) -> _State:
+    """Where an earlier call was stopped, or the beginning."""
+    first = 1 / len(followed.tasks) if settings.initial is None else settings.initial
+    start = [[first] * len(followed.layers) for _ in followed.tasks]
+    state = _State(Learned(followed.tasks, followed.layers, start), settings.learning_rate)
+    if note.is_file():
+        content = json.loads(note.read_text(encoding="utf-8"))
+        if content["of"] == digest:
+            state.put(content["state"])
+    return state
+
+
+def _save(note: Path, digest: str, state: _State) -> None:
+    note.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(note, (json.dumps({"of": digest, "state": state.to_json()}) + "\n").encode())
+
+
+def _seconds(state: _State, started: float) -> float:
+    return round(state.learned.seconds + time.monotonic() - started, 3)
+
+
+def _batch(sizes: Mapping[str, int], step: int, batch: int, seed: int) -> list[Input]:
+    """The inputs of a step: every epoch goes over all of them once, in an order of its own."""
+    everything = [(task, i) for task, size in sizes.items() for i in range(size)]
+    in_epoch = -(-len(everything) // batch)
+    epoch, place = divmod(step, in_epoch)
+    order = np.random.default_rng([seed, epoch]).permutation(len(everything))
+    return [everything[i] for i in order[place * batch : (place + 1) * batch]]
+
+
+def _step(state: _State, followed: Followed, objective: Objective, chosen: Sequence[Input]) -> None:
+    """One step of Adam; the mean over a step's inputs stands for Σ_t mean over t's inputs."""
+    state.learned.path.append(state.coefficients.tolist())
+    followed.model.zero_grad(set_to_none=True)
+    sizes = learned_from(objective)
+    total = sum(sizes.values())
+    weights = [total / (len(chosen) * sizes[task]) for task, _ in chosen]
+    values = objective.values(chosen, weights)
+    if not np.isfinite(values).all():
+        raise InputError(
+            f"What is made small is {values[int(np.argmin(np.isfinite(values)))]} at step {state.step}; "
+            "lower the learning rate, or look for broken weights."
+        )
+    state.coefficients.grad = followed.gradient()
+    state.adam.step()
+    state.step += 1
+    state.learned.curve.append(sum(w * v for w, v in zip(weights, values, strict=True)))
+
+
+def _validate(state: _State, objective: Objective) -> None:
+    """Look at the held-out inputs, where there are some."""
+    sizes, held = objective.inputs(), objective.held_out()
+    inputs = [(task, i) for task, number in held.items() for i in range(sizes[task] - number, sizes[task])]
+    if not inputs or any(step == state.step for step, _ in state.learned.validation):
+        return
+    values = objective.values(inputs)
+    total = sum(value / held[task] for (task, _), value in zip(inputs, values, strict=True))
+    state.learned.validation.append((state.step, total))
+    best = min(state.learned.validation, key=lambda one: one[1])[0]
+    state.learned = replace(state.learned, best_step=best)
+    logger.debug("step %d: %.6f on held-out inputs", state.step, total)
+
+
+def _is_over(learned: Learned, patience: int | None) -> bool:
+    if patience is None or learned.best_step is None:
+        return False
+    since = [step for step, _ in learned.validation if step > learned.best_step]
+    return len(since) >= patience

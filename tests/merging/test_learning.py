@@ -1,0 +1,295 @@
+"""Learned coefficients: gradients against two other ways, what is learned where it is known, and going on."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+import torch
+from tiny import WORDS
+from torch.func import functional_call
+from transformers import (
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from bench.engine import EngineSettings, open_engine
+from bench.hf.objective import Matching
+from bench.targets import make_targets
+from manyshot.lab.tokenizer import build_tokenizer
+from merging import learning
+from merging.coefficients import Followed, layer_of
+from merging.learning import LearningSettings, learn
+from merging.prepare import task_vectors
+from results.errors import InputError
+
+TEXTS = ["how many apples are left ?", "A B", "the answer is", "yes no maybe", "hello . B C"]
+KINDS = ("llama", "qwen2", "t5")
+
+
+def built(kind, vocabulary, ends):
+    if kind == "t5":
+        config = T5Config(
+            vocab_size=vocabulary, d_model=16, d_kv=4, d_ff=32, num_layers=2, num_heads=4,
+            decoder_start_token_id=ends["pad_token_id"], initializer_factor=0.7, **ends,
+        )  # fmt: skip
+        return T5ForConditionalGeneration(config)
+    config_class, model = {
+        "llama": (LlamaConfig, LlamaForCausalLM),
+        "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+    }[kind]
+    config = config_class(
+        vocab_size=vocabulary, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64, initializer_range=0.3,
+        tie_word_embeddings=kind == "qwen2", **ends,
+    )  # fmt: skip
+    return model(config)
+
+
+def family(folder, kind, tasks=2, distance=0.3):
+    """A base and experts some steps from it."""
+    tokenizer = build_tokenizer([WORDS], 64)
+    ends = {name: getattr(tokenizer, name) for name in ("eos_token_id", "pad_token_id")}
+    torch.manual_seed(0)
+    model = built(kind, len(tokenizer), ends)
+    paths = [folder / "base", *(folder / f"expert{i}" for i in range(tasks))]
+    start = copy.deepcopy(model.state_dict())
+    for number, path in enumerate(paths):
+        random, far = torch.Generator().manual_seed(number), distance * (number > 0)
+        state = {
+            name: tensor + far * tensor.std() * torch.randn(tensor.shape, generator=random)
+            for name, tensor in start.items()
+        }
+        model.load_state_dict(state)
+        model.tie_weights()
+        model.save_pretrained(path)
+        tokenizer.save_pretrained(path)
+    return paths[0], dict(zip(map(str, range(tasks)), paths[1:], strict=True))
+
+
+def targets_of(experts, folder, texts=TEXTS, top_k=None):
+    found = {}
+    for task, path in experts.items():
+        engine = open_engine(path, EngineSettings("hf", dtype="float32", device="cpu"))
+        inputs = [engine.tokenizer.encode(text) for text in texts]
+        found[task] = make_targets(
+            engine, inputs, folder / f"targets {task}", expert=task, max_new_tokens=4, top_k=top_k
+        )
+        engine.close()
+    return found
+
+
+def loaded(base):
+    kind = T5ForConditionalGeneration if "t5" in str(base) else None
+    from transformers import AutoModelForCausalLM
+
+    return (kind or AutoModelForCausalLM).from_pretrained(base, dtype=torch.float32)
+
+
+@pytest.fixture(scope="module")
+def families(tmp_path_factory):
+    found = {}
+    for kind in KINDS:
+        folder = tmp_path_factory.mktemp(kind)
+        base, experts = family(folder, kind)
+        found[kind] = base, experts, targets_of(experts, folder)
+    return found
+
+
+def followed(base, experts, level):
+    return Followed(loaded(base), task_vectors(str(base), {t: str(p) for t, p in experts.items()}), level)
+
+
+def matching(model, targets, kind, **options):
+    return Matching(model, targets, kind, pad=0, batch_tokens=40, **options)
+
+
+def by_hand(model, parameters, targets, kind, weights):
+    """Σ w ℓ over all inputs, one input at a time, from whole logits of a model with given parameters."""
+    total = 0
+    for (task, i), weight in weights.items():
+        context, tokens = targets[task].pairs[i]
+        if model.config.is_encoder_decoder:
+            given = {
+                "input_ids": torch.tensor([context]),
+                "decoder_input_ids": torch.tensor([[model.config.decoder_start_token_id, *tokens[:-1]]]),
+            }
+            first = 0
+        else:
+            given, first = {"input_ids": torch.tensor([[*context, *tokens[:-1]]])}, len(context) - 1
+        logits = functional_call(model, parameters, kwargs=given, tie_weights=True).logits
+        q = logits[0, first : first + len(tokens)].softmax(-1)
+        p = targets[task].distributions(i).logprobs.to(q.dtype).exp()
+        m = (p + q) / 2
+        each = {
+            "kl": lambda p=p, q=q: (p * (p / q).log()).sum(-1),
+            "js": lambda p=p, q=q, m=m: ((p * (p / m).log()).sum(-1) + (q * (q / m).log()).sum(-1)) / 2,
+            "entropy": lambda q=q: -(q * q.log()).sum(-1),
+        }[kind]()
+        total = total + weight * each.mean()
+    return total
+
+
+@pytest.mark.parametrize("objective", ["kl", "js", "entropy"])
+@pytest.mark.parametrize("level", ["task", "layer"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_gradient_is_that_of_autograd_and_of_finite_differences(families, kind, level, objective):
+    base, experts, targets = families[kind]
+    steered = followed(base, experts, level)
+    inputs = [(task, i) for task in experts for i in range(len(TEXTS))]
+    weights = {one: 0.1 + 0.05 * n for n, one in enumerate(inputs)}
+    random = torch.Generator().manual_seed(5)
+    at = 0.4 + 0.3 * torch.rand(2, len(steered.layers), generator=random, dtype=torch.float64)
+    steered.put(at)
+    values = matching(steered.model, targets, objective).values(inputs, list(weights.values()))
+    found = steered.gradient()
+
+    double = loaded(base).double()
+    vectors = {
+        task: {n: t - dict(double.named_parameters())[n] for n, t in loaded(path).double().named_parameters()}
+        for task, path in experts.items()
+    }
+
+    def loss(coefficients):
+        parameters = {}
+        for name, start in double.named_parameters():
+            column = 0 if level == "task" else steered.layers.index(layer_of(name))
+            steps = (g * vectors[t][name] for t, g in zip(experts, coefficients[:, column], strict=True))
+            parameters[name] = start.detach() + sum(steps)
+        return by_hand(double, parameters, targets, objective, weights)
+
+    leaf = at.clone().requires_grad_()
+    expected = loss(leaf)
+    expected.backward()
+    assert sum(w * v for w, v in zip(weights.values(), values, strict=True)) == pytest.approx(
+        expected.item(), rel=1e-5, abs=1e-6
+    )
+    scale = leaf.grad.abs().max()
+    torch.testing.assert_close(found, leaf.grad, rtol=1e-4, atol=1e-4 * scale.item())
+    # Of the fourth order, with wide steps: parts of the models compute in float32 whatever they get.
+    wide = 0.01
+    with torch.no_grad():
+        for place in [(0, 0), (1, len(steered.layers) - 1)]:
+            step = torch.zeros_like(at)
+            step[place] = wide
+            near, far = (loss(at + n * step) - loss(at - n * step) for n in (1, 2))
+            slope = (8 * near - far) / (12 * wide)
+            assert found[place].item() == pytest.approx(slope.item(), rel=1e-4, abs=1e-4 * scale.item())
+
+
+def learned(base, experts, targets, note, **settings):
+    kind = settings.pop("kind", "kl")
+    steered = followed(base, experts, settings.get("level", "task"))
+    objective = matching(steered.model, targets, kind, held_out=settings.pop("held_out", 0))
+    return learn(steered, objective, LearningSettings(**settings), note, "key")
+
+
+@pytest.mark.parametrize("kind", ["kl", "js"])
+def test_one_expert_alone_gets_its_whole_task_vector(families, tmp_path, kind):
+    base, experts, targets = families["llama"]
+    one = {"0": experts["0"]}
+    found = learned(
+        base, one, {"0": targets["0"]}, tmp_path / "note", kind=kind, epochs=120, learning_rate=2e-2
+    )
+    assert found.coefficients[0][0] == pytest.approx(1, abs=0.02)
+    assert found.path[0] == [[0.5]]
+    assert found.curve[-1] < 1e-3 < found.curve[0]
+
+
+def test_an_expert_with_itself_adds_up_to_one(families, tmp_path):
+    base, experts, targets = families["qwen2"]
+    twice = {"0": experts["0"], "again": experts["0"]}
+    found = learned(
+        base, twice, dict.fromkeys(twice, targets["0"]), tmp_path / "note",
+        epochs=100, learning_rate=2e-2, initial=0.2,
+    )  # fmt: skip
+    assert sum(row[0] for row in found.coefficients) == pytest.approx(1, abs=0.02)
+
+
+def test_a_stopped_learning_ends_with_the_same_numbers(families, tmp_path, monkeypatch):
+    base, experts, targets = families["llama"]
+    options = {"level": "layer", "epochs": 3, "held_out": 1, "save_seconds": 0, "keep": "best"}
+    whole = learned(base, experts, targets, tmp_path / "whole", **options)
+    steps = []
+    step = learning._step
+
+    def stopping(*given):
+        if len(steps) == 2:
+            raise KeyboardInterrupt
+        steps.append(1)
+        step(*given)
+
+    monkeypatch.setattr(learning, "_step", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        learned(base, experts, targets, tmp_path / "note", **options)
+    steps.clear()
+    monkeypatch.setattr(learning, "_step", lambda *given: (steps.append(1), step(*given)))
+    again = learned(base, experts, targets, tmp_path / "note", **options)
+    assert len(steps) == len(whole.curve) - 2
+    assert (again.coefficients, again.curve, again.path) == (whole.coefficients, whole.curve, whole.path)
+    assert again.validation == whole.validation
+    assert again.coefficients == again.path[again.best_step]
+    steps.clear()
+    assert learned(base, experts, targets, tmp_path / "note", **options).path == whole.path
+    assert not steps
+    assert json.loads((tmp_path / "note").read_text())["state"]["step"] == len(whole.curve)
+
+
+def test_every_epoch_reads_every_input_once(families, tmp_path):
+    seen = []
+
+    class Seen(Matching):
+        def values(self, inputs, weights=None):
+            seen.extend(inputs)
+            return super().values(inputs, weights)
+
+    base, experts, targets = families["llama"]
+    steered = followed(base, experts, "task")
+    objective = Seen(steered.model, targets, "kl", pad=0, batch_tokens=40)
+    learn(steered, objective, LearningSettings(epochs=2), tmp_path / "note", "key")
+    everything = sorted((task, i) for task in experts for i in range(len(TEXTS)))
+    assert sorted(seen[:10]) == everything == sorted(seen[10:])
+    assert seen[:10] != seen[10:]
+
+
+def test_learning_ends_early_where_that_is_asked_for(families, tmp_path):
+    base, experts, targets = families["llama"]
+    options = {"held_out": 2, "epochs": 50, "learning_rate": 0.5, "validations": 1, "patience": 2}
+    found = learned(base, experts, targets, tmp_path / "note", **options)
+    after = [step for step, _ in found.validation if step > found.best_step]
+    assert len(after) >= 2 and len(found.curve) < 50
+
+
+def test_what_is_wrong_is_said(families, tmp_path):
+    base, experts, targets = families["llama"]
+    with pytest.raises(InputError, match="learning rate is 0"):
+        LearningSettings(learning_rate=0)
+    with pytest.raises(InputError, match="epochs is 0"):
+        LearningSettings(epochs=0)
+    with pytest.raises(InputError, match="made small is nan at step"):
+        learned(base, experts, targets, tmp_path / "note", learning_rate=1e30, epochs=5)
+    engine = open_engine(base, EngineSettings("hf", dtype="float32", device="cpu"))
+    options = {"expert": "math", "max_new_tokens": 3}
+    with pytest.raises(InputError, match="no inputs for the expert of 'math'"):
+        make_targets(engine, [], tmp_path / "t", **options)
+    with pytest.raises(InputError, match=r"of 'math' says at .* GiB for .* tokens each, more than 0\.0"):
+        make_targets(engine, [[3, 4]], tmp_path / "t", most_bytes=10, **options)
+    assert not list(tmp_path.glob("*t*.*"))
+    engine._ends = frozenset(range(len(AutoTokenizer.from_pretrained(base))))
+    with pytest.raises(InputError, match="expert of 'math' generates nothing after any of its 2 inputs"):
+        make_targets(engine, [[3, 4], [5]], tmp_path / "t", **options)
+    engine.close()
+
+
+def test_what_was_stored_of_an_expert_is_what_it_says(families):
+    _, experts, targets = families["llama"]
+    engine = open_engine(experts["0"], EngineSettings("hf", dtype="float32", device="cpu"))
+    whole = dict(engine.distributions(targets["0"].pairs))
+    for i in range(len(TEXTS)):
+        np.testing.assert_array_equal(targets["0"].distributions(i).logprobs, whole[i].logprobs)
+    engine.close()
