@@ -24,6 +24,7 @@ from bench.engine import (
 )
 from bench.hub import NoDataError
 from bench.judge import Judge, PatternJudge
+from bench.prompts import prompts_of
 from bench.score_settings import ScoreSettings
 from results.errors import InputError
 from results.record import CheckpointIdentity, Record, RecordKey
@@ -251,6 +252,15 @@ class Scorer:
                 task.name: load_rows(task, self._data_root) for task in benchmark.tasks
             }
         return self._rows[benchmark.name]
+
+    def prompts(self, benchmark: Benchmark, limit: int | None) -> list[str]:
+        """What a benchmark asks, without what is right: of each of its tasks so many at most."""
+        rows = self._benchmark_rows(benchmark)
+        return [
+            one.prompt
+            for task in benchmark.tasks
+            for one in prompts_of(task, rows[task.name], self._settings.seed, limit)
+        ]
 
     def digests(self, benchmark: Benchmark) -> tuple[str, str]:
         """Digests of a benchmark's definition and of its rows.

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.divergence import Distributions
+from bench.divergence import Distributions, Divergence, divergences
 from bench.engine import Engine, GenerationRequest, Progress, TokenIds
 from results.errors import InputError
 
@@ -139,3 +139,28 @@ def _files(
     if like.tokens is None:
         return logprobs, None
     return logprobs, make(folder / _TOKENS, mode="w+", dtype=np.int32, shape=(positions, width))
+
+
+def mean_divergence(
+    engine: Engine,
+    targets: Targets,
+    kind: Divergence,
+    *,
+    top_k: int | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """Return D(expert‖model): the mean over inputs of the mean over tokens of the expert's continuation.
+
+    Args:
+        engine: with the model in it.
+        targets: what the expert says.
+        kind: `kl` or `js`.
+        top_k: how many tokens the engine gives; None asks for all. Then, and where the targets are of the
+            likeliest tokens only, the value is a bound from below.
+        progress: called with the numbers of inputs done and in all.
+    """
+    values = [
+        float(divergences(kind, targets.distributions(index), found).mean())
+        for index, found in engine.distributions(targets.pairs, top_k, progress)
+    ]
+    return float(np.mean(values))

@@ -1,26 +1,58 @@
-"""Signals for merging from the harness: losses and scores of checkpoints on the tasks' validation data."""
+"""Signals for merging from the harness: losses, divergences and scores of checkpoints on validation data."""
 
 import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bench.benchmark import Benchmark
-from bench.engine import Progress
+from bench.divergence import Divergence
+from bench.engine import VLLM, Engine, Progress
 from bench.examples import load_shares
 from bench.losses import mean_loss
 from bench.registry import Suite
 from bench.scoring import Scorer
+from bench.targets import Targets, make_targets, mean_divergence
+from bench.vllm_questions import MOST_LOGPROBS
 from manyshot.scoring import Candidate
 from manyshot.terminal import ScoringProgress
+from merging.coefficients import Followed
+from merging.learned import LearnedMethod
+from merging.learning import Learned, learn
 from merging.optimise import IGNORED
+from merging.prepare import task_vectors
+from merging.pretrained import load_model, load_tokenizer, padding_of
+from merging.provenance import code_digest
 from merging.train_settings import Loss, TrainSettings
 from merging.training import Example, encode, examples_digest
 from merging.weighting import Needs
 from results.errors import InputError
 from results.files import write_atomically
+
+_LEARNED_AT_ONCE = {"cpu": 2048}
+_MOST_LEARNED_AT_ONCE = 16384
+"""Tokens in a forward and backward pass, padding included."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What experts are asked to go on from, and how far.
+
+    Attributes:
+        inputs: most inputs of a task; None takes all.
+        max_new_tokens: most tokens of a continuation.
+        top_k: likeliest tokens that are kept; None keeps all.
+        source: whether they are validation's or the test rows' inputs, without what is right.
+    """
+
+    inputs: int | None = None
+    max_new_tokens: int = 32
+    top_k: int | None = None
+    source: Literal["validation", "test"] = "validation"
 
 
 class Harness:
@@ -80,21 +112,112 @@ class Harness:
             "max_length": self._max_length,
             "engine": [engine.name, engine.dtype, engine.device.partition(":")[0], engine.max_length],
         }
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        file = self.scorer.store.root / "signals" / f"{digest}.json"
+        file = self.scorer.store.root / "signals" / f"{_digest(key)}.json"
         if file.is_file():
             return float(json.loads(file.read_bytes())["value"])
         running = self.scorer.engine_with(candidate.path, candidate.identity)
         settings = TrainSettings(loss=over, max_length=self._max_length)
-        pairs = _pairs([encode(running.tokenizer, e, settings) for e in examples])
+        encoder = running.is_encoder_decoder
+        rows = [encode(running.tokenizer, one, settings, encoder=encoder) for one in examples]
+        pairs = [(row["input_ids"], row["labels"]) for row in rows] if encoder else _pairs(rows)
         with self._shown(f"{checkpoint.name} · loss on {task}") as progress:
             value = mean_loss(running, pairs, progress)
         if not math.isfinite(value):
             raise InputError(f"The loss of {checkpoint} on the task '{task}' is {value}.")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({**key, "task": task, "name": str(checkpoint), "value": value}, indent=1)
-        write_atomically(file, f"{text}\n".encode())
+        self._keep(file, {**key, "task": task, "name": str(checkpoint), "value": value})
         return value
+
+    def targets(self, expert: Path, task: str, asked: Asked) -> Targets:
+        """What an expert says after a task's inputs, made once and kept in the store."""
+        candidate, texts = self._candidate(expert), self._inputs(task, asked)
+        engine = self.scorer.engine_settings
+        key = {
+            "kind": "targets",
+            "checkpoint": candidate.identity.digest,
+            "inputs": hashlib.sha256(json.dumps(texts).encode()).hexdigest(),
+            "asked": [asked.max_new_tokens, asked.top_k],
+            "engine": [engine.name, engine.dtype, engine.device.partition(":")[0], engine.max_length],
+        }
+        folder = self.scorer.store.root / "signals" / f"targets-{_digest(key)[:32]}"
+        if folder.is_dir():
+            return Targets.open(folder)
+        running = self.scorer.engine_with(candidate.path, candidate.identity)
+        top_k = asked.top_k
+        if engine.name == VLLM:
+            top_k = min(top_k or MOST_LOGPROBS, MOST_LOGPROBS)
+        with self._shown(f"{expert.name} · what it says on {task}") as progress:
+            return make_targets(
+                running,
+                [_input_ids(running, text, asked.max_new_tokens) for text in texts],
+                folder,
+                expert=task,
+                max_new_tokens=asked.max_new_tokens,
+                top_k=top_k,
+                progress=progress,
+            )
+
+    def divergence(
+        self, kind: Divergence, expert: Path, checkpoint: Path, task: str, asked: Asked | None = None
+    ) -> float:
+        """D(expert‖checkpoint): mean over the task's inputs of the mean over what the expert says."""
+        targets = self.targets(expert, task, asked or Asked(self._limit))
+        candidate = self._candidate(checkpoint)
+        key = {
+            "kind": kind,
+            "checkpoint": candidate.identity.digest,
+            "targets": targets.folder.name,
+            "engine": self.scorer.settings_key(),
+        }
+        file = self.scorer.store.root / "signals" / f"{_digest(key)}.json"
+        if file.is_file():
+            return float(json.loads(file.read_bytes())["value"])
+        running = self.scorer.engine_with(candidate.path, candidate.identity)
+        with self._shown(f"{checkpoint.name} · {kind} on {task}") as progress:
+            most = MOST_LOGPROBS if self.scorer.engine_settings.name == VLLM else None
+            value = mean_divergence(running, targets, kind, top_k=most, progress=progress)
+        self._keep(file, {**key, "task": task, "name": str(checkpoint), "value": value})
+        return value
+
+    def learn(
+        self, method: LearnedMethod, base: Path, experts: Mapping[str, Path], seed: int, note: Path
+    ) -> Learned:
+        """Learn the coefficients of experts on a base, going on from what is in a file."""
+        from bench.hf.objective import Matching
+
+        asked = Asked(
+            method.inputs_per_task + method.held_out, method.max_new_tokens, method.top_k, method.source
+        )
+        targets = {task: self.targets(expert, task, asked) for task, expert in sorted(experts.items())}
+        self.scorer.close()  # the model that follows the coefficients takes the engine's place
+        device = self.scorer.engine_settings.device
+        model = load_model(base).to(device)
+        vectors = task_vectors(str(base), {task: str(path) for task, path in experts.items()}, device)
+        objective = Matching(
+            model,
+            targets,
+            method.objective,
+            pad=padding_of(load_tokenizer(base)),
+            batch_tokens=_LEARNED_AT_ONCE.get(device, _MOST_LEARNED_AT_ONCE),
+            held_out=method.held_out,
+        )
+        key = [
+            method.objective,
+            vectors.base.identity().digest,
+            {task: one.folder.name for task, one in targets.items()},
+            code_digest(),
+        ]
+        followed = Followed(model, vectors, method.level)
+        with self._shown(f"{note.parent.name} · learning coefficients") as progress:
+            return learn(followed, objective, method.learning(seed), note=note, key=key, progress=progress)
+
+    def _inputs(self, task: str, asked: Asked) -> list[str]:
+        """Texts of a task's inputs: of its validation examples, or of its benchmarks' questions."""
+        if asked.source == "validation":
+            return list(dict.fromkeys(example.prompt for example in self.examples(task)))[: asked.inputs]
+        texts: list[str] = []
+        for benchmark in self._suite.tasks[task].benchmarks:
+            texts += self.scorer.prompts(benchmark, asked.inputs)
+        return texts[: asked.inputs]
 
     def scores(self, checkpoint: Path, task: str) -> list[float]:
         """A task's scores on validation data, higher is better, one for each of its benchmarks.
@@ -180,6 +303,10 @@ class Harness:
             record = self.scorer.score(candidate.path, candidate.name, candidate.identity, benchmark).record
         return record.value if benchmark.higher_is_better else 1 - record.value
 
+    def _keep(self, file: Path, content: Mapping[str, object]) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, f"{json.dumps(content, indent=1)}\n".encode())
+
     @contextmanager
     def _shown(self, description: str) -> Iterator[Progress]:
         """Show how far a measurement is."""
@@ -209,3 +336,17 @@ def _pairs(rows: Sequence[Mapping[str, list[int]]]) -> list[tuple[list[int], lis
         if start < len(ids):
             pairs.append((ids[:start], ids[start:]))
     return pairs
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _input_ids(engine: Engine, text: str, room: int) -> list[int]:
+    """Tokens of an input with as much room behind them, as they are before a completion in training."""
+    ids = engine.tokenizer(text)["input_ids"]
+    if engine.is_encoder_decoder:
+        return ids[: engine.max_length]
+    if ids and ids[-1] == engine.tokenizer.eos_token_id:
+        ids = ids[:-1]
+    return ids[-(engine.max_length - room) :] or [engine.tokenizer.bos_token_id or 0]

@@ -16,6 +16,7 @@ from manyshot.harness import Harness
 from manyshot.scoring import Candidate, benchmarks_with_data, open_judge, score_all, score_settings
 from manyshot.terminal import logger
 from manyshot.training_runs import make_checkpoints
+from merging.learned import with_coefficients
 from merging.merge import merge
 from merging.method import Method, make
 from merging.provenance import code_digest, described
@@ -238,14 +239,25 @@ def _merged(
 
     needed = needs(entry.settings)
     tried_key = [inputs, code_digest(), harness.key(needed) if needed else None]
+    place = folder / f".{_plain(title)}-{_digest([recipe_of({}), entry.objective, tried_key])[:8]}.tried"
+
+    def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings with coefficients that were learned, where the method has them learned."""
+        note = place / f"learning-{_digest(settings)[:8]}.json"
+        base = given["base"].path
+        return with_coefficients(
+            entry.name, settings, harness, base, experts, seed=merge_of.seed or 0, note=note
+        )
+
     settings, tried = choose(
         entry.settings,
-        lambda some, out: merge(recipe_of(some), out, progress=False),
+        lambda some, out: merge(recipe_of(complete(some)), out, progress=False),
         harness,
         tasks=list(experts),
         objective=entry.objective,
-        place=folder / f".{_plain(title)}-{_digest([recipe_of({}), entry.objective, tried_key])[:8]}.tried",
+        place=place,
     )
+    settings = complete(settings)
     recipe, method = recipe_of(settings), make(entry.name, settings)
     # Everything that decides the merged weights, the code that merges included.
     content = {

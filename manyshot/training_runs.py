@@ -177,4 +177,4 @@ def _check_methods(experiment: Experiment, suite: Suite) -> None:
     for method in experiment.methods:
         if titles.count(method.title) > 1:
             raise InputError(f"Two methods are called '{method.title}': give one of them a `label`.")
-        check_settings(method.name, method.settings, list(suite.tasks))
+        check_settings(method.name, method.settings, list(suite.tasks), method.space)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -146,8 +146,10 @@ def learn(
     followed: Followed,
     objective: Objective,
     settings: LearningSettings,
+    *,
     note: Path,
     key: object,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Learned:
     """Learn coefficients by Adam, going on from what an earlier call left in a file.
 
@@ -157,6 +159,7 @@ def learn(
         settings: how.
         note: file of what was learned so far, and at the end of all of it.
         key: JSON value of all else that decides the outcome; a file of another is not gone on with.
+        progress: called with the numbers of steps done and in all.
 
     Raises:
         InputError: a task has no inputs to learn from, or a value is no number.
@@ -179,6 +182,7 @@ def learn(
         if state.step % every == 0:
             _validate(state, objective)
         _step(state, followed, objective, _batch(sizes, state.step, batch, settings.seed))
+        progress(state.step, steps)
         if time.monotonic() - saved >= settings.save_seconds:
             state.learned = replace(state.learned, seconds=_seconds(state, started))
             started = saved = time.monotonic()

@@ -161,19 +161,16 @@ class _OnlyNumbers(TrainerCallback):
 
 
 def collate(rows: Sequence[Mapping[str, list[int]]], padding: int) -> dict[str, torch.Tensor]:
-    """Ids, attention mask and labels of a batch, shape (rows, tokens), padded on the right to the longest."""
-    longest = max(len(row["input_ids"]) for row in rows)
+    """Ids, attention mask and labels of a batch, (rows, tokens), each padded on the right to its longest."""
 
-    def padded(name: str, value: int) -> torch.Tensor:
-        return torch.tensor([row[name] + [value] * (longest - len(row[name])) for row in rows])
+    def padded(lines: list[list[int]], value: int) -> torch.Tensor:
+        longest = max(map(len, lines))
+        return torch.tensor([line + [value] * (longest - len(line)) for line in lines])
 
-    mask = torch.tensor(
-        [[1] * len(row["input_ids"]) + [0] * (longest - len(row["input_ids"])) for row in rows]
-    )
     return {
-        "input_ids": padded("input_ids", padding),
-        "attention_mask": mask,
-        "labels": padded("labels", IGNORED),
+        "input_ids": padded([row["input_ids"] for row in rows], padding),
+        "attention_mask": padded([[1] * len(row["input_ids"]) for row in rows], 0),
+        "labels": padded([row["labels"] for row in rows], IGNORED),
     }
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import time
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Literal
 
 from merging.adapter import open_checkpoint
 from merging.hub import locate
+from merging.learned import Teacher, with_coefficients
 from merging.merge import merge
 from merging.provenance import code_digest
 from merging.recipe import ExpertSpec, MethodSpec, Recipe
@@ -113,7 +115,11 @@ class Round:
         )
 
 
-def run_rounds(plan: Plan, folder: Path, signals: Signals, say: Say = lambda _: None) -> list[Round]:
+class Measures(Signals, Teacher, typing.Protocol):
+    """The harness: signals, and coefficients that are learned by it."""
+
+
+def run_rounds(plan: Plan, folder: Path, signals: Measures, say: Say = lambda _: None) -> list[Round]:
     """Train and merge, round after round, from where an earlier call was stopped.
 
     Args:
@@ -145,7 +151,7 @@ def run_rounds(plan: Plan, folder: Path, signals: Signals, say: Say = lambda _: 
 
 
 def _run_round(
-    plan: Plan, turn: int, before: str, folder: Path, place: Path, *, signals: Signals, say: Say
+    plan: Plan, turn: int, before: str, folder: Path, place: Path, *, signals: Measures, say: Say
 ) -> Round:
     clock = {}
     passed = (turn - 1) * math.ceil(plan.training.epochs)
@@ -170,7 +176,7 @@ def _run_round(
     merged = place / "merged"
 
     def merge_to(settings: Mapping[str, Any], out: Path) -> Path:
-        return merge_experts(plan, settings, anchor, experts, measured.weights, out=out)
+        return merge_experts(plan, settings, anchor, experts, measured.weights, signals=signals, out=out)
 
     settings, tried = choose(
         plan.method.settings,
@@ -206,10 +212,19 @@ def merge_experts(
     experts: Mapping[str, Path],
     weights: Mapping[str, float],
     *,
+    signals: Measures,
     out: Path,
 ) -> Path:
-    """Merge experts by a plan's method with some settings into a folder, or find it merged."""
+    """Merge experts by a plan's method with some settings into a folder, or find it merged.
+
+    Coefficients that the method learns are learned first; what is learned is kept beside the folder.
+    """
     by = recipe_weights(weights)
+    if not out.exists():
+        note = out.with_name(f"{out.name}-learning.json")
+        settings = with_coefficients(
+            plan.method.name, settings, signals, locate(anchor), experts, seed=plan.seed, note=note
+        )
     recipe = Recipe(
         base=anchor,
         experts={task: ExpertSpec(path=str(path), weight=by[task]) for task, path in experts.items()},

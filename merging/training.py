@@ -20,27 +20,16 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging
 
 from merging.adapter import Adapter, is_adapter, open_checkpoint
 from merging.checkpoint import Checkpoint
 from merging.hub import locate
 from merging.optimise import IGNORED, SAVES, optimise
+from merging.pretrained import has_encoder, load_model, load_tokenizer, padding_of, without_file_bars
 from merging.staging import hidden, refuse_existing, resumable
 from merging.tokenizer import TOKENIZER_FILES
 from merging.train_settings import TrainSettings
 from results.errors import InputError
-
-VOCABULARY_FILES = (
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "tokenizer.json",
-    "tokenizer.model",
-    "vocab.json",
-    "vocab.txt",
-)
-"""Without one of these, transformers makes an empty tokenizer for some models."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +53,23 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
         ``out``.
 
     Raises:
-        InputError: ``out`` exists, ``base`` is not a whole checkpoint of a decoder with its tokenizer, no
-            example has a token to learn, or the loss is no number.
+        InputError: ``out`` exists, ``base`` is not a whole checkpoint with its tokenizer, no example has a
+            token to learn, an encoder-decoder is to learn whole texts, or the loss is no number.
     """
     start = locate(base)
     below = locate(Adapter.open(start).base) if is_adapter(start) else start
     if is_adapter(start) and settings.adapter is None:
         raise InputError(f"{start} is an adapter: say which adapter to train, or start from a whole model.")
-    _refuse_encoder_decoder(Checkpoint.open(below).folder)
-    tokenizer = _tokenizer(below)
-    encoded = [encode(tokenizer, example, settings) for example in examples]
-    kept = [row for row in encoded if any(label != IGNORED for label in row["labels"][1:])]
+    encoder = has_encoder(Checkpoint.open(below).folder)
+    if encoder and settings.loss == "text":
+        raise InputError(
+            f"{base} is an encoder-decoder, which learns answers: set the loss to 'completion', not 'text'."
+        )
+    tokenizer = load_tokenizer(below)
+    encoded = [encode(tokenizer, example, settings, encoder=encoder) for example in examples]
+    # A decoder alone never predicts its first token.
+    first = 0 if encoder else 1
+    kept = [row for row in encoded if any(label != IGNORED for label in row["labels"][first:])]
     if not kept:
         raise InputError(
             f"{base}: none of the {len(examples)} examples has a token to learn within "
@@ -84,10 +79,10 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
     key = hashlib.sha256(json.dumps([made_by, versions()], sort_keys=True).encode()).hexdigest()
     started = time.monotonic()
     with _workspace(out, key) as folder, without_file_bars():
-        model = _model(below)
+        model = load_model(below)
         if settings.adapter is not None:
             model = _adapted(model, below, start if is_adapter(start) else None, settings)
-        curve = optimise(model, kept, settings, padding=_padding(tokenizer), folder=folder, title=out.name)
+        curve = optimise(model, kept, settings, padding=padding_of(tokenizer), folder=folder, title=out.name)
         if is_main():
             report = {
                 **made_by,
@@ -119,7 +114,7 @@ def made_from(base: Path, examples: Sequence[Example], settings: TrainSettings) 
 @cache
 def code_of_training() -> str:
     """Return the digest of the code that trains: what other code trained is not taken for the same."""
-    modules = ("training.py", "optimise.py", "train_settings.py")
+    modules = ("training.py", "optimise.py", "pretrained.py", "train_settings.py")
     content = [(Path(__file__).parent / name).read_bytes() for name in modules]
     return hashlib.sha256(b"\0".join(content)).hexdigest()
 
@@ -170,7 +165,7 @@ def _adapted(model: Any, base: Path, start: Path | None, settings: TrainSettings
         lora_alpha=adapter.alpha,
         target_modules=targets,
         lora_dropout=adapter.dropout,
-        task_type="CAUSAL_LM",
+        task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
         base_model_name_or_path=str(base.resolve()),
     )
     if start is not None:
@@ -197,72 +192,26 @@ def _comparable(setting: Any) -> Any:
     return sorted(setting) if isinstance(setting, list | set | tuple) else setting
 
 
-def _refuse_encoder_decoder(folder: Path) -> None:
-    with _loading(folder, "configuration"):
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    if config.is_encoder_decoder:
-        raise InputError(
-            f"{folder} is an encoder-decoder model ({config.model_type}); name a decoder-only one, "
-            "encoder-decoders cannot be trained."
-        )
-
-
-def _tokenizer(folder: Path) -> Any:
-    if not any((folder / name).is_file() for name in VOCABULARY_FILES):
-        raise InputError(
-            f"{folder} has no tokenizer; one of {', '.join(VOCABULARY_FILES)} is expected in it."
-        )
-    with _loading(folder, "tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    if tokenizer.eos_token_id is None:
-        raise InputError(f"{folder}: the tokenizer names no end-of-sequence token, which ends every example.")
-    return tokenizer
-
-
-def _model(folder: Path) -> Any:
-    with without_file_bars(), _loading(folder, "model"):
-        model, found = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            trust_remote_code=False,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # so that they are named below
-        )
-    # transformers would go on with random numbers in their place.
-    for name in sorted(found["missing_keys"]):
-        raise InputError(f"{folder}: the weights lack the tensor {name!r}; copy or download the model again.")
-    for name, stored, expected in sorted(found["mismatched_keys"]):
-        raise InputError(
-            f"{folder}: tensor {name!r} has the shape {tuple(stored)}, but config.json asks for "
-            f"{tuple(expected)}; copy or download the model again."
-        )
-    return model
-
-
-@contextmanager
-def _loading(folder: Path, part: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, LookupError, ImportError) as error:
-        reason = (str(error).strip().splitlines() or ["no reason given"])[0].rstrip(".: ")
-        raise InputError(
-            f"{folder}: its {part} cannot be loaded ({type(error).__name__}: {reason})."
-        ) from error
-
-
 def examples_digest(examples: Sequence[Example]) -> str:
     """SHA-256 over the examples, in order."""
     text = json.dumps([[example.prompt, example.completion] for example in examples])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def encode(tokenizer: Any, example: Example, settings: TrainSettings) -> dict[str, list[int]]:
+def encode(
+    tokenizer: Any, example: Example, settings: TrainSettings, *, encoder: bool = False
+) -> dict[str, list[int]]:
     """Token ids and labels of an example.
 
     Prompt and completion are tokenised together, and the completion begins after as many tokens as the prompt
-    alone has: as lm-eval splits a context from its continuation.
+    alone has: as lm-eval splits a context from its continuation. With an encoder the prompt is what it reads,
+    and the labels are the completion.
     """
-    end = tokenizer.eos_token_id
+    end, length = tokenizer.eos_token_id, settings.max_length
+    if encoder:
+        labels = tokenizer(text_target=example.completion)["input_ids"]
+        labels = labels if labels and labels[-1] == end else [*labels, end]
+        return {"input_ids": tokenizer(example.prompt)["input_ids"][:length], "labels": labels[:length]}
     ids = tokenizer(example.prompt + example.completion)["input_ids"]
     if not ids or ids[-1] != end:
         ids = [*ids, end]
@@ -271,20 +220,4 @@ def encode(tokenizer: Any, example: Example, settings: TrainSettings) -> dict[st
         prompt = tokenizer(example.prompt)["input_ids"]
         learned_from = len(prompt) - (prompt[-1] == end)
     labels = [IGNORED] * learned_from + ids[learned_from:]
-    return {"input_ids": ids[: settings.max_length], "labels": labels[: settings.max_length]}
-
-
-@contextmanager
-def without_file_bars() -> Iterator[None]:
-    """Without transformers' own bars for the reading and writing of files."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
-def _padding(tokenizer: Any) -> int:
-    return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    return {"input_ids": ids[:length], "labels": labels[:length]}

@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from merging.learned import LearnedMethod
 from merging.method import known_methods, make
 from merging.weighting import Needs, Signals
 from results.errors import InputError
@@ -33,14 +34,20 @@ def needs(settings: Mapping[str, Any]) -> Needs:
     return Needs(scores=len(grid(to_try(settings))) > 1)
 
 
-def check_settings(name: str, settings: Mapping[str, Any], tasks: Sequence[str]) -> None:
+def check_settings(
+    name: str, settings: Mapping[str, Any], tasks: Sequence[str], space: str = "delta"
+) -> None:
     """Refuse settings of a method that could not be merged by, whichever are chosen, before any work.
 
     Raises:
         InputError: a setting is unknown or of the wrong type, or names a task that is not there.
     """
     for candidate in grid(to_try(settings)):
-        make(name, candidate)
+        method = make(name, candidate)
+        if space == "factors" and isinstance(method, LearnedMethod):
+            raise InputError(
+                f"Method {name!r} learns coefficients of whole task vectors: take the space 'delta'."
+            )
         for setting, value in candidate.items():
             if isinstance(value, dict) and set(value) != set(tasks):
                 raise InputError(

@@ -2,19 +2,20 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
 from merging.train_settings import Loss
 from results.errors import InputError
 
-Kind = Literal["uniform", "loss_gap", "np_gap", "worst_task"]
+Kind = Literal["uniform", "loss_gap", "divergence", "np_gap", "worst_task"]
+Divergence = Literal["kl", "js"]
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What somebody asks of the signals: losses, and scores."""
+    """What somebody asks of the signals: losses, divergences or anything else of examples; and scores."""
 
     losses: bool = False
     scores: bool = False
@@ -31,6 +32,9 @@ class Signals(Protocol):
 
     def loss(self, checkpoint: Path, task: str, over: Loss) -> float:
         """Return the mean over a task's validation examples of each one's mean token loss."""
+
+    def divergence(self, kind: Divergence, expert: Path, checkpoint: Path, task: str) -> float:
+        """Return D(expert‖checkpoint) where the expert goes on from a task's validation inputs."""
 
     def normalised(self, checkpoint: Path, task: str) -> float:
         """Return the validation score over that of the task's standalone expert."""
@@ -53,11 +57,13 @@ class Measured:
         weights: α, which add up to 1.
         losses: of the model that the experts are trained from, and of each expert; where they were measured.
         normalised: performance of that model on validation data; where it was measured.
+        divergences: D(expert‖that model); where they were measured.
     """
 
     weights: Mapping[str, float]
     losses: Mapping[str, tuple[float, float]]
     normalised: Mapping[str, float]
+    divergences: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def gaps(self) -> dict[str, float]:
@@ -79,16 +85,18 @@ class Weighting:
 
     Attributes:
         name: `uniform`: 1/T each; `loss_gap`: softmax of L(start) − L(expert) over the temperature, as METIS
-            has it; `np_gap`: of 1 − NP over the temperature; `worst_task`: of −NP, which are the same weights
-            by another name, meant for low temperatures, where the worst task gets all. Losses and NP are of
-            validation data.
+            has it; `divergence`: of D(expert‖start), how much of what an expert says is missing; `np_gap`: of
+            1 − NP; `worst_task`: of −NP, which are the same weights by another name, meant for low
+            temperatures, where the worst task gets all. All are of validation data.
         temperature: λ, one number or one for each round; METIS's released code has 2.
         over: what a loss is taken over: the whole `text`, as METIS has it, or the `completion`.
+        divergence: which one, `js` or `kl`.
     """
 
     name: Kind = "uniform"
     temperature: float | tuple[float, ...] = 2.0
     over: Loss = "text"
+    divergence: Divergence = "js"
 
     def __post_init__(self) -> None:
         if self.name not in get_args(Kind):
@@ -104,7 +112,9 @@ class Weighting:
     @property
     def needs(self) -> Needs:
         """What it asks of the signals."""
-        return Needs(losses=self.name == "loss_gap", scores=self.name in {"np_gap", "worst_task"})
+        return Needs(
+            losses=self.name in {"loss_gap", "divergence"}, scores=self.name in {"np_gap", "worst_task"}
+        )
 
     def measure(self, signals: Signals, start: Path, experts: Mapping[str, Path], turn: int = 1) -> Measured:
         """Measure what the weighting needs, and weigh.
@@ -118,13 +128,19 @@ class Weighting:
         Raises:
             InputError: a loss or score is not finite, or there is no temperature for the round.
         """
-        losses, normalised = {}, {}
+        losses, normalised, divergences = {}, {}, {}
         if self.name == "loss_gap":
             losses = {
                 task: (signals.loss(start, task, self.over), signals.loss(expert, task, self.over))
                 for task, expert in experts.items()
             }
             values = {task: before - after for task, (before, after) in losses.items()}
+        elif self.name == "divergence":
+            divergences = {
+                task: signals.divergence(self.divergence, expert, start, task)
+                for task, expert in experts.items()
+            }
+            values = dict(divergences)
         elif self.name == "uniform":
             values = dict.fromkeys(experts, 0.0)
         else:
@@ -133,7 +149,7 @@ class Weighting:
         for task, value in values.items():
             if not math.isfinite(value):
                 raise InputError(f"The signal of the task '{task}' is {value}; its model gives no numbers.")
-        return Measured(softmax(values, self.at(turn)), losses, normalised)
+        return Measured(softmax(values, self.at(turn)), losses, normalised, divergences)
 
     def at(self, turn: int) -> float:
         """Return the temperature of a round, from 1."""

@@ -19,8 +19,9 @@ from bench.examples import load_examples
 from bench.registry import load_suite
 from manyshot.lab.corpus import base_examples
 from manyshot.lab.tokenizer import build_tokenizer
+from merging.pretrained import without_file_bars
 from merging.train_settings import TrainSettings
-from merging.training import Example, made_from, train, without_file_bars
+from merging.training import Example, made_from, train
 from results.errors import InputError
 
 SUITE = "lab"

@@ -36,7 +36,8 @@ def built(kind, vocabulary, ends):
     if kind == "t5":
         config = T5Config(
             vocab_size=vocabulary, d_model=16, d_kv=4, d_ff=32, num_layers=2, num_heads=4,
-            decoder_start_token_id=ends["pad_token_id"], initializer_factor=0.7, **ends,
+            decoder_start_token_id=ends["pad_token_id"], initializer_factor=0.7,
+            feed_forward_proj="gated-gelu", **ends,
         )  # fmt: skip
         return T5ForConditionalGeneration(config)
     config_class, model = {
@@ -65,6 +66,10 @@ def family(folder, kind, tasks=2, distance=0.3):
             name: tensor + far * tensor.std() * torch.randn(tensor.shape, generator=random)
             for name, tensor in start.items()
         }
+        # So that models of random weights go on after their first token.
+        tables = (tensor for tensor in state.values() if tensor.ndim == 2 and len(tensor) == len(tokenizer))
+        for table in tables:
+            table[[tokenizer.eos_token_id, tokenizer.pad_token_id]] = 0
         model.load_state_dict(state)
         model.tie_weights()
         model.save_pretrained(path)
@@ -186,7 +191,7 @@ def learned(base, experts, targets, note, **settings):
     kind = settings.pop("kind", "kl")
     steered = followed(base, experts, settings.get("level", "task"))
     objective = matching(steered.model, targets, kind, held_out=settings.pop("held_out", 0))
-    return learn(steered, objective, LearningSettings(**settings), note, "key")
+    return learn(steered, objective, LearningSettings(**settings), note=note, key="key")
 
 
 @pytest.mark.parametrize("kind", ["kl", "js"])
@@ -251,7 +256,7 @@ def test_every_epoch_reads_every_input_once(families, tmp_path):
     base, experts, targets = families["llama"]
     steered = followed(base, experts, "task")
     objective = Seen(steered.model, targets, "kl", pad=0, batch_tokens=40)
-    learn(steered, objective, LearningSettings(epochs=2), tmp_path / "note", "key")
+    learn(steered, objective, LearningSettings(epochs=2), note=tmp_path / "note", key="key")
     everything = sorted((task, i) for task in experts for i in range(len(TEXTS)))
     assert sorted(seen[:10]) == everything == sorted(seen[10:])
     assert seen[:10] != seen[10:]

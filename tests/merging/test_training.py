@@ -3,22 +3,21 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from little_training import EXAMPLES, little_base
 from safetensors.torch import load_file, save_file
+from tiny import tiny_t5
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    BartConfig,
-    BartForConditionalGeneration,
-    T5Config,
     T5ForConditionalGeneration,
 )
 
 from merging.checkpoint import Checkpoint
 from merging.optimise import IGNORED, collate
-from merging.train_settings import SCHEDULES, TrainSettings
+from merging.train_settings import SCHEDULES, AdapterSettings, TrainSettings
 from merging.training import Example, encode, train
 from results.errors import InputError
 
@@ -159,14 +158,31 @@ def configure(folder, name="config.json", **changes):
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def test_an_encoder_decoder_is_refused(broken):
-    small = {"vocab_size": 50, "d_model": 16}
-    BartForConditionalGeneration(
-        BartConfig(**small, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=8, decoder_ffn_dim=8)
-    ).save_pretrained(broken)
-    assert "encoder-decoder model (bart)" in refusal_of(broken)
-    T5ForConditionalGeneration(T5Config(**small, d_ff=8, num_layers=1)).save_pretrained(broken)
-    assert "encoder-decoder model (t5)" in refusal_of(broken)
+@pytest.mark.parametrize("adapter", [None, AdapterSettings(2, 4, ("q", "v"))])
+def test_an_encoder_decoder_learns_answers(tmp_path, adapter):
+    """Its loss is transformers' own of each example by itself, and falls."""
+    base = tiny_t5(tmp_path / "t5")
+    configure(base, dropout_rate=0.0)
+    examples = [Example("how many apples", "yes"), Example("A", "the answer is B")] * 8
+    settings = TrainSettings(epochs=15, batch_size=16, learning_rate=1e-2, cpu=True, adapter=adapter)
+    out = train(base, examples, settings, tmp_path / "out")
+    report = json.loads((out / "training.json").read_text())
+    model, tokenizer = T5ForConditionalGeneration.from_pretrained(base), AutoTokenizer.from_pretrained(base)
+    losses, counts = [], []
+    for one in examples[:2]:
+        labels = [*tokenizer(one.completion)["input_ids"], tokenizer.eos_token_id]
+        given = {"input_ids": tokenizer(one.prompt, return_tensors="pt")["input_ids"]}
+        losses.append(model(**given, labels=torch.tensor([labels])).loss.item())
+        counts.append(len(labels))
+    # The first step's loss is the mean over all tokens that are learned.
+    assert report["loss"][0][1] == pytest.approx(np.average(losses, weights=counts), rel=1e-4)
+    assert report["loss"][-1][1] < 0.7 * report["loss"][0][1]
+    assert (out / "adapter_config.json").is_file() == (adapter is not None)
+
+
+def test_an_encoder_decoder_does_not_learn_whole_texts(tmp_path):
+    with pytest.raises(InputError, match="which learns answers: set the loss to 'completion'"):
+        train(tiny_t5(tmp_path / "t5"), EXAMPLES, TrainSettings(loss="text", cpu=True), tmp_path / "out")
 
 
 def test_a_base_without_a_vocabulary_is_refused(broken):
