@@ -32,6 +32,7 @@ class LearnedMethod(Method):
         initial: every coefficient's first value; null is 1/T.
         patience: looks at the held-out inputs without a better value after which learning stops; null: never.
         keep: whether the `last` coefficients count or the `best` on held-out inputs.
+        source: whether the inputs are those of `validation` or of `test` rows; answers are never looked at.
         max_new_tokens: most tokens that an expert goes on with.
         top_k: likeliest tokens of an expert that are compared, the rest as one; null compares all of them.
         coefficients: of each task, or of each task's layers; null has them learned.
@@ -46,6 +47,7 @@ class LearnedMethod(Method):
     initial: float | None = 0.5
     patience: int | None = None
     keep: Literal["last", "best"] = "last"
+    source: Literal["validation", "test"] = "validation"
     max_new_tokens: int = 32
     top_k: int | None = None
     coefficients: dict[str, float | dict[str, float]] | None = None
@@ -63,11 +65,6 @@ class LearnedMethod(Method):
     @abstractmethod
     def objective(self) -> Literal["kl", "js", "entropy"]:
         """What is made small."""
-
-    @property
-    def source(self) -> Literal["validation", "test"]:
-        """Whose inputs are learned from."""
-        return "validation"
 
     @property
     def inputs_per_task(self) -> int:

@@ -176,7 +176,7 @@ def test_an_encoder_decoder_learns_answers(tmp_path, adapter):
         counts.append(len(labels))
     # The first step's loss is the mean over all tokens that are learned.
     assert report["loss"][0][1] == pytest.approx(np.average(losses, weights=counts), rel=1e-4)
-    assert report["loss"][-1][1] < 0.7 * report["loss"][0][1]
+    assert report["loss"][-1][1] < 0.8 * report["loss"][0][1]
     assert (out / "adapter_config.json").is_file() == (adapter is not None)
 
 
