@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import signal
 import sys
 import traceback
 from importlib.metadata import version
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from results.errors import InputError
 
+KINDS = ("benchmarks", "suites", "methods", "signals", "engines", "experiments")
 _COMMANDS = {
     "demo": "the whole job on a family of tiny models made on this machine",
     "run": "merge experts by every method of an experiment file, score and compare",
@@ -17,7 +19,7 @@ _COMMANDS = {
     "merge": "merge experts as a recipe file says",
     "train": "fine-tune an expert on a suite's task",
     "report": "tables and figures of a run",
-    "list": "what there is: benchmarks, suites, methods, engines",
+    "list": "what there is: benchmarks, suites, methods, signals, engines, experiments",
 }
 
 
@@ -28,6 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     from manyshot.terminal import set_up_logging
 
     set_up_logging(options.debug)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         importlib.import_module(f"manyshot.commands.{options.command}").run(options)
     except InputError as error:
@@ -37,8 +40,13 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         _fail(f"{error.filename or 'A file'}: {error.strerror or error}.", options.debug)
     except KeyboardInterrupt:
-        sys.stderr.write("manyshot: interrupted; start again to go on from the last complete result\n")
+        sys.stderr.write("manyshot: interrupted; start again to go on from what is kept\n")
         sys.exit(130)
+
+
+def _interrupt(*_: object) -> None:
+    """Stop as on Ctrl-C, which keeps what can be gone on with."""
+    raise KeyboardInterrupt
 
 
 def _fail(sentence: str, debug: bool) -> None:
@@ -151,17 +159,21 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", required=True, help="task of the suite")
     parser.add_argument("--base", required=True, help="folder of the base, or hub name")
     parser.add_argument("--data", type=Path, help="local data root (MANYSHOT_DATA; else the hub)")
-    parser.add_argument("--epochs", type=float, help="passes over the training data")
+    parser.add_argument("--epochs", type=float, help="passes over the training data (1)")
     parser.add_argument("--max-steps", type=int, help="optimiser steps, in place of epochs")
-    parser.add_argument("--learning-rate", type=float, help="peak learning rate")
-    parser.add_argument("--batch-size", type=int, help="examples in a step")
-    parser.add_argument("--loss", choices=("completion", "text"), help="tokens that the loss is taken over")
-    parser.add_argument("--max-length", type=int, help="cut-off in tokens")
-    parser.add_argument("--seed", type=int, help="seed of the order of the examples, and of a new adapter")
-    parser.add_argument("--accumulation", type=int, help="parts that a step's examples are computed in")
-    parser.add_argument("--examples", type=int, help="most training examples")
+    parser.add_argument("--learning-rate", type=float, help="peak learning rate (3e-4)")
+    parser.add_argument("--batch-size", type=int, help="examples in a step (8)")
+    parser.add_argument(
+        "--loss", choices=("completion", "text"), help="tokens that the loss is taken over (completion)"
+    )
+    parser.add_argument("--max-length", type=int, help="cut-off in tokens (512)")
+    parser.add_argument("--seed", type=int, help="seed of the order of examples, and of a new adapter (0)")
+    parser.add_argument("--accumulation", type=int, help="parts that a step's examples are computed in (1)")
+    parser.add_argument("--examples", type=int, help="most training examples (all)")
     parser.add_argument("--rank", type=int, help="train a LoRA adapter of this rank in place of all weights")
-    parser.add_argument("--alpha", type=float, help="of the adapter (its rank)")
+    parser.add_argument(
+        "--alpha", type=float, help="α of the adapter, whose product counts α/rank times (as rank)"
+    )
     parser.add_argument("--targets", nargs="+", help="layers that it adapts (q_proj k_proj v_proj o_proj)")
 
 
@@ -188,7 +200,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("benchmarks", "suites", "methods", "engines"), help="what to list")
+    parser.add_argument("what", choices=KINDS, help="what to list")
     parser.add_argument("name", nargs="?", help="tell more about this one")
     parser.add_argument("--data", type=Path, help="local data root (MANYSHOT_DATA; else the hub)")
 

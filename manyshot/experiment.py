@@ -29,8 +29,8 @@ from bench.engine import AUTO, EngineSettings
 from bench.judge import PatternJudge
 from merging.rounds import Protocol
 from merging.train_settings import AdapterSettings, Loss, TrainSettings
-from merging.tuning import Objective, to_try
-from merging.weighting import Kind, Weighting
+from merging.tuning import Objective, grid, to_try
+from merging.weighting import Divergence, Kind, Weighting
 from results.errors import InputError
 from results.yaml_file import beside, read_yaml, validated
 
@@ -104,12 +104,14 @@ class WeightingOptions(BaseModel):
     name: Kind
     temperature: float | list[float] = 2.0
     over: Loss = Weighting.over
+    divergence: Divergence = Weighting.divergence
 
     @property
     def weighting(self) -> Weighting:
         """As the merging takes it."""
         each = self.temperature
-        return Weighting(self.name, tuple(each) if isinstance(each, list) else each, self.over)
+        temperature = tuple(each) if isinstance(each, list) else each
+        return Weighting(self.name, temperature, self.over, self.divergence)
 
 
 class MethodEntry(BaseModel):
@@ -122,7 +124,8 @@ class MethodEntry(BaseModel):
         weighting: of the tasks; METIS's is `loss_gap`, that of the others `uniform`, unless given.
         anchor: what task vectors of a round are relative to.
         space: where adapters are merged.
-        keep: the round whose merged checkpoint counts: the last, or the best on validation data.
+        keep: the round whose merged checkpoint counts: the `last`, or the best on validation data; of equal
+            ones the later.
         objective: what is best there, for settings that are lists of what to try.
     """
 
@@ -152,7 +155,7 @@ class MethodEntry(BaseModel):
     @property
     def pair(self) -> str:
         """What the same method, merged once and in rounds, has in common."""
-        by = [self.by.name, self.by.temperature, self.by.over]
+        by = [self.by.name, self.by.temperature, self.by.over, self.by.divergence]
         return json.dumps([self.name, self.settings, by, self.space, self.objective], sort_keys=True)
 
     @property
@@ -204,7 +207,17 @@ class Experiment(BaseModel):
             raise ValueError("each of the seeds is expected once")
         for method in self.methods:
             if method.protocol == "many-shot" and self.train is None:
-                raise ValueError(f"'{method.title}' is many-shot, which needs `train`")
+                raise ValueError(f"'{method.title}' is many-shot, which needs `train` in place of `experts`")
+            for key in ("keep", "anchor"):
+                if method.protocol == "post-hoc" and key in method.model_fields_set:
+                    raise ValueError(
+                        f"'{method.title}' is merged once, so '{key}' means nothing; leave it out"
+                    )
+            if "objective" in method.model_fields_set and len(grid(to_try(method.settings))) == 1:
+                raise ValueError(
+                    f"'{method.title}' has no list of settings to choose from, so 'objective' means nothing; "
+                    "leave it out"
+                )
         return self
 
 

@@ -93,8 +93,8 @@ class Harness:
             if not sources:
                 raise InputError(
                     f"The suite {self._suite.name} names no validation data for the task '{task}', by which "
-                    "tasks are weighed and settings chosen: name `validation` examples there, or take the "
-                    "weighting 'uniform' and numbers in place of lists."
+                    "tasks are weighed, and settings and rounds chosen: name `validation` examples there, or "
+                    "leave out what needs them (`weighting`, `keep`, lists of settings)."
                 )
             pairs = load_shares(sources, self._root, self._limit)
             self._examples[task] = [Example(*pair) for pair in pairs]

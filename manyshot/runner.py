@@ -121,8 +121,8 @@ def _harness(experiment: Experiment, scorer: Scorer, suite: Suite, data_root: Pa
 def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     """Write the table in three forms and the figures; what there is nothing to draw for is said."""
     from reports.figures import average_against_worst, normalised_performance
-    from reports.rounds import performance_over_rounds, weights_over_rounds
-    from reports.seeds import seeds_table
+    from reports.rounds import performance_over_rounds, signal_of, weights_over_rounds
+    from reports.seeds import chosen, seeds_table
     from reports.table import Format, render
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -134,13 +134,13 @@ def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     for name in ("seeds.md", "tasks.png", "worst_task.png", "rounds.png", "weights.png"):
         (folder / name).unlink(missing_ok=True)  # one of an earlier run would not be of these numbers
     seeds = {row.seed for row in comparison.rows if row.role == "merged"} - {None}
-    if comparison.rounds or len(seeds) > 1:
+    if comparison.rounds or len(seeds) > 1 or chosen(comparison):
         files.append(folder / "seeds.md")
         files[-1].write_text(seeds_table(comparison), encoding="utf-8")
     figures = {"tasks.png": normalised_performance, "worst_task.png": average_against_worst}
     if comparison.rounds:
         figures["rounds.png"] = performance_over_rounds
-        if any(row.measured.get("gaps") for row in comparison.rounds):
+        if any(map(signal_of, comparison.rounds)):
             figures["weights.png"] = weights_over_rounds
     for name, draw in figures.items():
         try:

@@ -60,8 +60,8 @@ def make_checkpoints(
         whole = replace(options.settings, epochs=options.rounds * options.epochs, seed=seed)
         experts = {}
         for task, learned in examples.items():
-            logger.info("training the expert of %s%s", task, of_seed)
-            experts[task] = trained(base.path, task, learned, whole, out / "experts", free=harness.free)
+            begin = partial(_begin, f"training the expert of {task}{of_seed}", harness)
+            experts[task] = trained(base.path, task, learned, whole, out / "experts", begin=begin)
             candidate = _named(experts[task], f"{task} expert{of_seed}")
             yield Made(_entry(candidate.name, "expert", candidate, task=task, seed=seed), candidate)
         harness.experts = experts
@@ -69,6 +69,11 @@ def make_checkpoints(
             title = f"{method.title}{of_seed}"
             rounds = run_rounds(plan, out, harness, partial(logger.info, "%s, %s", title))
             yield from _of_rounds(method, title, seed, rounds, harness)
+
+
+def _begin(what: str, harness: Harness) -> None:
+    logger.info(what)
+    harness.free()
 
 
 def _plan(
@@ -142,7 +147,9 @@ def _kept(method: MethodEntry, rounds: list[Round], harness: Harness) -> tuple[R
 def _measured(one: Round) -> dict[str, Any]:
     content = json.loads(json.dumps(asdict(one), default=str))
     gaps = {task: before - after for task, (before, after) in one.losses.items()}
-    kept = ("weights", "losses", "normalised", "settings", "tried", "mask_density", "seconds")
+    kept = (
+        "weights", "losses", "normalised", "divergences", "settings", "tried", "mask_density", "seconds",
+    )  # fmt: skip
     return {**{name: content[name] for name in kept}, "gaps": gaps}
 
 

@@ -7,6 +7,7 @@ import time
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,6 +77,7 @@ class Round:
         weights: α by task.
         losses: by task, of the model before the round and of the expert, where they were measured.
         normalised: validation performance of the model before the round, where it was measured.
+        divergences: of each expert from that model, where they were measured.
         settings: of the method, where some were chosen on validation data.
         tried: what each that was tried gave there.
         mask_density: share of the entries that moved which a consensus holds; None without one.
@@ -88,6 +90,7 @@ class Round:
     weights: Mapping[str, float]
     losses: Mapping[str, tuple[float, float]]
     normalised: Mapping[str, float]
+    divergences: Mapping[str, float]
     settings: Mapping[str, Any]
     tried: Sequence[Mapping[str, Any]]
     mask_density: float | None
@@ -158,19 +161,24 @@ def _run_round(
     training = replace(plan.training, seed=plan.seed, first_epoch=passed)
     experts = {}
     started = time.monotonic()
+    of = f"round {turn} of {plan.rounds}"
+
+    def begin(task: str) -> None:
+        say(f"{of}: training {task}")
+        signals.free()
+
     for task, examples in plan.examples.items():
-        say(f"round {turn} of {plan.rounds}: training {task}")
-        experts[task] = trained(
-            locate(before), task, examples, training, folder / "experts", free=signals.free
-        )
+        start = partial(begin, task)
+        experts[task] = trained(locate(before), task, examples, training, folder / "experts", begin=start)
     # What was trained for another method, or before a stop, took its seconds then.
     clock["train"] = sum(map(_seconds_of_training, experts.values()))
     clock["rest"] = max(0.0, time.monotonic() - started - clock["train"])
-    say(f"round {turn} of {plan.rounds}: signals")
+    if plan.weighting.needs:
+        say(f"{of}: signals")
     started = time.monotonic()
     measured = plan.weighting.measure(signals, locate(before), experts, turn)
     clock["signals"] = time.monotonic() - started
-    say(f"round {turn} of {plan.rounds}: merging")
+    say(f"{of}: merging")
     started = time.monotonic()
     anchor = plan.base if plan.anchor == "base" else before
     merged = place / "merged"
@@ -198,6 +206,7 @@ def _run_round(
         weights=measured.weights,
         losses=measured.losses,
         normalised=measured.normalised,
+        divergences=measured.divergences,
         settings=settings,
         tried=tried,
         mask_density=report["model"]["mask_density"],
@@ -250,7 +259,7 @@ def trained(
     settings: TrainSettings,
     folder: Path,
     *,
-    free: Callable[[], None] = lambda: None,
+    begin: Callable[[], None] = lambda: None,
 ) -> Path:
     """Return an expert from a folder of them, trained where none was made in this way.
 
@@ -260,7 +269,7 @@ def trained(
         examples: what it learns.
         settings: how.
         folder: of experts, each by all that it was made from.
-        free: called before a training, to give it the device.
+        begin: called before a training, as to give it the device; not where the expert is found.
 
     Raises:
         InputError: it cannot be trained.
@@ -271,7 +280,7 @@ def trained(
     if out.exists():
         return out
     folder.mkdir(parents=True, exist_ok=True)
-    free()
+    begin()
     try:
         # A whole merged model carries a new adapter; a merged adapter is trained on.
         return train(start, examples, settings, out)

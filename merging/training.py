@@ -93,6 +93,7 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
                 "versions": versions(),
             }
             model.save_pretrained(folder)
+            (folder / "README.md").unlink(missing_ok=True)  # peft's form of a model card, with nothing in it
             for name in TOKENIZER_FILES:
                 if (below / name).is_file():
                     shutil.copyfile(below / name, folder / name)
@@ -184,8 +185,13 @@ def _adapted(model: Any, base: Path, start: Path | None, settings: TrainSettings
             return get_peft_model(model, config)
     except ValueError as error:
         raise InputError(
-            f"{base} cannot be adapted: it has none of the layers {adapter.targets}; name its linear layers."
+            f"{base} cannot be adapted: it has none of the layers {_named(adapter.targets)}; name "
+            "its linear layers."
         ) from error
+
+
+def _named(targets: tuple[str, ...] | str) -> str:
+    return targets if isinstance(targets, str) else ", ".join(targets)
 
 
 def _comparable(setting: Any) -> Any:

@@ -11,6 +11,13 @@ from results.errors import InputError
 
 Kind = Literal["uniform", "loss_gap", "divergence", "np_gap", "worst_task"]
 Divergence = Literal["kl", "js"]
+SIGNALS: dict[Kind, str] = {
+    "uniform": "1/T for each task",
+    "loss_gap": "softmax of L(start) − L(expert) over the temperature, of validation examples (METIS)",
+    "divergence": "softmax of D(expert‖start), JS or KL, on the expert's continuations of validation inputs",
+    "np_gap": "softmax of 1 − NP, the normalised performance on validation data",
+    "worst_task": "softmax of −NP; at a low temperature the worst task gets all",
+}
 
 
 @dataclass(frozen=True)

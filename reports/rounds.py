@@ -24,8 +24,8 @@ _Curve = Sequence[tuple[int, float]]
 def performance_over_rounds(comparison: Comparison, out: Path) -> Path:
     """Erasure and recovery: a panel for the average and for each task, a line per many-shot method.
 
-    Round 0 is the base; the dashed line is the same method merged once. With several seeds thin lines are
-    seeds, and the thick one their mean.
+    Round 0 is the base; the dashed line at 1 is the task's expert, and the dotted ones are the same methods
+    merged once. With several seeds thin lines are seeds, and the thick one their mean.
 
     Args:
         comparison: of a run with rounds.
@@ -39,6 +39,7 @@ def performance_over_rounds(comparison: Comparison, out: Path) -> Path:
     panels = ["average", *comparison.suite.tasks]
     columns = min(len(panels), _PANELS_PER_ROW)
     lines = -(-len(panels) // columns)
+    has_once = False
     base = next((row for row in comparison.rows if row.role == "base"), None)
     with rc_context(STYLE):
         figure = Figure(figsize=(2.5 * columns + 0.4, 2.1 * lines + 0.7), layout="constrained")
@@ -52,50 +53,61 @@ def performance_over_rounds(comparison: Comparison, out: Path) -> Path:
                 _draw(axes, curves, colour, MARKERS[index % len(MARKERS)])
                 once = _merged_once(comparison, runs[0][0], panel)
                 if once is not None:
+                    has_once = True
                     axes.axhline(once, color=colour, linewidth=1.1, linestyle=(0, (1.5, 1.5)), zorder=1.5)
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
         handles = [_handle(name, index) for index, name in enumerate(groups)]
-        handles += [Line2D([], [], color=REFERENCE, linestyle=(0, (1.5, 1.5)), label="merged once")]
+        handles += [_line("expert", (4, 3))] + [_line("merged once", (1.5, 1.5))] * has_once
         figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(handles)), frameon=False)
         figure.supxlabel(f"round (0: the base){_seeds(groups)}", fontsize=9)
         figure.supylabel("normalised performance", fontsize=9)
         return save(figure, out)
 
 
+_SIGNALS = {"gaps": "loss gap", "divergences": "divergence", "normalised": "NP before the round"}
+"""What weighs tasks, as a round notes it, and how it is called."""
+
+
 def weights_over_rounds(comparison: Comparison, out: Path) -> Path:
-    """Weights and loss gaps of every task over the rounds, a column per method that weighs by loss gaps.
+    """Weights of every task over the rounds, and what they came from, a column per method that weighs tasks.
 
     Args:
         comparison: of a run with rounds.
         out: the figure's file; its suffix says the format: .png, .pdf or .svg.
 
     Raises:
-        InputError: another suffix, or no method weighs its tasks by loss gaps.
+        InputError: another suffix, or no method weighs its tasks by a signal.
     """
     check_suffix(out)
-    groups = {name: runs for name, runs in _groups(comparison).items() if runs[0][0].measured.get("gaps")}
+    groups = {name: runs for name, runs in _groups(comparison).items() if signal_of(runs[0][0])}
     if not groups:
-        raise InputError(f"run {comparison.name}: nothing to draw, because no method weighs by loss gaps")
+        raise InputError(f"run {comparison.name}: nothing to draw, because no method weighs by a signal")
     tasks = list(comparison.suite.tasks)
     with rc_context(STYLE):
         figure = Figure(figsize=(3.2 * len(groups) + 0.6, 4.6), layout="constrained")
-        grid = figure.subplots(2, len(groups), sharex=True, sharey="row", squeeze=False)
+        grid = figure.subplots(2, len(groups), sharex=True, squeeze=False)
         for column, (name, runs) in enumerate(groups.items()):
-            for line, (what, kind) in enumerate({"weight α": "weights", "loss gap": "gaps"}.items()):
+            signal = signal_of(runs[0][0])
+            for line, (what, kind) in enumerate({"weight α": "weights", _SIGNALS[signal]: signal}.items()):
                 axes = grid[line][column]
                 _prepare(axes, printable(name) if line == 0 else "")
-                if column == 0:
-                    axes.set_ylabel(what)
-                usual = 1 / len(tasks) if kind == "weights" else 0.0
+                axes.set_ylabel(what)
+                usual = 1 / len(tasks) if kind == "weights" else float(kind == "normalised")
                 axes.axhline(usual, color=REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
                 for index, task in enumerate(tasks):
                     curves = [[(_turn(row), _number(row, kind, task)) for row in rows] for rows in runs]
                     _draw(axes, curves, COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)])
         handles = [_handle(task, index) for index, task in enumerate(tasks)]
-        figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(handles)), frameon=False)
-        figure.supxlabel(f"round (dashed: equal weights, no gap){_seeds(groups)}", fontsize=9)
+        handles.append(_line("equal weights; no gap, or the expert's", (4, 3)))
+        figure.legend(handles=handles, loc="outside upper center", ncols=min(3, len(handles)), frameon=False)
+        figure.supxlabel(f"round{_seeds(groups)}", fontsize=9)
         return save(figure, out)
+
+
+def signal_of(row: Row) -> str:
+    """What weighed the tasks of a round, as the round notes it; empty where they were equal."""
+    return next((name for name in _SIGNALS if row.measured.get(name)), "")
 
 
 def _groups(comparison: Comparison) -> dict[str, list[list[Row]]]:
@@ -163,6 +175,10 @@ def _draw(axes: Axes, curves: Sequence[_Curve], colour: str, marker: str) -> Non
 def _handle(name: str, index: int) -> Line2D:
     style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
     return Line2D([], [], markersize=4, linewidth=1.5, label=printable(name), **style)  # type: ignore[arg-type]
+
+
+def _line(label: str, dashes: tuple[float, float]) -> Line2D:
+    return Line2D([], [], color=REFERENCE, linestyle=(0, dashes), label=label)
 
 
 def _seeds(groups: Mapping[str, Sequence[Sequence[Row]]]) -> str:

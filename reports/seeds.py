@@ -1,6 +1,7 @@
-"""The table over seeds, in Markdown: every method merged once and in rounds, and the difference."""
+"""The table over seeds, in Markdown: every method merged once and in rounds, the difference, and choices."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from results.bootstrap import Interval
 from results.comparison import Comparison
@@ -19,12 +20,31 @@ def seeds_table(comparison: Comparison) -> str:
         differences = [[one.method, *_cells(one.spreads, "+")] for one in found]
         text += "\nMany-shot less post-hoc, of the same seed on the same documents:\n\n"
         text += _table(["method", *heads], differences)
+    choices = chosen(comparison)
+    if choices:
+        text += "\nChosen on validation data:\n\n"
+        text += _table(["method", "protocol", "seed", "settings", "round"], choices)
     seeds = {spread.n for one in over_seeds(comparison) for spread in one.spreads.values() if spread}
     number = " or ".join(map(str, sorted(seeds))) or "no"
     return text + (
         f"\nMeans of {number} {'seed' if seeds == {1} else 'seeds'}, with 95 % intervals: over seeds by "
         "Student's t, over documents by a paired bootstrap of these seeds' means.\n"
     )
+
+
+def chosen(comparison: Comparison) -> list[list[str]]:
+    """Return what was chosen on validation data: method, protocol, seed, settings, and the round."""
+    found = []
+    for row in comparison.rows:
+        measured: Any = row.measured
+        tried, curve = measured.get("tried") or [], measured.get("validation") or []
+        if not tried and not curve:
+            continue
+        settings = ", ".join(f"{name}={value}" for name, value in measured["settings"].items())
+        kept = f"{measured['kept_round']} of {len(curve)}" if curve else "last"
+        seed = "—" if row.seed is None else str(row.seed)
+        found.append([row.title or row.label, row.protocol or "", seed, settings if tried else "—", kept])
+    return found
 
 
 def _table(heads: list[str], rows: Iterable[list[str]]) -> str:

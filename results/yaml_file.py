@@ -44,7 +44,8 @@ def _sentence(error: Any, model: type[BaseModel]) -> str:
         return (
             f"{where} must be a mapping of keys to values, as in {{name: value}}, not {error['input']!r:.60}"
         )
-    return f"{where}: {error['msg'].removeprefix('Value error, ')}, not {error['input']!r:.60}"
+    said = error["msg"].removeprefix("Value error, ")
+    return f"{where}: {said}, not {error['input']!r:.60}" if key else said
 
 
 def beside(file: Path, location: str) -> str:

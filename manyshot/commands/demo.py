@@ -36,8 +36,8 @@ def experiment(smoke: bool) -> dict[str, object]:
     """The lab's experiment with one seed and two methods, one tuned; paths are relative to the file."""
     lab = yaml.safe_load((SHIPPED / "lab.yaml").read_text(encoding="utf-8"))
     # Models that know nothing score zero, by which nothing can be chosen.
-    scaling = 0.5 if smoke else [0.2, 0.3, 0.5]
-    tuned = {"name": "task_arithmetic", "scaling": scaling, "objective": "worst_task"}
+    choice = {"scaling": 0.5} if smoke else {"scaling": [0.2, 0.3, 0.5], "objective": "worst_task"}
+    tuned = {"name": "task_arithmetic", **choice}
     metis = next(method for method in lab["methods"] if method["name"] == "metis")
     if smoke:
         lab |= {"train": lab["train"] | _SMOKE, "limit": _SMOKE_LIMIT}

@@ -2,8 +2,12 @@
 
 import argparse
 import inspect
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
 
 from bench.benchmark import Benchmark, benchmark_languages
 from bench.data import count_rows, data_root, load_rows
@@ -15,8 +19,17 @@ from bench.prompts import prompts_of
 from bench.recorded import recorded_form
 from bench.registry import Preset, benchmark_names, load_benchmark, load_suite, suite_names, tasks_folder
 from bench.score_settings import ScoreSettings
+from manyshot.experiment import (
+    SHIPPED,
+    AdapterOptions,
+    Experiment,
+    MethodEntry,
+    TrainOptions,
+    WeightingOptions,
+)
 from manyshot.terminal import answer
 from merging.method import known_methods
+from merging.weighting import SIGNALS
 from results.errors import InputError
 
 _RULE = "─" * 80
@@ -25,11 +38,15 @@ _RULE = "─" * 80
 def run(options: argparse.Namespace) -> None:
     """Print a table of all, or what is known of one."""
     root = data_root(options.data)
-    answer(
-        {"benchmarks": _benchmarks, "suites": _suites, "methods": _methods, "engines": _engines}[
-            options.what
-        ](options.name, root)
-    )
+    kinds = {
+        "benchmarks": _benchmarks,
+        "suites": _suites,
+        "methods": _methods,
+        "signals": _signals,
+        "engines": _engines,
+        "experiments": _experiments,
+    }
+    answer(kinds[options.what](options.name, root))
 
 
 def _benchmarks(name: str | None, root: Path | None) -> str:
@@ -134,6 +151,45 @@ def _methods(name: str | None, root: Path | None) -> str:
     documentation = inspect.getdoc(method.kind)
     signature = str(inspect.signature(method.kind)).removesuffix(" -> None")
     return f"{method.name}{signature}\n{method.paper}\n\n{documentation}"
+
+
+def _signals(name: str | None, root: Path | None) -> str:
+    if name not in (None, *SIGNALS):
+        raise InputError(f"There is no signal '{name}'; there are {', '.join(SIGNALS)}.")
+    shown = SIGNALS if name is None else {name: SIGNALS[name]}
+    return _table(("signal", "as a weighting of tasks"), shown.items())
+
+
+def _experiments(name: str | None, root: Path | None) -> str:
+    files = {path.stem: path.read_text(encoding="utf-8") for path in sorted(SHIPPED.glob("*.yaml"))}
+    if name is not None:
+        if name not in files:
+            raise InputError(f"There is no experiment '{name}'; there are {', '.join(files)}.")
+        return files[name]
+    about = [
+        (name, " ".join(text.split("suite:")[0].replace("# ", "").split())) for name, text in files.items()
+    ]
+    blocks = [f"{name}\n{textwrap.indent(textwrap.fill(text, 96), '    ')}" for name, text in about]
+    for heading, model in (
+        ("keys of an experiment", Experiment),
+        ("of train", TrainOptions),
+        ("of its adapter", AdapterOptions),
+        ("of a method, beside its own settings", MethodEntry),
+        ("of its weighting", WeightingOptions),
+    ):
+        keys = ", ".join(f"{name}{_default(field)}" for name, field in model.model_fields.items())
+        blocks.append(_paragraph(heading, keys))
+    return "\n\n".join(blocks)
+
+
+def _paragraph(heading: str, text: str) -> str:
+    return f"{heading}\n{textwrap.indent(textwrap.fill(' '.join(text.split()), 96), '    ')}"
+
+
+def _default(field: Any) -> str:
+    if field.is_required() or field.default is None or isinstance(field.default, BaseModel):
+        return ""
+    return f" ({field.default})"
 
 
 def _engines(name: str | None, root: Path | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.data import data_root
 from manyshot.experiment import LAB, Experiment, find_experiment, load_experiment
 from manyshot.runner import Finished, run_experiment
-from manyshot.terminal import answer
+from manyshot.terminal import answer, logger
 from results.store import Store, store_root
 from results.yaml_file import validated
 
@@ -22,12 +22,21 @@ def run(options: argparse.Namespace) -> None:
     out = options.out or Path("manyshot-runs") / name
     experiment = load_experiment(file)
     changes = {"base": options.base, "limit": options.limit, "seeds": options.seed}
-    changed = experiment.model_dump() | {key: value for key, value in changes.items() if value is not None}
+    changed = experiment.model_dump(exclude_unset=True) | {
+        key: value for key, value in changes.items() if value is not None
+    }
     experiment = validated(Experiment, changed, str(file))
     if experiment.base == LAB and not Path(LAB).exists():
         from manyshot.lab.base import make_base
 
+        logger.info("making the lab's base, or finding it made")
         experiment = experiment.model_copy(update={"base": str(make_base(out / "models" / "base"))})
+    if experiment.train is not None:
+        seeds = "a seed" if len(experiment.seeds) == 1 else f"{len(experiment.seeds)} seeds"
+        rounds = experiment.train.rounds
+        logger.info(
+            "%d methods, %s, %d rounds; reports go to %s", len(experiment.methods), seeds, rounds, out
+        )
     finished = run_experiment(
         experiment,
         name,

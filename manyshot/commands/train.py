@@ -33,6 +33,8 @@ def run(options: argparse.Namespace) -> None:
     sources = suite.tasks[options.task].training
     if not sources:
         raise InputError(f"The suite {suite.name} names no training data for the task '{options.task}'.")
+    if options.examples is not None and options.examples < 1:
+        raise InputError(f"The number of examples (--examples) is {options.examples}; 1 or more is expected.")
     pairs = load_shares(sources, data_root(options.data), options.examples)
     examples = [Example(*pair) for pair in pairs]
     given = {name: getattr(options, name) for name in _SETTINGS if getattr(options, name) is not None}

@@ -255,6 +255,29 @@ def test_the_metis_suite_on_real_rows_is_incomplete_and_has_no_average(family, t
     assert "no data for m_mmlu" in done.stderr
 
 
+def test_list_shows_experiments_and_signals(capsys):
+    for arguments, shown in (
+        (["experiments"], ["metis-ablation", "learning_rate (0.0003)", "keep (last)"]),
+        (["experiments", "metis"], ["suite: metis", "adapter: {rank: 16"]),
+        (["signals"], ["loss_gap", "divergence"]),
+    ):
+        main(["list", *arguments])
+        said = capsys.readouterr().out
+        assert all(text in said for text in shown)
+
+
+def test_an_end_by_a_scheduler_is_an_interruption(tmp_path):
+    """SIGTERM stops as Ctrl-C does, and says how to go on."""
+    command = [*COMMAND, "run", "lab", "--seed", "0", "--out", tmp_path / "out"]
+    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    said = running.stderr.readline()
+    assert "making the lab's base" in said
+    running.terminate()
+    rest = running.communicate(timeout=120)[1]
+    assert running.returncode == 130
+    assert "start again to go on" in rest and "Traceback" not in rest
+
+
 def test_list_names_what_there_is(tmp_path):
     assert "gsm8k_cot" in manyshot("list", "benchmarks", cwd=tmp_path).stdout
     assert "task_arithmetic" in manyshot("list", "methods", cwd=tmp_path).stdout

@@ -160,6 +160,12 @@ def test_every_shipped_experiment_can_be_read():
         ({"methods": [{"name": "task_arithmetic", "scaling": []}]}, "empty list"),
         ({"train": {"learning_rate": -1}}, "learning_rate"),
         ({"train": {"rounds": 0}}, "train.rounds"),
+        ({"methods": [{"name": "average", "keep": "best_average"}]}, "'keep' means nothing"),
+        ({"methods": [{"name": "ties", "objective": "worst_task"}]}, "'objective' means nothing"),
+        (
+            {"methods": [{"name": "divmerge", "space": "factors"}], "train": {"adapter": {}}},
+            "learns coefficients of whole task vectors",
+        ),
         (
             {"methods": [{"name": "task_arithmetic", "scaling": {"per_task": [0.3, 0.5]}}]},
             "cannot be chosen for each task alone",

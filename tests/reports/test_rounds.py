@@ -1,0 +1,89 @@
+"""Figures over rounds: what is drawn of which method, and what legends explain; the table of choices."""
+
+from dataclasses import replace
+
+import pytest
+from matplotlib.figure import Figure
+
+from reports.rounds import performance_over_rounds, weights_over_rounds
+from reports.seeds import seeds_table
+from results.errors import InputError
+
+TASKS = ("instruction", "math", "multilingual", "safety")
+
+
+@pytest.fixture
+def drawn(monkeypatch, tmp_path):
+    """Draws by a function, and returns the figure instead of its file only."""
+    kept = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: kept.append(self))
+
+    def draw(function, comparison):
+        function(comparison, tmp_path / "figure.png")
+        return kept[-1]
+
+    return draw
+
+
+def measured(**signals):
+    values = {name: {task: 0.1 * (i + 1) for i, task in enumerate(TASKS)} for name in signals}
+    return {"weights": dict.fromkeys(TASKS, 0.25), **values}
+
+
+@pytest.fixture
+def in_rounds(make_comparison, make_row):
+    """Two methods in two rounds each, one of them merged once too."""
+    comparison = make_comparison(0)
+    tasks = dict.fromkeys(TASKS, 0.7)
+    rounds, merged = [], []
+    for method, signal in (("ties", "gaps"), ("average", "normalised"), ("dare", None)):
+        about = {"method": method, "title": method, "pair": method, "protocol": "many-shot", "seed": 0}
+        seen = measured(**({signal: 1} if signal else {}))
+        rounds += [
+            make_row(f"{method}, round {turn}", "round", tasks, **about, turn=turn, measured=seen)
+            for turn in (1, 2)
+        ]
+        merged.append(make_row(f"{method}, many-shot", "merged", tasks, **about))
+    once = make_row("ties", "merged", tasks, title="ties", pair="ties", seed=0)
+    return replace(comparison, rows=(*comparison.rows, *merged, once), rounds=tuple(rounds))
+
+
+def labels(figure):
+    (legend,) = figure.legends
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def test_what_is_merged_once_is_explained_where_it_is_drawn(drawn, in_rounds):
+    assert labels(drawn(performance_over_rounds, in_rounds)) == [
+        "ties", "average", "dare", "expert", "merged once",
+    ]  # fmt: skip
+    alone = replace(in_rounds, rows=in_rounds.rows[:-1])
+    assert labels(drawn(performance_over_rounds, alone)) == ["ties", "average", "dare", "expert"]
+
+
+def test_every_weighted_method_has_its_weights_and_what_they_came_from(drawn, in_rounds):
+    figure = drawn(weights_over_rounds, in_rounds)
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["ties", "average"]
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "weight α", "weight α", "loss gap", "NP before the round",
+    ]  # fmt: skip
+    assert labels(figure)[:4] == list(TASKS)
+    unweighted = replace(in_rounds, rounds=in_rounds.rounds[4:])
+    with pytest.raises(InputError, match="no method weighs by a signal"):
+        drawn(weights_over_rounds, unweighted)
+
+
+def test_what_was_chosen_on_validation_data_is_told(make_comparison, make_row):
+    comparison = make_comparison(0)
+    tasks = dict.fromkeys(TASKS, 0.7)
+    tuned = {"settings": {"scaling": 0.3}, "tried": [{"value": 1}], "kept_round": 1, "validation": []}
+    kept = {"settings": {}, "tried": [], "kept_round": 2, "validation": [{"round": 1}, {"round": 2}]}
+    rows = [
+        make_row("ta", "merged", tasks, title="ta", measured=tuned, seed=4),
+        make_row("metis", "merged", tasks, title="metis", measured=kept, protocol="many-shot", seed=4),
+        make_row("ties", "merged", tasks, title="ties", seed=4),
+    ]
+    text = seeds_table(replace(comparison, rows=(*comparison.rows, *rows)))
+    assert "| ta | post-hoc | 4 | scaling=0.3 | last |" in text
+    assert "| metis | many-shot | 4 | — | 2 of 2 |" in text
+    assert "ties | post-hoc | 4" not in text
