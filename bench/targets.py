@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.divergence import Distributions, Divergence, divergences
+from bench.divergence import DIVERGENCES, Distributions, Divergence, divergences
 from bench.engine import Engine, GenerationRequest, Progress, TokenIds
 from results.errors import InputError
 
@@ -141,26 +141,24 @@ def _files(
     return logprobs, make(folder / _TOKENS, mode="w+", dtype=np.int32, shape=(positions, width))
 
 
-def mean_divergence(
-    engine: Engine,
-    targets: Targets,
-    kind: Divergence,
-    *,
-    top_k: int | None = None,
-    progress: Progress | None = None,
-) -> float:
-    """Return D(expert‖model): the mean over inputs of the mean over tokens of the expert's continuation.
+def mean_divergences(
+    engine: Engine, targets: Targets, *, top_k: int | None = None, progress: Progress | None = None
+) -> dict[Divergence, float]:
+    """Return D(expert‖model) of every kind: the mean over inputs of the mean over what the expert said.
 
     Args:
         engine: with the model in it.
         targets: what the expert says.
-        kind: `kl` or `js`.
         top_k: how many tokens the engine gives; None asks for all. Then, and where the targets are of the
-            likeliest tokens only, the value is a bound from below.
+            likeliest tokens only, the values are bounds from below.
         progress: called with the numbers of inputs done and in all.
+
+    Raises:
+        InputError: the model has another vocabulary than the expert.
     """
-    values = [
-        float(divergences(kind, targets.distributions(index), found).mean())
-        for index, found in engine.distributions(targets.pairs, top_k, progress)
-    ]
-    return float(np.mean(values))
+    values: dict[Divergence, list[float]] = {kind: [] for kind in DIVERGENCES}
+    for index, found in engine.distributions(targets.pairs, top_k, progress):
+        expert = targets.distributions(index)
+        for kind, of_kind in values.items():
+            of_kind.append(float(divergences(kind, expert, found).mean()))
+    return {kind: float(np.mean(of_kind)) for kind, of_kind in values.items()}

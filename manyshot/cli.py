@@ -18,6 +18,7 @@ _COMMANDS = {
     "rescore": "score recorded outputs without a model",
     "merge": "merge experts as a recipe file says",
     "train": "fine-tune an expert on a suite's task",
+    "signals": "losses, loss gaps, divergences and cosines of a base and its experts",
     "report": "tables and figures of a run",
     "list": "what there is: benchmarks, suites, methods, signals, engines, experiments",
 }
@@ -74,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     _rescore(parsers["rescore"])
     _merge(parsers["merge"])
     _train(parsers["train"])
+    _signals(parsers["signals"])
     _report(parsers["report"])
     _list(parsers["list"])
     return parser
@@ -175,6 +177,30 @@ def _train(parser: argparse.ArgumentParser) -> None:
         "--alpha", type=float, help="α of the adapter, whose product counts α/rank times (as rank)"
     )
     parser.add_argument("--targets", nargs="+", help="layers that it adapts (q_proj k_proj v_proj o_proj)")
+
+
+def _signals(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "experts", nargs="+", metavar="EXPERT", help="TASK=PATH, or a folder of the task's name"
+    )
+    parser.add_argument("--suite", required=True, help="name of a suite, or a YAML file")
+    parser.add_argument("--base", required=True, help="folder of the base, or hub name")
+    parser.add_argument("--inputs", type=int, default=100, help="validation inputs of a task (%(default)s)")
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=32, help="most tokens that an expert goes on with (%(default)s)"
+    )
+    parser.add_argument("--top-k", type=int, help="compare the likeliest tokens only: lower bounds (all)")
+    parser.add_argument(
+        "--loss", choices=("text", "completion"), default="text", help="what losses are over (%(default)s)"
+    )
+    parser.add_argument("--score", action="store_true", help="make scores that are not in the store")
+    parser.add_argument("--limit", type=int, help="documents of the scores (all)")
+    parser.add_argument("--preset", help="the suite's settings of scores, such as paper")
+    parser.add_argument("--engine", default="auto", help="hf, vllm or auto (%(default)s)")
+    parser.add_argument("--dtype", default="auto", help="float32, bfloat16, … (%(default)s)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, … (%(default)s)")
+    parser.add_argument("--out", type=Path, help="folder for heat maps and signals.json")
+    _common(parser)
 
 
 def _report(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ from bench.examples import load_shares
 from bench.losses import mean_loss
 from bench.registry import Suite
 from bench.scoring import Scorer
-from bench.targets import Targets, make_targets, mean_divergence
+from bench.targets import Targets, make_targets, mean_divergences
 from bench.vllm_questions import MOST_LOGPROBS
 from manyshot.scoring import Candidate
 from manyshot.terminal import ScoringProgress
@@ -104,13 +104,12 @@ class Harness:
         """The mean over validation examples of each one's mean token loss, of all its text or the answer."""
         candidate = self._candidate(checkpoint)
         examples = self.examples(task)
-        engine = self.scorer.engine_settings
         key = {
             "kind": f"loss over {over}",
             "checkpoint": candidate.identity.digest,
             "examples": examples_digest(examples),
             "max_length": self._max_length,
-            "engine": [engine.name, engine.dtype, engine.device.partition(":")[0], engine.max_length],
+            "engine": self._engine_key(),
         }
         file = self.scorer.store.root / "signals" / f"{_digest(key)}.json"
         if file.is_file():
@@ -136,7 +135,7 @@ class Harness:
             "checkpoint": candidate.identity.digest,
             "inputs": hashlib.sha256(json.dumps(texts).encode()).hexdigest(),
             "asked": [asked.max_new_tokens, asked.top_k],
-            "engine": [engine.name, engine.dtype, engine.device.partition(":")[0], engine.max_length],
+            "engine": self._engine_key(),
         }
         folder = self.scorer.store.root / "signals" / f"targets-{_digest(key)[:32]}"
         if folder.is_dir():
@@ -163,20 +162,22 @@ class Harness:
         targets = self.targets(expert, task, asked or Asked(self._limit))
         candidate = self._candidate(checkpoint)
         key = {
-            "kind": kind,
+            "kind": "divergences",
             "checkpoint": candidate.identity.digest,
             "targets": targets.folder.name,
-            "engine": self.scorer.settings_key(),
+            "engine": self._engine_key(),
         }
         file = self.scorer.store.root / "signals" / f"{_digest(key)}.json"
         if file.is_file():
-            return float(json.loads(file.read_bytes())["value"])
+            return float(json.loads(file.read_bytes())[kind])
         running = self.scorer.engine_with(candidate.path, candidate.identity)
-        with self._shown(f"{checkpoint.name} · {kind} on {task}") as progress:
-            most = MOST_LOGPROBS if self.scorer.engine_settings.name == VLLM else None
-            value = mean_divergence(running, targets, kind, top_k=most, progress=progress)
-        self._keep(file, {**key, "task": task, "name": str(checkpoint), "value": value})
-        return value
+        most = MOST_LOGPROBS if self.scorer.engine_settings.name == VLLM else None
+        with self._shown(f"{checkpoint.name} · divergence on {task}") as progress:
+            found = mean_divergences(running, targets, top_k=most, progress=progress)
+        self._keep(
+            file, {**key, "task": task, "name": str(checkpoint)} | {str(one): found[one] for one in found}
+        )
+        return found[kind]
 
     def learn(
         self, method: LearnedMethod, base: Path, experts: Mapping[str, Path], seed: int, note: Path
@@ -302,6 +303,10 @@ class Harness:
         with self._shown(f"{candidate.path.name} · {benchmark.name}") as self.scorer.progress:
             record = self.scorer.score(candidate.path, candidate.name, candidate.identity, benchmark).record
         return record.value if benchmark.higher_is_better else 1 - record.value
+
+    def _engine_key(self) -> list[object]:
+        engine = self.scorer.engine_settings
+        return [engine.name, engine.dtype, engine.device.partition(":")[0], engine.max_length]
 
     def _keep(self, file: Path, content: Mapping[str, object]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)

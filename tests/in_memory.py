@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from merging.method import Context, Method
+from merging.method import Context, Method, Scope
 
 Model = Mapping[str, torch.Tensor]
 """Task vectors by tensor name, each (n_tasks, length)."""
@@ -25,8 +25,9 @@ def merged(
     statistics: dict[str, object] = {}
 
     def contexts(name: str):
-        for start in range(0, model[name].shape[1], block):
-            piece = model[name][:, start : start + block].contiguous()
+        step = model[name].shape[1] if method.block_scope is Scope.TENSOR else block
+        for start in range(0, model[name].shape[1], step):
+            piece = model[name][:, start : start + step].contiguous()
             yield (
                 piece,
                 Context(

@@ -267,3 +267,64 @@ def metis_without_consensus_is_the_weighted_sum_and_with_too_much_the_base(kinds
     same(merged(kinds["metis"](consensus=3, mask_ratio=0.0), model, weights), total)
     same(merged(kinds["metis"](consensus=4, mask_ratio=0.0), model, weights), torch.zeros_like(total))
     same(merged(kinds["metis"](consensus=0), model), whole(model).mean(0))
+
+
+@oracle
+def slerp_goes_along_the_sphere(kinds: Kinds) -> None:
+    model = steps(12, tasks=2)
+    for t, expected in ((0.0, 0), (1.0, 1)):
+        same(merged(kinds["slerp"](t=t), model), whole(model)[expected])
+    for name, delta in merged(kinds["slerp"](t=0.3), model).items():
+        a, b = model[name]
+        angle = torch.acos(torch.nn.functional.cosine_similarity(a, b, dim=0))
+        # On the arc between a and b; of their norms as the coefficients are of unnormalised vectors.
+        expected = (torch.sin(0.7 * angle) * a + torch.sin(0.3 * angle) * b) / torch.sin(angle)
+        torch.testing.assert_close(delta, expected, rtol=1e-4, atol=1e-6)
+    unit = {name: delta / delta.norm(dim=1, keepdim=True) for name, delta in model.items()}
+    norms = torch.stack([delta.norm() for delta in merged(kinds["slerp"](t=0.4), unit).values()])
+    torch.testing.assert_close(norms, torch.ones(3), rtol=1e-5, atol=1e-5)
+    near = {name: torch.stack([delta[0], 1.001 * delta[0]]) for name, delta in model.items()}
+    same(merged(kinds["slerp"](t=0.25), near), 0.75 * whole(near)[0] + 0.25 * whole(near)[1])
+
+
+@oracle
+def multislerp_has_the_mean_norm_along_the_mean_direction(kinds: Kinds) -> None:
+    model, weights = steps(13, tasks=3), [1.0, 2.0, 5.0]
+    shares = torch.tensor(weights) / 8
+    for name, delta in merged(kinds["multislerp"](), model, weights).items():
+        norms = model[name].norm(dim=1)
+        direction = shares @ (model[name] / norms[:, None])
+        # One step of the tangents at the mean direction: they add up to nothing there.
+        expected = (shares @ norms) * direction / direction.norm()
+        torch.testing.assert_close(delta, expected, rtol=1e-4, atol=1e-6)
+
+
+@oracle
+def multislerp_of_two_is_slerp_of_their_directions_at_their_mean_norm(kinds: Kinds) -> None:
+    model = steps(14, tasks=2)
+    unit = {name: delta / delta.norm(dim=1, keepdim=True) for name, delta in model.items()}
+    halfway = merged(kinds["slerp"](t=0.5), unit)
+    for name, delta in merged(kinds["multislerp"](), model).items():
+        mean = model[name].norm(dim=1).mean()
+        torch.testing.assert_close(delta, mean * halfway[name], rtol=1e-4, atol=1e-5)
+
+
+@oracle
+def multislerp_of_what_does_not_move_or_cancels(kinds: Kinds) -> None:
+    model = {"still": torch.zeros(2, 30), "against": torch.tensor([[1.0, 2.0, 0.0], [-1.0, -2.0, 0.0]])}
+    found = merged(kinds["multislerp"](), model)
+    assert torch.equal(found["still"], torch.zeros(30))
+    same(found, torch.zeros(33))
+
+
+@oracle
+def learned_coefficients_scale_each_task_and_layer(kinds: Kinds) -> None:
+    model = steps(15, tasks=2)
+    names = ("a", "b")
+    of_tasks = dict(zip(names, (0.25, 1.5), strict=True))
+    for method in ("divmerge", "adamerging"):
+        same(merged(kinds[method](coefficients=of_tasks), model), torch.tensor([0.25, 1.5]) @ whole(model))
+    layers = {name: {"embedding": 0.5, "layer.0": 1.0, "layer.1": float(i)} for i, name in enumerate(names)}
+    found = merged(kinds["divmerge"](coefficients=layers), model)
+    for name, (one, other) in {"embedding": (0.5, 0.5), "layer.0": (1.0, 1.0), "layer.1": (0.0, 1.0)}.items():
+        torch.testing.assert_close(found[name], one * model[name][0] + other * model[name][1])

@@ -1,0 +1,40 @@
+"""`manyshot signals`: what the harness sees of a base and its experts."""
+
+import argparse
+import json
+
+from bench.data import data_root
+from bench.engine import EngineSettings, choose_engine
+from bench.registry import load_suite
+from bench.scoring import Scorer
+from manyshot.harness import Asked, Harness
+from manyshot.scoring import Candidate, score_settings
+from manyshot.signal_reports import by_task, measure
+from manyshot.terminal import answer
+from reports.signals import signal_figures, signals_text
+from results.store import Store, store_root
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure, and print tables or JSON; draw heat maps where a folder is named."""
+    suite = load_suite(options.suite)
+    experts = by_task(suite, options.experts)
+    asked_engine = EngineSettings(name=options.engine, dtype=options.dtype, device=options.device)
+    engine = choose_engine(asked_engine, [Candidate.open(options.base).path])
+    settings = score_settings(suite, options.preset, engine, options.limit, None)
+    scorer = Scorer(settings, Store(store_root(options.store)), data_root(options.data))
+    harness = Harness(scorer, suite, data_root(options.data), limit=options.inputs)
+    asked = Asked(options.inputs, options.max_new_tokens, options.top_k)
+    try:
+        report = measure(
+            harness, suite, options.base, experts, asked=asked, over=options.loss, score=options.score
+        )
+    finally:
+        scorer.close()
+    answer(json.dumps(report.to_json(), indent=2) if options.json else signals_text(report))
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "signals.json").write_text(json.dumps(report.to_json(), indent=2) + "\n")
+        files = signal_figures(report, options.out)
+        if not options.json:
+            answer("\n".join(f"wrote {file}" for file in [options.out / "signals.json", *files]))
