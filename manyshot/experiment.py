@@ -10,6 +10,7 @@ engine: {name: hf, dtype: float32}
 seeds: [0]
 limit: 100                  # or the suite's own settings, as in `preset: paper`
 judge: patterns             # of refusals; or the path or hub name of a classifier
+subsets: [2, 3]             # merge every two and every three of the tasks, in place of all
 
 In place of `experts`, `train` says how they are made, and methods may be many-shot:
 
@@ -193,6 +194,7 @@ class Experiment(BaseModel):
     methods: list[MethodEntry] = Field(min_length=1)
     engine: EngineOptions = EngineOptions()
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
+    subsets: list[int] | None = Field(None, min_length=1)
     fewshot_seed: int | None = None
     limit: int | None = Field(None, gt=0)
     preset: str | None = None

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from results.errors import InputError
 from results.record import Record
 from results.run import Entry, Run, save_run
 from results.store import Store
+from results.subsets import over_subsets, subsets_of
 from results.yaml_file import validated
 
 
@@ -39,6 +41,14 @@ class Finished:
     files: tuple[Path, ...]
 
 
+@dataclass(frozen=True)
+class FinishedSubsets:
+    """Comparisons of every subset of tasks, and the files of the report over them."""
+
+    comparisons: Mapping[tuple[str, ...], Comparison]
+    files: tuple[Path, ...]
+
+
 def run_experiment(
     experiment: Experiment,
     name: str,
@@ -47,7 +57,7 @@ def run_experiment(
     store: Store,
     data_root: Path | None = None,
     skip_missing: bool = False,
-) -> Finished:
+) -> Finished | FinishedSubsets:
     """Do everything that the experiment says that is not done yet.
 
     Args:
@@ -62,6 +72,49 @@ def run_experiment(
         InputError: something that the experiment names is not there or does not fit.
     """
     suite = load_suite(experiment.suite)
+    do = partial(_run, out=out, store=store, data_root=data_root, skip_missing=skip_missing)
+    if experiment.subsets is None:
+        return do(experiment, suite, name, report=out / "report")
+    comparisons = {}
+    for subset in subsets_of(list(suite.tasks), experiment.subsets):
+        plain = "+".join(subset)
+        logger.info("merging %s", ", ".join(subset))
+        of_subset = f"{name}.{re.sub('[^A-Za-z0-9._-]+', '-', plain)}"
+        done = do(*_only(subset, experiment, suite), of_subset, report=out / "report" / "subsets" / plain)
+        comparisons[subset] = done.comparison
+    return FinishedSubsets(comparisons, _write_subsets(comparisons, out / "report"))
+
+
+def _only(subset: tuple[str, ...], experiment: Experiment, suite: Suite) -> tuple[Experiment, Suite]:
+    """An experiment and its suite with some of the tasks."""
+    tasks = {task: suite.tasks[task] for task in subset}
+    experts = experiment.experts
+    if experts is not None:
+        _check_tasks(experiment, suite)
+        experts = {task: experts[task] for task in subset}
+    return experiment.model_copy(update={"experts": experts}), replace(suite, tasks=tasks)
+
+
+def _write_subsets(comparisons: Mapping[tuple[str, ...], Comparison], folder: Path) -> tuple[Path, ...]:
+    from reports.subsets import performance_by_number, subsets_table
+
+    found = over_subsets(comparisons)
+    table = folder / "subsets.md"
+    table.write_text(subsets_table(found), encoding="utf-8")
+    return table, performance_by_number(found, folder / "subsets.png")
+
+
+def _run(
+    experiment: Experiment,
+    suite: Suite,
+    name: str,
+    *,
+    out: Path,
+    report: Path,
+    store: Store,
+    data_root: Path | None,
+    skip_missing: bool,
+) -> Finished:
     asked = EngineSettings(**experiment.engine.model_dump())
     if experiment.train is None:
         _check_tasks(experiment, suite)
@@ -108,7 +161,7 @@ def run_experiment(
     )
     save_run(store, run)
     comparison = compare(run, store)
-    return Finished(comparison, write_report(comparison, out / "report"))
+    return Finished(comparison, write_report(comparison, report))
 
 
 def _harness(experiment: Experiment, scorer: Scorer, suite: Suite, data_root: Path | None) -> Harness:

@@ -27,6 +27,7 @@ class LearnedMethod(Method):
         inputs: validation inputs of each task; null is 200 at the level of tasks and 400 at that of layers.
         held_out: further inputs of each task that nothing is learned from; they say which step was best.
         epochs: passes over the inputs.
+        steps: most steps of learning, of however many epochs have; null is all of them.
         batch_per_task: inputs in a step for each task.
         learning_rate: Adam's.
         initial: every coefficient's first value; null is 1/T.
@@ -42,6 +43,7 @@ class LearnedMethod(Method):
     inputs: int | None = None
     held_out: int = 0
     epochs: int = 4
+    steps: int | None = None
     batch_per_task: int = 4
     learning_rate: float = 1e-2
     initial: float | None = 0.5
@@ -56,7 +58,7 @@ class LearnedMethod(Method):
 
     def __post_init__(self) -> None:
         self.learning(0)
-        for name, least in {"inputs": 1, "held_out": 0, "max_new_tokens": 1, "top_k": 1}.items():
+        for name, least in {"inputs": 1, "steps": 1, "held_out": 0, "max_new_tokens": 1, "top_k": 1}.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"setting {name!r} is {value}, expected {least} or more.")
@@ -76,6 +78,7 @@ class LearnedMethod(Method):
         return LearningSettings(
             level=self.level,
             epochs=self.epochs,
+            steps=self.steps,
             batch_per_task=self.batch_per_task,
             learning_rate=self.learning_rate,
             initial=self.initial,

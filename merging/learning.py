@@ -45,6 +45,7 @@ class LearningSettings:
     Attributes:
         level: one coefficient for each task, or one for each task and layer.
         epochs: passes over the inputs.
+        steps: most steps; None is as many as the epochs have.
         batch_per_task: inputs in a step for each task; a step mixes the tasks.
         learning_rate: Adam's.
         initial: every coefficient's first value; None is 1/T.
@@ -60,6 +61,7 @@ class LearningSettings:
 
     level: Level = "task"
     epochs: int = 4
+    steps: int | None = None
     batch_per_task: int = 4
     learning_rate: float = 1e-2
     initial: float | None = 0.5
@@ -170,7 +172,7 @@ def learn(
             raise InputError(f"The task '{task}' has no inputs to learn coefficients from.")
     batch = settings.batch_per_task * len(sizes)
     in_epoch = -(-sum(sizes.values()) // batch)
-    steps = settings.epochs * in_epoch
+    steps = min(settings.epochs * in_epoch, settings.steps or settings.epochs * in_epoch)
     every = max(1, in_epoch // settings.validations)
     digest = hashlib.sha256(
         json.dumps([key, asdict(replace(settings, save_seconds=0))], sort_keys=True, default=str).encode()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.data import data_root
 from manyshot.experiment import LAB, Experiment, find_experiment, load_experiment
-from manyshot.runner import Finished, run_experiment
+from manyshot.runner import Finished, FinishedSubsets, run_experiment
 from manyshot.terminal import answer, logger
 from results.store import Store, store_root
 from results.yaml_file import validated
@@ -52,10 +52,18 @@ def _plain(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-_")
 
 
-def show(finished: Finished, as_json: bool) -> None:
+def show(finished: Finished | FinishedSubsets, as_json: bool) -> None:
     """Print a run's table, and where its report lies; or the table as JSON."""
     from reports.table import render
 
+    if isinstance(finished, FinishedSubsets):
+        if as_json:
+            rows = {"+".join(subset): one.to_json() for subset, one in finished.comparisons.items()}
+            answer(json.dumps(rows, indent=2))
+            return
+        answer(finished.files[0].read_text(encoding="utf-8"))
+        answer("\n".join(f"wrote {file}" for file in finished.files))
+        return
     if as_json:
         answer(json.dumps(finished.comparison.to_json(), indent=2))
         return

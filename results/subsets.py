@@ -1,0 +1,80 @@
+"""Performance against the number of tasks that are merged: over every subset of some tasks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import sqrt
+from statistics import fmean, stdev
+
+from results.bootstrap import Interval
+from results.comparison import Comparison, Row
+from results.errors import InputError
+
+
+@dataclass(frozen=True)
+class OverSubsets:
+    """A method's ANP, the mean over tasks of normalised performance, over the subsets of one size.
+
+    Attributes:
+        method: as the rows are called.
+        protocol: post-hoc or many-shot.
+        size: how many tasks are merged.
+        mean: over subsets (and seeds).
+        interval: 95 %, by Student's t over the subsets, each the mean over its seeds; None for one subset.
+        n: number of subsets.
+    """
+
+    method: str
+    protocol: str
+    size: int
+    mean: float
+    interval: Interval | None
+    n: int
+
+
+def subsets_of(tasks: Sequence[str], sizes: Sequence[int]) -> list[tuple[str, ...]]:
+    """Return every subset of the tasks of each size, in the order of the tasks.
+
+    Raises:
+        InputError: a size is below 2 or above the number of tasks.
+    """
+    for size in sizes:
+        if not 2 <= size <= len(tasks):
+            raise InputError(
+                f"Subsets of {size} of {len(tasks)} tasks cannot be merged; give sizes from 2 on."
+            )
+    return [subset for size in dict.fromkeys(sizes) for subset in combinations(tasks, size)]
+
+
+def anp(row: Row) -> float | None:
+    """Return the mean over tasks of normalised performance; None where a task has none."""
+    values = [estimate.value for estimate in row.tasks.values()]
+    known = [value for value in values if value is not None]
+    return fmean(known) if known and len(known) == len(values) else None
+
+
+def over_subsets(comparisons: Mapping[tuple[str, ...], Comparison]) -> list[OverSubsets]:
+    """Return every method's ANP by the number of tasks, in the order of the methods; by subset's tasks."""
+    found: dict[tuple[str, str, int], dict[tuple[str, ...], list[float]]] = {}
+    for subset, comparison in comparisons.items():
+        for row in comparison.rows:
+            value = anp(row)
+            if row.role == "merged" and value is not None:
+                key = row.title or row.label, row.protocol or "", len(subset)
+                found.setdefault(key, {}).setdefault(subset, []).append(value)
+    return [
+        OverSubsets(
+            *key, *_mean_and_interval([fmean(values) for values in by_subset.values()]), len(by_subset)
+        )
+        for key, by_subset in found.items()
+    ]
+
+
+def _mean_and_interval(values: Sequence[float]) -> tuple[float, Interval | None]:
+    mean = fmean(values)
+    if len(values) < 2:
+        return mean, None
+    from scipy.stats import t
+
+    half = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / sqrt(len(values))
+    return mean, Interval(mean - half, mean + half)
