@@ -101,7 +101,11 @@ def _write_subsets(comparisons: Mapping[tuple[str, ...], Comparison], folder: Pa
     found = over_subsets(comparisons)
     table = folder / "subsets.md"
     table.write_text(subsets_table(found), encoding="utf-8")
-    return table, performance_by_number(found, folder / "subsets.png")
+    try:
+        return table, performance_by_number(found, folder / "subsets.png")
+    except InputError as error:
+        logger.warning("subsets.png is not drawn: %s", error)
+        return (table,)
 
 
 def _run(

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from reports.drawing import GRID, REFERENCE, STYLE, check_suffix, save
 from reports.palette import COLOURS, MARKERS
 from reports.sheet import printable
+from results.errors import InputError
 from results.subsets import OverSubsets
 
 
@@ -38,9 +39,11 @@ def performance_by_number(found: Sequence[OverSubsets], out: Path) -> Path:
         out: the figure's file: .png, .pdf or .svg.
 
     Raises:
-        InputError: another suffix.
+        InputError: another suffix, or no subset has an ANP.
     """
     check_suffix(out)
+    if not found:
+        raise InputError("no subset has an ANP: its experts were not scored, or score zero")
     methods = list(dict.fromkeys((one.method, one.protocol) for one in found))
     with rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.9), layout="constrained")

@@ -1,0 +1,182 @@
+"""DivMerge's two runs from end to end on tiny models, and what the harness says of divergences."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tiny import WORDS, llama, tiny_llama
+from transformers import T5Config, T5ForConditionalGeneration
+
+from bench.engine import EngineSettings
+from bench.registry import load_suite
+from bench.score_settings import ScoreSettings
+from bench.scoring import Scorer
+from bench.targets import Targets
+from manyshot.cli import main
+from manyshot.experiment import SHIPPED, load_experiment
+from manyshot.harness import Asked, Harness
+from manyshot.lab.tokenizer import build_tokenizer
+from manyshot.runner import run_experiment
+from merging.adapter import open_checkpoint
+from results.errors import InputError
+from results.store import Store
+
+TINY = {"epochs": 1, "examples": 4, "validation": 6, "batch_size": 4, "learning_rate": 1e-3}
+LEARNED = {"inputs": 4, "held_out": 1, "epochs": 1, "max_new_tokens": 3}
+
+
+def made_up(path, row, count=410):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(row | {"label": i % 2, "idx": i, "concept_set_idx": i}) for i in range(count)]
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def rows(data, tmp_path_factory):
+    """A data root with real rows where there are some, and a few made-up ones."""
+    root = tmp_path_factory.mktemp("rows")
+    (root / "glue").mkdir()
+    for task in ("cola", "sst2", "qnli", "mnli", "rte"):
+        (root / "glue" / task).symlink_to(data / "glue" / task)
+    pair = {"question1": "How many ?", "question2": "How much ?"}
+    sentences = {"sentence1": "Here it is .", "sentence2": "There it is ."}
+    for split in ("train", "validation"):
+        made_up(root / f"glue/qqp/{split}.jsonl", pair)
+        made_up(root / f"glue/mrpc/{split}.jsonl", sentences)
+        made_up(
+            root / f"common_gen/{split}.jsonl", {"concepts": ["apples", "hello"], "target": "hello apples"}
+        )
+    (root / "qasc").symlink_to(data / "qasc")
+    squad = json.loads((data / "squad_v1_dev_subset/validation.jsonl").read_text().splitlines()[0])
+    made_up(root / "squad/train.jsonl", squad)
+    made_up(root / "squad_v1_dev_subset/validation.jsonl", squad)
+    for split in ("train", "test"):
+        made_up(root / f"imdb/{split}.jsonl", {"text": "maybe the answer is yes"})
+    return root
+
+
+def ran(name, base, folder, rows, **changes):
+    """A shipped experiment with few rows and some of its methods, by their titles."""
+    content = yaml.safe_load((SHIPPED / f"{name}.yaml").read_text())
+    shipped = {one.get("label", one["name"]): one for one in content["methods"]}
+    del content["preset"]
+    content |= {"base": str(base), "limit": 1, "train": content["train"] | TINY, **changes}
+    content["methods"] = [
+        shipped[title] | (LEARNED if "max_new_tokens" in shipped[title] else {})
+        for title in changes["methods"]
+    ]
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(content))
+    experiment = load_experiment(folder / "tiny.yaml")
+    return run_experiment(experiment, "tiny", folder / "out", store=Store(folder / "store"), data_root=rows)
+
+
+def merged_by(comparison, label):
+    """The method as the merge was made by, with what was learned."""
+    report = json.loads((Path(comparison.row(label).checkpoint) / "merge.json").read_text())
+    return report["recipe"]["method"]
+
+
+def test_glue_with_a_decoder(tmp_path, rows):
+    base = tiny_llama(tmp_path / "base", max_length=1024, initializer_range=0.1)
+    methods = ["multislerp", "AdaMerging TL", "KL TL", "JS LL"]
+    done = ran("divmerge-glue", base, tmp_path, rows, methods=methods, subsets=[7])
+    (comparison,) = done.comparisons.values()
+    tasks = list(load_suite("divmerge-glue").tasks)
+    assert [row.label for row in comparison.rows if row.role == "merged"] == methods
+    by_task = merged_by(comparison, "KL TL")["coefficients"]
+    assert set(by_task) == set(tasks) and all(value != 0.5 for value in by_task.values())
+    by_layer = merged_by(comparison, "JS LL")["coefficients"]["rte"]
+    assert {"model.layers.0", "model.layers.1", "model.norm.weight", "model.embed_tokens.weight"} <= set(
+        by_layer
+    )
+    assert len(set(by_layer.values())) > 2
+    assert done.files[0].read_text().startswith("| method | protocol |")
+
+
+def test_text_to_text_with_an_encoder(tmp_path, rows):
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer([WORDS], 512)
+    ends = {name: getattr(tokenizer, name) for name in ("eos_token_id", "pad_token_id")}
+    model = T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=len(tokenizer), d_model=16, d_kv=4, d_ff=32, num_layers=2, num_heads=4,
+            decoder_start_token_id=tokenizer.pad_token_id, **ends,
+        )
+    )  # fmt: skip
+    with torch.no_grad():
+        model.shared.weight[[tokenizer.eos_token_id, tokenizer.pad_token_id]] = 0
+    base = tmp_path / "base"
+    model.save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    done = ran("divmerge-t5", base, tmp_path, rows, methods=["average", "KL LL"], subsets=[4])
+    assert [len(subset) for subset in done.comparisons] == [4]
+    for subset, comparison in done.comparisons.items():
+        assert set(comparison.suite.tasks) == set(subset)
+        layers = merged_by(comparison, "KL LL")["coefficients"]
+        assert set(layers) == set(subset)
+        assert {"encoder.block.0", "decoder.block.1", "shared.weight"} <= set(layers[subset[0]])
+    assert "| method | protocol |" in done.files[0].read_text()
+
+
+@pytest.fixture
+def harness(tmp_path):
+    settings = ScoreSettings(EngineSettings("hf", dtype="float32", device="cpu"), 4)
+    scorer = Scorer(settings, Store(tmp_path / "store"), None)
+    yield Harness(scorer, load_suite("lab"), None, limit=5)
+    scorer.close()
+
+
+def test_divergence_is_zero_of_a_model_with_itself_and_kept(harness, tmp_path, monkeypatch):
+    one, other = (tiny_llama(tmp_path / str(seed), seed) for seed in (0, 1))
+    asked = Asked(5, 4)
+    assert harness.divergence("js", one, one, "math", asked) < 1e-9
+    apart = {kind: harness.divergence(kind, one, other, "math", asked) for kind in ("kl", "js")}
+    assert 0 < apart["js"] < 0.6932 and apart["kl"] > apart["js"]
+    bound = harness.divergence("kl", one, other, "math", Asked(5, 4, top_k=3))
+    assert 0 <= bound <= apart["kl"] + 1e-9
+    monkeypatch.setattr(harness.scorer, "engine_with", lambda *_: pytest.fail("asked again"))
+    assert harness.divergence("kl", one, other, "math", asked) == apart["kl"]
+
+
+def test_an_experts_inputs_are_its_tasks_validation_prompts(harness, tmp_path):
+    one = tiny_llama(tmp_path / "one")
+    targets = harness.targets(one, "math", Asked(3, 4))
+    tokenizer = harness.scorer.engine_with(one, open_checkpoint(one).identity()).tokenizer
+    prompts = [tokenizer.decode(context) for context, _ in targets.pairs]
+    assert prompts == [
+        tokenizer.decode(tokenizer(example.prompt)["input_ids"]) for example in harness.examples("math")[:3]
+    ]
+    assert Targets.open(targets.folder).pairs == targets.pairs
+    test = harness.targets(one, "math", Asked(3, 4, source="test"))
+    assert test.folder != targets.folder and len(test) == 3
+
+
+def test_the_command_prints_tables_and_draws(tmp_path, capsys):
+    base = tiny_llama(tmp_path / "base", 0)
+    experts = [f"{task}={tiny_llama(tmp_path / task, i + 1)}" for i, task in enumerate(("math", "safety"))]
+    command = ["signals", "--suite", "lab", "--base", base, *experts, "--inputs", 4, "--max-new-tokens", 3]
+    store = ["--store", tmp_path / "store"]
+    main([str(one) for one in [*command, *store, "--out", tmp_path / "out"]])
+    said = capsys.readouterr().out
+    assert "KL(expert ‖ ·)" in said and "gap: base − expert" in said and "No correlation" in said
+    report = json.loads((tmp_path / "out/signals.json").read_text())
+    assert report["divergences"]["kl"]["math"]["math"] < 1e-9 < report["divergences"]["kl"]["math"]["safety"]
+    assert report["cosines"]["math"]["math"] == pytest.approx(1)
+    gap = report["losses"]["base"]["math"] - report["losses"]["math"]["math"]
+    assert report["gaps"]["math"] == pytest.approx(gap)
+    assert {"kl.png", "js.png", "cosines.png"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(SystemExit):
+        main([str(one) for one in [*command[:5], tmp_path / "nothing", *store]])
+    assert "names none of the tasks of lab" in capsys.readouterr().err
+
+
+def test_a_vocabulary_that_differs_is_refused(harness, tmp_path):
+    one = tiny_llama(tmp_path / "one")
+    larger = tmp_path / "larger"
+    tokenizer = build_tokenizer([WORDS + " more words that nobody else knows"], 64)
+    llama(tokenizer, 64, 32).save_pretrained(larger)
+    tokenizer.save_pretrained(larger)
+    with pytest.raises(InputError, match=r"One model has \d+ tokens and the other \d+"):
+        harness.divergence("kl", one, larger, "math", Asked(2, 3))

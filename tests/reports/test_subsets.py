@@ -1,0 +1,63 @@
+"""ANP over subsets of tasks: means, Student's intervals over subsets, and seeds averaged first."""
+
+import pytest
+
+from reports.subsets import performance_by_number, subsets_table
+from results.errors import InputError
+from results.subsets import anp, over_subsets, subsets_of
+
+
+def test_every_subset_once_in_the_order_of_the_tasks():
+    assert subsets_of("abc", [2, 3, 2]) == [("a", "b"), ("a", "c"), ("b", "c"), ("a", "b", "c")]
+    for size in (1, 4):
+        with pytest.raises(InputError, match=f"Subsets of {size} of 3 tasks"):
+            subsets_of("abc", [size])
+
+
+@pytest.fixture
+def comparisons(make_comparison, make_row):
+    """Every pair of three tasks, merged by one method with two seeds; and all three once."""
+    values = {("a", "b"): (0.2, 0.4), ("a", "c"): (0.5, 0.5), ("b", "c"): (0.9, 0.5), ("a", "b", "c"): (0.6,)}
+    found = {}
+    for subset, seeds in values.items():
+        rows = [
+            make_row(f"ties, seed {seed}", "merged", dict.fromkeys(subset, value), title="ties", seed=seed)
+            for seed, value in enumerate(seeds)
+        ]
+        experts = [make_row("expert", "expert", dict.fromkeys(subset, 1.0))]
+        found[subset] = _Comparison([*experts, *rows])
+    return found
+
+
+class _Comparison:
+    def __init__(self, rows):
+        self.rows = rows
+
+
+def test_means_and_intervals_are_over_subsets(comparisons):
+    pairs, whole = over_subsets(comparisons)
+    assert (pairs.method, pairs.protocol, pairs.size, pairs.n) == ("ties", "post-hoc", 2, 3)
+    # Of 0.3, 0.5, 0.7: a standard deviation of 0.2; t(0.975, 2) = 4.302653.
+    half = 4.302653 * 0.2 / 3**0.5
+    assert (pairs.mean, pairs.interval.low, pairs.interval.high) == pytest.approx(
+        (0.5, 0.5 - half, 0.5 + half), abs=1e-6
+    )
+    assert (whole.size, whole.mean, whole.interval, whole.n) == (3, 0.6, None, 1)
+
+
+def test_a_task_without_performance_leaves_no_anp(make_row):
+    row = make_row("ties", "merged", {"a": 0.5, "b": 0.7})
+    assert anp(row) == pytest.approx(0.6)
+    object.__setattr__(row, "tasks", {**row.tasks, "b": type(row.tasks["a"])(None)})
+    assert anp(row) is None
+
+
+def test_the_table_and_the_figure_have_every_method_and_number(comparisons, tmp_path):
+    found = over_subsets(comparisons)
+    table = subsets_table(found)
+    assert "| method | protocol | 2 tasks (n = 3) | 3 tasks (n = 1) |" in table
+    assert "| ties | post-hoc | 0.500 [" in table and "| 0.600 |" in table
+    drawn = performance_by_number(found, tmp_path / "anp.svg").read_text()
+    assert ">ties</text>" in drawn and "number of merged tasks" in drawn
+    with pytest.raises(InputError, match="no subset has an ANP"):
+        performance_by_number([], tmp_path / "anp.svg")
