@@ -53,6 +53,7 @@ perf: $(READY) $(PEER)/.ready $(VLLM)
 	$(BIN)/python tests/perf/against_hflm.py
 	$(BIN)/python tests/perf/memory_of_scoring.py
 	$(BIN)/python tests/perf/vllm_sweep.py
+	$(BIN)/python tests/perf/learning_step.py
 	$(BIN)/python tests/perf/against_mergekit.py $(PEER)/bin/mergekit-yaml
 
 $(PEER)/.ready:
