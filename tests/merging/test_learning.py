@@ -77,13 +77,13 @@ def family(folder, kind, tasks=2, distance=0.3):
     return paths[0], dict(zip(map(str, range(tasks)), paths[1:], strict=True))
 
 
-def targets_of(experts, folder, texts=TEXTS, top_k=None):
+def targets_of(experts, folder, texts=TEXTS, new_tokens=4):
     found = {}
     for task, path in experts.items():
         engine = open_engine(path, EngineSettings("hf", dtype="float32", device="cpu"))
         inputs = [engine.tokenizer.encode(text) for text in texts]
         found[task] = make_targets(
-            engine, inputs, folder / f"targets {task}", expert=task, max_new_tokens=4, top_k=top_k
+            engine, inputs, folder / f"targets {task}", expert=task, max_new_tokens=new_tokens
         )
         engine.close()
     return found
@@ -214,6 +214,28 @@ def test_an_expert_with_itself_adds_up_to_one(families, tmp_path):
         epochs=100, learning_rate=2e-2, initial=0.2,
     )  # fmt: skip
     assert sum(row[0] for row in found.coefficients) == pytest.approx(1, abs=0.02)
+
+
+def test_experts_with_disjoint_supports_are_both_kept(tmp_path):
+    """Each changed the embeddings of its own inputs' tokens only: with Γ = 1 for both nothing is lost."""
+    base, experts = family(tmp_path, "llama", tasks=2, distance=0.0)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    texts = {"0": ["how many apples", "many apples", "how how"], "1": ["yes no", "maybe yes", "no maybe"]}
+    read = {
+        task: {token for text in some for token in tokenizer.encode(text)} for task, some in texts.items()
+    }
+    targets = {}
+    for seed, (task, path) in enumerate(experts.items()):
+        model = loaded(base)
+        rows = sorted(read[task] - read["1" if task == "0" else "0"])
+        random = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            model.model.embed_tokens.weight[rows] += torch.randn(len(rows), 16, generator=random)
+        model.save_pretrained(path)
+        targets |= targets_of({task: path}, tmp_path, texts[task], new_tokens=1)
+    found = learned(base, experts, targets, tmp_path / "note", kind="js", epochs=150, learning_rate=2e-2)
+    assert found.curve[-1] < 0.05 * found.curve[0]
+    assert [row[0] for row in found.coefficients] == pytest.approx([1, 1], abs=0.05)
 
 
 def test_a_stopped_learning_ends_with_the_same_numbers(families, tmp_path, monkeypatch):

@@ -2,9 +2,9 @@
 
     python tests/perf/learning_step.py [--experts 7] [--tokens 24] [--folder DIR]
 
-A Llama of 30 M random float32 parameters and its experts lie in files. Each way takes steps over the same batch
-of 4 inputs a task, in a process of its own: `plain`, the objective with its gradients of the weights alone;
-`ours`, weights written from the coefficients, the objective, and the coefficients' gradient; `functional`, the
+A Llama of 30 M random float32 parameters and its experts lie in files. Each way takes steps over one batch of
+4 inputs a task, in a process of its own: `plain`, the objective with its gradients of the weights alone;
+`ours`, weights written from coefficients, the objective, and the coefficients' gradient; `functional`, the
 objective of weights that autograd knows as sums of task vectors, by `torch.func.functional_call`. Seconds are
 medians of steps; memory is the largest anonymous one.
 """
