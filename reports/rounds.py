@@ -99,7 +99,7 @@ def weights_over_rounds(comparison: Comparison, out: Path) -> Path:
                     curves = [[(_turn(row), _number(row, kind, task)) for row in rows] for rows in runs]
                     _draw(axes, curves, COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)])
         handles = [_handle(task, index) for index, task in enumerate(tasks)]
-        handles.append(_line("equal weights; no gap, or the expert's", (4, 3)))
+        handles.append(_line("equal, or no gap", (4, 3)))
         figure.legend(handles=handles, loc="outside upper center", ncols=min(3, len(handles)), frameon=False)
         figure.supxlabel(f"round{_seeds(groups)}", fontsize=9)
         return save(figure, out)
