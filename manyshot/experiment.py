@@ -225,7 +225,8 @@ class Experiment(BaseModel):
 
 SHIPPED = Path(__file__).parent / "experiments"
 LAB = "lab"
-"""A base that is made on this machine."""
+HOMEMADE = (LAB, "glue-lab")
+"""Bases that are made on this machine."""
 
 
 def find_experiment(name: str) -> Path:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from bench.data import data_root
-from manyshot.experiment import LAB, Experiment, find_experiment, load_experiment
+from manyshot.experiment import HOMEMADE, LAB, Experiment, find_experiment, load_experiment
 from manyshot.runner import Finished, FinishedSubsets, run_experiment
 from manyshot.terminal import answer, logger
 from results.store import Store, store_root
@@ -26,11 +26,10 @@ def run(options: argparse.Namespace) -> None:
         key: value for key, value in changes.items() if value is not None
     }
     experiment = validated(Experiment, changed, str(file))
-    if experiment.base == LAB and not Path(LAB).exists():
-        from manyshot.lab.base import make_base
-
-        logger.info("making the lab's base, or finding it made")
-        experiment = experiment.model_copy(update={"base": str(make_base(out / "models" / "base"))})
+    if experiment.base in HOMEMADE and not Path(experiment.base).exists():
+        logger.info("making the base of %s, or finding it made", experiment.base)
+        base = make_homemade(experiment.base, out / "models" / "base", data_root(options.data))
+        experiment = experiment.model_copy(update={"base": str(base)})
     if experiment.train is not None:
         seeds = "a seed" if len(experiment.seeds) == 1 else f"{len(experiment.seeds)} seeds"
         rounds = experiment.train.rounds
@@ -46,6 +45,17 @@ def run(options: argparse.Namespace) -> None:
         skip_missing=options.skip_missing,
     )
     show(finished, options.json)
+
+
+def make_homemade(name: str, out: Path, root: Path | None) -> Path:
+    """Make a base on this machine, or find it made."""
+    if name == LAB:
+        from manyshot.lab.base import make_base
+
+        return make_base(out)
+    from manyshot.lab.glue import make_glue_base
+
+    return make_glue_base(out, root)
 
 
 def _plain(text: str) -> str:

@@ -6,7 +6,7 @@ The same settings give the same weights, bit for bit, on the same machine. A bas
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -80,11 +80,12 @@ def make_base(out: Path, settings: BaseSettings | None = None) -> Path:
         if not of.training:
             raise InputError(f"The suite {SUITE} names no training data for the task '{task}'.")
         lessons[task] = [Example(*pair) for pair in load_examples(of.training, None)]
-    with _threads(settings.threads), tempfile.TemporaryDirectory() as scratch:
-        newborn = initialise(Path(scratch), lessons, settings.seed)
-        steps = settings.training.max_steps or 1
-        documents = base_examples(steps * settings.training.batch_size, settings.seed, lessons)
-        return _trained(newborn, documents, settings.training, out)
+    steps = settings.training.max_steps or 1
+    documents = base_examples(steps * settings.training.batch_size, settings.seed, lessons)
+    with with_threads(settings.threads):
+        return scratch_trained(
+            lambda folder: initialise(folder, lessons, settings.seed), documents, settings.training, out
+        )
 
 
 def initialise(folder: Path, lessons: Mapping[str, Sequence[Example]], seed: int) -> Path:
@@ -125,15 +126,29 @@ def initialise(folder: Path, lessons: Mapping[str, Sequence[Example]], seed: int
     return folder
 
 
-def _trained(start: Path, examples: Sequence[Example], settings: TrainSettings, out: Path) -> Path:
-    """The model in ``out``: the one that is there, if it was made in this way, or a new one."""
-    if not out.exists():
-        return train(start, examples, settings, out)
-    try:
-        report = json.loads((out / "training.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        report = {}
-    wanted = made_from(start, examples, settings)
+def scratch_trained(
+    initialise: Callable[[Path], Path], examples: Sequence[Example], settings: TrainSettings, out: Path
+) -> Path:
+    """Train a model of random weights, or find it trained.
+
+    Args:
+        initialise: writes it into a folder.
+        examples: what it reads.
+        settings: how.
+        out: where it goes.
+
+    Raises:
+        InputError: what is already there was made in another way.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        start = initialise(Path(scratch))
+        if not out.exists():
+            return train(start, examples, settings, out)
+        try:
+            report = json.loads((out / "training.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            report = {}
+        wanted = made_from(start, examples, settings)
     if any(report.get(key) != value for key, value in wanted.items()):
         raise InputError(
             f"{out} was made in another way than is asked for now: name another folder or remove it."
@@ -142,7 +157,7 @@ def _trained(start: Path, examples: Sequence[Example], settings: TrainSettings, 
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[None]:
+def with_threads(number: int) -> Iterator[None]:
     """Compute with that many threads, or fewer where there are fewer cores or torch was given fewer."""
     before = torch.get_num_threads()
     torch.set_num_threads(min(number, before, os.cpu_count() or 1))

@@ -271,7 +271,7 @@ def test_an_end_by_a_scheduler_is_an_interruption(tmp_path):
     command = [*COMMAND, "run", "lab", "--seed", "0", "--out", tmp_path / "out"]
     running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     said = running.stderr.readline()
-    assert "making the lab's base" in said
+    assert "making the base of lab" in said
     running.terminate()
     rest = running.communicate(timeout=120)[1]
     assert running.returncode == 130
