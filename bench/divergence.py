@@ -116,5 +116,5 @@ def _parted(whole: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
 def _with_rest(known: torch.Tensor) -> torch.Tensor:
     """The same where the others are not known: they are what is missing to 1, or hidden by rounding."""
     missing = 1 - known.exp().sum(-1, keepdim=True)
-    rest = missing.clamp(min=torch.finfo(known.dtype).eps).log()
+    rest = missing.clamp(min=known.shape[-1] * torch.finfo(torch.float32).eps).log()  # engines give float32
     return torch.cat([known, rest], dim=-1)

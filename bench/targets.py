@@ -6,11 +6,12 @@ Four bytes a number: 200 inputs of 4 tokens over a vocabulary of 151,936 are 486
 likeliest of each are kept.
 """
 
+import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
 
@@ -20,10 +21,19 @@ import torch
 from bench.divergence import DIVERGENCES, Distributions, Divergence, divergences
 from bench.engine import Engine, GenerationRequest, Progress, TokenIds
 from results.errors import InputError
+from results.files import locked
 
 MOST_BYTES = 8 * 2**30
 """Room that one expert's distributions may take, unless said otherwise."""
 _INPUTS, _LOGPROBS, _TOKENS = "inputs.json", "logprobs.npy", "tokens.npy"
+
+
+@cache
+def code_of_signals() -> str:
+    """Return the digest of the code that makes divergences: other code's are not taken for the same."""
+    here = Path(__file__).parent
+    names = ("divergence.py", "targets.py", "losses.py", "hf/forced.py", "hf/objective.py")
+    return hashlib.sha256(b"\0".join((here / name).read_bytes() for name in names)).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -104,8 +114,12 @@ def make_targets(
     ]
     starts = [0, *accumulate(len(continuation) for _, continuation in pairs)]
     folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    scratch = folder.with_name(f".{folder.name}.partial")
+    with locked(folder.with_name(f".{folder.name}.lock")):
+        if folder.is_dir():  # another process has made the same meanwhile
+            return Targets.open(folder)
+        shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
+        scratch.mkdir()
         stored: tuple[np.ndarray, np.ndarray | None] | None = None
         for index, found in engine.distributions(pairs, top_k, progress):
             if stored is None:
@@ -117,8 +131,6 @@ def make_targets(
         del stored
         (scratch / _INPUTS).write_text(json.dumps(pairs), encoding="utf-8")
         scratch.replace(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return Targets.open(folder)
 
 
@@ -134,6 +146,8 @@ def _files(
             f"{width} tokens each, more than {most_bytes / 2**30:.1f}: take fewer inputs or new tokens, or "
             "keep the likeliest tokens only (top_k)."
         )
+    if shutil.disk_usage(folder).free < needed:
+        raise InputError(f"{folder.parent} has no room for {needed / 2**30:.1f} GiB of what experts say.")
     make = np.lib.format.open_memmap
     logprobs = make(folder / _LOGPROBS, mode="w+", dtype=np.float32, shape=(positions, width))
     if like.tokens is None:

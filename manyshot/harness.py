@@ -6,23 +6,24 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
 from bench.benchmark import Benchmark
 from bench.divergence import Divergence
-from bench.engine import VLLM, Engine, Progress
-from bench.examples import load_shares
+from bench.engine import HF, VLLM, Engine, EngineSettings, Progress, open_engine
+from bench.examples import load_examples, load_shares
 from bench.losses import mean_loss
 from bench.registry import Suite
 from bench.scoring import Scorer
-from bench.targets import Targets, make_targets, mean_divergences
+from bench.targets import Targets, code_of_signals, make_targets, mean_divergences
 from bench.vllm_questions import MOST_LOGPROBS
 from manyshot.scoring import Candidate
-from manyshot.terminal import ScoringProgress
+from manyshot.terminal import ScoringProgress, logger
 from merging.coefficients import Followed
 from merging.learned import LearnedMethod
-from merging.learning import Learned, learn
+from merging.learning import Learned, learn, learned_before
 from merging.optimise import IGNORED
 from merging.prepare import task_vectors
 from merging.pretrained import load_model, load_tokenizer, padding_of
@@ -36,6 +37,8 @@ from results.files import write_atomically
 _LEARNED_AT_ONCE = {"cpu": 2048}
 _MOST_LEARNED_AT_ONCE = 16384
 """Tokens in a forward and backward pass, padding included."""
+_WEIGHED_TOP_K = 64
+"""Likeliest tokens by which tasks are weighed: a bound from below that keeps what is stored small."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,14 @@ class Asked:
         max_new_tokens: most tokens of a continuation.
         top_k: likeliest tokens that are kept; None keeps all.
         source: whether they are validation's or the test rows' inputs, without what is right.
+        exact: whether all tokens' probabilities are needed, which not every engine gives.
     """
 
     inputs: int | None = None
     max_new_tokens: int = 32
     top_k: int | None = None
     source: Literal["validation", "test"] = "validation"
+    exact: bool = False
 
 
 class Harness:
@@ -93,8 +98,8 @@ class Harness:
             if not sources:
                 raise InputError(
                     f"The suite {self._suite.name} names no validation data for the task '{task}', by which "
-                    "tasks are weighed, and settings and rounds chosen: name `validation` examples there, or "
-                    "leave out what needs them (`weighting`, `keep`, lists of settings)."
+                    "tasks are weighed, settings and rounds chosen and coefficients learned: name "
+                    "`validation` examples there, or leave out what needs them."
                 )
             pairs = load_shares(sources, self._root, self._limit)
             self._examples[task] = [Example(*pair) for pair in pairs]
@@ -135,16 +140,21 @@ class Harness:
             "checkpoint": candidate.identity.digest,
             "inputs": hashlib.sha256(json.dumps(texts).encode()).hexdigest(),
             "asked": [asked.max_new_tokens, asked.top_k],
-            "engine": self._engine_key(),
+            "engine": [HF if asked.exact else engine.name, *self._engine_key()[1:]],
+            "code": code_of_signals(),
         }
         folder = self.scorer.store.root / "signals" / f"targets-{_digest(key)[:32]}"
         if folder.is_dir():
             return Targets.open(folder)
-        running = self.scorer.engine_with(candidate.path, candidate.identity)
+        if asked.inputs is not None and len(texts) < asked.inputs:
+            logger.info("%s has %d inputs, not %d", task, len(texts), asked.inputs)
         top_k = asked.top_k
-        if engine.name == VLLM:
+        if engine.name == VLLM and not asked.exact:
             top_k = min(top_k or MOST_LOGPROBS, MOST_LOGPROBS)
-        with self._shown(f"{expert.name} · what it says on {task}") as progress:
+        with (
+            self._running(candidate, exact=asked.exact) as running,
+            self._shown(f"{expert.name} · what it says on {task}") as progress,
+        ):
             return make_targets(
                 running,
                 [_input_ids(running, text, asked.max_new_tokens) for text in texts],
@@ -155,17 +165,32 @@ class Harness:
                 progress=progress,
             )
 
+    @contextmanager
+    def _running(self, candidate: Candidate, *, exact: bool) -> Iterator[Engine]:
+        """The engine with a checkpoint in it; where all tokens are asked for, one that gives them."""
+        if not exact or self.scorer.engine_settings.name != VLLM:
+            yield self.scorer.engine_with(candidate.path, candidate.identity)
+            return
+        self.scorer.close()
+        settings = self.scorer.engine_settings
+        running = open_engine(candidate.path, EngineSettings(HF, settings.dtype, settings.device))
+        try:
+            yield running
+        finally:
+            running.close()
+
     def divergence(
         self, kind: Divergence, expert: Path, checkpoint: Path, task: str, asked: Asked | None = None
     ) -> float:
         """D(expert‖checkpoint): mean over the task's inputs of the mean over what the expert says."""
-        targets = self.targets(expert, task, asked or Asked(self._limit))
+        targets = self.targets(expert, task, asked or Asked(self._limit, top_k=_WEIGHED_TOP_K))
         candidate = self._candidate(checkpoint)
         key = {
             "kind": "divergences",
             "checkpoint": candidate.identity.digest,
             "targets": targets.folder.name,
             "engine": self._engine_key(),
+            "code": code_of_signals(),
         }
         file = self.scorer.store.root / "signals" / f"{_digest(key)}.json"
         if file.is_file():
@@ -186,9 +211,23 @@ class Harness:
         from bench.hf.objective import Matching
 
         asked = Asked(
-            method.inputs_per_task + method.held_out, method.max_new_tokens, method.top_k, method.source
+            method.inputs_per_task + method.held_out,
+            method.max_new_tokens,
+            method.top_k,
+            method.source,
+            exact=method.top_k is None,
         )
         targets = {task: self.targets(expert, task, asked) for task, expert in sorted(experts.items())}
+        key = [
+            [method.objective, method.held_out],
+            {name: self._candidate(path).identity.digest for name, path in {"": base, **experts}.items()},
+            {task: one.folder.name for task, one in targets.items()},
+            [code_digest(), code_of_signals(), self._engine_key()],
+        ]
+        settings = method.learning(seed)
+        known = learned_before(settings, note, key)
+        if known is not None:
+            return known
         self.scorer.close()  # the model that follows the coefficients takes the engine's place
         device = self.scorer.engine_settings.device
         model = load_model(base).to(device)
@@ -201,24 +240,25 @@ class Harness:
             batch_tokens=_LEARNED_AT_ONCE.get(device, _MOST_LEARNED_AT_ONCE),
             held_out=method.held_out,
         )
-        key = [
-            method.objective,
-            vectors.base.identity().digest,
-            {task: one.folder.name for task, one in targets.items()},
-            code_digest(),
-        ]
         followed = Followed(model, vectors, method.level)
         with self._shown(f"{note.parent.name} · learning coefficients") as progress:
-            return learn(followed, objective, method.learning(seed), note=note, key=key, progress=progress)
+            return learn(followed, objective, settings, note=note, key=key, progress=progress)
 
     def _inputs(self, task: str, asked: Asked) -> list[str]:
-        """Texts of a task's inputs: of its validation examples, or of its benchmarks' questions."""
+        """Texts of a task's inputs, of each source or benchmark in turn: validation's, or what is scored.
+
+        Of a validation source come as many as the limit lets through, each text once.
+        """
+        of = self._suite.tasks[task]
         if asked.source == "validation":
-            return list(dict.fromkeys(example.prompt for example in self.examples(task)))[: asked.inputs]
-        texts: list[str] = []
-        for benchmark in self._suite.tasks[task].benchmarks:
-            texts += self.scorer.prompts(benchmark, asked.inputs)
-        return texts[: asked.inputs]
+            self.examples(task)  # which says what is missing
+            each = [[prompt for prompt, _ in load_examples([one], self._root)] for one in of.validation]
+        else:
+            each = [self.scorer.prompts(one, asked.inputs) for one in of.benchmarks]
+        turns = zip_longest(*(dict.fromkeys(texts) for texts in each))
+        texts = list(dict.fromkeys(text for turn in turns for text in turn if text is not None))
+        limits = [limit for limit in (asked.inputs, self._limit) if limit is not None]
+        return texts[: min(limits)] if limits else texts
 
     def scores(self, checkpoint: Path, task: str) -> list[float]:
         """A task's scores on validation data, higher is better, one for each of its benchmarks.
@@ -261,7 +301,7 @@ class Harness:
         """All that decides the losses or scores that are needed besides the checkpoint."""
         by_loss = [task for task in self._suite.tasks if self._asks_for_losses(task, needs)]
         return [
-            {task: examples_digest(self.examples(task)) for task in by_loss},
+            [code_of_signals(), {task: examples_digest(self.examples(task)) for task in by_loss}],
             self._max_length,
             self.scorer.settings_key(),
             {
@@ -290,14 +330,13 @@ class Harness:
         return needs.losses or (needs.scores and self._suite.tasks[task].validation_split is None)
 
     def _asked_benchmarks(self, needs: Needs) -> dict[str, list[Benchmark]]:
-        """What is scored on validation splits, by task."""
-        if not needs.scores:
-            return {}
-        return {
-            task: [one.on_split(of.validation_split) for one in of.benchmarks]
-            for task, of in self._suite.tasks.items()
-            if of.validation_split is not None
-        }
+        """What is scored on validation splits, or whose questions are asked, by task."""
+        found: dict[str, list[Benchmark]] = {}
+        for task, of in self._suite.tasks.items():
+            found[task] = list(of.benchmarks) if needs.questions else []
+            if needs.scores and of.validation_split is not None:
+                found[task] += [one.on_split(of.validation_split) for one in of.benchmarks]
+        return found
 
     def _value(self, candidate: Candidate, benchmark: Benchmark) -> float:
         with self._shown(f"{candidate.path.name} · {benchmark.name}") as self.scorer.progress:

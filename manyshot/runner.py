@@ -236,7 +236,8 @@ def _merges(experiment: Experiment) -> list[_Merge]:
     """What the experiment merges: every method once, or once for each seed where it draws random numbers."""
     merges = []
     for entry in experiment.methods:
-        check_settings(entry.name, entry.settings, list(experiment.experts or {}))
+        tasks = list(experiment.experts or {})
+        check_settings(entry.name, entry.settings, tasks, space=entry.space, weighting=entry.by.name)
         method = make(entry.name, grid(to_try(entry.settings))[0])
         if not method.random:
             merges.append(_Merge(entry.title, entry, method, None))
@@ -294,7 +295,7 @@ def _merged(
         }
         return validated(Recipe, content, "the experiment")
 
-    needed = needs(entry.settings)
+    needed = needs(entry.name, entry.settings)
     tried_key = [inputs, code_digest(), harness.key(needed) if needed else None]
     place = folder / f".{_plain(title)}-{_digest([recipe_of({}), entry.objective, tried_key])[:8]}.tried"
 

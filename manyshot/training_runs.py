@@ -101,7 +101,7 @@ def _plan(
 
 
 def _needs(method: MethodEntry) -> Needs:
-    return method.by.needs | needs(method.settings) | Needs(scores=method.keep != "last")
+    return method.by.needs | needs(method.name, method.settings) | Needs(scores=method.keep != "last")
 
 
 def _of_rounds(
@@ -184,4 +184,10 @@ def _check_methods(experiment: Experiment, suite: Suite) -> None:
     for method in experiment.methods:
         if titles.count(method.title) > 1:
             raise InputError(f"Two methods are called '{method.title}': give one of them a `label`.")
-        check_settings(method.name, method.settings, list(suite.tasks), method.space)
+        check_settings(
+            method.name,
+            method.settings,
+            list(suite.tasks),
+            space=method.space,
+            weighting=method.by.name,
+        )

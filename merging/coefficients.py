@@ -2,7 +2,7 @@
 
 No graph goes through the merge. The merged weights are leaves: a backward pass gives ∂L/∂θ, and
 ∂L/∂Γ_t^l = ⟨∂L/∂θ^l, τ_t^l⟩ for every task t and layer l. Task vectors are made block by block from files,
-so that beside the model and its gradient only some blocks are in memory.
+so that beside the model and its gradient only some blocks are in memory; a GPU keeps them where they fit.
 """
 
 import re
@@ -68,7 +68,7 @@ class Followed:
         self.model = model
         self.tasks = tuple(vectors.experts)
         on_cpu = vectors.device.type == "cpu"
-        if not on_cpu:
+        if not on_cpu and _fits(vectors):
             experts = {task: held_on(one, vectors.device) for task, one in vectors.experts.items()}
             vectors = replace(vectors, base=held_on(vectors.base, vectors.device), experts=experts)
         self._vectors, self._level = vectors, level
@@ -132,6 +132,13 @@ class Followed:
             return [(cut, work(cut)) for cut in self._cuts]
         with one_torch_thread_each():
             return list(in_order(work, self._cuts, self._threads))
+
+
+def _fits(vectors: TaskVectors) -> bool:
+    """Whether base and experts take less than half of what is free on their GPU."""
+    several = (vectors.base, *vectors.experts.values())
+    needed = sum(one.info(name).nbytes for one in several for name in vectors.names)
+    return needed < torch.cuda.mem_get_info(vectors.device)[0] / 2
 
 
 def by_task(

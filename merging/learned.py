@@ -58,6 +58,10 @@ class LearnedMethod(Method):
 
     def __post_init__(self) -> None:
         self.learning(0)
+        if not self.held_out and (self.patience is not None or self.keep == "best"):
+            raise InputError(
+                "'patience' and 'keep: best' look at held-out inputs: give their number, `held_out`."
+            )
         for name, least in {"inputs": 1, "steps": 1, "held_out": 0, "max_new_tokens": 1, "top_k": 1}.items():
             value = getattr(self, name)
             if value is not None and value < least:

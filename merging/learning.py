@@ -89,7 +89,7 @@ class Learned:
         tasks: names of the coefficients' rows.
         layers: names of their columns.
         coefficients: those that count, (tasks, layers).
-        curve: of every step the mean of its inputs' values.
+        curve: of every step what its inputs say of Σ over tasks of the mean over inputs.
         path: the coefficients before every step, and at the end; each (tasks, layers).
         validation: step and value on held-out inputs, Σ over tasks of the mean over inputs.
         best_step: the step with the least of these; None where there are none.
@@ -121,7 +121,7 @@ class _State:
     """Where learning is: all that the next step needs."""
 
     def __init__(self, learned: Learned, learning_rate: float) -> None:
-        self.step, self.learned = 0, learned
+        self.step, self.learned, self.finished = 0, learned, False
         self.coefficients = torch.nn.Parameter(torch.tensor(learned.coefficients, dtype=torch.float64))
         self.adam = torch.optim.Adam([self.coefficients], lr=learning_rate)
 
@@ -130,6 +130,7 @@ class _State:
         moments = self.adam.state[self.coefficients]
         return {
             "step": self.step,
+            "finished": self.finished,
             "coefficients": self.coefficients.tolist(),
             "moments": {name: moments[name].tolist() for name in _MOMENTS},
             "learned": self.learned.to_json(),
@@ -137,7 +138,8 @@ class _State:
 
     def put(self, content: Mapping[str, Any]) -> None:
         """Take over the state that `to_json` described."""
-        self.step, self.learned = content["step"], Learned.from_json(content["learned"])
+        self.step, self.finished = content["step"], content["finished"]
+        self.learned = Learned.from_json(content["learned"])
         self.coefficients.data = torch.tensor(content["coefficients"], dtype=torch.float64)
         self.adam.state[self.coefficients] = {"step": torch.tensor(float(self.step))} | {
             name: torch.tensor(values, dtype=torch.float64) for name, values in content["moments"].items()
@@ -174,12 +176,10 @@ def learn(
     in_epoch = -(-sum(sizes.values()) // batch)
     steps = min(settings.epochs * in_epoch, settings.steps or settings.epochs * in_epoch)
     every = max(1, in_epoch // settings.validations)
-    digest = hashlib.sha256(
-        json.dumps([key, asdict(replace(settings, save_seconds=0))], sort_keys=True, default=str).encode()
-    ).hexdigest()
+    digest = _digest(key, settings)
     state = _begun(note, digest, followed, settings)
     started, saved = time.monotonic(), time.monotonic()
-    while state.step < steps and not _is_over(state.learned, settings.patience):
+    while not state.finished and state.step < steps and not _is_over(state.learned, settings.patience):
         followed.put(state.coefficients.data)
         if state.step % every == 0:
             _validate(state, objective)
@@ -189,7 +189,8 @@ def learn(
             state.learned = replace(state.learned, seconds=_seconds(state, started))
             started = saved = time.monotonic()
             _save(note, digest, state)
-    if state.step > len(state.learned.path) - 1:
+    if not state.finished:
+        state.finished = True
         followed.put(state.coefficients.data)
         _validate(state, objective)
         state.learned.path.append(state.coefficients.tolist())
@@ -199,6 +200,21 @@ def learn(
         state.learned = replace(state.learned, coefficients=kept, seconds=_seconds(state, started))
         _save(note, digest, state)
     return state.learned
+
+
+def learned_before(settings: LearningSettings, note: Path, key: object) -> Learned | None:
+    """Return what `learn` would find finished in a file; None where there is something left to do."""
+    if not note.is_file():
+        return None
+    content = json.loads(note.read_text(encoding="utf-8"))
+    if content["of"] != _digest(key, settings) or not content["state"]["finished"]:
+        return None
+    return Learned.from_json(content["state"]["learned"])
+
+
+def _digest(key: object, settings: LearningSettings) -> str:
+    content = [key, asdict(replace(settings, save_seconds=0))]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def learned_from(objective: Objective) -> dict[str, int]:

@@ -15,6 +15,7 @@ from merging.checkpoint import Checkpoint, TensorInfo
 from merging.compatible import check, refuse_remote_code
 from merging.dtypes import BY_NAME, MERGED
 from merging.factors import open_factors
+from merging.learned import LearnedMethod
 from merging.method import Method, make
 from merging.provenance import code_digest, described, versions
 from merging.recipe import Recipe
@@ -91,6 +92,10 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         InputError: something about the recipe or a checkpoint is wrong.
     """
     method = make(recipe.method.name, recipe.method.settings)
+    if recipe.space == "factors" and isinstance(method, LearnedMethod):
+        raise InputError(
+            f"Method {recipe.method.name!r} has coefficients of whole task vectors: take the space 'delta'."
+        )
     where = _device(device)
     specs = dict(sorted(recipe.experts.items()))
     if recipe.space == "factors":

@@ -192,7 +192,7 @@ def _run_round(
         signals,
         tasks=list(experts),
         objective=plan.objective,
-        place=place / "settings",
+        place=place,
     )
     clock["choose"] = time.monotonic() - started
     started = time.monotonic()
@@ -230,7 +230,8 @@ def merge_experts(
     """
     by = recipe_weights(weights)
     if not out.exists():
-        note = out.with_name(f"{out.name}-learning.json")
+        text = json.dumps(settings, sort_keys=True, default=str)
+        note = out.parent / f"learning-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
         settings = with_coefficients(
             plan.method.name, settings, signals, locate(anchor), experts, seed=plan.seed, note=note
         )
@@ -296,7 +297,7 @@ def _seconds_of_training(expert: Path) -> float:
 
 def _digest(plan: Plan, signals: Signals) -> str:
     """Digest of all that decides what a plan's rounds hold, whatever their number."""
-    needed = plan.weighting.needs | needs(plan.method.settings)
+    needed = plan.weighting.needs | needs(plan.method.name, plan.method.settings)
     content = [
         open_checkpoint(plan.base).identity().digest,
         {task: examples_digest(examples) for task, examples in plan.examples.items()},

@@ -1,9 +1,10 @@
-"""Tied weights: one tensor that a model uses in two places and a file may store twice.
+"""Tied weights: one tensor that a model uses in two places and a file may store twice; and unused ones.
 
 Which names are tied is transformers' own knowledge: the configuration says whether (`tie_word_embeddings`,
 with the model type's default where the key is absent) and the model class says which.
 """
 
+import re
 from typing import Any
 
 import torch
@@ -17,13 +18,15 @@ _COMPARED_AT_ONCE = 2**20
 def without_duplicates(checkpoint: Checkpoint) -> Checkpoint:
     """Return the checkpoint with every tied weight once, under the name of the embedding.
 
-    A checkpoint that stores the output head and one that leaves it out then hold the same tensors.
+    A checkpoint that stores the output head and one that leaves it out then hold the same tensors. What the
+    model class does not read, such as a tensor in old files of T5, is left out.
 
     Raises:
         InputError: a stored duplicate differs from the embedding that the configuration ties it to.
     """
     ties = _ties(checkpoint)
-    shown = {name: name for name in checkpoint.names if name not in ties}
+    unread = _unread(checkpoint)
+    shown = {name: name for name in checkpoint.names if name not in ties and name not in unread}
     for duplicate, embedding in ties.items():
         if duplicate not in checkpoint.names:
             continue
@@ -35,6 +38,14 @@ def without_duplicates(checkpoint: Checkpoint) -> Checkpoint:
                 "or save the model again."
             )
     return checkpoint.showing(shown)
+
+
+def _unread(checkpoint: Checkpoint) -> set[str]:
+    """Return the tensors that the model class says it does not read; only encoder-decoders have some."""
+    if not checkpoint.config.get("is_encoder_decoder"):
+        return set()
+    patterns = getattr(_model_class(checkpoint.config), "_keys_to_ignore_on_load_unexpected", None) or ()
+    return {name for name in checkpoint.names if any(re.search(pattern, name) for pattern in patterns)}
 
 
 def _ties(checkpoint: Checkpoint) -> dict[str, str]:
@@ -59,10 +70,6 @@ def _ties(checkpoint: Checkpoint) -> dict[str, str]:
 
 def _class_ties(config: dict[str, Any], said: bool | None) -> dict[str, str]:
     import transformers
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
-    )
 
     kind = config.get("model_type")
     try:
@@ -73,10 +80,19 @@ def _class_ties(config: dict[str, Any], said: bool | None) -> dict[str, str]:
         return {}
     if not getattr(settled, "tie_word_embeddings", False):
         return {}
+    return dict(getattr(_model_class(config), "_tied_weights_keys", None) or {})
+
+
+def _model_class(config: dict[str, Any]) -> Any:
+    import transformers
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+    )
+
     architecture = (config.get("architectures") or [None])[0]
     known = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES | MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
-    model = getattr(transformers, architecture or known.get(kind, ""), None)
-    return dict(getattr(model, "_tied_weights_keys", None) or {})
+    return getattr(transformers, architecture or known.get(config.get("model_type"), ""), None)
 
 
 def _equal(checkpoint: Checkpoint, one: str, other: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from merging.learned import LearnedMethod
 from merging.method import known_methods, make
-from merging.weighting import Needs, Signals
+from merging.weighting import Kind, Needs, Signals
 from results.errors import InputError
 from results.files import write_atomically
 
@@ -29,13 +29,24 @@ def grid(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{**settings, **dict(zip(tried, values, strict=True))} for values in product(*tried.values())]
 
 
-def needs(settings: Mapping[str, Any]) -> Needs:
-    """Return what a choice of settings asks of the signals: nothing where there is no choice."""
-    return Needs(scores=len(grid(to_try(settings))) > 1)
+def needs(name: str, settings: Mapping[str, Any]) -> Needs:
+    """Return what a method's settings ask of the signals: to be chosen among, or to be learned."""
+    candidates = grid(to_try(settings))
+    found = Needs(scores=len(candidates) > 1)
+    method = make(name, candidates[0])
+    if isinstance(method, LearnedMethod) and method.coefficients is None:
+        of_tests = method.source == "test"
+        found |= Needs(losses=not of_tests, questions=of_tests)
+    return found
 
 
 def check_settings(
-    name: str, settings: Mapping[str, Any], tasks: Sequence[str], space: str = "delta"
+    name: str,
+    settings: Mapping[str, Any],
+    tasks: Sequence[str],
+    *,
+    space: str = "delta",
+    weighting: Kind = "uniform",
 ) -> None:
     """Refuse settings of a method that could not be merged by, whichever are chosen, before any work.
 
@@ -44,10 +55,15 @@ def check_settings(
     """
     for candidate in grid(to_try(settings)):
         method = make(name, candidate)
-        if space == "factors" and isinstance(method, LearnedMethod):
-            raise InputError(
-                f"Method {name!r} learns coefficients of whole task vectors: take the space 'delta'."
-            )
+        if isinstance(method, LearnedMethod):
+            if space == "factors":
+                raise InputError(
+                    f"Method {name!r} learns coefficients of whole task vectors: take the space 'delta'."
+                )
+            if weighting != "uniform":
+                raise InputError(
+                    f"Method {name!r} learns how much each task counts: leave out its weighting."
+                )
         for setting, value in candidate.items():
             if isinstance(value, dict) and set(value) != set(tasks):
                 raise InputError(

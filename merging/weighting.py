@@ -22,16 +22,25 @@ SIGNALS: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Needs:
-    """What somebody asks of the signals: losses, divergences or anything else of examples; and scores."""
+    """What somebody asks of the signals.
+
+    Attributes:
+        losses: losses, divergences or anything else of validation examples.
+        scores: on validation data.
+        questions: those of the rows that are scored, without what is right.
+    """
 
     losses: bool = False
     scores: bool = False
+    questions: bool = False
 
     def __or__(self, other: "Needs") -> "Needs":
-        return Needs(self.losses or other.losses, self.scores or other.scores)
+        return Needs(
+            self.losses or other.losses, self.scores or other.scores, self.questions or other.questions
+        )
 
     def __bool__(self) -> bool:
-        return self.losses or self.scores
+        return self.losses or self.scores or self.questions
 
 
 class Signals(Protocol):

@@ -17,13 +17,15 @@ from results.subsets import OverSubsets
 def subsets_table(found: Sequence[OverSubsets]) -> str:
     """Return a table of methods by number of tasks, mean ANP with its interval over subsets, as Markdown."""
     sizes = sorted({one.size for one in found})
-    numbers = {one.size: one.n for one in found}
+    numbers = {size: max(one.n for one in found if one.size == size) for size in sizes}
     heads = ["method", "protocol", *(f"{size} tasks (n = {numbers[size]})" for size in sizes)]
     cells: dict[tuple[str, str], dict[int, str]] = {}
     for one in found:
         text = f"{one.mean:.3f}"
         if one.interval is not None:
             text += f" [{one.interval.low:.3f}, {one.interval.high:.3f}]"
+        if one.n < numbers[one.size]:
+            text += f" (n = {one.n})"
         cells.setdefault((one.method, one.protocol), {})[one.size] = text
     lines = [heads, ["---"] * len(heads)]
     lines += [[*key, *(row.get(size, "—") for size in sizes)] for key, row in cells.items()]

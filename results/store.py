@@ -6,14 +6,12 @@
 A record is there when its JSON file is there. It is never rewritten.
 """
 
-import fcntl
 import hashlib
 import io
 import json
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ import pyarrow as pa
 
 from results.aggregation import aggregate, document_columns
 from results.errors import InputError
-from results.files import write_atomically
+from results.files import locked, write_atomically
 from results.record import Record, RecordKey, digest_of
 
 DOCUMENT_KEY = ("lm_eval_task", "doc_id")
@@ -75,7 +73,7 @@ class Store:
         _check(record, documents)
         path = self._path(record.key.digest)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.parent / ".lock"):
+        with locked(path.parent / ".lock"):
             if path.exists():
                 return _read(path)
             table = _to_parquet(documents)
@@ -163,14 +161,6 @@ def load_results(store: Path | None = None) -> pd.DataFrame:
         rows.append({**record.key.settings, **fixed})
     settings = sorted({name for row in rows for name in row} - {*before, *after})
     return pd.DataFrame(rows, columns=[*before, *settings, *after])
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the folder's lock. The kernel releases it when the process ends, however it ends."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _read_content(path: Path) -> dict[str, Any]:

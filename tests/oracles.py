@@ -280,6 +280,8 @@ def slerp_goes_along_the_sphere(kinds: Kinds) -> None:
         # On the arc between a and b; of their norms as the coefficients are of unnormalised vectors.
         expected = (torch.sin(0.7 * angle) * a + torch.sin(0.3 * angle) * b) / torch.sin(angle)
         torch.testing.assert_close(delta, expected, rtol=1e-4, atol=1e-6)
+    by_weight, by_t = merged(kinds["slerp"](), model, [3.0, 1.0]), merged(kinds["slerp"](t=0.25), model)
+    assert all(torch.allclose(by_weight[name], by_t[name]) for name in model)
     unit = {name: delta / delta.norm(dim=1, keepdim=True) for name, delta in model.items()}
     norms = torch.stack([delta.norm() for delta in merged(kinds["slerp"](t=0.4), unit).values()])
     torch.testing.assert_close(norms, torch.ones(3), rtol=1e-5, atol=1e-5)

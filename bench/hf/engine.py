@@ -152,11 +152,12 @@ class HFEngine:
         for batch in batches(lengths, self._batch_tokens):
             with torch.inference_mode():
                 rows = forced.rows([cut[i] for i in batch])
-                for i, own in zip(batch, rows.split([len(cut[i][1]) for i in batch]), strict=True):
-                    logprobs = forced.logits(own).log_softmax(-1)
-                    if logprobs.isnan().any():
-                        raise InputError(not_finite(self._checkpoint))
-                    yield i, likeliest(logprobs.cpu(), top_k)
+            for i, own in zip(batch, rows.split([len(cut[i][1]) for i in batch]), strict=True):
+                with torch.inference_mode():  # not over a yield, which would leave the caller in it
+                    logprobs = forced.logits(own).log_softmax(-1).cpu()
+                if logprobs.isnan().any():
+                    raise InputError(not_finite(self._checkpoint))
+                yield i, likeliest(logprobs, top_k)
             done(len(batch))
 
     def close(self) -> None:

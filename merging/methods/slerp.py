@@ -1,7 +1,7 @@
 """SLERP and Multi-SLERP: merging along the sphere, tensor by tensor."""
 
 from dataclasses import dataclass
-from math import acos, cos, sin
+from math import acos, sin
 from typing import ClassVar
 
 import torch
@@ -14,6 +14,7 @@ from results.errors import InputError
 _PARALLEL = 0.9995
 """Cosine from which on the way along the sphere is the straight one."""
 _SMALLEST = 1e-8
+_AT_ONCE = 2**20
 
 
 @register("slerp", paper="https://doi.org/10.1145/325334.325242")
@@ -25,28 +26,30 @@ class Slerp(Method):
     nearly parallel (|cos ω| > 0.9995) the straight line. a and b are the experts in the order of their names.
 
     Attributes:
-        t: how far from a to b.
+        t: how far from a to b; null takes it from the weights, w_b/(w_a + w_b), which is halfway by default.
     """
 
-    t: float = 0.5
+    t: float | None = None
 
     scope: ClassVar[Scope] = Scope.TENSOR
 
     def __post_init__(self) -> None:
-        check_finite("t", self.t)
+        if self.t is not None:
+            check_finite("t", self.t)
 
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
         """Return the merged weights less the base's, of deltas (2, *shape)."""
         if len(deltas) != 2:
             raise InputError(f"Method 'slerp' merges two experts, and there are {len(deltas)}.")
+        t = float(normalised(weights, "'slerp'")[1]) if self.t is None else self.t
         first, second = (context.base + delta for delta in deltas)
         length = _norm(first) * _norm(second)
         cosine = _dot(first, second) / length if length > _SMALLEST else 1.0
-        shares = 1 - self.t, self.t
+        shares = 1 - t, t
         if abs(cosine) <= _PARALLEL:
             angle = acos(cosine)
-            shares = sin((1 - self.t) * angle) / sin(angle), sin(self.t * angle) / sin(angle)
-        return weighted_sum(torch.stack([first, second]), _floats(shares, weights)) - context.base
+            shares = sin((1 - t) * angle) / sin(angle), sin(t * angle) / sin(angle)
+        return first.mul_(shares[0]).add_(second, alpha=shares[1]).sub_(context.base)
 
 
 @register("multislerp", paper="https://github.com/arcee-ai/mergekit")
@@ -54,10 +57,10 @@ class Slerp(Method):
 class MultiSlerp(Method):
     """τ = (Σ w_t |τ_t|) · u, with u a step along the sphere from the mean direction of the task vectors.
 
-    u_t = τ_t/|τ_t|, μ = Σ w_t u_t made a unit vector, v = Σ w_t (u_t − ⟨u_t, μ⟩ μ), and u = cos|v| μ + sin|v|
-    v/|v|; tensor by tensor, with weights that add up to 1, as mergekit has it. The norm is the mean of norms:
-    of T nearly orthogonal task vectors that is about √T times the norm of their mean. Tensors that no expert
-    changed stay the base's.
+    u_t = τ_t/|τ_t|, μ = Σ w_t u_t made a unit vector, v = Σ w_t (u_t − ⟨u_t, μ⟩ μ), and u = cos|v| μ +
+    sin|v| v/|v|, as mergekit has it, tensor by tensor, with weights that add up to 1. By that v is 0 but for
+    rounding, and u is μ. The norm is the mean of norms: of T nearly orthogonal task vectors that is about √T
+    times the norm of their mean. Tensors that no expert changed stay the base's.
     """
 
     scope: ClassVar[Scope] = Scope.TENSOR
@@ -65,11 +68,10 @@ class MultiSlerp(Method):
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
         """Return the merged delta of deltas (n_tasks, *shape)."""
         shares = normalised(weights, "'multislerp'")
-        norms = [_norm(delta) for delta in deltas]
-        if max(norms) == 0:
+        norms = torch.tensor([_norm(delta) for delta in deltas], device=weights.device)
+        if not norms.any():
             return torch.zeros_like(deltas[0])
-        units = torch.stack([delta / max(norm, _SMALLEST) for delta, norm in zip(deltas, norms, strict=True)])
-        mean = weighted_sum(units, shares)
+        mean = weighted_sum(deltas, shares / norms.clamp_min(_SMALLEST))
         length = _norm(mean)
         if length < _SMALLEST:
             if len(deltas) == 2:
@@ -77,22 +79,15 @@ class MultiSlerp(Method):
             raise InputError(
                 f"Method 'multislerp': the directions of the task vectors of {context.tensor!r} cancel."
             )
-        mean /= length
-        tangents = torch.stack([unit - _dot(unit, mean) * mean for unit in units])
-        step = weighted_sum(tangents, shares)
-        way = _norm(step)
-        if way > _SMALLEST:
-            mean = weighted_sum(torch.stack([mean, step]), _floats((cos(way), sin(way) / way), weights))
-        return mean * sum(norm * share for norm, share in zip(norms, shares.tolist(), strict=True))
+        # The tangents at μ of Σ w u_t = |Σ w u_t| μ add up to nothing, whatever the weights.
+        return mean.mul_(float(norms @ shares) / length)
 
 
 def _dot(one: torch.Tensor, other: torch.Tensor) -> float:
-    return float(torch.dot(one.double().view(-1), other.double().view(-1)))
+    """The product in float64, some entries at a time."""
+    pairs = zip(one.reshape(-1).split(_AT_ONCE), other.reshape(-1).split(_AT_ONCE), strict=True)
+    return sum(float(torch.dot(a.double(), b.double())) for a, b in pairs)
 
 
 def _norm(tensor: torch.Tensor) -> float:
     return _dot(tensor, tensor) ** 0.5
-
-
-def _floats(values: tuple[float, ...], like: torch.Tensor) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float32, device=like.device)

@@ -70,6 +70,15 @@ def test_of_the_likeliest_tokens_a_bound_from_below(kind, k):
         assert all(torch.allclose(bound, whole, atol=1e-6) for bound in bounds)
 
 
+@pytest.mark.parametrize("kind", ["kl", "js"])
+def test_a_bound_for_models_so_sure_that_rounding_hides_the_rest(kind):
+    """Log-probabilities are float32: what is left of 1 may round to nothing."""
+    for seed in range(20):
+        p, q = drawn(seed), drawn(seed + 100, scale=9.0)
+        bound = divergences(kind, likeliest(p, 20), likeliest(q, 20))
+        assert (bound <= torch.from_numpy(exact(kind, p, q)) + 1e-6).all()
+
+
 def test_the_bound_is_that_of_the_merged_outcomes():
     p, q = torch.tensor([[0.6, 0.2, 0.1, 0.1]]), torch.tensor([[0.3, 0.4, 0.25, 0.05]])
     found = divergences("kl", likeliest(p.log(), 2), Distributions(q.log()))

@@ -1,11 +1,13 @@
 """DivMerge's two runs from end to end on tiny models, and what the harness says of divergences."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 from tiny import WORDS, llama, tiny_llama
 from transformers import T5Config, T5ForConditionalGeneration
 
@@ -109,6 +111,10 @@ def test_text_to_text_with_an_encoder(tmp_path, rows):
         model.shared.weight[[tokenizer.eos_token_id, tokenizer.pad_token_id]] = 0
     base = tmp_path / "base"
     model.save_pretrained(base)
+    # As the hub's old files have it, which transformers does not read.
+    weights = load_file(base / "model.safetensors")
+    weights["decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"] = torch.ones(2, 2)
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
     tokenizer.save_pretrained(base)
     done = ran("divmerge-t5", base, tmp_path, rows, methods=["average", "KL LL"], subsets=[4])
     assert [len(subset) for subset in done.comparisons] == [4]
@@ -138,6 +144,17 @@ def test_divergence_is_zero_of_a_model_with_itself_and_kept(harness, tmp_path, m
     assert 0 <= bound <= apart["kl"] + 1e-9
     monkeypatch.setattr(harness.scorer, "engine_with", lambda *_: pytest.fail("asked again"))
     assert harness.divergence("kl", one, other, "math", asked) == apart["kl"]
+
+
+def test_inputs_are_taken_of_every_source_in_turn(harness, tmp_path):
+    suite = load_suite("lab")
+    both = suite.tasks["math"].validation + suite.tasks["safety"].validation
+    mixed = replace(suite.tasks["math"], validation=both)
+    object.__setattr__(harness, "_suite", replace(suite, tasks={**suite.tasks, "math": mixed}))
+    texts = harness._inputs("math", Asked(4))
+    alone = Harness(harness.scorer, suite, None)
+    of_math, of_safety = (alone._inputs(task, Asked(2)) for task in ("math", "safety"))
+    assert texts == [of_math[0], of_safety[0], of_math[1], of_safety[1]]
 
 
 def test_an_experts_inputs_are_its_tasks_validation_prompts(harness, tmp_path):

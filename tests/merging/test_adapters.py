@@ -182,6 +182,12 @@ def test_what_is_no_plain_adapter_is_refused(base, adapters, tmp_path):
         merge(recipe(base, {"a": adapters["a"], "b": base}, "factors"), tmp_path / "out", progress=False)
 
 
+def test_learned_coefficients_are_not_of_factors(base, adapters, tmp_path):
+    learned = recipe(base, adapters, "factors", "divmerge", coefficients=dict.fromkeys(adapters, 0.5))
+    with pytest.raises(InputError, match="whole task vectors: take the space 'delta'"):
+        merge(learned, tmp_path / "out", progress=False)
+
+
 def test_factors_of_other_bases_are_refused(base, adapters, tmp_path):
     other = tiny_llama(tmp_path / "other", seed=5)
     odd = adapter(other, tmp_path / "odd", 1)

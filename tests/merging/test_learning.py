@@ -25,7 +25,10 @@ from manyshot.lab.tokenizer import build_tokenizer
 from merging import learning
 from merging.coefficients import Followed, layer_of
 from merging.learning import LearningSettings, learn
+from merging.method import make
 from merging.prepare import task_vectors
+from merging.tuning import check_settings, needs
+from merging.weighting import Needs
 from results.errors import InputError
 
 TEXTS = ["how many apples are left ?", "A B", "the answer is", "yes no maybe", "hello . B C"]
@@ -290,6 +293,41 @@ def test_learning_ends_early_where_that_is_asked_for(families, tmp_path):
     found = learned(base, experts, targets, tmp_path / "note", **options)
     after = [step for step, _ in found.validation if step > found.best_step]
     assert len(after) >= 2 and len(found.curve) < 50
+    again = learned(base, experts, targets, tmp_path / "note", **options)
+    assert (again.curve, again.path, again.coefficients) == (found.curve, found.path, found.coefficients)
+
+
+def test_what_experts_say_is_made_once_though_two_ask(families, tmp_path):
+    base, _, _ = families["llama"]
+    engine = open_engine(base, EngineSettings("hf", dtype="float32", device="cpu"))
+    left = tmp_path / ".said.partial"
+    left.mkdir()
+    (left / "inputs.json").write_text("of a killed process")
+    options = {"expert": "math", "max_new_tokens": 3}
+    first = make_targets(engine, [[3, 4], [5, 6]], tmp_path / "said", **options)
+    written = (tmp_path / "said/logprobs.npy").stat().st_mtime_ns
+    again = make_targets(engine, [[3, 4], [5, 6]], tmp_path / "said", **options)
+    assert again.pairs == first.pairs and not left.exists()
+    assert (tmp_path / "said/logprobs.npy").stat().st_mtime_ns == written
+    engine.close()
+
+
+def test_settings_that_mean_nothing_are_refused():
+    for settings in ({"patience": 2}, {"keep": "best"}):
+        with pytest.raises(InputError, match="look at held-out inputs"):
+            make("divmerge", settings)
+    options = {"tasks": ["a", "b"]}
+    with pytest.raises(InputError, match="learns what each task counts"):
+        check_settings("divmerge", {}, **options, weighting="loss_gap")
+    with pytest.raises(InputError, match="take the space 'delta'"):
+        check_settings("adamerging", {}, **options, space="factors")
+
+
+def test_what_learning_asks_of_the_harness():
+    assert needs("divmerge", {}) == Needs(losses=True)
+    assert needs("adamerging", {"source": "test"}) == Needs(questions=True)
+    assert needs("divmerge", {"learning_rate": [0.01, 0.1]}) == Needs(losses=True, scores=True)
+    assert not needs("divmerge", {"coefficients": {"a": 1.0}}) and not needs("ties", {})
 
 
 def test_what_is_wrong_is_said(families, tmp_path):
@@ -306,7 +344,7 @@ def test_what_is_wrong_is_said(families, tmp_path):
         make_targets(engine, [], tmp_path / "t", **options)
     with pytest.raises(InputError, match=r"of 'math' says at .* GiB for .* tokens each, more than 0\.0"):
         make_targets(engine, [[3, 4]], tmp_path / "t", most_bytes=10, **options)
-    assert not list(tmp_path.glob("*t*.*"))
+    assert not (tmp_path / "t").exists()
     engine._ends = frozenset(range(len(AutoTokenizer.from_pretrained(base))))
     with pytest.raises(InputError, match="expert of 'math' generates nothing after any of its 2 inputs"):
         make_targets(engine, [[3, 4], [5]], tmp_path / "t", **options)

@@ -43,7 +43,7 @@ class Counted:
         return 3 if task == "both" else 1
 
     def key(self, needs):
-        return ["the same", needs.losses, needs.scores]
+        return ["the same", needs.losses, needs.scores, needs.questions]
 
     def free(self):
         """Holds nothing."""
