@@ -11,7 +11,7 @@ from merging.learned import LearnedMethod
 from merging.method import known_methods, make
 from merging.weighting import Kind, Needs, Signals
 from results.errors import InputError
-from results.files import write_atomically
+from results.files import locked, write_atomically
 
 Objective = Literal["average", "worst_task"]
 
@@ -134,6 +134,22 @@ def choose(
     if len(candidates) == 1:
         return candidates[0], curve_by_task
     place.mkdir(parents=True, exist_ok=True)
+    with locked(place / ".lock"):  # another process may try the same
+        curve = _tried(candidates, merge_to, signals, tasks=tasks, objective=objective, place=place)
+    best = max(range(len(curve)), key=lambda i: (curve[i]["value"], -i))
+    return candidates[best], curve_by_task + curve
+
+
+def _tried(
+    candidates: Sequence[Mapping[str, Any]],
+    merge_to: Callable[[Mapping[str, Any], Path], object],
+    signals: Signals,
+    *,
+    tasks: Sequence[str],
+    objective: Objective,
+    place: Path,
+) -> list[dict[str, Any]]:
+    """What each of the candidates gives, gone on with from what was noted."""
     note = place / "tried.json"
     noted: list[dict[str, Any]] = json.loads(note.read_bytes()) if note.is_file() else []
     curve: list[dict[str, Any]] = []
@@ -147,11 +163,10 @@ def choose(
         merge_to(candidate, out)
         reached = {task: signals.normalised(out, task) for task in tasks}
         value = worth(reached, objective, signals)
-        curve.append({"settings": candidate, "tasks": reached, "value": value})
+        curve.append({"settings": dict(candidate), "tasks": reached, "value": value})
         shutil.rmtree(out)
         write_atomically(note, (json.dumps(curve, indent=1) + "\n").encode())
-    best = max(range(len(curve)), key=lambda i: (curve[i]["value"], -i))
-    return candidates[best], curve_by_task + curve
+    return curve
 
 
 def worth(reached: Mapping[str, float], objective: Objective, signals: Signals) -> float:

@@ -317,7 +317,7 @@ def test_settings_that_mean_nothing_are_refused():
         with pytest.raises(InputError, match="look at held-out inputs"):
             make("divmerge", settings)
     options = {"tasks": ["a", "b"]}
-    with pytest.raises(InputError, match="learns what each task counts"):
+    with pytest.raises(InputError, match="learns how much each task counts"):
         check_settings("divmerge", {}, **options, weighting="loss_gap")
     with pytest.raises(InputError, match="take the space 'delta'"):
         check_settings("adamerging", {}, **options, space="factors")
