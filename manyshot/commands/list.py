@@ -28,7 +28,7 @@ from manyshot.experiment import (
     WeightingOptions,
 )
 from manyshot.terminal import answer
-from merging.method import known_methods
+from merging.method import Method, known_methods
 from merging.weighting import SIGNALS
 from results.errors import InputError
 
@@ -148,7 +148,8 @@ def _methods(name: str | None, root: Path | None) -> str:
     if name not in methods:
         raise InputError(f"There is no method '{name}'; there are {', '.join(methods)}.")
     method = methods[name]
-    documentation = inspect.getdoc(method.kind)
+    kinds = [kind for kind in method.kind.__mro__ if issubclass(kind, Method) and kind is not Method]
+    documentation = "\n\n".join(inspect.cleandoc(kind.__doc__ or "") for kind in kinds)
     signature = str(inspect.signature(method.kind)).removesuffix(" -> None")
     return f"{method.name}{signature}\n{method.paper}\n\n{documentation}"
 
