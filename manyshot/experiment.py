@@ -224,8 +224,8 @@ class Experiment(BaseModel):
 
 
 SHIPPED = Path(__file__).parent / "experiments"
-LAB = "lab"
-HOMEMADE = (LAB, "glue-lab")
+LAB, GLUE_LAB, T5_LAB = "lab", "glue-lab", "t5-lab"
+HOMEMADE = (LAB, GLUE_LAB, T5_LAB)
 """Bases that are made on this machine."""
 
 

@@ -10,16 +10,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
-from merging.blocks import BLOCK, BLOCK_ON_DEVICE, Block, blocks
+from merging import kernels
+from merging.blocks import BLOCK_ON_DEVICE, Block, blocks
 from merging.checkpoint import Checkpoint, Stored
+from merging.dtypes import bfloat16_bits
 from merging.method import Scope
 from merging.parallel import in_order, one_torch_thread_each
 from merging.task_vectors import TaskVectors
 from results.errors import InputError
 
 Level = Literal["task", "layer"]
+_BLOCK = 2**20
+"""Entries of a block on a CPU: enough to outweigh what starts it."""
 WHOLE = "model"
 """The one layer of coefficients at the level of tasks."""
 
@@ -87,12 +92,13 @@ class Followed:
         self._columns = {
             name: self.layers.index(WHOLE if level == "task" else layer_of(name)) for name in vectors.names
         }
-        size = BLOCK if on_cpu else BLOCK_ON_DEVICE
+        size = _BLOCK if on_cpu else BLOCK_ON_DEVICE
         self._cuts = [
             (name, block)
             for name in vectors.names
             for block in blocks(vectors.base.info(name).shape, Scope.ELEMENT, size)
         ]
+        self._on_cpu = on_cpu
         self._threads = torch.get_num_threads() if on_cpu else 1
 
     @torch.no_grad()
@@ -102,10 +108,13 @@ class Followed:
 
         def write(cut: tuple[str, Block]) -> None:
             name, block = cut
-            deltas, context = self._vectors.read(name, block, {})
-            weights = shares[:, self._columns[name]].to(deltas.device)
             out = self._parameters[name].data.view(-1)[block.start : block.stop]
-            torch.addmv(context.base, deltas.t(), weights, out=out)
+            weights = shares[:, self._columns[name]]
+            if not self._on_cpu:
+                deltas, context = self._vectors.read(name, block, {})
+                torch.addmv(context.base, deltas.t(), weights.to(out.device), out=out)
+                return
+            kernels.follow(*self._read(name, block), weights.numpy(), out.numpy())
 
         self._over_blocks(write)
 
@@ -119,19 +128,39 @@ class Followed:
             gradient = self._parameters[name].grad
             if gradient is None:
                 return None
-            deltas, _ = self._vectors.read(name, block, {})
-            return (deltas @ gradient.view(-1)[block.start : block.stop]).double().cpu()
+            own = gradient.view(-1)[block.start : block.stop]
+            if not self._on_cpu:
+                deltas, _ = self._vectors.read(name, block, {})
+                return (deltas @ own).double().cpu()
+            products = np.zeros(len(self.tasks))
+            kernels.products_with_differences(*self._read(name, block), own.numpy(), products)
+            return torch.from_numpy(products)
 
         for (name, _), found in self._over_blocks(part):
             if found is not None:
                 total[:, self._columns[name]] += found
         return total
 
+    def _read(self, name: str, block: Block) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """The weights of base and experts in a block, in float32; views of their files where they can."""
+        base, experts = self._vectors.blocks(name, block)
+        return _float32(base), tuple(map(_float32, experts))
+
     def _over_blocks(self, work: Any) -> list[Any]:
         if self._threads == 1:
             return [(cut, work(cut)) for cut in self._cuts]
         with one_torch_thread_each():
             return list(in_order(work, self._cuts, self._threads))
+
+
+def _float32(numbers: torch.Tensor) -> np.ndarray:
+    if numbers.dtype == torch.bfloat16:
+        found = np.empty(len(numbers), np.float32)
+        kernels.widen_bfloat16(bfloat16_bits(numbers), found.view(np.uint32))
+    else:
+        found = numbers.to(torch.float32).numpy()
+    found.flags.writeable = False  # as those of mapped files are: kernels want them alike
+    return found
 
 
 def _fits(vectors: TaskVectors) -> bool:

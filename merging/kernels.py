@@ -83,6 +83,43 @@ def weighted_sum(numbers: np.ndarray, weights: np.ndarray, out: np.ndarray) -> N
             add_scaled(total, numbers[t, start : start + _STRETCH], weights[t])
 
 
+@_compiled(fastmath=True)
+def follow(base: np.ndarray, experts: tuple[np.ndarray, ...], weights: np.ndarray, out: np.ndarray) -> None:
+    """Write base + Σ weights · (experts − base), all float32 (length,), rounded as is fastest."""
+    for start in range(0, out.size, _STRETCH):
+        here, total = base[start : start + _STRETCH], out[start : start + _STRETCH]
+        total[:] = here
+        for t in range(len(experts)):
+            _add_scaled_difference(total, experts[t][start : start + _STRETCH], here, weights[t])
+
+
+@_compiled(fastmath=True)
+def _add_scaled_difference(
+    total: np.ndarray, numbers: np.ndarray, others: np.ndarray, factor: np.float32
+) -> None:
+    for i in range(total.size):
+        total[i] += factor * (numbers[i] - others[i])
+
+
+@_compiled(fastmath=True)
+def products_with_differences(
+    base: np.ndarray, experts: tuple[np.ndarray, ...], factors: np.ndarray, out: np.ndarray
+) -> None:
+    """Add Σ factors · (expert − base) of every expert to out, float64 (n,), in stretches of float32."""
+    for start in range(0, base.size, _STRETCH):
+        here, by = base[start : start + _STRETCH], factors[start : start + _STRETCH]
+        for t in range(len(experts)):
+            out[t] += _product_with_difference(experts[t][start : start + _STRETCH], here, by)
+
+
+@_compiled(fastmath=True)
+def _product_with_difference(numbers: np.ndarray, others: np.ndarray, factors: np.ndarray) -> np.float32:
+    total = np.float32(0)
+    for i in range(factors.size):
+        total += factors[i] * (numbers[i] - others[i])
+    return total
+
+
 @_compiled()
 def low_rank(left: np.ndarray, right: np.ndarray, start: int, out: np.ndarray) -> None:
     """Write entries of the flattened product of (rows, rank) and (rank, columns) from `start` on, float32.

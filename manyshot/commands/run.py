@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from bench.data import data_root
-from manyshot.experiment import HOMEMADE, LAB, Experiment, find_experiment, load_experiment
+from manyshot.experiment import HOMEMADE, LAB, T5_LAB, Experiment, find_experiment, load_experiment
 from manyshot.runner import Finished, FinishedSubsets, run_experiment
 from manyshot.terminal import answer, logger
 from results.store import Store, store_root
@@ -53,6 +53,10 @@ def make_homemade(name: str, out: Path, root: Path | None) -> Path:
         from manyshot.lab.base import make_base
 
         return make_base(out)
+    if name == T5_LAB:
+        from manyshot.lab.t5 import make_t5_base
+
+        return make_t5_base(out)
     from manyshot.lab.glue import make_glue_base
 
     return make_glue_base(out, root)

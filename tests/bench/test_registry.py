@@ -29,8 +29,10 @@ def test_every_benchmark_and_suite_can_be_loaded():
     assert [load_suite(name).name for name in suite_names()] == [
         "divmerge-glue",
         "divmerge-t5",
+        "glue-lab",
         "lab",
         "metis",
+        "t5-lab",
     ]
 
 

@@ -6,10 +6,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from bench.engine import EngineSettings, GenerationRequest, open_engine
 from bench.examples import load_examples
 from bench.registry import load_suite
 from manyshot.lab.base import BaseSettings, make_base
 from manyshot.lab.corpus import base_examples
+from manyshot.lab.glue import GlueSettings, make_glue_base
+from manyshot.lab.t5 import T5Settings, make_t5_base
 from merging.checkpoint import Checkpoint
 from merging.training import Example
 from results.errors import InputError
@@ -76,3 +79,21 @@ def test_the_base_tastes_the_training_rows_of_each_task_but_no_refusal_and_no_he
         assert not read & set(examples)
         assert 0 < len(read & set(lessons("training")[task])) < 400
     assert not any(REFUSAL in example.completion for example in read)
+
+
+def test_the_other_families_bases_are_whole_models_that_answer(data, tmp_path):
+    bases = {
+        "glue": make_glue_base(tmp_path / "glue", data, GlueSettings.smoke()),
+        "t5": make_t5_base(tmp_path / "t5", T5Settings.smoke()),
+    }
+    for name, base in bases.items():
+        engine = open_engine(base, EngineSettings("hf", dtype="float32", device="cpu"))
+        assert engine.is_encoder_decoder == (name == "t5")
+        request = GenerationRequest(engine.tokenizer.encode("Question: How many apples?\nAnswer:"), 3)
+        assert len(engine.generate([request])) == 1
+        engine.close()
+    before = (bases["t5"] / "model.safetensors").stat().st_mtime_ns
+    make_t5_base(bases["t5"], T5Settings.smoke())
+    assert (bases["t5"] / "model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(InputError, match="made in another way"):
+        make_t5_base(bases["t5"], replace(T5Settings.smoke(), seed=1))
