@@ -65,10 +65,11 @@ class Targets:
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def distributions(self, index: int) -> Distributions:
-        """The expert's distributions at every token of a continuation."""
+    def distributions(self, index: int, start: int = 0, stop: int | None = None) -> Distributions:
+        """The expert's distributions at every token of a continuation, or from one to another."""
         starts, (logprobs, tokens) = self._starts, self._stored  # type: ignore[attr-defined]
-        here = slice(starts[index], starts[index + 1])
+        first, last = starts[index], starts[index + 1]
+        here = slice(first + start, last if stop is None else min(first + stop, last))
         ids = None if tokens is None else torch.from_numpy(tokens[here].astype(np.int64))
         return Distributions(torch.from_numpy(logprobs[here].copy()), ids)
 

@@ -59,16 +59,18 @@ class Matching:
         values = [0.0] * len(inputs)
         for batch in batches(lengths, self._batch_tokens):
             counts = torch.tensor([len(pairs[place][1]) for place in batch])
-            experts = _joined([self._targets[inputs[p][0]].distributions(inputs[p][1]) for p in batch])
+            chosen = [inputs[place] for place in batch]
             with torch.set_grad_enabled(weights is not None):
                 rows = self._forced.rows([pairs[place] for place in batch])
                 each = torch.tensor([1.0 if weights is None else weights[place] for place in batch])
-                found = self._pointwise(rows, experts, (each / counts).repeat_interleave(counts))
+                found = self._pointwise(rows, chosen, (each / counts).repeat_interleave(counts))
             for place, own in zip(batch, found.split(counts.tolist()), strict=True):
                 values[place] = float(own.mean())
         return values
 
-    def _pointwise(self, rows: torch.Tensor, experts: Distributions, weights: torch.Tensor) -> torch.Tensor:
+    def _pointwise(
+        self, rows: torch.Tensor, inputs: Sequence[tuple[str, int]], weights: torch.Tensor
+    ) -> torch.Tensor:
         """Numbers (positions,) in float64; gradients of their weighted sum join the parameters'."""
         leaf = rows.detach().requires_grad_(rows.requires_grad)
         weights = weights.to(rows.device)
@@ -80,9 +82,10 @@ class Matching:
             if self._kind == "entropy":
                 values = entropies(log_q)
             else:
-                tokens = None if experts.tokens is None else experts.tokens[here].to(rows.device)
-                expert = Distributions(experts.logprobs[here].to(rows.device), tokens)
-                values = apart(self._kind, expert, Distributions(log_q))
+                expert = self._experts(inputs, start, min(start + at_once, len(leaf)))
+                tokens = None if expert.tokens is None else expert.tokens.to(rows.device)
+                known = Distributions(expert.logprobs.to(rows.device), tokens)
+                values = apart(self._kind, known, Distributions(log_q))
             if leaf.requires_grad:
                 (weights[here] * values).sum().backward()
             found.append(values.detach().double().cpu())
@@ -90,10 +93,16 @@ class Matching:
             rows.backward(leaf.grad)
         return torch.cat(found)
 
-
-def _joined(several: Sequence[Distributions]) -> Distributions:
-    tokens = [one.tokens for one in several]
-    return Distributions(
-        torch.cat([one.logprobs for one in several]),
-        None if tokens[0] is None else torch.cat([one for one in tokens if one is not None]),
-    )
+    def _experts(self, inputs: Sequence[tuple[str, int]], start: int, stop: int) -> Distributions:
+        """What the experts say at some of the places of inputs, one input after the other."""
+        parts, place = [], 0
+        for task, i in inputs:
+            count = len(self._targets[task].pairs[i][1])
+            first, last = max(start - place, 0), min(stop - place, count)
+            if first < last:
+                parts.append(self._targets[task].distributions(i, first, last))
+            place += count
+        tokens = [part.tokens for part in parts if part.tokens is not None]
+        return Distributions(
+            torch.cat([part.logprobs for part in parts]), torch.cat(tokens) if tokens else None
+        )

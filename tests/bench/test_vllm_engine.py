@@ -13,9 +13,13 @@ import pytest
 import torch
 from by_itself import greedy
 from need_vllm import need
+from peft import LoraConfig, PeftModel, get_peft_model
 from tiny import tiny_llama, tiny_t5
+from transformers import AutoModelForCausalLM
 
 from bench.engine import AUTO, EngineSettings, GenerationRequest, choose_engine, open_engine
+from merging.merge import merge
+from merging.recipe import Recipe
 from results.errors import InputError
 
 SETTINGS = EngineSettings("vllm", dtype="float32", device="cpu")
@@ -33,9 +37,6 @@ def llama(tmp_path_factory):
 
 def adapter(base, folder, seed, rank):
     """A LoRA adapter with random weights, and the folder of the same model with it merged in."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
     torch.manual_seed(seed)
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=["q_proj", "v_proj", "down_proj"])
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
@@ -48,11 +49,20 @@ def adapter(base, folder, seed, rank):
 
 
 def test_adapters_and_their_base_answer_in_one_batch(llama, tmp_path):
-    first, second = (adapter(llama, tmp_path / f"{rank}", rank, rank) for rank in (4, 12))
+    """Adapters, and one that the factors of two of them were merged into."""
+    first, second, third = (
+        adapter(llama, tmp_path / f"{seed}", seed, rank) for seed, rank in enumerate((4, 12, 12))
+    )
+    experts = {"a": str(second[0]), "b": str(third[0])}
+    recipe = Recipe(base=str(llama), experts=experts, method={"name": "average"}, space="factors")
+    factors = merge(recipe, tmp_path / "factors", progress=False)
+    whole = tmp_path / "whole"
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(llama), factors)
+    model.merge_and_unload().save_pretrained(whole)
     engine = open_engine(llama, SETTINGS)
     try:
         prompts = [engine.tokenizer.encode(text) for text in ("hello", "the answer is", "Question : A B")]
-        models = {None: llama, first[0]: first[1], second[0]: second[1]}
+        models = {None: llama, first[0]: first[1], second[0]: second[1], factors: whole}
         requests = [GenerationRequest(p, 8, adapter=one) for p in prompts for one in models]
         texts = [answer.text for answer in engine.generate(requests)]
         expected = [

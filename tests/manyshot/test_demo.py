@@ -1,6 +1,7 @@
 """The demo's family has the skills it should, and merging erases what it should."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -72,10 +73,13 @@ def test_an_expert_keeps_all_of_its_own_skill(comparison):
 
 def test_the_report_lies_beside_the_models(demo):
     names = {path.name for path in (demo / "report").iterdir()}
-    assert names == {"table.md", "table.tex", "table.csv", "tasks.png", "worst_task.png"}
+    assert names == {"table.md", "table.tex", "table.csv", "seeds.md", "tasks.png", "worst_task.png"}
+    assert "scaling=" in (demo / "report/seeds.md").read_text()  # what was chosen
 
 
-def test_a_users_own_experiment_does_the_same_as_the_demo(models, comparison, tmp_path):
+def test_a_users_own_experiment_does_the_same_as_the_demo(demo, models, comparison, tmp_path):
+    """From the same experts come the same weights, whose records are found."""
+    shutil.copytree(demo / "results", tmp_path / "store")
     tuned = "task_arithmetic (scaling tuned)"
     chosen = comparison.row(tuned).measured["settings"]
     experiment = {
@@ -86,7 +90,9 @@ def test_a_users_own_experiment_does_the_same_as_the_demo(models, comparison, tm
     }
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(experiment))
     command = [sys.executable, "-m", "manyshot", "run", "mine.yaml", "--json", "--store", "store"]
-    rows = json.loads(subprocess.run(command, cwd=tmp_path, check=True, capture_output=True).stdout)
+    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert "6 records made, 36 found" in done.stderr
+    rows = json.loads(done.stdout)
     whole = {row["label"]: row for row in comparison.to_json()}
     assert len(rows) == 7
     for row in rows:

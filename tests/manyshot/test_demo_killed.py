@@ -48,7 +48,6 @@ def test_a_killed_demo_goes_on_where_it_was(uninterrupted, tmp_path):
     seen: dict[str, tuple[int, bytes]] = {}
     moments = [
         lambda: any(models.glob(".*")),  # the base is being made
-        lambda: any(out.glob("rounds-*/round-2/*")),  # the second round was trained
         lambda: len(records(out)) >= 20,
     ]
     for moment in moments:

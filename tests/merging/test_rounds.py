@@ -116,15 +116,18 @@ def test_every_round_is_what_metis_says_of_its_experts(base, tmp_path, anchor, s
     assert set(note["seconds"]) == {"train", "rest", "signals", "choose", "merge"}
 
 
-def test_a_finished_run_is_found_and_more_rounds_go_on_from_it(base, tmp_path):
+def test_a_finished_run_is_found_where_it_was_moved_and_more_rounds_go_on_from_it(base, tmp_path):
     signals = Counted()
-    first = run_rounds(plan(base), tmp_path, signals)
+    first = run_rounds(plan(base), tmp_path / "here", signals)
     asked = signals.asked
-    assert run_rounds(plan(base), tmp_path, signals) == first
+    assert run_rounds(plan(base), tmp_path / "here", signals) == first
     assert signals.asked == asked
-    longer = run_rounds(plan(base, rounds=3), tmp_path, signals)
-    assert longer[:2] == first
-    assert len(list((tmp_path / "experts").iterdir())) == 9
+    weights = [(one.merged / "model.safetensors").read_bytes() for one in first]
+    (tmp_path / "here").rename(tmp_path / "there")
+    longer = run_rounds(plan(base, rounds=3), tmp_path / "there", signals)
+    assert [(one.merged / "model.safetensors").read_bytes() for one in longer[:2]] == weights
+    assert all(one.merged.is_relative_to(tmp_path / "there") for one in longer)
+    assert len(list((tmp_path / "there/experts").iterdir())) == 9
 
 
 def test_post_hoc_reads_in_one_training_what_rounds_read_in_theirs():
@@ -143,16 +146,6 @@ def test_rounds_begin_where_the_one_before_stopped_reading(base, tmp_path):
     reports = [json.loads((one.experts["both"] / "training.json").read_text()) for one in rounds]
     assert [report["settings"]["first_epoch"] for report in reports] == [0, 1]
     assert [report["settings"]["epochs"] for report in reports] == [1, 1]
-
-
-def test_a_folder_of_rounds_may_be_moved(base, tmp_path):
-    first = run_rounds(plan(base), tmp_path / "here", Counted())
-    weights = [(one.merged / "model.safetensors").read_bytes() for one in first]
-    (tmp_path / "here").rename(tmp_path / "there")
-    longer = run_rounds(plan(base, rounds=3), tmp_path / "there", Counted())
-    assert [(one.merged / "model.safetensors").read_bytes() for one in longer[:2]] == weights
-    assert all(one.merged.is_relative_to(tmp_path / "there") for one in longer)
-    assert len(list((tmp_path / "there/experts").iterdir())) == 9
 
 
 def test_settings_are_chosen_on_what_the_harness_says(base, tmp_path):

@@ -51,9 +51,9 @@ class Fixed:
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def distributions(self, index: int) -> Distributions:
+    def distributions(self, index: int, start: int = 0, stop: int | None = None) -> Distributions:
         """The distributions of one input."""
-        return Distributions(self._logprobs[index])
+        return Distributions(self._logprobs[index][start:stop])
 
 
 def make_family(folder: Path, experts: int) -> tuple[Path, dict[str, Path]]:
