@@ -13,7 +13,7 @@ from merging.checkpoint import Checkpoint
 from merging.merge import merge
 
 KILLS = 20
-LAYERS = 60
+LAYERS = 40
 
 
 @pytest.fixture
