@@ -65,6 +65,7 @@ from results.store import Store
 out = Path(sys.argv[1])
 make_base(out / "models/base")
 content = experiment(smoke=False)
+content["limit"] = 120
 content["methods"] = [method for method in content["methods"] if method["protocol"] == "post-hoc"]
 (out / "experiment.yaml").write_text(yaml.safe_dump(content))
 run_experiment(load_experiment(out / "experiment.yaml"), "demo", out, store=Store(out / "results"))
@@ -94,7 +95,8 @@ def demo(request: pytest.FixtureRequest) -> Path:
         root / "merging/rounds.py",
         root / "merging/optimise.py",
     ]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources) if path.is_file()))
+    content = [path.read_bytes() for path in sorted(sources) if path.is_file()]
+    digest = hashlib.sha256(b"".join([POST_HOC_DEMO.encode(), *content]))
     out = request.config.cache.mkdir("demo") / digest.hexdigest()[:16]
     subprocess.run([sys.executable, "-c", POST_HOC_DEMO, str(out)], check=True)
     return out

@@ -87,6 +87,7 @@ def test_a_users_own_experiment_does_the_same_as_the_demo(demo, models, comparis
         "base": str(models["base"]),
         "experts": {task: str(models[task]) for task in TASKS},
         "methods": [{"name": "average"}, {"name": "task_arithmetic", "label": "sum"} | chosen],
+        "limit": 120,
     }
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(experiment))
     command = [sys.executable, "-m", "manyshot", "run", "mine.yaml", "--json", "--store", "store"]
