@@ -17,7 +17,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from bench.examples import ExampleSource, load_examples
 from bench.registry import load_suite
 from manyshot.lab.base import scratch_trained, with_threads
-from manyshot.lab.tokenizer import BOS, EOS, PAD, SPECIAL
+from manyshot.lab.tokenizer import SPECIAL, as_fast
 from merging.pretrained import without_file_bars
 from merging.train_settings import TrainSettings
 from merging.training import Example
@@ -160,12 +160,4 @@ def build_bpe(texts: Sequence[str], size: int, max_length: int) -> PreTrainedTok
         show_progress=False,
     )
     backend.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        pad_token=PAD,
-        bos_token=BOS,
-        eos_token=EOS,
-        model_max_length=max_length,
-        clean_up_tokenization_spaces=False,
-        padding_side="right",
-    )
+    return as_fast(backend, max_length)

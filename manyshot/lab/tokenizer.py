@@ -32,6 +32,11 @@ def build_tokenizer(texts: Iterable[str], max_length: int) -> PreTrainedTokenize
     backend.pre_tokenizer = split
     backend.decoder = decoders.ByteLevel()
     backend.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in SPECIAL])
+    return as_fast(backend, max_length)
+
+
+def as_fast(backend: Tokenizer, max_length: int) -> PreTrainedTokenizerFast:
+    """Return a tokenizer as transformers has them, with the lab's special tokens."""
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         pad_token=PAD,
