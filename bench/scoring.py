@@ -88,12 +88,16 @@ class Scorer:
         """How checkpoints are run, with `auto` replaced."""
         return self._settings.engine
 
+    def engine_key(self) -> list[object]:
+        """All settings of the engine that may change what it says, its name first, as a JSON value."""
+        engine = self.engine_settings
+        return [engine.name, engine.dtype, engine.device.partition(":")[0], engine.max_length]
+
     def settings_key(self) -> object:
         """All settings that may change a score, as a JSON value."""
-        engine = self.engine_settings
         settings = self._settings
         return [
-            [engine.name, engine.dtype, engine.device.partition(":")[0], engine.max_length],
+            self.engine_key(),
             [settings.limit, dict(settings.limits), settings.seed, self._judge.name],
         ]
 

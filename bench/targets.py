@@ -102,23 +102,23 @@ def make_targets(
     """
     if not inputs:
         raise InputError(f"There are no inputs for the expert of '{expert}' to go on from.")
-    answers = engine.generate([GenerationRequest(tuple(ids), max_new_tokens) for ids in inputs], progress)
-    if not any(answer.ids for answer in answers):
-        raise InputError(
-            f"The expert of '{expert}' generates nothing after any of its {len(inputs)} inputs, so there is "
-            "nothing to compare: train it longer, or look at its prompts."
-        )
-    end = engine.tokenizer.eos_token_id
-    pairs = [
-        (tuple(ids), (*answer.ids, end) if answer.ended else answer.ids)
-        for ids, answer in zip(inputs, answers, strict=True)
-    ]
-    starts = [0, *accumulate(len(continuation) for _, continuation in pairs)]
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = folder.with_name(f".{folder.name}.partial")
     with locked(folder.with_name(f".{folder.name}.lock")):
         if folder.is_dir():  # another process has made the same meanwhile
             return Targets.open(folder)
+        answers = engine.generate([GenerationRequest(tuple(ids), max_new_tokens) for ids in inputs], progress)
+        if not any(answer.ids for answer in answers):
+            raise InputError(
+                f"The expert of '{expert}' generates nothing after any of its {len(inputs)} inputs, so there "
+                "is nothing to compare: train it longer, or look at its prompts."
+            )
+        end = engine.tokenizer.eos_token_id
+        pairs = [
+            (tuple(ids), (*answer.ids, end) if answer.ended else answer.ids)
+            for ids, answer in zip(inputs, answers, strict=True)
+        ]
+        starts = [0, *accumulate(len(continuation) for _, continuation in pairs)]
         shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed
         scratch.mkdir()
         stored: tuple[np.ndarray, np.ndarray | None] | None = None

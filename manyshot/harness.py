@@ -83,6 +83,7 @@ class Harness:
         self.scorer, self._suite, self._root = scorer, suite, data_root
         self._max_length, self._limit = max_length, limit
         self._examples: dict[str, list[Example]] = {}
+        self._texts: dict[tuple[str, str, int | None], list[str]] = {}
         self._candidates: dict[Path, tuple[object, Candidate]] = {}
         self.experts: Mapping[str, Path] = {}
         """The standalone expert of each task, by which validation scores are divided."""
@@ -114,7 +115,7 @@ class Harness:
             "checkpoint": candidate.identity.digest,
             "examples": examples_digest(examples),
             "max_length": self._max_length,
-            "engine": self._engine_key(),
+            "engine": self.scorer.engine_key(),
         }
         file = self.scorer.store.root / "signals" / f"{_digest(key)}.json"
         if file.is_file():
@@ -140,7 +141,7 @@ class Harness:
             "checkpoint": candidate.identity.digest,
             "inputs": hashlib.sha256(json.dumps(texts).encode()).hexdigest(),
             "asked": [asked.max_new_tokens, asked.top_k],
-            "engine": [HF if asked.exact else engine.name, *self._engine_key()[1:]],
+            "engine": [HF if asked.exact else engine.name, *self.scorer.engine_key()[1:]],
             "code": code_of_signals(),
         }
         folder = self.scorer.store.root / "signals" / f"targets-{_digest(key)[:32]}"
@@ -189,7 +190,7 @@ class Harness:
             "kind": "divergences",
             "checkpoint": candidate.identity.digest,
             "targets": targets.folder.name,
-            "engine": self._engine_key(),
+            "engine": self.scorer.engine_key(),
             "code": code_of_signals(),
         }
         file = self.scorer.store.root / "signals" / f"{_digest(key)}.json"
@@ -222,7 +223,7 @@ class Harness:
             [method.objective, method.held_out],
             {name: self._candidate(path).identity.digest for name, path in {"": base, **experts}.items()},
             {task: one.folder.name for task, one in targets.items()},
-            [code_digest(), code_of_signals(), self._engine_key()],
+            [code_digest(), code_of_signals(), self.scorer.engine_key()],
         ]
         settings = method.learning(seed)
         known = learned_before(settings, note, key)
@@ -249,6 +250,12 @@ class Harness:
 
         Of a validation source come as many as the limit lets through, each text once.
         """
+        asked_for = task, asked.source, asked.inputs
+        if asked_for not in self._texts:
+            self._texts[asked_for] = self._read_inputs(task, asked)
+        return self._texts[asked_for]
+
+    def _read_inputs(self, task: str, asked: Asked) -> list[str]:
         of = self._suite.tasks[task]
         if asked.source == "validation":
             self.examples(task)  # which says what is missing
@@ -308,7 +315,7 @@ class Harness:
                 task: {one.name: self.scorer.digests(one) for one in benchmarks}
                 for task, benchmarks in self._asked_benchmarks(needs).items()
             },
-            {task: Candidate.open(str(path)).identity.digest for task, path in self.experts.items()}
+            {task: self._candidate(path).identity.digest for task, path in self.experts.items()}
             if needs.scores
             else None,
         ]
@@ -342,10 +349,6 @@ class Harness:
         with self._shown(f"{candidate.path.name} · {benchmark.name}") as self.scorer.progress:
             record = self.scorer.score(candidate.path, candidate.name, candidate.identity, benchmark).record
         return record.value if benchmark.higher_is_better else 1 - record.value
-
-    def _engine_key(self) -> list[object]:
-        engine = self.scorer.engine_settings
-        return [engine.name, engine.dtype, engine.device.partition(":")[0], engine.max_length]
 
     def _keep(self, file: Path, content: Mapping[str, object]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,6 @@ No graph goes through the merge. The merged weights are leaves: a backward pass 
 so that beside the model and its gradient only some blocks are in memory; a GPU keeps them where they fit.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from merging import kernels
 from merging.blocks import BLOCK_ON_DEVICE, Block, blocks
 from merging.checkpoint import Checkpoint, Stored
 from merging.dtypes import bfloat16_bits
+from merging.layers import layer_of
 from merging.method import Scope
 from merging.parallel import in_order, one_torch_thread_each
 from merging.task_vectors import TaskVectors
@@ -27,14 +27,6 @@ _BLOCK = 2**20
 """Entries of a block on a CPU: enough to outweigh what starts it."""
 WHOLE = "model"
 """The one layer of coefficients at the level of tasks."""
-
-_IN_BLOCK = re.compile(r"(?P<block>.*?\.\d+)\.")
-
-
-def layer_of(name: str) -> str:
-    """Return the layer that a tensor belongs to: its block, or by itself an embedding, final norm or head."""
-    match = _IN_BLOCK.match(name)
-    return match["block"] if match else name
 
 
 def layers_of(names: Sequence[str], level: Level) -> tuple[str, ...]:
@@ -76,7 +68,7 @@ class Followed:
         if not on_cpu and _fits(vectors):
             experts = {task: held_on(one, vectors.device) for task, one in vectors.experts.items()}
             vectors = replace(vectors, base=held_on(vectors.base, vectors.device), experts=experts)
-        self._vectors, self._level = vectors, level
+        self._vectors = vectors
         for module in model.modules():
             if isinstance(module, torch.nn.Embedding):
                 module.padding_idx = None  # whose row would get no gradient where the token is read

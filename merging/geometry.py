@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from merging.blocks import Block, blocks
-from merging.method import Scope
+from merging.blocks import Block
 from merging.parallel import in_order, one_torch_thread_each
-from merging.statistics import PIECE
+from merging.statistics import pieces
 from merging.task_vectors import TaskVectors
 from results.errors import InputError
 
@@ -18,11 +17,6 @@ def cosines(vectors: TaskVectors, threads: int = 1) -> list[list[float]]:
     Raises:
         InputError: an expert is the base, whose task vector has no direction.
     """
-    pieces = [
-        (name, block)
-        for name in vectors.names
-        for block in blocks(vectors.base.info(name).shape, Scope.ELEMENT, PIECE)
-    ]
 
     def products(piece: tuple[str, Block]) -> np.ndarray:
         deltas, _ = vectors.read(*piece, {})
@@ -31,7 +25,7 @@ def cosines(vectors: TaskVectors, threads: int = 1) -> list[list[float]]:
 
     gram = np.zeros((len(vectors.experts), len(vectors.experts)))
     with one_torch_thread_each():
-        for _, part in in_order(products, pieces, threads):
+        for _, part in in_order(products, pieces(vectors), threads):
             gram += part
     norms = np.sqrt(np.diag(gram))
     for name, norm in zip(vectors.experts, norms, strict=True):

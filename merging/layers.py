@@ -32,3 +32,9 @@ def places(names: Iterable[str]) -> Mapping[str, Place]:
         name: Place(int(match["index"]), depths[match["stack"]]) if match else Place(None, deepest)
         for name, match in found.items()
     }
+
+
+def layer_of(name: str) -> str:
+    """Return the layer that a tensor belongs to: its block, or by itself an embedding, final norm or head."""
+    match = _NUMBERED.match(name)
+    return f"{match['stack']}.{match['index']}" if match else name

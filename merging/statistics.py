@@ -33,7 +33,7 @@ def gather(
         else:
             total = first_pass.start(len(vectors.experts))
             observe = partial(_observe, first_pass, vectors, statistics)
-            for (_, block), part in in_order(observe, _pieces(vectors), threads):
+            for (_, block), part in in_order(observe, pieces(vectors), threads):
                 total = first_pass.combine(total, part)
                 seen(title, block.stop - block.start)
             journal.add_statistic(title, first_pass.finish(total))
@@ -50,7 +50,8 @@ def _observe(
     return first_pass.observe(deltas, vectors.weights, context)
 
 
-def _pieces(vectors: TaskVectors) -> Iterator[tuple[str, Block]]:
+def pieces(vectors: TaskVectors) -> Iterator[tuple[str, Block]]:
+    """Yield every tensor of floats by name, in pieces of `PIECE` entries."""
     for name in vectors.names:
         for block in blocks(vectors.base.info(name).shape, Scope.ELEMENT, PIECE):
             yield name, block

@@ -6,13 +6,13 @@ over documents, by how much the mean of just these trainings would differ on oth
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
-from statistics import fmean, stdev
+from statistics import fmean
 
 import numpy as np
 
 from results.bootstrap import Draws, Interval, percentile_interval
 from results.comparison import Comparison, Estimate, Row
+from results.student import student_interval
 
 STATISTICS = ("average", "worst_task")
 
@@ -104,9 +104,4 @@ def _spread(values: Sequence[tuple[float | None, Draws]]) -> Spread | None:
         return None
     mean = fmean(known)
     documents = percentile_interval(np.mean([draws for _, draws in values], axis=0))
-    if len(known) < 2:
-        return Spread(mean, 1, None, documents)
-    from scipy.stats import t
-
-    half = float(t.ppf(0.975, len(known) - 1)) * stdev(known) / sqrt(len(known))
-    return Spread(mean, len(known), Interval(mean - half, mean + half), documents)
+    return Spread(mean, len(known), student_interval(known), documents)

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import sqrt
-from statistics import fmean, stdev
+from statistics import fmean
 
 from results.bootstrap import Interval
 from results.comparison import Comparison, Row
 from results.errors import InputError
+from results.student import student_interval
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,8 @@ def over_subsets(comparisons: Mapping[tuple[str, ...], Comparison]) -> list[Over
             if row.role == "merged" and value is not None:
                 key = row.title or row.label, row.protocol or "", len(subset)
                 found.setdefault(key, {}).setdefault(subset, []).append(value)
-    return [
-        OverSubsets(
-            *key, *_mean_and_interval([fmean(values) for values in by_subset.values()]), len(by_subset)
-        )
-        for key, by_subset in found.items()
-    ]
-
-
-def _mean_and_interval(values: Sequence[float]) -> tuple[float, Interval | None]:
-    mean = fmean(values)
-    if len(values) < 2:
-        return mean, None
-    from scipy.stats import t
-
-    half = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / sqrt(len(values))
-    return mean, Interval(mean - half, mean + half)
+    summaries = []
+    for key, by_subset in found.items():
+        values = [fmean(of_seeds) for of_seeds in by_subset.values()]
+        summaries.append(OverSubsets(*key, fmean(values), student_interval(values), len(values)))
+    return summaries

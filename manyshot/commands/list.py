@@ -167,10 +167,7 @@ def _experiments(name: str | None, root: Path | None) -> str:
         if name not in files:
             raise InputError(f"There is no experiment '{name}'; there are {', '.join(files)}.")
         return files[name]
-    about = [
-        (name, " ".join(text.split("suite:")[0].replace("# ", "").split())) for name, text in files.items()
-    ]
-    blocks = [f"{name}\n{textwrap.indent(textwrap.fill(text, 96), '    ')}" for name, text in about]
+    blocks = [_paragraph(name, text.split("suite:")[0].replace("# ", "")) for name, text in files.items()]
     for heading, model in (
         ("keys of an experiment", Experiment),
         ("of train", TrainOptions),

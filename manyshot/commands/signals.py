@@ -31,10 +31,11 @@ def run(options: argparse.Namespace) -> None:
         )
     finally:
         scorer.close()
-    answer(json.dumps(report.to_json(), indent=2) if options.json else signals_text(report))
+    text = json.dumps(report.to_json(), indent=2)
+    answer(text if options.json else signals_text(report))
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "signals.json").write_text(json.dumps(report.to_json(), indent=2) + "\n")
+        (options.out / "signals.json").write_text(f"{text}\n")
         files = signal_figures(report, options.out)
         if not options.json:
             answer("\n".join(f"wrote {file}" for file in [options.out / "signals.json", *files]))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
@@ -116,9 +116,25 @@ def initialise(folder: Path, lessons: Mapping[str, Sequence[Example]], seed: int
         initializer_range=0.06,  # about 0.7/√width; with the customary 0.02 so narrow a model learns late
         **special,
     )
+    return write_newborn(folder, LlamaForCausalLM, config, tokenizer, seed=seed, special=special)
+
+
+def write_newborn(
+    folder: Path, kind: Any, config: Any, tokenizer: Any, *, seed: int, special: Mapping[str, int]
+) -> Path:
+    """Write a checkpoint of random weights that answers greedily.
+
+    Args:
+        folder: where to write it.
+        kind: the model's class.
+        config: its configuration.
+        tokenizer: what lies beside it.
+        seed: of the weights.
+        special: tokens that generation begins, fills up and ends with.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(config)
+        model = kind(config)
     model.generation_config = GenerationConfig(do_sample=False, **special)
     with without_file_bars():
         model.save_pretrained(folder)

@@ -10,15 +10,13 @@ from pathlib import Path
 from random import Random
 from typing import Self
 
-import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from bench.examples import ExampleSource, load_examples
 from bench.registry import load_suite
-from manyshot.lab.base import scratch_trained, with_threads
+from manyshot.lab.base import scratch_trained, with_threads, write_newborn
 from manyshot.lab.tokenizer import SPECIAL, as_fast
-from merging.pretrained import without_file_bars
 from merging.train_settings import TrainSettings
 from merging.training import Example
 
@@ -132,14 +130,7 @@ def _initialise(folder: Path, texts: Sequence[str], settings: GlueSettings) -> P
         initializer_range=0.05,
         **ends,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        model = LlamaForCausalLM(config)
-    model.generation_config = GenerationConfig(do_sample=False, **ends)
-    with without_file_bars():
-        model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return write_newborn(folder, LlamaForCausalLM, config, tokenizer, seed=settings.seed, special=ends)
 
 
 def build_bpe(texts: Sequence[str], size: int, max_length: int) -> PreTrainedTokenizerFast:

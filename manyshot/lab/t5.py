@@ -8,15 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-import torch
-from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
+from transformers import T5Config, T5ForConditionalGeneration
 
 from bench.examples import load_examples
 from bench.registry import load_suite
-from manyshot.lab.base import CONTEXT, scratch_trained, with_threads
+from manyshot.lab.base import CONTEXT, scratch_trained, with_threads, write_newborn
 from manyshot.lab.corpus import base_examples
 from manyshot.lab.tokenizer import build_tokenizer
-from merging.pretrained import without_file_bars
 from merging.train_settings import TrainSettings
 from merging.training import Example
 
@@ -88,12 +86,5 @@ def _initialise(folder: Path, documents: Sequence[Example], seed: int) -> Path:
         decoder_start_token_id=tokenizer.pad_token_id,
         **ends,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = T5ForConditionalGeneration(config)
-    start = {"decoder_start_token_id": tokenizer.pad_token_id}
-    model.generation_config = GenerationConfig(do_sample=False, **ends, **start)
-    with without_file_bars():
-        model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    special = {**ends, "decoder_start_token_id": tokenizer.pad_token_id}
+    return write_newborn(folder, T5ForConditionalGeneration, config, tokenizer, seed=seed, special=special)

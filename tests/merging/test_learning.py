@@ -23,7 +23,8 @@ from bench.hf.objective import Matching
 from bench.targets import make_targets
 from manyshot.lab.tokenizer import build_tokenizer
 from merging import learning
-from merging.coefficients import Followed, layer_of
+from merging.coefficients import Followed
+from merging.layers import layer_of
 from merging.learning import LearningSettings, learn
 from merging.method import make
 from merging.prepare import task_vectors
