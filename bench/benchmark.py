@@ -104,7 +104,7 @@ class Benchmark:
     Attributes:
         metric: primary metric, as lm-eval names it.
         filter: lm-eval filter whose answers the primary metric is taken over.
-        chance: score of a model that guesses.
+        chance: score of a model that guesses; for a generated label, of one that always gives the commonest.
         recorded: how recorded outputs look.
         judged: how verdicts on refusals become metrics, for a benchmark that needs a judge.
         notice_function: says what this machine lacks for scoring as the authors do; None where nothing.

@@ -48,13 +48,17 @@ class Preset:
 
 @dataclass(frozen=True)
 class Suite:
-    """Tasks with their benchmarks, the benchmarks that watch forgetting, and presets of scoring by name."""
+    """Tasks with their benchmarks, the benchmarks that watch forgetting, and presets of scoring by name.
+
+    With ``leave_out_at_chance`` benchmarks on which the task's expert guesses count in no aggregate.
+    """
 
     name: str
     title: str
     tasks: Mapping[str, SuiteTask]
     forgetting: tuple[Benchmark, ...]
     presets: Mapping[str, Preset] = field(default_factory=dict)
+    leave_out_at_chance: bool = False
 
     def preset(self, name: str | None) -> Preset:
         """A preset by name; without a name, nothing is set.
@@ -81,6 +85,7 @@ class Suite:
             self.name,
             {name: tuple(b.spec for b in task.benchmarks) for name, task in self.tasks.items()},
             tuple(b.spec for b in self.forgetting),
+            self.leave_out_at_chance,
         )
 
     def task_of(self, benchmark: str) -> str | None:
@@ -143,12 +148,16 @@ def load_suite(name: str) -> Suite:
     content = load_definition(path)
     if not isinstance(content.get("suite"), str) or not isinstance(content.get("tasks"), dict):
         raise InputError(f"{path} must have the keys 'suite' (a name) and 'tasks' (a mapping).")
-    unknown = set(content) - {"suite", "title", "tasks", "forgetting", "presets"}
+    unknown = set(content) - {"suite", "title", "tasks", "forgetting", "presets", "leave_out_at_chance"}
     if unknown:
         raise InputError(f"{path} has an unknown key '{min(unknown)}'.")
     tasks = {task: _suite_task(path, task, value) for task, value in content["tasks"].items()}
     forgetting = tuple(load_benchmark(b) for b in _names(path, "forgetting", content.get("forgetting") or []))
-    suite = Suite(content["suite"], content.get("title", content["suite"]), tasks, forgetting)
+    leave_out = content.get("leave_out_at_chance", False)
+    if not isinstance(leave_out, bool):
+        raise InputError(f"{path}: 'leave_out_at_chance' must be true or false, not {leave_out!r}.")
+    title = content.get("title", content["suite"])
+    suite = Suite(content["suite"], title, tasks, forgetting, leave_out_at_chance=leave_out)
     presets = content.get("presets") or {}
     if not isinstance(presets, dict):
         raise InputError(f"{path}: 'presets' must be a mapping of names to settings.")

@@ -39,7 +39,7 @@ def normalised_performance(comparison: Comparison, out: Path) -> Path:
         InputError: another suffix, or no base and no merged checkpoint to show.
     """
     rows = _shown(comparison, out)
-    panels = ["average", *comparison.suite.tasks]
+    panels = ["average", *comparison.counted_tasks]
     columns = min(len(panels), _PANELS_PER_ROW)
     lines = -(-len(panels) // columns)
     style = looks(rows)
@@ -58,7 +58,9 @@ def normalised_performance(comparison: Comparison, out: Path) -> Path:
         first = grid[0]
         first.set_yticks(range(len(rows)), [printable(row.label) for row in rows])
         first.set_ylim(len(rows) - 0.5, -0.5)
-        estimates = [one for row in rows for one in (row.average, *row.tasks.values())]
+        estimates = [
+            row.average if panel == "average" else row.tasks[panel] for row in rows for panel in panels
+        ]
         low, high = _range(estimates)
         # From 0 in every figure, to compare figures; from further left only for what is negative.
         negative = any(number < 0 for one in estimates for number in _numbers(one))

@@ -36,7 +36,7 @@ def performance_over_rounds(comparison: Comparison, out: Path) -> Path:
     """
     check_suffix(out)
     groups = _groups(comparison)
-    panels = ["average", *comparison.suite.tasks]
+    panels = ["average", *comparison.counted_tasks]
     columns = min(len(panels), _PANELS_PER_ROW)
     lines = -(-len(panels) // columns)
     has_once = False

@@ -129,7 +129,11 @@ def _notes(comparison: Comparison) -> tuple[str, ...]:
     for row in rows:
         for note in row.notes:
             labels.setdefault(note, []).append(row.label)
-    return (limited,) * (comparison.limit is not None) + tuple(
-        printable(note if len(about) == len(rows) else f"{', '.join(about)}: {note}")
-        for note, about in labels.items()
+    return (
+        (limited,) * (comparison.limit is not None)
+        + tuple(map(printable, comparison.left_out.values()))
+        + tuple(
+            printable(note if len(about) == len(rows) else f"{', '.join(about)}: {note}")
+            for note, about in labels.items()
+        )
     )

@@ -9,7 +9,7 @@ of the worst task, and of the gap, reaches further down than up.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +81,7 @@ class ResampledPerformance:
         average: shape (resamples,).
         worst_task: shape (resamples,).
         gap: shape (resamples,).
+        anp: shape (resamples,).
         tasks: shape (resamples,) for every task.
         dropped: how many resamples gave the expert zero on a benchmark; only benchmarks where any did.
     """
@@ -88,6 +89,7 @@ class ResampledPerformance:
     average: Draws
     worst_task: Draws
     gap: Draws
+    anp: Draws
     tasks: Mapping[str, Draws]
     dropped: Mapping[str, int]
 
@@ -154,6 +156,7 @@ def resample_performance(
     references: Mapping[str, str],
     *,
     resamples: int = RESAMPLES,
+    left_out: Collection[str] = (),
 ) -> ResampledPerformance:
     """Normalised performance and its aggregates in every resample.
 
@@ -163,12 +166,13 @@ def resample_performance(
         checkpoint: whose performance.
         references: by task, the expert whose score is divided by.
         resamples: how many there are; they say the shape where nothing was scored.
+        left_out: names of benchmarks that do not count.
     """
     unknown = np.full(resamples, np.nan)
     tasks: dict[str, Draws] = {}
     performances: list[Draws] = []
     dropped: dict[str, int] = {}
-    for task, benchmarks in suite.tasks.items():
+    for task, benchmarks in suite.counted(left_out).items():
         of_task = []
         for benchmark in benchmarks:
             known = scores.get(benchmark.name, {})
@@ -183,9 +187,12 @@ def resample_performance(
             of_task.append(np.divide(numerator, denominator, out=unknown.copy(), where=usable))
         performances += of_task
         tasks[task] = np.mean(of_task, axis=0)
+    if not tasks:
+        return ResampledPerformance(unknown, unknown, unknown, unknown, {}, {})
     average = np.mean(performances, axis=0)
-    worst = np.min(list(tasks.values()), axis=0)
-    return ResampledPerformance(average, worst, worst - average, tasks, dropped)
+    of_tasks = np.stack(list(tasks.values()))
+    worst = of_tasks.min(axis=0)
+    return ResampledPerformance(average, worst, worst - average, of_tasks.mean(axis=0), tasks, dropped)
 
 
 def percentile_interval(draws: Draws) -> Interval | None:

@@ -1,11 +1,12 @@
 """The comparison of a run: every checkpoint's normalised performance, forgetting and intervals."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from results import bootstrap, metrics
 from results.aggregation import document_columns
+from results.chance import at_chance
 from results.errors import InputError
 from results.record import JSON, Record
 from results.reference import check_settings, references
@@ -42,10 +43,11 @@ class Row:
         checkpoint: where it lies.
         scores: as the benchmarks report them, for every benchmark it was scored on.
         performance: NP_b for every benchmark of a task.
-        tasks: NP_t for every task.
+        tasks: NP_t for every task; not known where all its benchmarks are left out.
         average: over benchmarks.
         worst_task: the least NP_t.
         gap: worst_task − average.
+        anp: over tasks.
         forgetting: difference to the base on the benchmarks that watch forgetting; negative is forgotten.
         complete: how many benchmarks of the tasks have a normalised performance to show (the checkpoint and
             its reference were scored), and how many there are.
@@ -72,6 +74,7 @@ class Row:
     average: Estimate
     worst_task: Estimate
     gap: Estimate
+    anp: Estimate
     forgetting: Mapping[str, float | None]
     complete: tuple[int, int]
     notes: tuple[str, ...]
@@ -99,6 +102,7 @@ class Row:
             "average": self.average.to_json(),
             "worst_task": self.worst_task.to_json(),
             "gap": self.gap.to_json(),
+            "anp": self.anp.to_json(),
             "tasks": {task: estimate.to_json() for task, estimate in self.tasks.items()},
             "forgetting": dict(self.forgetting),
             "scores": dict(self.scores),
@@ -120,6 +124,7 @@ class Comparison:
         resamples: how many resamples of documents the intervals rest on.
         seed: what the resamples were drawn with.
         limit: most documents of each lm-eval task that were scored; None for all.
+        left_out: benchmarks that count in no aggregate, and why.
     """
 
     name: str
@@ -129,6 +134,12 @@ class Comparison:
     seed: int
     limit: int | None = None
     rounds: tuple[Row, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def counted_tasks(self) -> tuple[str, ...]:
+        """The tasks that count in the aggregates."""
+        return tuple(self.suite.counted(self.left_out))
 
     def row(self, label: str) -> Row:
         """The row of this label.
@@ -178,11 +189,16 @@ def compare(run: Run, store: Store, *, resamples: int = bootstrap.RESAMPLES, see
             aligned = bootstrap.align_documents(benchmark.name, benchmark.metric, documents)
             drawn[benchmark.name] = bootstrap.resample_scores(aligned, resamples=resamples, seed=seed)
     scores = {label: {name: one.value for name, one in known.items()} for label, known in records.items()}
+    left_out = at_chance(run, scores, drawn) if run.suite.leave_out_at_chance else {}
     rows = []
     for entry in entries:
         labels = {task: expert.label for task, expert in experts[entry.label].items()}
-        resampled = bootstrap.resample_performance(run.suite, drawn, entry.label, labels, resamples=resamples)
-        rows.append(_row(run.suite, entry, experts[entry.label], base, scores, resampled=resampled))
+        resampled = bootstrap.resample_performance(
+            run.suite, drawn, entry.label, labels, resamples=resamples, left_out=left_out
+        )
+        rows.append(
+            _row(run.suite, entry, experts[entry.label], base, scores, resampled=resampled, left_out=left_out)
+        )
     limit = run.settings.get("limit")
     return Comparison(
         run.name,
@@ -192,6 +208,7 @@ def compare(run: Run, store: Store, *, resamples: int = bootstrap.RESAMPLES, see
         seed,
         limit if isinstance(limit, int) else None,
         tuple(row for row in rows if row.role == "round"),
+        left_out,
     )
 
 
@@ -204,7 +221,7 @@ def paired_difference(
         comparison: that has both.
         first: a label.
         second: a label.
-        statistic: "average", "worst_task", "gap", or the name of a task.
+        statistic: "average", "worst_task", "gap", "anp", or the name of a task.
 
     Raises:
         InputError: one of them is not there, or has no value for the statistic.
@@ -213,10 +230,11 @@ def paired_difference(
     values, draws = [], []
     for row in rows:
         aggregates = {
-            **{task: (row.tasks[task], row.resampled.tasks[task]) for task in row.tasks},
+            **{task: (row.tasks[task], row.resampled.tasks[task]) for task in row.resampled.tasks},
             "average": (row.average, row.resampled.average),
             "worst_task": (row.worst_task, row.resampled.worst_task),
             "gap": (row.gap, row.resampled.gap),
+            "anp": (row.anp, row.resampled.anp),
         }
         if statistic not in aggregates:
             raise InputError(f"no statistic '{statistic}'; there are {', '.join(sorted(aggregates))}")
@@ -272,6 +290,7 @@ def _row(
     scores: Mapping[str, Mapping[str, float]],
     *,
     resampled: bootstrap.ResampledPerformance,
+    left_out: Collection[str],
 ) -> Row:
     own = scores[entry.label]
     notes = []
@@ -290,7 +309,7 @@ def _row(
                 benchmark, own[benchmark.name], scores[expert][benchmark.name]
             )
             performance[benchmark.name] = found.value
-            if found.note is not None:
+            if found.note is not None and benchmark.name not in left_out:
                 notes.append(found.note)
     notes += [f"not scored{by}: {', '.join(names)}" for by, names in unscored.items() if names]
     missing = sum(len(names) for names in unscored.values())
@@ -300,8 +319,8 @@ def _row(
             notes.append(
                 f"{name}: the expert scores 0 in {count} of {total} resamples, left out of the interval"
             )
-    tasks = metrics.task_performance(suite, performance)
-    average = metrics.average(suite, performance)
+    tasks = metrics.task_performance(suite, performance, left_out)
+    average = metrics.average(suite, performance, left_out)
     worst = metrics.worst_task(tasks)
     return Row(
         label=entry.label,
@@ -314,10 +333,14 @@ def _row(
         checkpoint=entry.path,
         scores=own,
         performance=performance,
-        tasks={task: _estimate(value, resampled.tasks[task]) for task, value in tasks.items()},
+        tasks={
+            task: _estimate(tasks[task], resampled.tasks[task]) if task in tasks else Estimate(None)
+            for task in suite.tasks
+        },
         average=_estimate(average, resampled.average),
         worst_task=_estimate(worst, resampled.worst_task),
         gap=_estimate(metrics.gap(worst, average), resampled.gap),
+        anp=_estimate(metrics.anp(tasks), resampled.anp),
         forgetting={
             benchmark.name: metrics.forgetting(
                 benchmark, own.get(benchmark.name), scores[base.label].get(benchmark.name) if base else None

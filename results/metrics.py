@@ -11,10 +11,11 @@ that higher is better:
     ANP      = mean of NP_t over tasks             (DivMerge, arXiv 2509.02108)
     forgetting_b = s_m(b) − s_0(b), 0 the base
 
-None stands for a value that is not known; what needs it is None too.
+None stands for a value that is not known; what needs it is None too. Benchmarks that are left out count
+nowhere, nor does a task with none left.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -69,22 +70,28 @@ def normalised_performance(benchmark: BenchmarkSpec, score: float, reference: fl
     return NormalisedPerformance(value)
 
 
-def task_performance(suite: SuiteSpec, performance: Mapping[str, float | None]) -> dict[str, float | None]:
+def task_performance(
+    suite: SuiteSpec, performance: Mapping[str, float | None], left_out: Collection[str] = ()
+) -> dict[str, float | None]:
     """NP_t of every task: the mean over its benchmarks, None where one of them has no value.
 
     Args:
         suite: which benchmarks measure which task.
         performance: NP_b by benchmark; a benchmark that is not in it has no value.
+        left_out: names of benchmarks that do not count.
     """
     return {
         task: _mean(performance.get(benchmark.name) for benchmark in benchmarks)
-        for task, benchmarks in suite.tasks.items()
+        for task, benchmarks in suite.counted(left_out).items()
     }
 
 
-def average(suite: SuiteSpec, performance: Mapping[str, float | None]) -> float | None:
+def average(
+    suite: SuiteSpec, performance: Mapping[str, float | None], left_out: Collection[str] = ()
+) -> float | None:
     """The mean of NP_b over all benchmarks that measure a task, None where one of them has no value."""
-    return _mean(performance.get(benchmark.name) for benchmark in suite.task_benchmarks)
+    counted = suite.counted(left_out).values()
+    return _mean(performance.get(benchmark.name) for benchmarks in counted for benchmark in benchmarks)
 
 
 def average_from_tasks(tasks: Mapping[str, float], benchmarks: Mapping[str, int]) -> float:

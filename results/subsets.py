@@ -6,7 +6,7 @@ from itertools import combinations
 from statistics import fmean
 
 from results.bootstrap import Interval
-from results.comparison import Comparison, Row
+from results.comparison import Comparison
 from results.errors import InputError
 from results.student import student_interval
 
@@ -46,19 +46,12 @@ def subsets_of(tasks: Sequence[str], sizes: Sequence[int]) -> list[tuple[str, ..
     return [subset for size in dict.fromkeys(sizes) for subset in combinations(tasks, size)]
 
 
-def anp(row: Row) -> float | None:
-    """Return the mean over tasks of normalised performance; None where a task has none."""
-    values = [estimate.value for estimate in row.tasks.values()]
-    known = [value for value in values if value is not None]
-    return fmean(known) if known and len(known) == len(values) else None
-
-
 def over_subsets(comparisons: Mapping[tuple[str, ...], Comparison]) -> list[OverSubsets]:
     """Return every method's ANP by the number of tasks, in the order of the methods; by subset's tasks."""
     found: dict[tuple[str, str, int], dict[tuple[str, ...], list[float]]] = {}
     for subset, comparison in comparisons.items():
         for row in comparison.rows:
-            value = anp(row)
+            value = row.anp.value
             if row.role == "merged" and value is not None:
                 key = row.title or row.label, row.protocol or "", len(subset)
                 found.setdefault(key, {}).setdefault(subset, []).append(value)

@@ -1,6 +1,6 @@
 """A suite in plain words: which benchmarks measure which task, and which watch forgetting."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -33,11 +33,13 @@ class SuiteSpec:
         name: the suite's name.
         tasks: the benchmarks of every task, in the order in which tables show them.
         forgetting: benchmarks on which merged checkpoints are compared with the base.
+        leave_out_at_chance: whether aggregates leave out benchmarks on which the task's expert guesses.
     """
 
     name: str
     tasks: Mapping[str, tuple[BenchmarkSpec, ...]]
     forgetting: tuple[BenchmarkSpec, ...] = ()
+    leave_out_at_chance: bool = False
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -59,6 +61,14 @@ class SuiteSpec:
     def benchmarks(self) -> tuple[BenchmarkSpec, ...]:
         """Every benchmark: those of the tasks first, then those that watch forgetting."""
         return (*self.task_benchmarks, *self.forgetting)
+
+    def counted(self, left_out: Collection[str]) -> dict[str, tuple[BenchmarkSpec, ...]]:
+        """The tasks with their benchmarks but these; a task that has no others is not among them."""
+        kept = {
+            task: tuple(one for one in benchmarks if one.name not in left_out)
+            for task, benchmarks in self.tasks.items()
+        }
+        return {task: benchmarks for task, benchmarks in kept.items() if benchmarks}
 
     def task_of(self, benchmark: str) -> str | None:
         """The task that the benchmark measures; None where it watches forgetting.
@@ -82,6 +92,7 @@ class SuiteSpec:
                 for task, benchmarks in self.tasks.items()
             ],
             "forgetting": [asdict(benchmark) for benchmark in self.forgetting],
+            "leave_out_at_chance": self.leave_out_at_chance,
         }
 
     @classmethod
@@ -94,4 +105,5 @@ class SuiteSpec:
                 for task in value["tasks"]
             },
             forgetting=tuple(BenchmarkSpec(**benchmark) for benchmark in value["forgetting"]),
+            leave_out_at_chance=value.get("leave_out_at_chance", False),
         )

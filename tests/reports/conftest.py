@@ -17,7 +17,7 @@ TASKS = {
     "multilingual": ["m_mmlu", "m_arc"],
     "safety": ["xstest"],
 }
-UNSEEN = ResampledPerformance(np.array([]), np.array([]), np.array([]), {}, {})
+UNSEEN = ResampledPerformance(*[np.array([])] * 4, {}, {})
 
 
 def suite(tasks: dict[str, list[str]] | None = None) -> SuiteSpec:
@@ -56,6 +56,7 @@ def row(label: str, role: str, tasks: dict[str, float], **changes: object) -> Ro
         "average": around(average, 0.03),
         "worst_task": around(worst, 0.06),
         "gap": around(worst - average, 0.05),
+        "anp": around(sum(tasks.values()) / len(tasks), 0.03),
         "forgetting": {"coqa": -0.275 * (1 - average), "pubmedqa": 0.019},
         "complete": (5, 5),
         "notes": (),

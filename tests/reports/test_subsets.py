@@ -3,8 +3,9 @@
 import pytest
 
 from reports.subsets import performance_by_number, subsets_table
+from results.comparison import Estimate
 from results.errors import InputError
-from results.subsets import anp, over_subsets, subsets_of
+from results.subsets import over_subsets, subsets_of
 
 
 def test_every_subset_once_in_the_order_of_the_tasks():
@@ -45,11 +46,11 @@ def test_means_and_intervals_are_over_subsets(comparisons):
     assert (whole.size, whole.mean, whole.interval, whole.n) == (3, 0.6, None, 1)
 
 
-def test_a_task_without_performance_leaves_no_anp(make_row):
-    row = make_row("ties", "merged", {"a": 0.5, "b": 0.7})
-    assert anp(row) == pytest.approx(0.6)
-    object.__setattr__(row, "tasks", {**row.tasks, "b": type(row.tasks["a"])(None)})
-    assert anp(row) is None
+def test_a_checkpoint_without_anp_is_in_no_mean(make_row):
+    known = make_row("ties", "merged", {"a": 0.5, "b": 0.7})
+    unknown = make_row("dare", "merged", {"a": 0.5, "b": 0.7}, anp=Estimate(None))
+    (one,) = over_subsets({("a", "b"): _Comparison([known, unknown])})
+    assert (one.method, one.mean) == ("ties", pytest.approx(0.6))
 
 
 def test_the_table_and_the_figure_have_every_method_and_number(comparisons, tmp_path):

@@ -135,6 +135,37 @@ def test_a_reference_at_chance_and_resamples_without_reference_are_told(family: 
     assert count / 2000 == pytest.approx(0.95**20, abs=0.04)
 
 
+def test_a_benchmark_on_which_the_expert_guesses_is_left_out_where_the_suite_says_so(lab: Family) -> None:
+    tasks = {
+        task: tuple(replace(one, chance=0.6) if one.name == "gsm8k" else one for one in benchmarks)
+        for task, benchmarks in SUITE.tasks.items()
+    }
+    suite = replace(SUITE, tasks=tasks)
+    assert compare(lab.run(suite), lab.store).left_out == {}
+    comparison = compare(lab.run(replace(suite, leave_out_at_chance=True)), lab.store)
+    row = comparison.row("ties")
+    mmlu, arc, safety = 12 / 16, 10 / 10, (1 - 0.6) / (1 - 0.2)
+    # The math expert has 16 of 20 right, which 0.6 may be as well; the others do better than their chance.
+    assert list(comparison.left_out) == ["gsm8k"]
+    assert "the expert is at chance (0.800 [0.600," in comparison.left_out["gsm8k"]
+    assert comparison.counted_tasks == ("multilingual", "safety")
+    assert row.tasks["math"].value is None
+    assert row.average.value == pytest.approx((mmlu + arc + safety) / 3)
+    assert row.anp.value == pytest.approx(((mmlu + arc) / 2 + safety) / 2)
+    assert row.worst_task.value == pytest.approx(safety)
+    assert row.scores["gsm8k"] == pytest.approx(12 / 20)
+    assert row.is_complete
+
+
+def test_where_every_expert_guesses_nothing_is_averaged(lab: Family) -> None:
+    tasks = {
+        task: tuple(replace(one, chance=1.0) for one in benchmarks)
+        for task, benchmarks in SUITE.tasks.items()
+    }
+    row = compare(lab.run(replace(SUITE, tasks=tasks, leave_out_at_chance=True)), lab.store).row("ties")
+    assert (row.average.value, row.worst_task.value, row.gap.value, row.anp.value) == (None,) * 4
+
+
 def test_a_missing_expert_is_named_by_its_task(lab: Family) -> None:
     run = lab.run()
     without = replace(run, entries=tuple(entry for entry in run.entries if entry.task != "safety"))
