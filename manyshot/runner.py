@@ -17,7 +17,7 @@ from manyshot.harness import Harness
 from manyshot.scoring import Candidate, benchmarks_with_data, open_judge, score_all, score_settings
 from manyshot.terminal import logger
 from manyshot.training_runs import make_checkpoints
-from merging.learned import with_coefficients
+from merging.learned import note_of, what_was_learned, with_coefficients
 from merging.merge import merge
 from merging.method import Method, make
 from merging.provenance import code_digest, described
@@ -301,10 +301,15 @@ def _merged(
 
     def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
         """The settings with coefficients that were learned, where the method has them learned."""
-        note = place / f"learning-{_digest(settings)[:8]}.json"
         base = given["base"].path
         return with_coefficients(
-            entry.name, settings, harness, base, experts, seed=merge_of.seed or 0, note=note
+            entry.name,
+            settings,
+            harness,
+            base,
+            experts,
+            seed=merge_of.seed or 0,
+            note=note_of(place, settings),
         )
 
     settings, tried = choose(
@@ -315,6 +320,7 @@ def _merged(
         objective=entry.objective,
         place=place,
     )
+    learned_note = note_of(place, settings)
     settings = complete(settings)
     recipe, method = recipe_of(settings), make(entry.name, settings)
     # Everything that decides the merged weights, the code that merges included.
@@ -353,6 +359,7 @@ def _merged(
         "gaps": measured.gaps,
         "settings": settings,
         "tried": tried,
+        "learned": what_was_learned(learned_note),
     }
     return replace(merged, measured=about, title=entry.plain_title, pair=entry.pair), candidate
 

@@ -148,7 +148,8 @@ def _measured(one: Round) -> dict[str, Any]:
     content = json.loads(json.dumps(asdict(one), default=str))
     gaps = {task: before - after for task, (before, after) in one.losses.items()}
     kept = (
-        "weights", "losses", "normalised", "divergences", "settings", "tried", "mask_density", "seconds",
+        "weights", "losses", "normalised", "divergences", "settings", "tried", "learned", "mask_density",
+        "seconds",
     )  # fmt: skip
     return {**{name: content[name] for name in kept}, "gaps": gaps}
 

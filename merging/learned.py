@@ -1,11 +1,14 @@
 """Methods whose coefficients are learned from what a harness measures, before they merge."""
 
+import hashlib
+import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
+import numpy as np
 import torch
 
 from merging.arithmetic import weighted_sum
@@ -16,6 +19,7 @@ from results.errors import InputError
 
 _INPUTS = {"task": 200, "layer": 400}
 """Inputs of each task that DivMerge learns from."""
+_KEPT_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,26 @@ class Teacher(Protocol):
         self, method: LearnedMethod, base: Path, experts: Mapping[str, Path], seed: int, note: Path
     ) -> Learned:
         """Learn the coefficients of experts on a base, going on from what is in a file."""
+
+
+def note_of(folder: Path, settings: Mapping[str, Any]) -> Path:
+    """Return the file in which a folder keeps what is learned with some settings."""
+    text = json.dumps(settings, sort_keys=True, default=str)
+    return folder / f"learning-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
+
+
+def what_was_learned(note: Path) -> dict[str, Any] | None:
+    """Return what a file of `note_of` says was learned, as a JSON value; None where nothing was.
+
+    Of the coefficients' path a hundred steps are kept at most, the first and the last among them; their
+    numbers are `path_steps`.
+    """
+    if not note.is_file():
+        return None
+    content: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))["state"]["learned"]
+    path = content["path"]
+    steps = sorted({round(step) for step in np.linspace(0, len(path) - 1, min(len(path), _KEPT_STEPS))})
+    return {**content, "path": [path[step] for step in steps], "path_steps": steps}
 
 
 def with_coefficients(

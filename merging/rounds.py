@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from merging.adapter import open_checkpoint
 from merging.hub import locate
-from merging.learned import Teacher, with_coefficients
+from merging.learned import Teacher, note_of, what_was_learned, with_coefficients
 from merging.merge import merge
 from merging.provenance import code_digest
 from merging.recipe import ExpertSpec, MethodSpec, Recipe
@@ -80,6 +80,7 @@ class Round:
         divergences: of each expert from that model, where they were measured.
         settings: of the method, where some were chosen on validation data.
         tried: what each that was tried gave there.
+        learned: coefficients and how they came about, of a method that learns them.
         mask_density: share of the entries that moved which a consensus holds; None without one.
         seconds: by phase: train, signals, choose, merge, and the rest, such as digests.
     """
@@ -95,6 +96,7 @@ class Round:
     tried: Sequence[Mapping[str, Any]]
     mask_density: float | None
     seconds: Mapping[str, float]
+    learned: Mapping[str, Any] | None = None
 
     def to_json(self, folder: Path) -> dict[str, Any]:
         """The round as a JSON value, with its paths relative to the folder of all rounds and experts."""
@@ -211,6 +213,7 @@ def _run_round(
         tried=tried,
         mask_density=report["model"]["mask_density"],
         seconds={name: round(seconds, 3) for name, seconds in clock.items()},
+        learned=what_was_learned(note_of(place, settings)),
     )
 
 
@@ -230,8 +233,7 @@ def merge_experts(
     """
     by = recipe_weights(weights)
     if not out.exists():
-        text = json.dumps(settings, sort_keys=True, default=str)
-        note = out.parent / f"learning-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
+        note = note_of(out.parent, settings)
         settings = with_coefficients(
             plan.method.name, settings, signals, locate(anchor), experts, seed=plan.seed, note=note
         )

