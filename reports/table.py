@@ -2,7 +2,8 @@
 
 from typing import Literal, get_args
 
-from reports.plain import csv_table, latex_table, markdown_table
+from reports.latex import latex_table
+from reports.plain import csv_table, markdown_table
 from reports.sheet import make_sheet
 from reports.terminal import terminal_table
 from results.comparison import Comparison

@@ -1,7 +1,7 @@
 """The comparison of a run: every checkpoint's normalised performance, forgetting and intervals."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from results import bootstrap, metrics
@@ -178,7 +178,7 @@ def compare(run: Run, store: Store, *, resamples: int = bootstrap.RESAMPLES, see
     base = entries[0] if entries[0].role == "base" else None
     check_settings(run.suite, entries, records, experts, base)
     drawn = {}
-    for benchmark in run.suite.task_benchmarks:
+    for benchmark in run.suite.benchmarks:
         columns = [*DOCUMENT_KEY, *document_columns(benchmark.metric)]
         documents = {
             entry.label: store.documents(records[entry.label][benchmark.name], columns)
@@ -196,6 +196,9 @@ def compare(run: Run, store: Store, *, resamples: int = bootstrap.RESAMPLES, see
         resampled = bootstrap.resample_performance(
             run.suite, drawn, entry.label, labels, resamples=resamples, left_out=left_out
         )
+        if base is not None:
+            forgetting = bootstrap.resample_forgetting(run.suite, drawn, entry.label, base.label)
+            resampled = replace(resampled, forgetting=forgetting)
         rows.append(
             _row(run.suite, entry, experts[entry.label], base, scores, resampled=resampled, left_out=left_out)
         )
