@@ -10,7 +10,7 @@ from pathlib import Path
 
 from results.errors import InputError
 
-KINDS = ("benchmarks", "suites", "methods", "signals", "engines", "experiments")
+KINDS = ("benchmarks", "suites", "methods", "signals", "engines", "experiments", "tables")
 _COMMANDS = {
     "demo": "the whole job on a family of tiny models made on this machine",
     "run": "merge experts by every method of an experiment file, score and compare",
@@ -205,7 +205,18 @@ def _signals(parser: argparse.ArgumentParser) -> None:
 
 def _report(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
-    table = kinds.add_parser("table", help="the comparison as a table")
+    table = kinds.add_parser("table", help="the comparison as a table, or a paper's table by name")
+    table.add_argument(
+        "name", nargs="?", help="metis-performance, divmerge-scaling, … (the comparison); `list tables`"
+    )
+    table.add_argument(
+        "--source", choices=("ours", "paper", "both"), default="ours",
+        help="of a paper's table: our runs, as printed, or both with their difference (%(default)s)",
+    )  # fmt: skip
+    table.add_argument("--backbone", action="append", help="what a run's base is called; one for each --run")
+    table.add_argument(
+        "--signals", type=Path, action="append", help="signals.json that `manyshot signals --out` wrote"
+    )
     table.add_argument(
         "--format", choices=("terminal", "markdown", "latex", "csv"), default="terminal", help="(%(default)s)"
     )
@@ -218,7 +229,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
         help="performance by task; average against worst task; over rounds; weights and gaps (%(default)s)",
     )
     for kind in (table, figure):
-        kind.add_argument("--run", help="name of the run (the latest)")
+        kind.add_argument("--run", action="append", help="name of the run (the latest); some show several")
         kind.add_argument(
             "--store", type=Path, help="folder of the records (MANYSHOT_STORE, ./manyshot-results)"
         )

@@ -27,7 +27,7 @@ from merging.weighting import recipe_weights
 from results.comparison import Comparison, compare
 from results.errors import InputError
 from results.record import Record
-from results.run import Entry, Run, save_run
+from results.run import SUBSETS_OF, Entry, Run, save_run
 from results.store import Store
 from results.subsets import over_subsets, subsets_of
 from results.yaml_file import validated
@@ -80,7 +80,12 @@ def run_experiment(
         plain = "+".join(subset)
         logger.info("merging %s", ", ".join(subset))
         of_subset = f"{name}.{re.sub('[^A-Za-z0-9._-]+', '-', plain)}"
-        done = do(*_only(subset, experiment, suite), of_subset, report=out / "report" / "subsets" / plain)
+        done = do(
+            *_only(subset, experiment, suite),
+            of_subset,
+            report=out / "report" / "subsets" / plain,
+            subsets_of=name,
+        )
         comparisons[subset] = done.comparison
     return FinishedSubsets(comparisons, _write_subsets(comparisons, out / "report"))
 
@@ -118,6 +123,7 @@ def _run(
     store: Store,
     data_root: Path | None,
     skip_missing: bool,
+    subsets_of: str | None = None,
 ) -> Finished:
     asked = EngineSettings(**experiment.engine.model_dump())
     if experiment.train is None:
@@ -157,6 +163,7 @@ def _run(
             "seed": scoring.seed,
             "judge": experiment.judge,
             "engine": engine.name,
+            SUBSETS_OF: subsets_of,
         },
         entries=tuple(
             replace(entry, records=_digests(records[candidate.name]))

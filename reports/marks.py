@@ -1,4 +1,4 @@
-"""Which numbers of a column stand out: the best and the second, or those that nothing tells apart from the best."""
+"""Which numbers of a column stand out: the best and the second, or those that noise may have put there."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -20,9 +20,9 @@ def marks(
 ) -> list[Mark]:
     """Mark the numbers of a column, higher being better.
 
-    The highest is best and the next one second, equals together. A number that only noise tells from the highest
-    is a tie, and so is the highest then; nothing is best or second: where the paired difference has a 95 %
-    interval that holds zero, over documents or, by Student's t, over seeds.
+    The highest is best and the next one second, equals together. A number that only noise tells from the
+    highest is a tie, and so is the highest then; nothing is best or second: where the paired difference has a
+    95 % interval that holds zero, over documents or, by Student's t, over seeds.
 
     Args:
         values: as they are shown, None where one is not known.

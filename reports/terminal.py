@@ -41,8 +41,8 @@ def terminal_table(sheet: Sheet, *, width: int | None = None, styled: bool | Non
     styled = on_terminal if styled is None else styled
     if width is None:
         width = Console().width if on_terminal else _WIDTH
-    label = min(_LABEL_WIDTH, max(cell_len(line.label) for group in sheet.groups for line in group))
-    label = max(label, cell_len(sheet.head))
+    names = [line.label for group in sheet.groups for line in group]
+    label = min(_LABEL_WIDTH, max(cell_len(name) for name in (*names, *sheet.titles, sheet.head)))
     beside, below = (_column_widths(sheet, stacked, styled) for stacked in (False, True))
     stacked = label + sum(below) <= width < label + sum(beside)
     text = io.StringIO()

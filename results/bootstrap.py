@@ -84,6 +84,7 @@ class ResampledPerformance:
         anp: shape (resamples,).
         tasks: shape (resamples,) for every task.
         dropped: how many resamples gave the expert zero on a benchmark; only benchmarks where any did.
+        scores: shape (resamples,) for every benchmark that was scored, on the benchmark's own scale.
         forgetting: shape (resamples,) for every benchmark that watches it, the difference to the base.
     """
 
@@ -93,6 +94,7 @@ class ResampledPerformance:
     anp: Draws
     tasks: Mapping[str, Draws]
     dropped: Mapping[str, int]
+    scores: Mapping[str, Draws] = field(default_factory=dict)
     forgetting: Mapping[str, Draws] = field(default_factory=dict)
 
 

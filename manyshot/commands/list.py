@@ -45,8 +45,21 @@ def run(options: argparse.Namespace) -> None:
         "signals": _signals,
         "engines": _engines,
         "experiments": _experiments,
+        "tables": _tables,
     }
     answer(kinds[options.what](options.name, root))
+
+
+def _tables(name: str | None, _root: Path | None) -> str:
+    from reports.papers import TABLES, find_table
+
+    shown = {name: find_table(name)} if name else TABLES
+    needs = {"runs": "--run, one for each backbone", "families": "--run of subsets", "signals": "--signals"}
+    rows = [
+        (name, table.title, needs[table.needs], "yes" if table.paper else "no")
+        for name, table in shown.items()
+    ]
+    return _table(("table", "what it shows", "ours from", "printed in the paper"), rows)
 
 
 def _benchmarks(name: str | None, root: Path | None) -> str:

@@ -4,6 +4,7 @@ import argparse
 
 from manyshot.terminal import answer
 from results.comparison import compare
+from results.errors import InputError
 from results.run import load_run
 from results.store import Store, store_root
 
@@ -11,7 +12,14 @@ from results.store import Store, store_root
 def run(options: argparse.Namespace) -> None:
     """Compare the checkpoints of a run, and print a table or draw a figure."""
     store = Store(store_root(options.store))
-    comparison = compare(load_run(store, options.run), store)
+    if options.kind == "table" and options.name is not None:
+        from manyshot.commands.paper_tables import paper_table
+
+        answer(paper_table(options, store))
+        return
+    if len(options.run or []) > 1:
+        raise InputError("This shows one run; name one.")
+    comparison = compare(load_run(store, options.run[0] if options.run else None), store)
     if options.kind == "table":
         from reports.table import render
 
