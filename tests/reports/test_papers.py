@@ -95,7 +95,9 @@ def test_the_papers_own_contradictions_are_found_and_no_others():
         ("divmerge_glue_cross_accuracy", 0, "cola", "82.30", "82.30 % is no share of 500"),
     ],
 )
-def test_a_number_that_did_not_fit_would_be_found(monkeypatch, table, row, column, value, said):
+def test_a_number_that_did_not_fit_would_be_found(  # noqa: PLR0917
+    monkeypatch, table, row, column, value, said
+):
     def altered(name):
         rows = published_rows(name)
         if name == table:
@@ -206,7 +208,8 @@ def families(make_comparison, make_row):
         scores = dict.fromkeys(subset, 0.5)
         rows = [
             make_row(
-                f"{task} expert", "expert", dict.fromkeys(subset, 1.0), task=task, n=dict.fromkeys(subset, 50),
+                f"{task} expert", "expert", dict.fromkeys(subset, 1.0), task=task,
+                n=dict.fromkeys(subset, 50),
                 scores={**scores, task: 0.8},
                 resampled=replace(comparison.rows[0].resampled, scores=dict.fromkeys(subset, 0.5 + NOISE)),
             )
@@ -252,11 +255,12 @@ def test_correlations_from_a_file_of_signals():
         kind: {one: {two: float(one != two) * (1 + tasks.index(two)) for two in tasks} for one in tasks}
         for kind in ("kl", "js")
     }
-    report = SignalReport(
-        tasks, ["base", *tasks], {}, divergences, {},
-        {model: {task: 1.0 if model == task else 0.5 - 0.1 * tasks.index(model) for task in tasks} for model in tasks},
-        dict.fromkeys(tasks, 100), False,
-    )  # fmt: skip
+    scores = {
+        model: {task: 1.0 if model == task else 0.5 - 0.1 * at for task in tasks}
+        for at, model in enumerate(tasks)
+    }
+    models, inputs = ["base", *tasks], dict.fromkeys(tasks, 100)
+    report = SignalReport(tasks, models, {}, divergences, {}, scores, inputs, False)
     sheet = paper_sheet("divmerge-correlation", "both", Measured({}, {}, {"lab": report}))
     rows = {line.label: [cell.value for cell in line.cells] for line in sheet.groups[0]}
     assert rows["a"][0] == "+1.000"
