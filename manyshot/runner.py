@@ -19,7 +19,8 @@ from manyshot.terminal import logger
 from manyshot.training_runs import make_checkpoints
 from merging.learned import note_of, what_was_learned, with_coefficients
 from merging.merge import merge
-from merging.method import Method, make
+from merging.method import Method, find_method, make
+from merging.method_file import source_of
 from merging.provenance import code_digest, described
 from merging.recipe import Recipe
 from merging.tuning import check_settings, choose, grid, needs, to_try
@@ -303,7 +304,8 @@ def _merged(
         return validated(Recipe, content, "the experiment")
 
     needed = needs(entry.name, entry.settings)
-    tried_key = [inputs, code_digest(), harness.key(needed) if needed else None]
+    code = [code_digest(), source_of(find_method(entry.name).kind)]
+    tried_key = [inputs, code, harness.key(needed) if needed else None]
     place = folder / f".{_plain(title)}-{_digest([recipe_of({}), entry.objective, tried_key])[:8]}.tried"
 
     def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -355,7 +357,7 @@ def _merged(
         "merged",
         candidate,
         seed=merge_of.seed,
-        method=entry.name,
+        method=entry.method_name,
         settings=entry.settings,
         protocol=entry.protocol,
     )
@@ -367,6 +369,7 @@ def _merged(
         "settings": settings,
         "tried": tried,
         "learned": what_was_learned(learned_note),
+        "source": source_of(type(method)),
     }
     return replace(merged, measured=about, title=entry.plain_title, pair=entry.pair), candidate
 

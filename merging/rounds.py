@@ -15,6 +15,8 @@ from merging.adapter import open_checkpoint
 from merging.hub import locate
 from merging.learned import Teacher, note_of, what_was_learned, with_coefficients
 from merging.merge import merge
+from merging.method import find_method
+from merging.method_file import source_of
 from merging.provenance import code_digest
 from merging.recipe import ExpertSpec, MethodSpec, Recipe
 from merging.train_settings import TrainSettings
@@ -308,7 +310,7 @@ def _digest(plan: Plan, signals: Signals) -> str:
         plan.method.model_dump(mode="json"),
         [asdict(plan.weighting), plan.objective],
         [plan.anchor, plan.space, plan.output_dtype, plan.seed],
-        code_digest(),
+        [code_digest(), source_of(find_method(plan.method.name).kind)],
     ]
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

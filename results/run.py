@@ -42,7 +42,7 @@ class Entry:
         of: label of the merged checkpoint that a round led to.
         turn: the round's number, from 1.
         measured: of a round or a merged checkpoint: weights, losses and gaps by task, mask density, seconds,
-            and what was tried to choose settings.
+            what was tried to choose settings, what was learned, and the source of a method of the user's own.
     """
 
     label: str

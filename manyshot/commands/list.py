@@ -28,7 +28,8 @@ from manyshot.experiment import (
     WeightingOptions,
 )
 from manyshot.terminal import answer
-from merging.method import Method, known_methods
+from merging.method import Method, find_method, known_methods
+from merging.method_file import class_name
 from merging.weighting import SIGNALS
 from results.errors import InputError
 
@@ -158,13 +159,11 @@ def _methods(name: str | None, root: Path | None) -> str:
             ("method", "settings", "paper"),
             [(m.name, ", ".join(m.settings) or "none", m.paper) for m in methods.values()],
         )
-    if name not in methods:
-        raise InputError(f"There is no method '{name}'; there are {', '.join(methods)}.")
-    method = methods[name]
+    method = find_method(name)
     kinds = [kind for kind in method.kind.__mro__ if issubclass(kind, Method) and kind is not Method]
     documentation = "\n\n".join(inspect.cleandoc(kind.__doc__ or "") for kind in kinds)
     signature = str(inspect.signature(method.kind)).removesuffix(" -> None")
-    return f"{method.name}{signature}\n{method.paper}\n\n{documentation}"
+    return f"{class_name(method.name)}{signature}\n{method.paper}\n\n{documentation}"
 
 
 def _signals(name: str | None, root: Path | None) -> str:
