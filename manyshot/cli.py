@@ -172,6 +172,9 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="seed of the order of examples, and of a new adapter (0)")
     parser.add_argument("--accumulation", type=int, help="parts that a step's examples are computed in (1)")
     parser.add_argument("--examples", type=int, help="most training examples (all)")
+    parser.add_argument(
+        "--report-to", nargs="+", help="tensorboard (under ./runs), wandb or mlflow, where they are installed"
+    )
     parser.add_argument("--rank", type=int, help="train a LoRA adapter of this rank in place of all weights")
     parser.add_argument(
         "--alpha", type=float, help="α of the adapter, whose product counts α/rank times (as rank)"

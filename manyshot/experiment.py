@@ -90,12 +90,14 @@ class TrainOptions(BaseModel):
     group_by_length: bool = TrainSettings.group_by_length
     cpu: bool = TrainSettings.cpu
     save_seconds: float = TrainSettings.save_seconds
+    report_to: list[str] = []
 
     @property
     def settings(self) -> TrainSettings:
         """Those of one round."""
-        named = self.model_dump(exclude={"rounds", "examples", "validation", "adapter"})
-        return TrainSettings(**named, adapter=self.adapter.settings if self.adapter else None)
+        named = self.model_dump(exclude={"rounds", "examples", "validation", "adapter", "report_to"})
+        adapter = self.adapter.settings if self.adapter else None
+        return TrainSettings(**named, adapter=adapter, report_to=tuple(self.report_to))
 
 
 class WeightingOptions(BaseModel):
