@@ -96,6 +96,9 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", help="another base than the file's: a folder, or hub name")
     parser.add_argument("--limit", type=int, help="most documents of each lm-eval task")
     parser.add_argument("--seed", type=int, action="append", help="in place of the file's (may be repeated)")
+    parser.add_argument(
+        "--subsets", type=int, nargs="+", help="merge every so many of the tasks, in place of the file's"
+    )
     parser.add_argument("--out", type=Path, help="folder for merged checkpoints and the report")
     parser.add_argument("--skip-missing", action="store_true", help="leave out benchmarks without data")
     _common(parser)

@@ -97,9 +97,7 @@ def trackers(names: Sequence[str]) -> list[str]:
     known = get_available_reporting_integrations()
     for name in names:
         if name not in known:
-            raise InputError(
-                f"The training reports to {name}, which is not installed: pip install {name}."
-            )
+            raise InputError(f"The training reports to {name}, which is not installed: pip install {name}.")
     return list(names)
 
 

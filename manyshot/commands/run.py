@@ -21,7 +21,12 @@ def run(options: argparse.Namespace) -> None:
     )
     out = options.out or Path("manyshot-runs") / name
     experiment = load_experiment(file)
-    changes = {"base": options.base, "limit": options.limit, "seeds": options.seed}
+    changes = {
+        "base": options.base,
+        "limit": options.limit,
+        "seeds": options.seed,
+        "subsets": options.subsets,
+    }
     changed = experiment.model_dump(exclude_unset=True) | {
         key: value for key, value in changes.items() if value is not None
     }
