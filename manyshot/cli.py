@@ -234,7 +234,9 @@ def _report(parser: argparse.ArgumentParser) -> None:
         default="tasks",
         help="performance by task; average against worst task; over rounds; weights and gaps (%(default)s)",
     )
-    for kind in (table, figure):
+    submission = kinds.add_parser("submission", help="runs with their records, in a folder to send to others")
+    submission.add_argument("out", type=Path, help="folder to make; must not exist")
+    for kind in (table, figure, submission):
         kind.add_argument("--run", action="append", help="name of the run (the latest); some show several")
         kind.add_argument(
             "--store", type=Path, help="folder of the records (MANYSHOT_STORE, ./manyshot-results)"

@@ -17,6 +17,12 @@ def run(options: argparse.Namespace) -> None:
 
         answer(paper_table(options, store))
         return
+    if options.kind == "submission":
+        from results.submission import write_submission
+
+        names = options.run or [load_run(store).name]
+        answer(str(write_submission(store, names, options.out)))
+        return
     if len(options.run or []) > 1:
         raise InputError("This shows one run; name one.")
     comparison = compare(load_run(store, options.run[0] if options.run else None), store)
