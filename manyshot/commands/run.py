@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
         key: value for key, value in changes.items() if value is not None
     }
     experiment = validated(Experiment, changed, str(file))
-    if experiment.base in HOMEMADE and not Path(experiment.base).exists():
+    if experiment.base in HOMEMADE and not (Path(experiment.base) / "config.json").exists():
         logger.info("making the base of %s, or finding it made", experiment.base)
         base = make_homemade(experiment.base, out / "models" / "base", data_root(options.data))
         experiment = experiment.model_copy(update={"base": str(base)})
