@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-import numpy as np
-
-from results.bootstrap import Draws, Interval, percentile_interval
+from results.bootstrap import Interval
 from results.comparison import Comparison, Estimate, Row
+from results.minima import Term, mean_interval
 from results.student import student_interval
 
 STATISTICS = ("average", "worst_task")
@@ -86,22 +85,21 @@ def _groups(comparison: Comparison) -> dict[tuple[str, str], list[Row]]:
     return found
 
 
-def _of(row: Row, statistic: str) -> tuple[float | None, Draws]:
-    """A statistic's value, and what it is in every resample of the documents."""
+def _of(row: Row, statistic: str) -> tuple[float | None, Term]:
+    """A statistic's value, and its parts in every resample of the documents."""
     estimate: Estimate = getattr(row, statistic)
-    draws: Draws = getattr(row.resampled, statistic)
-    return estimate.value, draws
+    return estimate.value, (row.resampled.parts(statistic), None)
 
 
-def _difference(row: Row, other: Row, statistic: str) -> tuple[float | None, Draws]:
-    (one, drawn), (two, drawn_too) = _of(row, statistic), _of(other, statistic)
-    return None if one is None or two is None else one - two, drawn - drawn_too
+def _difference(row: Row, other: Row, statistic: str) -> tuple[float | None, Term]:
+    (one, (parts, _)), (two, (parts_of_other, _)) = _of(row, statistic), _of(other, statistic)
+    return None if one is None or two is None else one - two, (parts, parts_of_other)
 
 
-def _spread(values: Sequence[tuple[float | None, Draws]]) -> Spread | None:
+def _spread(values: Sequence[tuple[float | None, Term]]) -> Spread | None:
     known = [value for value, _ in values if value is not None]
     if not known or len(known) < len(values):
         return None
     mean = fmean(known)
-    documents = percentile_interval(np.mean([draws for _, draws in values], axis=0))
+    documents = mean_interval([term for _, term in values])
     return Spread(mean, len(known), student_interval(known), documents)
