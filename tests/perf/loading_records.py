@@ -2,8 +2,8 @@
 
     python tests/perf/loading_records.py [--records N]
 
-Records are as scoring leaves them, each in a file of its own, whose digest is checked. Both read the files three
-times, and the least of the seconds is told: files then lie in memory.
+Records are as scoring leaves them, each in a file of its own, whose digest is checked. Both read the files
+three times, and the least of the seconds is told: files then lie in memory.
 """
 
 import argparse

@@ -5,7 +5,7 @@ import pytest
 
 from results.ranking import rank_groups
 
-REPLICATIONS, RESAMPLES, DOCUMENTS = 300, 400, 200
+REPLICATIONS, RESAMPLES, DOCUMENTS = 300, 400, 100
 
 
 def scored(probabilities: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -37,7 +37,7 @@ def together(statistic, tasks: tuple[float, ...], entries: int) -> float:
     return float(np.mean(found))
 
 
-@pytest.mark.parametrize("entries", [2, 3, 5, 10, 20])
+@pytest.mark.parametrize("entries", [2, 5, 20])
 def test_equal_entries_share_the_first_group(entries: int) -> None:
     assert together(lambda of_tasks: of_tasks.mean(axis=0), (0.7, 0.8), entries) >= 0.9
 
@@ -49,8 +49,8 @@ def test_so_they_do_by_their_worst_tasks(entries: int, tasks: tuple[float, ...])
 
 
 def test_what_is_clearly_worse_is_told_apart_and_hides_nothing() -> None:
-    """Two equals at 0.85, and of 18 others each is five standard deviations of a difference below them."""
-    levels = np.array([[0.85] * 2 + [0.65] * 18])
+    """Two equals, and 18 others that lie four to five standard deviations of a difference below them."""
+    levels = np.array([[0.85] * 2 + [0.6] * 18])
     cut, whole = [], []
     for seed in range(50):
         measured, drawn = scored(levels, seed)
