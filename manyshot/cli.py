@@ -234,9 +234,19 @@ def _report(parser: argparse.ArgumentParser) -> None:
         default="tasks",
         help="performance by task; average against worst task; over rounds; weights and gaps (%(default)s)",
     )
+    pair = kinds.add_parser("compare", help="two checkpoints, benchmark by benchmark, and where they differ")
+    for name in ("first", "second"):
+        pair.add_argument(name, help="label in the run; or path, name or digest of a checkpoint in the store")
+    pair.add_argument(
+        "--documents", type=int, metavar="N", help="documents to list on which either is better (1)"
+    )
+    pair.add_argument(
+        "--format", choices=("terminal", "markdown", "csv"), default="terminal", help="(%(default)s)"
+    )
+    pair.add_argument("--json", action="store_true", help="print JSON")
     submission = kinds.add_parser("submission", help="runs with their records, in a folder to send to others")
     submission.add_argument("out", type=Path, help="folder to make; must not exist")
-    for kind in (table, figure, submission):
+    for kind in (table, figure, submission, pair):
         kind.add_argument("--run", action="append", help="name of the run (the latest); some show several")
         kind.add_argument(
             "--store", type=Path, help="folder of the records (MANYSHOT_STORE, ./manyshot-results)"

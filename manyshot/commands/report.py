@@ -1,6 +1,7 @@
-"""`manyshot report`: tables and figures of a run."""
+"""`manyshot report`: tables and figures of a run, and two checkpoints head to head."""
 
 import argparse
+import json
 
 from manyshot.terminal import answer
 from results.comparison import compare
@@ -10,7 +11,7 @@ from results.store import Store, store_root
 
 
 def run(options: argparse.Namespace) -> None:
-    """Compare the checkpoints of a run, and print a table or draw a figure."""
+    """Compare the checkpoints of a run, and print a table or draw a figure; or compare two of them."""
     store = Store(store_root(options.store))
     if options.kind == "table" and options.name is not None:
         from manyshot.commands.paper_tables import paper_table
@@ -25,7 +26,11 @@ def run(options: argparse.Namespace) -> None:
         return
     if len(options.run or []) > 1:
         raise InputError("This shows one run; name one.")
-    comparison = compare(load_run(store, options.run[0] if options.run else None), store)
+    name = options.run[0] if options.run else None
+    if options.kind == "compare":
+        _compare_two(options, store, name)
+        return
+    comparison = compare(load_run(store, name), store)
     if options.kind == "table":
         from reports.table import render
 
@@ -42,3 +47,32 @@ def run(options: argparse.Namespace) -> None:
     }[options.show]
     draw(comparison, options.out)
     answer(str(options.out))
+
+
+def _compare_two(options: argparse.Namespace, store: Store, run: str | None) -> None:
+    from reports.comparing import comparing_text
+    from results.head_to_head import head_to_head
+
+    if options.documents is not None and options.documents < 0:
+        raise InputError(f"--documents must be 0 or more, not {options.documents}")
+    if options.documents and options.format == "csv" and not options.json:
+        raise InputError("CSV has a row for each benchmark; list documents with --json or another format")
+    has_runs = any((store.root / "runs").glob("[!.]*.json"))
+    found = head_to_head(
+        (options.first, options.second),
+        store,
+        load_run(store, run) if run or has_runs else None,
+        _higher_is_better,
+        most=1 if options.documents is None else options.documents,
+    )
+    answer(json.dumps(found.to_json(), indent=2) if options.json else comparing_text(found, options.format))
+
+
+def _higher_is_better(benchmark: str) -> bool:
+    """Whether the registry says so; of a benchmark that it has no longer, too."""
+    from bench.registry import load_benchmark
+
+    try:
+        return load_benchmark(benchmark).higher_is_better
+    except InputError:
+        return True
