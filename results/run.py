@@ -108,6 +108,19 @@ def save_run(store: Store, run: Run) -> Path:
     return path
 
 
+def run_names(store: Store) -> list[str]:
+    """The names of a store's runs, in the order in which they were written last.
+
+    Raises:
+        InputError: there are none.
+    """
+    folder = store.root / "runs"
+    paths = sorted(folder.glob("[!.]*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    if not paths:
+        raise InputError(f"{folder}: no runs; make one with 'manyshot run', or give the store that has it")
+    return [path.stem for path in paths]
+
+
 def load_run(store: Store, name: str | None = None) -> Run:
     """Read a manifest.
 
@@ -118,14 +131,10 @@ def load_run(store: Store, name: str | None = None) -> Run:
     Raises:
         InputError: there is no such run, or its file is broken.
     """
-    folder = store.root / "runs"
-    paths = sorted(folder.glob("[!.]*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
-    if not paths:
-        raise InputError(f"{folder}: no runs; make one with 'manyshot run', or give the store that has it")
-    path = paths[-1] if name is None else _path(store, name)
-    if path not in paths:
-        known = ", ".join(sorted(one.stem for one in paths))
-        raise InputError(f"{folder}: no run '{name}'; there are {known}")
+    names = run_names(store)
+    path = store.root / "runs" / f"{names[-1]}.json" if name is None else _path(store, name)
+    if path.stem not in names:
+        raise InputError(f"{path.parent}: no run '{name}'; there are {', '.join(sorted(names))}")
     try:
         return Run.from_json(json.loads(path.read_bytes()))
     except (ValueError, KeyError, TypeError, AttributeError):

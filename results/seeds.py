@@ -54,7 +54,7 @@ class Gain:
 def over_seeds(comparison: Comparison) -> list[OverSeeds]:
     """Return the spread of every method and protocol, in the order of the run."""
     return [
-        OverSeeds(method, protocol, {name: _spread([_of(row, name) for row in rows]) for name in STATISTICS})
+        OverSeeds(method, protocol, {name: spread([_of(row, name) for row in rows]) for name in STATISTICS})
         for (method, protocol), rows in _groups(comparison).items()
     ]
 
@@ -73,9 +73,23 @@ def gains(comparison: Comparison) -> list[Gain]:
             continue
         by_seed = {row.seed: row for row in once}
         pairs = [(row, by_seed[row.seed]) for row in rows if row.seed in by_seed]
-        spreads = {name: _spread([_difference(*pair, name) for pair in pairs]) for name in STATISTICS}
+        spreads = {name: spread([_difference(*pair, name) for pair in pairs]) for name in STATISTICS}
         found.append(Gain(method, spreads))
     return found
+
+
+def spread(values: Sequence[tuple[float | None, Draws]]) -> Spread | None:
+    """The mean over seeds with its intervals; None where a seed has no value.
+
+    Args:
+        values: of every seed the measured value, and what it is in every resample of the documents.
+    """
+    known = [value for value, _ in values if value is not None]
+    if not known or len(known) < len(values):
+        return None
+    mean = fmean(known)
+    documents = percentile_interval(np.mean([draws for _, draws in values], axis=0))
+    return Spread(mean, len(known), student_interval(known), documents)
 
 
 def _groups(comparison: Comparison) -> dict[tuple[str, str], list[Row]]:
@@ -96,12 +110,3 @@ def _of(row: Row, statistic: str) -> tuple[float | None, Draws]:
 def _difference(row: Row, other: Row, statistic: str) -> tuple[float | None, Draws]:
     (one, drawn), (two, drawn_too) = _of(row, statistic), _of(other, statistic)
     return None if one is None or two is None else one - two, drawn - drawn_too
-
-
-def _spread(values: Sequence[tuple[float | None, Draws]]) -> Spread | None:
-    known = [value for value, _ in values if value is not None]
-    if not known or len(known) < len(values):
-        return None
-    mean = fmean(known)
-    documents = percentile_interval(np.mean([draws for _, draws in values], axis=0))
-    return Spread(mean, len(known), student_interval(known), documents)
