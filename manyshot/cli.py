@@ -19,7 +19,7 @@ _COMMANDS = {
     "merge": "merge experts as a recipe file says",
     "train": "fine-tune an expert on a suite's task",
     "signals": "losses, loss gaps, divergences and cosines of a base and its experts",
-    "report": "tables and figures of a run",
+    "report": "tables and figures of a run, and the leaderboard",
     "list": "what there is: benchmarks, suites, methods, signals, engines, experiments",
 }
 
@@ -217,6 +217,16 @@ def _report(parser: argparse.ArgumentParser) -> None:
         default="tasks",
         help="performance by task; average against worst task; over rounds; weights and gaps (%(default)s)",
     )
+    board = kinds.add_parser("leaderboard", help="all runs of some stores as a page, with ranks and outputs")
+    board.add_argument("--out", type=Path, required=True, help="folder for index.html and pictures")
+    board.add_argument("--run", action="append", default=[], help="name of a run (may be repeated; all runs)")
+    board.add_argument(
+        "--store",
+        type=Path,
+        action="append",
+        help="folder of records (may be repeated; MANYSHOT_STORE, ./manyshot-results)",
+    )
+    board.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     for kind in (table, figure):
         kind.add_argument("--run", help="name of the run (the latest)")
         kind.add_argument(

@@ -1,15 +1,18 @@
-"""`manyshot report`: tables and figures of a run."""
+"""`manyshot report`: tables and figures of a run, and the leaderboard of many."""
 
 import argparse
 
-from manyshot.terminal import answer
+from manyshot.terminal import answer, logger
 from results.comparison import compare
 from results.run import load_run
 from results.store import Store, store_root
 
 
 def run(options: argparse.Namespace) -> None:
-    """Compare the checkpoints of a run, and print a table or draw a figure."""
+    """Compare the checkpoints of a run, and print a table or draw a figure; or write the leaderboard."""
+    if options.kind == "leaderboard":
+        _leaderboard(options)
+        return
     store = Store(store_root(options.store))
     comparison = compare(load_run(store, options.run), store)
     if options.kind == "table":
@@ -28,3 +31,12 @@ def run(options: argparse.Namespace) -> None:
     }[options.show]
     draw(comparison, options.out)
     answer(str(options.out))
+
+
+def _leaderboard(options: argparse.Namespace) -> None:
+    from reports.leaderboard.page import write_page
+    from results.leaderboard import gather
+
+    stores = options.store or [store_root()]
+    board = gather(stores, options.run, lambda run: logger.info("comparing %s", run))
+    answer(str(write_page(board, options.out)))
