@@ -29,7 +29,7 @@ function columnsFor(state) {
   const tasks = league ? league.tasks : [];
   const columns = [
     {
-      key: "rank", title: "Rank", width: [4.7, 0], cell: (entry) => rankCell(entry, state.by),
+      key: "rank", title: "Rank", width: [4.6, 0], cell: (entry) => rankCell(entry, state.by),
       compare: (one, other) => inOrderOfRank(one, other, state.by),
     },
     { key: "title", title: "Method", width: [12, 4], value: (entry) => entry.title, cell: titleCell },
@@ -50,16 +50,21 @@ function columnsFor(state) {
       cell: averageCell,
     },
     {
-      key: "worst_task", title: "Worst task", width: [7.4, 0.5], number: (entry) => entry.worst_task,
+      key: "worst_task", title: "Worst task", width: [6.8, 0.5], number: (entry) => entry.worst_task,
       cell: worstCell,
     },
-    { key: "gap", title: "Gap", width: [4.6, 0.5], number: (entry) => entry.gap },
+    { key: "gap", title: "Gap", width: [4.5, 0.5], number: (entry) => entry.gap },
     ...tasks.map((task, place) => ({
-      key: `task:${task}`, title: task, width: [Math.min(9, 2.4 + 0.45 * Math.max(5, task.length)), 0.5],
+      key: `task:${task}`, title: task, width: [widthOf(task), 0.5],
       number: (entry) => entry.tasks[place],
     })),
   ];
   return columns.filter((column) => !column.settled);
+}
+
+/** A heading breaks between words. */
+function widthOf(title) {
+  return 2.1 + 0.45 * Math.max(5, ...title.split(/\s+/).map((word) => word.length));
 }
 
 /** How two entries compare in a column; what is not known comes last either way. */

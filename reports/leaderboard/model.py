@@ -63,7 +63,8 @@ def _experts(board: Leaderboard) -> dict[str, str]:
     """Letters for the sets of experts that scores are divided by, in leagues that have several."""
     letters: dict[str, str] = {}
     for league in board.leagues:
-        sets = dict.fromkeys(one.entry.experts for one in board.standings if one.league == league.id)
+        members = [one.entry for one in board.standings if one.league == league.id]
+        sets = dict.fromkeys(entry.experts for entry in members if entry.role == "merged")
         if len(sets) > 1:
             letters |= {f"{league.id}{one}": _letter(place) for place, one in enumerate(sets)}
     return letters

@@ -58,7 +58,7 @@ function drawHead(columns, sorted, descending) {
   const cells = columns.map((column) => {
     const order = column !== sorted ? "none" : descending ? "descending" : "ascending";
     const button = element("button", { type: "button", "data-sort": column.key }, column.title);
-    return element("th", { role: "columnheader", "aria-sort": order, class: column.number ? "number" : null }, button);
+    return element("th", { role: "columnheader", "aria-sort": order, class: column.number ? "number" : column.key }, button);
   });
   // A button that was pressed keeps the keyboard's focus.
   const focused = board.contains(document.activeElement) && document.activeElement.dataset.sort;

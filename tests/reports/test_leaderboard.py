@@ -14,7 +14,7 @@ from made_up_leaderboard import LABEL, SCRIPT, make_store, merged, references, s
 
 from manyshot.cli import main
 from merging.recipe import Recipe
-from reports.leaderboard.model import details_of
+from reports.leaderboard.model import details_of, table_of
 from reports.leaderboard.page import render, write_page
 from results.errors import InputError
 from results.leaderboard import Leaderboard, Standing, gather
@@ -68,8 +68,9 @@ def test_scores_have_what_they_are_divided_by_and_intervals(board):
     assert gsm8k.performance.mean == pytest.approx(15 / 36)
     assert gsm8k.performance.documents.low < 15 / 36 < gsm8k.performance.documents.high
     # Lower is better: the score is as reported, the performance as it counts.
-    assert xstest.score.mean == pytest.approx(22 / 40)
-    assert xstest.score.documents.low < 22 / 40 < xstest.score.documents.high
+    safe = standing(board, "safety expert").entry.benchmarks[3]
+    assert safe.score.mean == pytest.approx(6 / 40)
+    assert safe.score.documents.low < 6 / 40 < safe.score.documents.high
     assert xstest.performance.mean == pytest.approx(18 / 34)
     assert (coqa.task, coqa.performance) == (None, None)
     assert coqa.forgetting.mean == pytest.approx(-1 / 40)
@@ -152,20 +153,72 @@ def test_the_same_records_in_two_runs_are_one_entry(tmp_path):
     assert len(gather([tmp_path]).standings) == 5
 
 
-def test_a_run_that_lacks_a_benchmark_joins_the_league_that_it_would_be_in(tmp_path):
-    save(tmp_path, "whole", "ties")
+def without(family: Family, benchmark: str) -> None:
+    """Take a benchmark's records from all entries of a family."""
+    family.entries = [
+        replace(one, records={name: digest for name, digest in one.records.items() if name != benchmark})
+        for one in family.entries
+    ]
+
+
+def test_a_run_that_lacks_a_benchmark_joins_one_league_that_it_would_be_in(tmp_path, monkeypatch):
     family = Family(Store(tmp_path), [])
     references(family)
     merged(family, "dare", scores(20, 24, 18, 22, 27), "dare")
-    family.entries = [
-        replace(one, records={name: digest for name, digest in one.records.items() if name != "xstest"})
-        for one in family.entries
-    ]
+    whole = [one.records for one in family.entries]
+    without(family, "xstest")
     save_run(family.store, family.run(name="part"))
+    save(tmp_path, "whole", "ties")
+    monkeypatch.setitem(made_up_family.SETTINGS, "seed", 2)
+    other = Family(Store(tmp_path), [])
+    references(other)
+    merged(other, "dare", scores(20, 24, 18, 22, 27), "dare")
+    other.entries = [
+        replace(one, records={**records, "xstest": one.records["xstest"]})
+        for one, records in zip(other.entries, whole, strict=True)
+    ]
+    save_run(other.store, other.run(name="other"))
+    board = gather([tmp_path])
+    assert len(board.leagues) == 2
+    joined = [one for one in board.standings if one.entry.scored == (3, 4) and one.entry.role == "merged"]
+    assert [(one.entry.title, one.ranks["average"]) for one in joined] == [("dare", None)]
+
+
+def test_without_a_benchmark_that_counts_nowhere_an_entry_is_incomplete_too(tmp_path):
+    family = Family(Store(tmp_path), [])
+    references(family)
+    family.entries[2:3] = []
+    family.add("guessing", "expert", scores(8, 10, 30, 30, 24), task="multilingual")
+    merged(family, "ties", scores(20, 24, 18, 22, 27), "ties")
+    family.entries[-1] = replace(
+        family.entries[-1],
+        records={name: one for name, one in family.entries[-1].records.items() if name != "m_mmlu"},
+    )
+    save_run(family.store, family.run(replace(SUITE, leave_out_at_chance=True)))
+    board = gather([tmp_path])
+    (ties,) = [one for one in board.standings if one.entry.role == "merged"]
+    assert list(board.leagues[0].left_out) == ["m_mmlu"]
+    assert (ties.entry.scored, ties.ranks["average"]) == ((3, 4), None)
+
+
+def test_entries_that_are_divided_by_other_experts_are_told_apart(tmp_path):
+    save(tmp_path, "one", "ties", "average")
+    letters = {one["title"]: one["experts"] for one in table_of(gather([tmp_path]))["entries"]}
+    assert set(letters.values()) == {None}
+    family = Family(Store(tmp_path), [])
+    references(family)
+    family.entries[1:2] = []
+    family.add("better math", "expert", scores(38, 16, 16, 30, 24), task="math")
+    merged(family, "dare", scores(20, 24, 18, 22, 27), "dare")
+    save_run(family.store, family.run(name="two"))
     board = gather([tmp_path])
     assert len(board.leagues) == 1
-    (dare,) = [one for one in board.standings if one.entry.title == "dare"]
-    assert (dare.entry.scored, dare.ranks["average"]) == ((3, 4), None)
+    entries = [one for one in table_of(board)["entries"] if one["role"] == "merged"]
+    assert [(one["title"], one["experts"]) for one in entries] == [
+        ("ties", "A"),
+        ("average", "A"),
+        ("dare", "B"),
+    ]
 
 
 def test_what_cannot_be_gathered_is_said(tmp_path, store):
@@ -189,6 +242,9 @@ def test_samples_are_where_the_two_differ_first():
     chosen = differing_samples(merged_said, expert_said.sample(frac=1, random_state=1), most=4)
     assert [one.doc_id for one in chosen] == [1, 3, 4, 0]
     assert (chosen[0].score, chosen[0].expert_score, chosen[0].output) == (0, 1, "mine 1")
+    # Of a prompt the end is kept, where the question is.
+    merged_said["prompt"] = "shot " * 1000 + merged_said["prompt"]
+    assert differing_samples(merged_said, expert_said)[0].prompt.endswith("question 1")
 
 
 def test_a_long_text_says_how_much_of_it_is_left_out():
