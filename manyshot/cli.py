@@ -19,7 +19,7 @@ _COMMANDS = {
     "merge": "merge experts as a recipe file says",
     "train": "fine-tune an expert on a suite's task",
     "signals": "losses, loss gaps, divergences and cosines of a base and its experts",
-    "report": "tables and figures of a run",
+    "report": "tables and figures of a run, and the leaderboard",
     "list": "what there is: benchmarks, suites, methods, signals, engines, experiments",
 }
 
@@ -234,6 +234,16 @@ def _report(parser: argparse.ArgumentParser) -> None:
         default="tasks",
         help="performance by task; average against worst task; over rounds; weights and gaps (%(default)s)",
     )
+    board = kinds.add_parser("leaderboard", help="all runs of some stores as a page, with ranks and outputs")
+    board.add_argument("--out", type=Path, required=True, help="folder for index.html and pictures")
+    board.add_argument("--run", action="append", default=[], help="name of a run (may be repeated; all runs)")
+    board.add_argument(
+        "--store",
+        type=Path,
+        action="append",
+        help="folder of records (may be repeated; MANYSHOT_STORE, ./manyshot-results)",
+    )
+    board.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     pair = kinds.add_parser("compare", help="two checkpoints, benchmark by benchmark, and where they differ")
     for name in ("first", "second"):
         pair.add_argument(name, help="label in the run; or path, name or digest of a checkpoint in the store")

@@ -69,8 +69,7 @@ class Merged:
 
     def task(self, name: str) -> Pooled:
         """Normalised performance on a task."""
-        each = [(row.tasks[name].value, row.resampled.tasks.get(name)) for row in self.rows]
-        return pooled([(value, None if draws is None else (draws, None)) for value, draws in each])
+        return pooled_draws([(row.tasks[name].value, row.resampled.tasks.get(name)) for row in self.rows])
 
     def score(self, benchmark: str) -> Pooled:
         """The score on a benchmark, as the benchmark reports it."""
@@ -95,6 +94,11 @@ def pooled(each: Sequence[tuple[float | None, Term | None]]) -> Pooled:
     return Pooled(tuple(values), tuple(terms) if len(terms) == len(each) else ())
 
 
+def pooled_draws(each: Sequence[tuple[float | None, Draws | None]]) -> Pooled:
+    """Pool values that are no minimum of others, and their resamples of shape (resamples,)."""
+    return pooled([(value, None if draws is None else (draws, None)) for value, draws in each])
+
+
 def pooled_difference(pairs: Sequence[tuple[Row, Row]], statistic: str) -> Pooled:
     """Pool the paired differences of two checkpoints of each seed, in the average, worst_task, gap or anp."""
     each: list[tuple[float | None, Term | None]] = []
@@ -108,8 +112,7 @@ def pooled_difference(pairs: Sequence[tuple[Row, Row]], statistic: str) -> Poole
 
 def pooled_scores(rows: Sequence[Row], benchmark: str) -> Pooled:
     """Pool the scores of some checkpoints on a benchmark."""
-    each = [(row.scores.get(benchmark), row.resampled.scores.get(benchmark)) for row in rows]
-    return pooled([(value, None if draws is None else (draws, None)) for value, draws in each])
+    return pooled_draws([(row.scores.get(benchmark), row.resampled.scores.get(benchmark)) for row in rows])
 
 
 def _least(parts: Draws) -> Draws:

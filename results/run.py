@@ -110,6 +110,19 @@ def save_run(store: Store, run: Run) -> Path:
     return path
 
 
+def run_names(store: Store) -> list[str]:
+    """The names of a store's runs, in the order in which they were written last.
+
+    Raises:
+        InputError: there are none.
+    """
+    folder = store.root / "runs"
+    paths = sorted(folder.glob("[!.]*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    if not paths:
+        raise InputError(f"{folder}: no runs; make one with 'manyshot run', or give the store that has it")
+    return [path.stem for path in paths]
+
+
 def load_run(store: Store, name: str | None = None) -> Run:
     """Read a manifest.
 
@@ -120,23 +133,14 @@ def load_run(store: Store, name: str | None = None) -> Run:
     Raises:
         InputError: there is no such run, or its file is broken.
     """
-    folder = store.root / "runs"
-    paths = _manifests(store)
-    if not paths:
-        raise InputError(f"{folder}: no runs; make one with 'manyshot run', or give the store that has it")
-    path = paths[-1] if name is None else _path(store, name)
-    if path not in paths:
-        known = ", ".join(sorted(one.stem for one in paths))
-        raise InputError(f"{folder}: no run '{name}'; there are {known}")
+    names = run_names(store)
+    path = store.root / "runs" / f"{names[-1]}.json" if name is None else _path(store, name)
+    if path.stem not in names:
+        raise InputError(f"{path.parent}: no run '{name}'; there are {', '.join(sorted(names))}")
     try:
         return Run.from_json(json.loads(path.read_bytes()))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{path}: not a run's manifest; remove it and run again") from None
-
-
-def run_names(store: Store) -> list[str]:
-    """Names of all runs, the one that was written last at the end."""
-    return [path.stem for path in _manifests(store)]
 
 
 def load_subsets(store: Store, name: str) -> dict[tuple[str, ...], Run]:
@@ -150,11 +154,6 @@ def load_subsets(store: Store, name: str) -> dict[tuple[str, ...], Run]:
     if not found:
         raise InputError(f"{store.root}: no run '{name}', nor any of subsets of its tasks")
     return found
-
-
-def _manifests(store: Store) -> list[Path]:
-    paths = (store.root / "runs").glob("[!.]*.json")
-    return sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
 def _path(store: Store, name: str) -> Path:

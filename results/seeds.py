@@ -50,7 +50,7 @@ class Gain:
 def over_seeds(comparison: Comparison) -> list[OverSeeds]:
     """Return the spread of every method and protocol, in the order of the run."""
     return [
-        OverSeeds(one.title, one.protocol, {name: _spread(one.aggregate(name)) for name in STATISTICS})
+        OverSeeds(one.title, one.protocol, {name: spread(one.aggregate(name)) for name in STATISTICS})
         for one in merged_methods(comparison)
     ]
 
@@ -68,12 +68,13 @@ def gains(comparison: Comparison) -> list[Gain]:
             continue
         by_seed = {row.seed: row for row in once}
         pairs = [(row, by_seed[row.seed]) for row in one.rows if row.seed in by_seed]
-        spreads = {name: _spread(pooled_difference(pairs, name)) for name in STATISTICS}
+        spreads = {name: spread(pooled_difference(pairs, name)) for name in STATISTICS}
         found.append(Gain(one.title, spreads))
     return found
 
 
-def _spread(found: Pooled) -> Spread | None:
+def spread(found: Pooled) -> Spread | None:
+    """The mean of what was pooled, with its intervals; None where a seed has no value."""
     if found.value is None:
         return None
     return Spread(found.value, len(found.values), found.seeds, found.documents)

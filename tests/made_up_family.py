@@ -1,6 +1,6 @@
 """A family of checkpoints with made-up document scores, kept in a store of their own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,15 +30,25 @@ def identity(label: str) -> CheckpointIdentity:
     )
 
 
-def rows(scores: Sequence[float] | Mapping[str, Sequence[float]], task: str = "task") -> pd.DataFrame:
+def rows(
+    scores: Sequence[float] | Mapping[str, Sequence[float]],
+    task: str = "task",
+    says: Callable[[str, int], str] | None = None,
+) -> pd.DataFrame:
     by_task = scores if isinstance(scores, Mapping) else {task: scores}
-    return pd.DataFrame(
+    found = pd.DataFrame(
         [
             {"lm_eval_task": name, "doc_id": index, "score": float(score), "prompt": f"question {index}"}
             for name, listed in by_task.items()
             for index, score in enumerate(listed)
         ]
     )
+    if says is not None:
+        found["target"] = [f"answer {index}" for index in found["doc_id"]]
+        found["output"] = [
+            says(name, index) for name, index in zip(found["lm_eval_task"], found["doc_id"], strict=True)
+        ]
+    return found
 
 
 def record(label: str, benchmark: str, documents: pd.DataFrame, **changes: object) -> Record:
@@ -61,11 +71,12 @@ class Family:
         label: str,
         role: str,
         scores: Mapping[str, Sequence[float] | Mapping[str, Sequence[float]]],
+        says: Callable[[str, int], str] | None = None,
         **more: object,
     ) -> None:
         records = {}
         for benchmark, listed in scores.items():
-            documents = rows(listed, benchmark)
+            documents = rows(listed, benchmark, says)
             records[benchmark] = self.store.write(record(label, benchmark, documents), documents).key.digest
         values = {"task": None, "method": None, "settings": {}, "protocol": None, "seed": None, **more}
         entry = Entry(
@@ -78,8 +89,8 @@ class Family:
         )  # type: ignore[arg-type]
         self.entries.append(entry)
 
-    def run(self, suite: SuiteSpec = SUITE) -> Run:
-        return Run("first", suite, SETTINGS, tuple(self.entries))
+    def run(self, suite: SuiteSpec = SUITE, name: str = "first") -> Run:
+        return Run(name, suite, SETTINGS, tuple(self.entries))
 
 
 def hits(right: int, of: int = 20) -> list[int]:

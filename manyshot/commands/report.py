@@ -1,9 +1,9 @@
-"""`manyshot report`: tables and figures of a run, and two checkpoints head to head."""
+"""`manyshot report`: tables, figures, two checkpoints head to head, the leaderboard, submissions."""
 
 import argparse
 import json
 
-from manyshot.terminal import answer
+from manyshot.terminal import answer, logger
 from results.comparison import compare
 from results.errors import InputError
 from results.run import load_run
@@ -11,7 +11,10 @@ from results.store import Store, store_root
 
 
 def run(options: argparse.Namespace) -> None:
-    """Compare the checkpoints of a run, and print a table or draw a figure; or compare two of them."""
+    """Show what a run or a store says, in the form that is asked for."""
+    if options.kind == "leaderboard":
+        _leaderboard(options)
+        return
     store = Store(store_root(options.store))
     if options.kind == "table" and options.name is not None:
         from manyshot.commands.paper_tables import paper_table
@@ -76,3 +79,12 @@ def _higher_is_better(benchmark: str) -> bool:
         return load_benchmark(benchmark).higher_is_better
     except InputError:
         return True
+
+
+def _leaderboard(options: argparse.Namespace) -> None:
+    from reports.leaderboard.page import write_page
+    from results.leaderboard import gather
+
+    stores = options.store or [store_root()]
+    board = gather(stores, options.run, lambda run: logger.info("comparing %s", run))
+    answer(str(write_page(board, options.out)))

@@ -1,0 +1,140 @@
+"""What the page is told, as JSON: the rows of its table, and an entry's details."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import yaml
+
+from reports.leaderboard.pictures import Picture
+from reports.sheet import printable
+from results.benchmark_scores import BenchmarkScore
+from results.leaderboard import Leaderboard, Standing
+from results.leagues import League
+from results.record import JSON
+from results.seeds import Spread
+
+_DIGITS = 5
+
+
+def table_of(board: Leaderboard) -> dict[str, Any]:
+    """What the table shows and sorts by: leagues, and one row for each standing, in order."""
+    places = {league.id: place for place, league in enumerate(board.leagues)}
+    experts = _experts(board)
+    return {
+        "leagues": [_league(league) for league in board.leagues],
+        "entries": [_row(one, places[one.league], experts) for one in board.standings],
+    }
+
+
+def details_of(standing: Standing, pictures: Sequence[Picture]) -> dict[str, Any]:
+    """What an entry's panel shows beside its row of the table."""
+    entry = standing.entry
+    return {
+        "checkpoints": [asdict(one) for one in entry.checkpoints],
+        "sources": [asdict(one) for one in standing.sources],
+        "notes": [printable(note) for note in entry.notes],
+        "recipe": _yaml(entry.recipe),
+        "pictures": [asdict(one) for one in pictures],
+        "scores": [_score(one) for one in entry.benchmarks],
+        "samples": [
+            {"benchmark": printable(name), "documents": [asdict(one) for one in documents]}
+            for name, documents in entry.samples.items()
+        ],
+    }
+
+
+def _league(league: League) -> dict[str, Any]:
+    tasks = f"{league.suite.name}: {', '.join(league.suite.tasks)}"
+    return {
+        "scheme": league.scheme,
+        "label": printable(league.label),
+        "suite": printable(league.label if league.label.startswith(tasks) else tasks),
+        "base": league.base or league.id,
+        "backbone": printable(league.backbone),
+        "tasks": [printable(task) for task in league.suite.tasks],
+        "limit": league.limit,
+        "settings": _in_words(league.settings),
+        "left_out": [printable(reason) for reason in league.left_out.values()],
+    }
+
+
+def _experts(board: Leaderboard) -> dict[str, str]:
+    """Letters for the sets of experts that scores are divided by, in leagues that have several."""
+    letters: dict[str, str] = {}
+    for league in board.leagues:
+        members = [one.entry for one in board.standings if one.league == league.id]
+        sets = dict.fromkeys(entry.experts for entry in members if entry.role == "merged")
+        if len(sets) > 1:
+            letters |= {f"{league.id}{one}": _letter(place) for place, one in enumerate(sets)}
+    return letters
+
+
+def _letter(place: int) -> str:
+    """A, B, …, Z, A1, B1, …"""
+    return chr(ord("A") + place % 26) + (str(place // 26) if place >= 26 else "")
+
+
+def _row(standing: Standing, place: int, experts: Mapping[str, str]) -> dict[str, Any]:
+    entry = standing.entry
+    return {
+        "id": entry.id,
+        "league": place,
+        "role": entry.role,
+        "title": printable(entry.title),
+        "method": printable(entry.method or ""),
+        "settings": _in_words(entry.settings),
+        "protocol": printable(entry.protocol or ""),
+        "seeds": len(entry.checkpoints),
+        "n": entry.n,
+        "experts": experts.get(f"{standing.league}{entry.experts}"),
+        "scored": list(entry.scored),
+        "ranks": dict(standing.ranks),
+        "average": _spread(entry.average),
+        "worst_task": _spread(entry.worst_task),
+        "weakest": entry.weakest and printable(entry.weakest),
+        "gap": _spread(entry.gap),
+        "tasks": [_spread(one) for one in entry.tasks.values()],
+    }
+
+
+def _score(one: BenchmarkScore) -> dict[str, Any]:
+    return {
+        "benchmark": printable(one.benchmark.name),
+        "task": one.task and printable(one.task),
+        "metric": printable(one.benchmark.metric),
+        "higher_is_better": one.benchmark.higher_is_better,
+        "n": one.n,
+        "score": _spread(one.score),
+        "expert": _rounded(one.expert),
+        "base": _rounded(one.base),
+        "performance": _spread(one.performance),
+        "forgetting": _spread(one.forgetting),
+        "left_out": one.left_out,
+    }
+
+
+def _spread(one: Spread | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    documents, seeds = one.documents, one.seeds
+    return {
+        "mean": _rounded(one.mean),
+        "documents": documents and [_rounded(documents.low), _rounded(documents.high)],
+        "seeds": seeds and [_rounded(seeds.low), _rounded(seeds.high)],
+    }
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, _DIGITS)
+
+
+def _in_words(settings: Mapping[str, JSON]) -> str:
+    return printable(", ".join(f"{name} {value}" for name, value in settings.items() if value is not None))
+
+
+def _yaml(recipe: Mapping[str, JSON]) -> str:
+    if not recipe:
+        return ""
+    text: str = yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True, width=100)
+    return text

@@ -1,0 +1,93 @@
+"""The leaderboard as a page: one HTML file that needs no network, with pictures beside it."""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports.leaderboard.model import details_of, table_of
+from reports.leaderboard.pictures import Picture, draw_pictures
+from reports.palette import BASE_COLOUR, COLOURS
+from results.errors import InputError
+from results.files import write_atomically
+from results.leaderboard import Leaderboard
+
+PAGE = "index.html"
+_MARK = '<meta name="generator" content="manyshot">'
+_SCRIPTS = ("elements.js", "state.js", "columns.js", "table.js", "panel.js", "page.js")
+
+
+def write_page(board: Leaderboard, out: Path) -> Path:
+    """Write the page and its pictures. Other files in the folder stay as they are.
+
+    Args:
+        board: what to show.
+        out: the folder; it is made where it is not there.
+
+    Returns:
+        The page's file.
+
+    Raises:
+        InputError: the folder is a file, or has an index.html that is not a leaderboard.
+    """
+    page = out / PAGE
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: a file, not a folder; give a folder for the leaderboard")
+    if page.exists() and _MARK.encode() not in page.read_bytes():
+        raise InputError(f"{page}: not a leaderboard, and is not replaced; give another folder")
+    pictures = {
+        one.entry.id: draw_pictures(one.entry, out) for one in board.standings if one.entry.role == "merged"
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(page, render(board, pictures).encode())
+    return page
+
+
+def render(board: Leaderboard, pictures: Mapping[str, Sequence[Picture]]) -> str:
+    """The page as HTML.
+
+    What comes from models and users is in it as JSON only, with `<`, `>`, `&` and all but ASCII escaped, and
+    the page's script makes it text. The page's policy lets no other script run and loads pictures only.
+
+    Args:
+        board: what to show.
+        pictures: of entries, by id.
+    """
+    environment = Environment(
+        loader=PackageLoader("reports.leaderboard", "."), autoescape=True, undefined=StrictUndefined
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    style = _COLOURS + _text("style.css")
+    script = '"use strict";\n' + "\n".join(map(_text, _SCRIPTS))
+    details: dict[str, Any] = {
+        one.entry.id: details_of(one, pictures.get(one.entry.id, ())) for one in board.standings
+    }
+    return environment.get_template("page.html").render(
+        mark=Markup(_MARK),
+        policy=f"default-src 'none'; img-src 'self' file:; base-uri 'none'; form-action 'none'; "
+        f"style-src {_hash(style)}; script-src {_hash(script)}",
+        style=Markup(style),
+        script=Markup(script),
+        table=table_of(board),
+        details=details,
+    )
+
+
+_COLOURS = f"""
+:root {{ --accent: {COLOURS[0]}; --reference: {BASE_COLOUR}; }}
+@media (prefers-color-scheme: dark) {{ :root {{ --accent: {COLOURS[4]}; }} }}
+"""
+
+
+def _text(name: str) -> str:
+    return files("reports.leaderboard").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{digest}'"

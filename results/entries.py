@@ -1,0 +1,194 @@
+"""The entries that a run has on a leaderboard: each method over its seeds, the base, and the experts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from results.benchmark_scores import BenchmarkScore, ScoresOfRun
+from results.bootstrap import Draws
+from results.comparison import Comparison, Row
+from results.pooled import Merged
+from results.recipe import recipe_of
+from results.record import JSON, digest_of
+from results.reference import references
+from results.run import Entry as RunEntry
+from results.run import Role, Run
+from results.samples import Sample, differing_samples
+from results.seeds import Spread, spread
+from results.store import Store
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an entry is from: a store's folder as it was given, and the name of a run."""
+
+    store: str
+    run: str
+
+
+@dataclass(frozen=True)
+class CheckpointOfSeed:
+    """One of an entry's checkpoints: its seed, where it lies, and its digest."""
+
+    seed: int | None
+    path: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method over its seeds, or a reference: the base, or a task's expert over its seeds.
+
+    Attributes:
+        id: the same as long as the records are.
+        role: merged, base or expert.
+        title: how it is called.
+        method: its name; None for a reference.
+        settings: the method's.
+        protocol: post-hoc or many-shot; None for a reference.
+        checkpoints: one for each seed.
+        experts: digest over the experts that its scores are divided by.
+        source: where it is from.
+        scored: how many benchmarks of the tasks have a performance to show, and how many there are.
+        average: over benchmarks.
+        worst_task: the least NP_t.
+        weakest: the task whose mean NP_t is least; None where worst_task is.
+        gap: worst_task − average.
+        tasks: NP_t of every task.
+        benchmarks: one for every benchmark of the suite.
+        notes: what the reader of the numbers should know.
+        rows: of the comparison, one for each seed, the lowest first.
+        comparison: that they are of.
+        recipe: base, experts, method and its settings, as far as the run says; of the lowest seed.
+        samples: by benchmark, what the checkpoint of the lowest seed and the expert said to some documents.
+    """
+
+    id: str
+    role: Role
+    title: str
+    method: str | None
+    settings: Mapping[str, JSON]
+    protocol: str | None
+    checkpoints: tuple[CheckpointOfSeed, ...]
+    experts: str
+    source: Source
+    scored: tuple[int, int]
+    average: Spread | None
+    worst_task: Spread | None
+    weakest: str | None
+    gap: Spread | None
+    tasks: Mapping[str, Spread | None]
+    benchmarks: tuple[BenchmarkScore, ...]
+    notes: tuple[str, ...]
+    rows: tuple[Row, ...] = field(repr=False, compare=False)
+    comparison: Comparison = field(repr=False, compare=False)
+    recipe: Mapping[str, JSON] = field(default_factory=dict)
+    samples: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all benchmarks of the tasks were scored."""
+        return self.scored[0] == self.scored[1]
+
+    @property
+    def n(self) -> int:
+        """How many documents of the tasks' benchmarks were scored, with one seed."""
+        return sum(one.n or 0 for one in self.benchmarks if one.task is not None)
+
+    def measured(self, statistic: str) -> Spread | None:
+        """The statistic by its name."""
+        spread_of: Spread | None = getattr(self, statistic)
+        return spread_of
+
+    def drawn(self, statistic: str) -> Draws:
+        """The statistic's mean over seeds in every resample, shape (resamples,)."""
+        drawn: Draws = np.mean([getattr(row.resampled, statistic) for row in self.rows], axis=0)
+        return drawn
+
+
+def entries_of(comparison: Comparison, run: Run, store: Store, source: Source) -> list[Entry]:
+    """The entries of a run: the base, the experts, the methods, each over its seeds.
+
+    Args:
+        comparison: of the run.
+        run: which records hold the scores.
+        store: where the records are.
+        source: how to call the store and the run.
+
+    Raises:
+        InputError: a record is missing or broken.
+    """
+    scores = ScoresOfRun(comparison, run, store)
+    groups: dict[str, list[Row]] = {}
+    for row in comparison.rows:
+        groups.setdefault(digest_of(_what(row)), []).append(row)
+    made = []
+    for rows in groups.values():
+        entry = _entry(sorted(rows, key=lambda row: row.seed or 0), comparison, run, scores, source)
+        made.append(_with_recipe(entry, run, scores, store) if entry.role == "merged" else entry)
+    return made
+
+
+def _entry(
+    rows: Sequence[Row], comparison: Comparison, run: Run, scores: ScoresOfRun, source: Source
+) -> Entry:
+    """The entry of these rows, one for each seed."""
+    first, own = rows[0], [_run_entry(run, row) for row in rows]
+    experts = [references(run, one) for one in own]
+    divided = digest_of(sorted({one.checkpoint.digest for each in experts for one in each.values()}))
+    records = sorted(digest for one in own for digest in one.records.values())
+    own_rows = Merged(_title(first), first.protocol or "", tuple(rows))
+    tasks = {task: spread(own_rows.task(task)) for task in run.suite.tasks}
+    worst_task = spread(own_rows.aggregate("worst_task"))
+    means = {task: one.mean for task, one in tasks.items() if one is not None}
+    return Entry(
+        id=digest_of([_what(first), list(run.suite.tasks), divided, records])[:12],
+        role=first.role,
+        title=_title(first),
+        method=first.method,
+        settings=first.settings,
+        protocol=first.protocol,
+        checkpoints=tuple(CheckpointOfSeed(one.seed, one.path, one.checkpoint.digest) for one in own),
+        experts=divided,
+        source=source,
+        scored=min(row.complete for row in rows),
+        average=spread(own_rows.aggregate("average")),
+        worst_task=worst_task,
+        weakest=min(means, key=means.__getitem__) if worst_task is not None else None,
+        gap=spread(own_rows.aggregate("gap")),
+        tasks=tasks,
+        benchmarks=tuple(scores.over_seeds(one, rows, experts) for one in run.suite.benchmarks),
+        notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
+        rows=tuple(rows),
+        comparison=comparison,
+    )
+
+
+def _with_recipe(entry: Entry, run: Run, scores: ScoresOfRun, store: Store) -> Entry:
+    """A merged checkpoint's entry with its recipe, and with samples; both of the lowest seed."""
+    row = entry.rows[0]
+    experts = references(run, _run_entry(run, row))
+    base = next((one for one in run.entries if one.role == "base"), None)
+    rounds = sum(one.of == row.label for one in entry.comparison.rounds)
+    samples = {}
+    for one in entry.benchmarks:
+        records = scores.records[one.benchmark.name]
+        labels = [row.label, experts[one.task].label] if one.task is not None else []
+        if labels and all(label in records for label in labels):
+            merged, expert = (store.documents(records[label]) for label in labels)
+            samples[one.benchmark.name] = tuple(differing_samples(merged, expert))
+    return replace(entry, recipe=recipe_of(row, base, experts, rounds), samples=samples)
+
+
+def _run_entry(run: Run, row: Row) -> RunEntry:
+    return next(one for one in run.entries if one.label == row.label)
+
+
+def _what(row: Row) -> list[JSON]:
+    """What the rows of an entry have in common."""
+    return [row.role, _title(row), row.method, row.protocol, dict(row.settings)]
+
+
+def _title(row: Row) -> str:
+    return f"{row.task} expert" if row.role == "expert" else row.title or row.label

@@ -1,0 +1,126 @@
+"""The leaderboard: entries from all runs of some stores, ranked among those that can be compared.
+
+Entries are in one league where the suite with its tasks, the backbone, and how everything was scored are the
+same. No rank is given across leagues, nor to the base and the experts, nor without all benchmarks.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from results.comparison import compare
+from results.entries import Entry, Source, entries_of
+from results.errors import InputError
+from results.leagues import League, Terms, described, terms_of
+from results.ranking import rank_groups
+from results.run import load_run, run_names
+from results.store import Store
+
+RANKED_BY = ("average", "worst_task")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An entry in its league.
+
+    Attributes:
+        entry: what stands there.
+        league: the league's id.
+        sources: where it is from: several runs may hold the same records.
+        ranks: its rank group by each statistic; None where it has none.
+    """
+
+    entry: Entry
+    league: str
+    sources: tuple[Source, ...]
+    ranks: Mapping[str, int | None]
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Leagues, those with most entries first, and who stands in them."""
+
+    leagues: tuple[League, ...]
+    standings: tuple[Standing, ...]
+
+
+def gather(
+    stores: Sequence[Path], runs: Sequence[str] = (), watch: Callable[[str], object] = lambda _: None
+) -> Leaderboard:
+    """Make a leaderboard of runs.
+
+    Args:
+        stores: their folders.
+        runs: names of the runs; by default all of them.
+        watch: is told of every run before it is compared.
+
+    Raises:
+        InputError: a store has no runs, no store has one of the names, a run cannot be compared, or no run
+            has a merged checkpoint.
+    """
+    found: list[tuple[Terms, list[Entry]]] = []
+    for store, name in _runs(stores, runs):
+        watch(f"{store.root}: {name}")
+        run = load_run(store, name)
+        comparison = compare(run, store)
+        source = Source(str(store.root), name)
+        found.append((terms_of(run, comparison, store), entries_of(comparison, run, store, source)))
+    # The most complete first: what lacks a benchmark then finds the league that it would be in.
+    found.sort(key=lambda one: -len(one[0].scoring))
+    leagues: list[Terms] = []
+    members: dict[str, dict[str, Standing]] = {}
+    for terms, entries in found:
+        home = next((one for one in leagues if one.take(terms)), terms)
+        if home is terms:
+            leagues.append(terms)
+        _enter(members.setdefault(home.league, {}), entries, home.league)
+    sizes = {
+        league: sum(one.entry.role == "merged" for one in standings.values())
+        for league, standings in members.items()
+    }
+    kept = sorted((one for one in leagues if sizes[one.league]), key=lambda one: -sizes[one.league])
+    if not kept:
+        raise InputError(f"{_listed(stores)}: no run has a merged checkpoint; make one with 'manyshot run'")
+    return Leaderboard(
+        tuple(described(kept)),
+        tuple(one for terms in kept for one in _ranked(list(members[terms.league].values()))),
+    )
+
+
+def _runs(stores: Sequence[Path], names: Sequence[str]) -> list[tuple[Store, str]]:
+    known = [(store, name) for store in map(Store, dict.fromkeys(stores)) for name in run_names(store)]
+    there_are = Counter(name for _, name in known)
+    for name in names:
+        if name not in there_are:
+            raise InputError(f"{_listed(stores)}: no run '{name}'; there are {', '.join(sorted(there_are))}")
+    return [(store, name) for store, name in known if not names or name in names]
+
+
+def _listed(stores: Sequence[Path]) -> str:
+    return ", ".join(map(str, stores))
+
+
+def _enter(members: dict[str, Standing], entries: Iterable[Entry], league: str) -> None:
+    """Add entries to a league, each once, with all its sources."""
+    for entry in entries:
+        known = members.get(entry.id) or Standing(entry, league, (), {})
+        sources = dict.fromkeys((*known.sources, entry.source))
+        members[entry.id] = replace(known, sources=tuple(sources))
+
+
+def _ranked(members: Sequence[Standing]) -> list[Standing]:
+    """The standings of a league with their ranks."""
+    ranks: dict[str, dict[str, int]] = {}
+    for statistic in RANKED_BY:
+        values = {
+            one.entry.id: (one.entry.measured(statistic), one.entry.drawn(statistic))
+            for one in members
+            if one.entry.role == "merged" and one.entry.is_complete
+        }
+        known = {name: (value.mean, drawn) for name, (value, drawn) in values.items() if value is not None}
+        groups = rank_groups([value for value, _ in known.values()], [drawn for _, drawn in known.values()])
+        ranks[statistic] = dict(zip(known, groups, strict=True))
+    return [
+        replace(one, ranks={name: ranks[name].get(one.entry.id) for name in RANKED_BY}) for one in members
+    ]
