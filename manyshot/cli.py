@@ -100,6 +100,9 @@ def _run(parser: argparse.ArgumentParser) -> None:
         "--subsets", type=int, nargs="+", help="merge every so many of the tasks, in place of the file's"
     )
     parser.add_argument("--out", type=Path, help="folder for merged checkpoints and the report")
+    parser.add_argument(
+        "--leaderboard", type=Path, metavar="DIR", help="also write the leaderboard of the store's runs"
+    )
     parser.add_argument("--skip-missing", action="store_true", help="leave out benchmarks without data")
     _common(parser)
 
@@ -242,6 +245,9 @@ def _report(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         help="folder of records (may be repeated; MANYSHOT_STORE, ./manyshot-results)",
+    )
+    board.add_argument(
+        "--submission", type=Path, action="append", default=[], help="a submission's folder, which is checked"
     )
     board.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     pair = kinds.add_parser("compare", help="two checkpoints, benchmark by benchmark, and where they differ")

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+from collections.abc import Sequence
+from pathlib import Path
 
 from manyshot.terminal import answer, logger
 from results.comparison import compare
@@ -82,9 +84,18 @@ def _higher_is_better(benchmark: str) -> bool:
 
 
 def _leaderboard(options: argparse.Namespace) -> None:
+    from results.submission import check_submission
+
+    own = store_root()
+    stores = options.store or ([own] if own.is_dir() or not options.submission else [])
+    for folder in options.submission:
+        check_submission(folder)
+    answer(str(write_leaderboard([*stores, *options.submission], options.out, options.run)))
+
+
+def write_leaderboard(stores: Sequence[Path], out: Path, runs: Sequence[str] = ()) -> Path:
+    """Write the page of the runs of some stores; return its file."""
     from reports.leaderboard.page import write_page
     from results.leaderboard import gather
 
-    stores = options.store or [store_root()]
-    board = gather(stores, options.run, lambda run: logger.info("comparing %s", run))
-    answer(str(write_page(board, options.out)))
+    return write_page(gather(stores, runs, lambda run: logger.info("comparing %s", run)), out)

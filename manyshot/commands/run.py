@@ -50,6 +50,11 @@ def run(options: argparse.Namespace) -> None:
         skip_missing=options.skip_missing,
     )
     show(finished, options.json)
+    if options.leaderboard is not None:
+        from manyshot.commands.report import write_leaderboard
+
+        page = write_leaderboard([store_root(options.store)], options.leaderboard)
+        (logger.info if options.json else answer)(f"wrote {page}")
 
 
 def make_homemade(name: str, out: Path, root: Path | None) -> Path:
