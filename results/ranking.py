@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-_LEVEL = 0.95
+_LEVEL = 0.97
 
 
 def rank_groups(values: Sequence[float], draws: Sequence[NDArray[np.float64]]) -> list[int]:
@@ -13,10 +13,11 @@ def rank_groups(values: Sequence[float], draws: Sequence[NDArray[np.float64]]) -
 
     Groups are cut from the sorted entries, best first. A group is what is left when the last entry is dropped
     again and again until those at hand may all be equal: until max_k (v_best − v_k) / s_k, with s_k the
-    standard deviation of the difference over resamples, is reached by 5 % of resamples whose entries were
+    standard deviation of the difference over resamples, is reached by 3 % of resamples whose entries were
     made equal (less their own means; the best is then the best of the resample). The next group is cut in the
-    same way from the entries below. So entries that are equal share a group 95 % of the time, however many
-    there are, and far worse ones do not hide differences among those above them: they are dropped first.
+    same way from the entries below. It is 3 % because s_k is uncertain too: in simulations with 2 to 20 equal
+    entries and 100 documents, all were in the first group 94 to 97 % of the time. Entries that are far worse
+    do not hide differences among those above them, since they are dropped first.
 
     This is the model confidence set of Hansen, Lunde and Nason (Econometrica 79, 2011,
     https://doi.org/10.3982/ECTA5771), with comparisons to the best as in Hsu (Annals of Statistics 9, 1981),

@@ -145,9 +145,9 @@ def test_lmeval_tasks_of_one_size_are_tossed_together() -> None:
 
 def test_where_lower_is_better_the_difference_and_the_wins_turn_round() -> None:
     spec = BenchmarkSpec("xstest", "refusal", higher_is_better=False)
-    found = compared(rows([0, 0, 0, 1]), rows([1, 1, 0, 0]), spec)
-    assert (found.scores, found.difference, found.wins) == ((0.25, 0.5), 0.25, (2, 1))
-    assert found.low < 0.25 < found.high
+    found = compared(rows([0] * 20), rows([1] * 5 + [0] * 15), spec)
+    assert (found.scores, found.difference, found.wins) == ((0, 0.25), 0.25, (5, 0))
+    assert 0 < found.low < 0.25 < found.high
 
 
 def test_documents_are_listed_from_both_sides_those_furthest_apart_first() -> None:
