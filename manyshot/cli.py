@@ -10,7 +10,7 @@ from pathlib import Path
 
 from results.errors import InputError
 
-KINDS = ("benchmarks", "suites", "methods", "signals", "engines", "experiments")
+KINDS = ("benchmarks", "suites", "methods", "signals", "engines", "experiments", "tables")
 _COMMANDS = {
     "demo": "the whole job on a family of tiny models made on this machine",
     "run": "merge experts by every method of an experiment file, score and compare",
@@ -96,6 +96,9 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", help="another base than the file's: a folder, or hub name")
     parser.add_argument("--limit", type=int, help="most documents of each lm-eval task")
     parser.add_argument("--seed", type=int, action="append", help="in place of the file's (may be repeated)")
+    parser.add_argument(
+        "--subsets", type=int, nargs="+", help="merge every so many of the tasks, in place of the file's"
+    )
     parser.add_argument("--out", type=Path, help="folder for merged checkpoints and the report")
     parser.add_argument("--skip-missing", action="store_true", help="leave out benchmarks without data")
     _common(parser)
@@ -172,6 +175,9 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="seed of the order of examples, and of a new adapter (0)")
     parser.add_argument("--accumulation", type=int, help="parts that a step's examples are computed in (1)")
     parser.add_argument("--examples", type=int, help="most training examples (all)")
+    parser.add_argument(
+        "--report-to", nargs="+", help="tensorboard (under ./runs), wandb or mlflow, where they are installed"
+    )
     parser.add_argument("--rank", type=int, help="train a LoRA adapter of this rank in place of all weights")
     parser.add_argument(
         "--alpha", type=float, help="α of the adapter, whose product counts α/rank times (as rank)"
@@ -205,7 +211,18 @@ def _signals(parser: argparse.ArgumentParser) -> None:
 
 def _report(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
-    table = kinds.add_parser("table", help="the comparison as a table")
+    table = kinds.add_parser("table", help="the comparison as a table, or a paper's table by name")
+    table.add_argument(
+        "name", nargs="?", help="metis-performance, divmerge-scaling, … (the comparison); `list tables`"
+    )
+    table.add_argument(
+        "--source", choices=("ours", "paper", "both"), default="ours",
+        help="of a paper's table: our runs, as printed, or both with their difference (%(default)s)",
+    )  # fmt: skip
+    table.add_argument("--backbone", action="append", help="what a run's base is called; one for each --run")
+    table.add_argument(
+        "--signals", type=Path, action="append", help="signals.json that `manyshot signals --out` wrote"
+    )
     table.add_argument(
         "--format", choices=("terminal", "markdown", "latex", "csv"), default="terminal", help="(%(default)s)"
     )
@@ -227,8 +244,10 @@ def _report(parser: argparse.ArgumentParser) -> None:
         help="folder of records (may be repeated; MANYSHOT_STORE, ./manyshot-results)",
     )
     board.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    for kind in (table, figure):
-        kind.add_argument("--run", help="name of the run (the latest)")
+    submission = kinds.add_parser("submission", help="runs with their records, in a folder to send to others")
+    submission.add_argument("out", type=Path, help="folder to make; must not exist")
+    for kind in (table, figure, submission):
+        kind.add_argument("--run", action="append", help="name of the run (the latest); some show several")
         kind.add_argument(
             "--store", type=Path, help="folder of the records (MANYSHOT_STORE, ./manyshot-results)"
         )

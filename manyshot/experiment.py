@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from bench.engine import AUTO, EngineSettings
 from bench.judge import PatternJudge
+from merging.method_file import absolute, class_name
 from merging.rounds import Protocol
 from merging.train_settings import AdapterSettings, Loss, TrainSettings
 from merging.tuning import Objective, grid, to_try
@@ -89,12 +90,14 @@ class TrainOptions(BaseModel):
     group_by_length: bool = TrainSettings.group_by_length
     cpu: bool = TrainSettings.cpu
     save_seconds: float = TrainSettings.save_seconds
+    report_to: list[str] = []
 
     @property
     def settings(self) -> TrainSettings:
         """Those of one round."""
-        named = self.model_dump(exclude={"rounds", "examples", "validation", "adapter"})
-        return TrainSettings(**named, adapter=self.adapter.settings if self.adapter else None)
+        named = self.model_dump(exclude={"rounds", "examples", "validation", "adapter", "report_to"})
+        adapter = self.adapter.settings if self.adapter else None
+        return TrainSettings(**named, adapter=adapter, report_to=tuple(self.report_to))
 
 
 class WeightingOptions(BaseModel):
@@ -119,7 +122,7 @@ class MethodEntry(BaseModel):
     """One row of the comparison: a method's name, its settings, and how the row is called.
 
     Attributes:
-        name: the method's.
+        name: the method's, or `path/to/file.py:Class` of one in the user's own file.
         label: how the row is called; else by name and settings.
         protocol: merge once (`post-hoc`), or in the experiment's rounds (`many-shot`).
         weighting: of the tasks; METIS's is `loss_gap`, that of the others `uniform`, unless given.
@@ -140,6 +143,11 @@ class MethodEntry(BaseModel):
     space: Literal["delta", "factors"] = "delta"
     keep: Literal["last", "best_average", "best_worst_task"] = "last"
     objective: Objective = "average"
+
+    @property
+    def method_name(self) -> str:
+        """The method's name, of one in the user's own file its class's."""
+        return class_name(self.name)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -174,7 +182,15 @@ class MethodEntry(BaseModel):
             f"{name} tuned" if one is not value or isinstance(value, list) else f"{name}={value}"
             for (name, value), one in zip(self.settings.items(), to_try(self.settings).values(), strict=True)
         )
-        return f"{self.name} ({settings})" if settings else self.name
+        return f"{self.method_name} ({settings})" if settings else self.method_name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _method_is_name(cls, value: object) -> object:
+        """`method` may stand for `name`."""
+        if isinstance(value, dict) and "method" in value and "name" not in value:
+            return {"name": value["method"], **{key: one for key, one in value.items() if key != "method"}}
+        return value
 
     @field_validator("weighting", mode="before")
     @classmethod
@@ -257,6 +273,10 @@ def load_experiment(path: Path) -> Experiment:
             "suite": beside(path, experiment.suite) if _is_file(experiment.suite) else experiment.suite,
             "base": beside(path, experiment.base),
             "judge": beside(path, experiment.judge),
+            "methods": [
+                method.model_copy(update={"name": absolute(method.name, path.parent)})
+                for method in experiment.methods
+            ],
             "experts": experiment.experts
             and {task: beside(path, expert) for task, expert in experiment.experts.items()},
         }

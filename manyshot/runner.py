@@ -19,7 +19,8 @@ from manyshot.terminal import logger
 from manyshot.training_runs import make_checkpoints
 from merging.learned import note_of, what_was_learned, with_coefficients
 from merging.merge import merge
-from merging.method import Method, make
+from merging.method import Method, find_method, make
+from merging.method_file import source_of
 from merging.provenance import code_digest, described
 from merging.recipe import Recipe
 from merging.tuning import check_settings, choose, grid, needs, to_try
@@ -27,7 +28,7 @@ from merging.weighting import recipe_weights
 from results.comparison import Comparison, compare
 from results.errors import InputError
 from results.record import Record
-from results.run import Entry, Run, save_run
+from results.run import SUBSETS_OF, Entry, Run, save_run
 from results.store import Store
 from results.subsets import over_subsets, subsets_of
 from results.yaml_file import validated
@@ -80,7 +81,12 @@ def run_experiment(
         plain = "+".join(subset)
         logger.info("merging %s", ", ".join(subset))
         of_subset = f"{name}.{re.sub('[^A-Za-z0-9._-]+', '-', plain)}"
-        done = do(*_only(subset, experiment, suite), of_subset, report=out / "report" / "subsets" / plain)
+        done = do(
+            *_only(subset, experiment, suite),
+            of_subset,
+            report=out / "report" / "subsets" / plain,
+            subsets_of=name,
+        )
         comparisons[subset] = done.comparison
     return FinishedSubsets(comparisons, _write_subsets(comparisons, out / "report"))
 
@@ -118,6 +124,7 @@ def _run(
     store: Store,
     data_root: Path | None,
     skip_missing: bool,
+    subsets_of: str | None = None,
 ) -> Finished:
     asked = EngineSettings(**experiment.engine.model_dump())
     if experiment.train is None:
@@ -157,6 +164,7 @@ def _run(
             "seed": scoring.seed,
             "judge": experiment.judge,
             "engine": engine.name,
+            SUBSETS_OF: subsets_of,
         },
         entries=tuple(
             replace(entry, records=_digests(records[candidate.name]))
@@ -296,7 +304,8 @@ def _merged(
         return validated(Recipe, content, "the experiment")
 
     needed = needs(entry.name, entry.settings)
-    tried_key = [inputs, code_digest(), harness.key(needed) if needed else None]
+    code = [code_digest(), source_of(find_method(entry.name).kind)]
+    tried_key = [inputs, code, harness.key(needed) if needed else None]
     place = folder / f".{_plain(title)}-{_digest([recipe_of({}), entry.objective, tried_key])[:8]}.tried"
 
     def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -348,7 +357,7 @@ def _merged(
         "merged",
         candidate,
         seed=merge_of.seed,
-        method=entry.name,
+        method=entry.method_name,
         settings=entry.settings,
         protocol=entry.protocol,
     )
@@ -360,6 +369,7 @@ def _merged(
         "settings": settings,
         "tried": tried,
         "learned": what_was_learned(learned_note),
+        "source": source_of(type(method)),
     }
     return replace(merged, measured=about, title=entry.plain_title, pair=entry.pair), candidate
 

@@ -145,9 +145,13 @@ def score_all(
                     progress.finish()
         finally:
             scorer.close()
+    noticed: dict[tuple[str, str], list[str]] = {}
     for name, row in records.items():
         for benchmark_name, record in row.items():
             for notice in record.notices:
-                logger.info("%s on %s: %s", Path(name).name, benchmark_name, notice)
+                noticed.setdefault((benchmark_name, notice), []).append(Path(name).name)
+    for (benchmark_name, notice), names in noticed.items():
+        whose = "all" if len(names) == len(records) else ", ".join(names)
+        logger.info("%s on %s: %s", whose, benchmark_name, notice)
     logger.info("%d records made, %d found in %s", made, found, scorer.store.root)
     return dict(records)

@@ -13,6 +13,8 @@ from manyshot.experiment import Experiment, MethodEntry, TrainOptions
 from manyshot.harness import Harness
 from manyshot.scoring import Candidate
 from manyshot.terminal import logger
+from merging.method import find_method
+from merging.method_file import source_of
 from merging.recipe import MethodSpec
 from merging.rounds import Plan, Round, run_rounds, trained
 from merging.training import Example
@@ -111,14 +113,15 @@ def _of_rounds(
     chosen, curve = _kept(method, rounds, harness)
     merged = _named(chosen.merged, title)
     about: dict[str, Any] = {
-        "method": method.name,
+        "method": method.method_name,
         "settings": method.settings,
         "protocol": method.protocol,
         "seed": seed,
         "title": method.plain_title,
         "pair": method.pair,
     }
-    measured = {**_measured(chosen), "kept_round": chosen.turn, "validation": curve}
+    source = source_of(find_method(method.name).kind)
+    measured = {**_measured(chosen), "kept_round": chosen.turn, "validation": curve, "source": source}
     yield Made(_entry(title, "merged", merged, **about, measured=measured), merged)
     if method.protocol == "post-hoc":
         return

@@ -19,6 +19,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from merging import noise
+from merging.method_file import class_name, is_method_file, load_class
 from results.errors import InputError
 
 
@@ -202,14 +203,18 @@ def register(name: str, *, paper: str) -> Callable[[_Kind], _Kind]:
     def add(kind: _Kind) -> _Kind:
         if name in _KNOWN:
             raise ValueError(f"a method named {name!r} is registered already")
-        if not is_dataclass(kind) or not kind.__dataclass_params__.frozen:
-            raise ValueError(f"method {name!r} must be a frozen dataclass")
-        if not kind.streamed and getattr(kind, "scope", None) not in (Scope.ELEMENT, Scope.ROW, Scope.TENSOR):
-            raise ValueError(f"method {name!r} must declare the scope element, row or tensor, or be streamed")
+        _check(name, kind)
         _KNOWN[name] = KnownMethod(name, paper, kind)
         return kind
 
     return add
+
+
+def _check(name: str, kind: type[Method]) -> None:
+    if not is_dataclass(kind) or not kind.__dataclass_params__.frozen:
+        raise ValueError(f"method {name!r} must be a frozen dataclass")
+    if not kind.streamed and getattr(kind, "scope", None) not in (Scope.ELEMENT, Scope.ROW, Scope.TENSOR):
+        raise ValueError(f"method {name!r} must declare the scope element, row or tensor, or be streamed")
 
 
 def known_methods() -> dict[str, KnownMethod]:
@@ -220,16 +225,38 @@ def known_methods() -> dict[str, KnownMethod]:
     return dict(sorted(_KNOWN.items()))
 
 
+def find_method(name: str) -> KnownMethod:
+    """Return a method by its name, or from a user's file by `path/to/file.py:Class`.
+
+    Raises:
+        InputError: there is none, or the class is no method.
+    """
+    if is_method_file(name):
+        kind = load_class(name)
+        if not issubclass(kind, Method):
+            raise InputError(f"Method {name!r} is not a subclass of merging.Method.")
+        try:
+            _check(class_name(name), kind)
+        except ValueError as error:
+            raise InputError(f"{name.rpartition(':')[0]}: {error}.") from None
+        papers = [one.paper for one in _KNOWN.values() if one.kind is kind]
+        return KnownMethod(name, papers[0] if papers else "", kind)
+    known = known_methods()
+    if name not in known:
+        raise InputError(
+            f"Method {name!r} is not known; choose one of {', '.join(known)}, or name your own as "
+            "path/to/file.py:Class."
+        )
+    return known[name]
+
+
 def make(name: str, settings: Mapping[str, Any]) -> Method:
     """Return a method with its settings, checked against their declared types.
 
     Raises:
         InputError: no such method or setting, or a value of the wrong type or out of range.
     """
-    known = known_methods()
-    if name not in known:
-        raise InputError(f"Method {name!r} is not known; choose one of {', '.join(known)}.")
-    method = known[name]
+    method = find_method(name)
     accepted = f"it accepts {', '.join(method.settings) or 'none'}"
     for unknown in sorted(settings.keys() - set(method.settings)):
         raise InputError(f"Method {name!r} has no setting {unknown!r}; {accepted}.")

@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.integrations import TensorBoardCallback, get_available_reporting_integrations
 
 from merging.train_settings import TrainSettings
 from results.errors import InputError
@@ -58,7 +59,8 @@ def optimise(
         logging_nan_inf_filter=False,
         save_strategy="no",
         save_total_limit=1,
-        report_to="none",
+        report_to=trackers(settings.report_to) or "none",
+        run_name=title,
         disable_tqdm=True,
         dataloader_num_workers=0,
         dataloader_pin_memory=torch.cuda.is_available() and not settings.cpu,
@@ -74,12 +76,29 @@ def optimise(
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_Saves(settings.save_seconds))
     trainer.add_callback(_OnlyNumbers())
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
+            # Not among the saves, which are gone in the end.
+            callback.logging_dir = str(Path("runs") / title)
     with _progress() as bar:
         trainer.add_callback(_Steps(bar, title))
         trainer.train(resume_from_checkpoint=_last_save(folder / SAVES))
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return [[entry["step"], entry["loss"]] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def trackers(names: Sequence[str]) -> list[str]:
+    """Return the names of trackers that a training reports to.
+
+    Raises:
+        InputError: one is not installed.
+    """
+    known = get_available_reporting_integrations()
+    for name in names:
+        if name not in known:
+            raise InputError(f"The training reports to {name}, which is not installed: pip install {name}.")
+    return list(names)
 
 
 def _on_one_device(arguments: TrainingArguments) -> None:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from merging.method import Method
+from merging.method_file import source_of
 
 
 def described(method: Method) -> list[Any]:
     """Return what decides a method's results: its settings, and its code where that is no part of ours."""
     kind = type(method)
     try:
-        code = inspect.getsource(kind)
+        code = source_of(kind) or inspect.getsource(kind)
     except (OSError, TypeError):  # typed into an interpreter
         code = ""
     return [kind.__qualname__, asdict(method), code]  # type: ignore[call-overload]

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from merging.method_file import absolute
 from results.yaml_file import beside, read_yaml, validated
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|[KMGT]I?B)?", re.IGNORECASE)
@@ -103,4 +104,5 @@ def load_recipe(path: Path) -> Recipe:
         name: expert.model_copy(update={"path": beside(path, expert.path)})
         for name, expert in recipe.experts.items()
     }
-    return recipe.model_copy(update={"base": beside(path, recipe.base), "experts": experts})
+    method = recipe.method.model_copy(update={"name": absolute(recipe.method.name, path.parent)})
+    return recipe.model_copy(update={"base": beside(path, recipe.base), "experts": experts, "method": method})

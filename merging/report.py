@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from merging.checkpoint import Checkpoint
-from merging.method import known_methods
+from merging.method import find_method
 from merging.prepare import Prepared
 from merging.provenance import versions
 from merging.tally import Tally, whole_model
@@ -44,7 +44,7 @@ def report(prepared: Prepared, tallies: Mapping[str, Tally], clock: Clock, resum
     resolved["method"] = {"name": recipe.method.name, **asdict(prepared.method)}  # type: ignore[call-overload]
     return {
         "recipe": resolved,
-        "paper": known_methods()[recipe.method.name].paper,
+        "paper": find_method(recipe.method.name).paper,
         "inputs": {
             "base": _input(prepared.vectors.base),
             "experts": {name: _input(expert) for name, expert in prepared.vectors.experts.items()},

@@ -15,9 +15,11 @@ from merging.adapter import open_checkpoint
 from merging.hub import locate
 from merging.learned import Teacher, note_of, what_was_learned, with_coefficients
 from merging.merge import merge
+from merging.method import find_method
+from merging.method_file import source_of
 from merging.provenance import code_digest
 from merging.recipe import ExpertSpec, MethodSpec, Recipe
-from merging.train_settings import TrainSettings
+from merging.train_settings import UNDECIDING, TrainSettings
 from merging.training import Example, code_of_training, examples_digest, made_from, train, versions
 from merging.tuning import Objective, choose, needs
 from merging.weighting import Signals, Weighting, recipe_weights
@@ -304,11 +306,11 @@ def _digest(plan: Plan, signals: Signals) -> str:
         open_checkpoint(plan.base).identity().digest,
         {task: examples_digest(examples) for task, examples in plan.examples.items()},
         signals.key(needed) if needed else None,
-        {name: value for name, value in asdict(plan.training).items() if name != "save_seconds"},
+        {name: value for name, value in asdict(plan.training).items() if name not in UNDECIDING},
         plan.method.model_dump(mode="json"),
         [asdict(plan.weighting), plan.objective],
         [plan.anchor, plan.space, plan.output_dtype, plan.seed],
-        code_digest(),
+        [code_digest(), source_of(find_method(plan.method.name).kind)],
     ]
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

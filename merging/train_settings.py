@@ -16,6 +16,10 @@ SCHEDULES = (
     "inverse_sqrt",
 )
 """Those of transformers' schedules that need no settings of their own, nor a step after the warmup."""
+TRACKERS = ("tensorboard", "wandb", "mlflow")
+"""Whom a training can report to."""
+UNDECIDING = frozenset({"save_seconds", "report_to"})
+"""Settings that what is trained does not depend on."""
 Loss = Literal["completion", "text"]
 
 
@@ -67,6 +71,7 @@ class TrainSettings:
         cpu: train on the CPU even where there is an accelerator.
         adapter: the adapter to train, or None for all weights.
         save_seconds: a training saves itself so often, to be gone on with when it was killed.
+        report_to: who follows the training, of ``TRACKERS``, by transformers' integrations.
 
     Raises:
         InputError: a setting is out of its range.
@@ -89,12 +94,17 @@ class TrainSettings:
     cpu: bool = False
     adapter: AdapterSettings | None = None
     save_seconds: float = 300
+    report_to: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, (holds, expected) in _EXPECTED.items():
             value = getattr(self, name)
             if not holds(value):
                 raise InputError(f"The training setting {name} is {value!r}; {expected} is expected.")
+
+
+def _trackers(value: object) -> bool:
+    return isinstance(value, tuple) and set(value) <= set(TRACKERS)
 
 
 def _number(value: object) -> bool:
@@ -118,5 +128,6 @@ _EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "weight_decay": (lambda value: _number(value) and value >= 0, "a number from 0 on"),
     "loss": (lambda value: value in get_args(Loss), f"one of {', '.join(get_args(Loss))}"),
     "max_length": (lambda value: _whole(value, 2), "a whole number from 2 on"),
+    "report_to": (_trackers, f"any of {', '.join(TRACKERS)}"),
     "seed": (lambda value: _whole(value, 0) and value < 2**32, "a whole number from 0 to 2**32 - 1"),
 }

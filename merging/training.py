@@ -28,7 +28,7 @@ from merging.optimise import IGNORED, SAVES, optimise
 from merging.pretrained import has_encoder, load_model, load_tokenizer, padding_of, without_file_bars
 from merging.staging import hidden, refuse_existing, resumable
 from merging.tokenizer import TOKENIZER_FILES
-from merging.train_settings import TrainSettings
+from merging.train_settings import UNDECIDING, TrainSettings
 from results.errors import InputError
 
 
@@ -104,7 +104,7 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
 
 def made_from(base: Path, examples: Sequence[Example], settings: TrainSettings) -> dict[str, Any]:
     """Return what decides a training's outcome, which ``training.json`` repeats."""
-    decides = {name: value for name, value in asdict(settings).items() if name != "save_seconds"}
+    decides = {name: value for name, value in asdict(settings).items() if name not in UNDECIDING}
     return {
         "base": open_checkpoint(base).identity().digest,
         "examples": examples_digest(examples),

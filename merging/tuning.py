@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from merging.learned import LearnedMethod
-from merging.method import known_methods, make
+from merging.method import find_method, make
 from merging.weighting import Kind, Needs, Signals
 from results.errors import InputError
 from results.files import locked, write_atomically
@@ -71,7 +71,7 @@ def check_settings(
                     f"tasks are {', '.join(tasks)}; name each once."
                 )
     for setting, value in settings.items():
-        if _per_task(value) is not None and "only" not in known_methods()[name].settings:
+        if _per_task(value) is not None and "only" not in find_method(name).settings:
             raise InputError(
                 f"Method {name!r}: setting {setting!r} cannot be chosen for each task alone, which needs a "
                 "method that can merge for one task; give a number or a list."

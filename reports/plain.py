@@ -1,51 +1,54 @@
-"""Tables as text for other programs: Markdown, LaTeX, CSV."""
+"""Tables as text for other programs: Markdown, and CSV."""
 
 import csv
 import io
 import re
 
-from reports.sheet import CAPTION, Cell, Column, Sheet
+from reports.sheet import Cell, Sheet
 from results.comparison import Comparison, Estimate, Row
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "–": "--",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-}
 
 
 def markdown_table(sheet: Sheet) -> str:
-    """A pipe table, the best merged values bold, with the caption and the notes under it."""
+    """A pipe table with its marks, and the caption and the notes under it."""
     titles = [
         f"Δ {_markdown(one.title)}" if one.is_difference else _markdown(one.title) for one in sheet.columns
     ]
-    lines = [["checkpoint", *titles], ["---", *("---:" for _ in titles)]]
-    for group in sheet.groups:
+    lines = [[sheet.head, *titles], ["---", *("---:" for _ in titles)]]
+    for index, group in enumerate(sheet.groups):
+        if sheet.titles:
+            lines.append([f"*{_markdown(sheet.titles[index])}*", *("" for _ in titles)])
         for line in group:
             lines.append([_markdown(line.label), *(_markdown_cell(cell) for cell in line.cells)])
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     return (
-        f"{table}\n{CAPTION}\n"
+        f"{table}\n{sheet.caption}{sheet.legend()}\n"
         + "".join(f"\n- {_markdown(note)}" for note in sheet.notes)
         + "\n" * bool(sheet.notes)
     )
 
 
-def latex_table(sheet: Sheet) -> str:
-    r"""A `tabular` with booktabs rules, best merged values bold, caption and notes as comments above it."""
-    lines = [f"% {_latex(text)}" for text in (CAPTION.replace("Δ", "Delta"), *sheet.notes)]
-    lines += [rf"\begin{{tabular}}{{l{'r' * len(sheet.columns)}}}", r"\toprule"]
-    lines.append(rf"checkpoint & {' & '.join(_latex_title(column) for column in sheet.columns)} \\")
-    for group in sheet.groups:
-        lines.append(r"\midrule")
+def csv_sheet(sheet: Sheet) -> str:
+    """One line per row of a sheet, numbers in full precision with the ends of their intervals.
+
+    A column X has the columns X, X_low and X_high, the latter two where some number has an interval.
+    """
+    bounded = [
+        any(line.cells[index].low is not None for group in sheet.groups for line in group)
+        for index in range(len(sheet.columns))
+    ]
+    heads = ["group"] * bool(sheet.titles) + [sheet.head]
+    for column, bounds in zip(sheet.columns, bounded, strict=True):
+        heads += [column.title] + [f"{column.title}_low", f"{column.title}_high"] * bounds
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(heads)
+    for index, group in enumerate(sheet.groups):
         for line in group:
-            lines.append(rf"{_latex(line.label)} & {' & '.join(_latex_cell(cell) for cell in line.cells)} \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+            fields: list[str | float | None] = [sheet.titles[index]] * bool(sheet.titles) + [line.label]  # type: ignore[assignment]
+            for cell, bounds in zip(line.cells, bounded, strict=True):
+                fields += [cell.number] + [cell.low, cell.high] * bounds
+            writer.writerow(fields)
+    return text.getvalue()
 
 
 def csv_table(comparison: Comparison) -> str:
@@ -90,21 +93,9 @@ def _markdown(text: str) -> str:
 
 
 def _markdown_cell(cell: Cell) -> str:
-    value = f"**{cell.value}**" if cell.best else cell.value
+    value = {
+        "best": f"**{cell.value}**",
+        "second": f"<ins>{cell.value}</ins>",
+        "tie": f"{cell.value} ≈",
+    }.get(cell.mark, cell.value)
     return f"{value} {cell.interval}".rstrip()
-
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
-
-
-def _latex_title(column: Column) -> str:
-    return rf"$\Delta$ {_latex(column.title)}" if column.is_difference else _latex(column.title)
-
-
-def _latex_cell(cell: Cell) -> str:
-    value = _latex(cell.value)
-    if value[0] in "+-" and value != "--":
-        value = f"${value[0]}${value[1:]}"
-    value = rf"\textbf{{{value}}}" if cell.best else value
-    return rf"{value} {{\scriptsize {cell.interval}}}" if cell.interval else value

@@ -2,8 +2,9 @@
 
 from typing import Literal, get_args
 
-from reports.plain import csv_table, latex_table, markdown_table
-from reports.sheet import make_sheet
+from reports.latex import latex_table
+from reports.plain import csv_sheet, csv_table, markdown_table
+from reports.sheet import Sheet, make_sheet
 from reports.terminal import terminal_table
 from results.comparison import Comparison
 from results.errors import InputError
@@ -32,12 +33,29 @@ def render(
     Raises:
         InputError: there is no such format.
     """
-    if format == "terminal":
-        return terminal_table(make_sheet(comparison), width=width, styled=styled)
-    if format == "markdown":
-        return markdown_table(make_sheet(comparison))
-    if format == "latex":
-        return latex_table(make_sheet(comparison))
     if format == "csv":
         return csv_table(comparison)
+    return render_sheet(make_sheet(comparison), format, width=width, styled=styled)
+
+
+def render_sheet(
+    sheet: Sheet,
+    format: Format = "terminal",  # noqa: A002 - the word of the command line
+    *,
+    width: int | None = None,
+    styled: bool | None = None,
+) -> str:
+    """Any table as text, as `render` does it.
+
+    Raises:
+        InputError: there is no such format.
+    """
+    if format == "terminal":
+        return terminal_table(sheet, width=width, styled=styled)
+    if format == "markdown":
+        return markdown_table(sheet)
+    if format == "latex":
+        return latex_table(sheet)
+    if format == "csv":
+        return csv_sheet(sheet)
     raise InputError(f"no table format '{format}'; there are {', '.join(get_args(Format))}")

@@ -11,12 +11,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reports.sheet import CAPTION, Cell, Column, Sheet
+from reports.marks import Mark
+from reports.sheet import Cell, Column, Sheet
 
 _WIDTH = 100
 _LABEL_WIDTH = 32
 # Padding of one, and one that rich puts between columns.
 _GUTTER = 2
+_MARKS: dict[Mark, str] = {"best": "*", "second": "+", "tie": "≈", "": " "}
+_PLAIN: dict[Mark, str] = {
+    "best": "*: the best",
+    "second": "+: the second best",
+    "tie": "≈: not told apart from the best",
+}
 
 
 def terminal_table(sheet: Sheet, *, width: int | None = None, styled: bool | None = None) -> str:
@@ -34,8 +41,8 @@ def terminal_table(sheet: Sheet, *, width: int | None = None, styled: bool | Non
     styled = on_terminal if styled is None else styled
     if width is None:
         width = Console().width if on_terminal else _WIDTH
-    label = min(_LABEL_WIDTH, max(cell_len(line.label) for group in sheet.groups for line in group))
-    label = max(label, len("checkpoint"))
+    names = [line.label for group in sheet.groups for line in group]
+    label = min(_LABEL_WIDTH, max(cell_len(name) for name in (*names, *sheet.titles, sheet.head)))
     beside, below = (_column_widths(sheet, stacked, styled) for stacked in (False, True))
     stacked = label + sum(below) <= width < label + sum(beside)
     text = io.StringIO()
@@ -48,8 +55,7 @@ def terminal_table(sheet: Sheet, *, width: int | None = None, styled: bool | Non
     )
     for block in _blocks(sheet.columns, below if stacked else beside, width - label):
         console.print(_table(sheet, block, label, stacked, styled), Text())
-    best = "" if styled else " * is the best merged checkpoint of the column."
-    console.print(Text(CAPTION + best))
+    console.print(Text(sheet.caption + (sheet.legend() if styled else sheet.legend(_PLAIN))))
     for note in sheet.notes:
         console.print(Text(f"- {note}"))
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
@@ -70,11 +76,13 @@ def _blocks(columns: Sequence[Column], widths: Sequence[int], available: int) ->
 
 def _table(sheet: Sheet, block: Sequence[int], label: int, stacked: bool, styled: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, _GUTTER - 1), pad_edge=False, show_edge=False)
-    table.add_column("checkpoint", width=label, overflow="fold")
+    table.add_column(sheet.head, width=label, overflow="fold")
     for index in block:
-        header = Text(_title(sheet.columns[index], styled), justify="right")
+        header = Text(_title(sheet.columns[index]), justify="right")
         table.add_column(header, justify="right", no_wrap=True, vertical="top")
-    for group in sheet.groups:
+    for index, group in enumerate(sheet.groups):
+        if sheet.titles:
+            table.add_row(Text(sheet.titles[index], style="italic" if styled else ""))
         for line in group:
             cells = [_cell(line.cells[index], stacked, styled) for index in block]
             table.add_row(Text(line.label), *cells)
@@ -82,20 +90,20 @@ def _table(sheet: Sheet, block: Sequence[int], label: int, stacked: bool, styled
     return table
 
 
-def _title(column: Column, styled: bool) -> str:
+def _title(column: Column) -> str:
     """Two words go on two lines: the numbers under them are narrow."""
     title = f"Δ\n{column.title}" if column.is_difference else column.title.replace(" ", "\n")
-    return title if styled else title.replace("\n", " \n") + " "
+    return title.replace("\n", " \n") + " "
 
 
 def _cell(cell: Cell, stacked: bool, styled: bool) -> Text:
-    # An asterisk is wide as a space, so that points stay below points.
-    mark = "" if styled else "*" if cell.best else " "
-    text = Text(cell.value + mark, style="bold" if cell.best and styled else "")
+    # A mark is wide as a space, so that points stay below points.
+    mark = {"tie": "≈"}.get(cell.mark, " ") if styled else _MARKS[cell.mark]
+    style = {"best": "bold", "second": "underline"}.get(cell.mark, "") if styled else ""
+    text = Text(cell.value, style=style)
+    text.append(mark, style="not bold not underline")
     if cell.interval:
-        text.append(
-            f"\n{cell.interval}{'' if styled else ' '}" if stacked else f" {cell.interval}", style="not bold"
-        )
+        text.append(f"\n{cell.interval} " if stacked else f" {cell.interval}", style="not bold not underline")
     return text
 
 
@@ -103,6 +111,6 @@ def _column_widths(sheet: Sheet, stacked: bool, styled: bool) -> list[int]:
     widths = []
     for index, column in enumerate(sheet.columns):
         texts = [_cell(line.cells[index], stacked, styled).plain for group in sheet.groups for line in group]
-        texts.append(_title(column, styled))
+        texts.append(_title(column))
         widths.append(_GUTTER + max(cell_len(part) for text in texts for part in text.split("\n")))
     return widths

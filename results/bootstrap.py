@@ -10,7 +10,7 @@ of the worst task, and of the gap, reaches further down than up.
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -84,6 +84,8 @@ class ResampledPerformance:
         anp: shape (resamples,).
         tasks: shape (resamples,) for every task.
         dropped: how many resamples gave the expert zero on a benchmark; only benchmarks where any did.
+        scores: shape (resamples,) for every benchmark that was scored, on the benchmark's own scale.
+        forgetting: shape (resamples,) for every benchmark that watches it, the difference to the base.
     """
 
     average: Draws
@@ -92,6 +94,8 @@ class ResampledPerformance:
     anp: Draws
     tasks: Mapping[str, Draws]
     dropped: Mapping[str, int]
+    scores: Mapping[str, Draws] = field(default_factory=dict)
+    forgetting: Mapping[str, Draws] = field(default_factory=dict)
 
 
 def align_documents(benchmark: str, metric: str, documents: Mapping[str, pd.DataFrame]) -> DocumentScores:
@@ -193,6 +197,25 @@ def resample_performance(
     of_tasks = np.stack(list(tasks.values()))
     worst = of_tasks.min(axis=0)
     return ResampledPerformance(average, worst, worst - average, of_tasks.mean(axis=0), tasks, dropped)
+
+
+def resample_forgetting(
+    suite: SuiteSpec, scores: Mapping[str, Mapping[str, Draws]], checkpoint: str, base: str
+) -> dict[str, Draws]:
+    """The difference to the base in every resample, of the benchmarks that watch forgetting and both have.
+
+    Args:
+        suite: benchmarks that watch forgetting.
+        scores: by benchmark and checkpoint, what `resample_scores` gave.
+        checkpoint: whose difference.
+        base: what it is to.
+    """
+    found = {}
+    for benchmark in suite.forgetting:
+        known = scores.get(benchmark.name, {})
+        if checkpoint in known and base in known:
+            found[benchmark.name] = mapped(benchmark, known[checkpoint]) - mapped(benchmark, known[base])
+    return found
 
 
 def percentile_interval(draws: Draws) -> Interval | None:

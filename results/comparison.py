@@ -1,7 +1,7 @@
 """The comparison of a run: every checkpoint's normalised performance, forgetting and intervals."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from results import bootstrap, metrics
@@ -42,6 +42,7 @@ class Row:
         seed: of its training or merging, where it has one.
         checkpoint: where it lies.
         scores: as the benchmarks report them, for every benchmark it was scored on.
+        n: how many documents each of these rests on.
         performance: NP_b for every benchmark of a task.
         tasks: NP_t for every task; not known where all its benchmarks are left out.
         average: over benchmarks.
@@ -69,6 +70,7 @@ class Row:
     seed: int | None
     checkpoint: str
     scores: Mapping[str, float]
+    n: Mapping[str, int]
     performance: Mapping[str, float | None]
     tasks: Mapping[str, Estimate]
     average: Estimate
@@ -106,6 +108,7 @@ class Row:
             "tasks": {task: estimate.to_json() for task, estimate in self.tasks.items()},
             "forgetting": dict(self.forgetting),
             "scores": dict(self.scores),
+            "n": dict(self.n),
             "complete": list(self.complete),
             "notes": list(self.notes),
             "measured": dict(self.measured),
@@ -178,7 +181,7 @@ def compare(run: Run, store: Store, *, resamples: int = bootstrap.RESAMPLES, see
     base = entries[0] if entries[0].role == "base" else None
     check_settings(run.suite, entries, records, experts, base)
     drawn = {}
-    for benchmark in run.suite.task_benchmarks:
+    for benchmark in run.suite.benchmarks:
         columns = [*DOCUMENT_KEY, *document_columns(benchmark.metric)]
         documents = {
             entry.label: store.documents(records[entry.label][benchmark.name], columns)
@@ -196,8 +199,25 @@ def compare(run: Run, store: Store, *, resamples: int = bootstrap.RESAMPLES, see
         resampled = bootstrap.resample_performance(
             run.suite, drawn, entry.label, labels, resamples=resamples, left_out=left_out
         )
+        resampled = replace(
+            resampled,
+            scores={name: known[entry.label] for name, known in drawn.items() if entry.label in known},
+            forgetting=bootstrap.resample_forgetting(run.suite, drawn, entry.label, base.label)
+            if base
+            else {},
+        )
+        counts = {name: record.n for name, record in records[entry.label].items()}
         rows.append(
-            _row(run.suite, entry, experts[entry.label], base, scores, resampled=resampled, left_out=left_out)
+            _row(
+                run.suite,
+                entry,
+                experts[entry.label],
+                base,
+                scores,
+                counts=counts,
+                resampled=resampled,
+                left_out=left_out,
+            )
         )
     limit = run.settings.get("limit")
     return Comparison(
@@ -289,6 +309,7 @@ def _row(
     base: Entry | None,
     scores: Mapping[str, Mapping[str, float]],
     *,
+    counts: Mapping[str, int],
     resampled: bootstrap.ResampledPerformance,
     left_out: Collection[str],
 ) -> Row:
@@ -332,6 +353,7 @@ def _row(
         seed=entry.seed,
         checkpoint=entry.path,
         scores=own,
+        n=counts,
         performance=performance,
         tasks={
             task: _estimate(tasks[task], resampled.tasks[task]) if task in tasks else Estimate(None)

@@ -17,6 +17,8 @@ from results.store import Store
 from results.suite import SuiteSpec
 
 Role = Literal["base", "expert", "merged", "round"]
+SUBSETS_OF = "subsets_of"
+"""Setting of a run on some of an experiment's tasks: the name that the runs of all such subsets share."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -40,7 +42,7 @@ class Entry:
         of: label of the merged checkpoint that a round led to.
         turn: the round's number, from 1.
         measured: of a round or a merged checkpoint: weights, losses and gaps by task, mask density, seconds,
-            and what was tried to choose settings.
+            what was tried to choose settings, what was learned, and the source of a method of the user's own.
     """
 
     label: str
@@ -108,19 +110,6 @@ def save_run(store: Store, run: Run) -> Path:
     return path
 
 
-def run_names(store: Store) -> list[str]:
-    """The names of a store's runs, in the order in which they were written last.
-
-    Raises:
-        InputError: there are none.
-    """
-    folder = store.root / "runs"
-    paths = sorted(folder.glob("[!.]*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
-    if not paths:
-        raise InputError(f"{folder}: no runs; make one with 'manyshot run', or give the store that has it")
-    return [path.stem for path in paths]
-
-
 def load_run(store: Store, name: str | None = None) -> Run:
     """Read a manifest.
 
@@ -131,14 +120,41 @@ def load_run(store: Store, name: str | None = None) -> Run:
     Raises:
         InputError: there is no such run, or its file is broken.
     """
-    names = run_names(store)
-    path = store.root / "runs" / f"{names[-1]}.json" if name is None else _path(store, name)
-    if path.stem not in names:
-        raise InputError(f"{path.parent}: no run '{name}'; there are {', '.join(sorted(names))}")
+    folder = store.root / "runs"
+    paths = _manifests(store)
+    if not paths:
+        raise InputError(f"{folder}: no runs; make one with 'manyshot run', or give the store that has it")
+    path = paths[-1] if name is None else _path(store, name)
+    if path not in paths:
+        known = ", ".join(sorted(one.stem for one in paths))
+        raise InputError(f"{folder}: no run '{name}'; there are {known}")
     try:
         return Run.from_json(json.loads(path.read_bytes()))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{path}: not a run's manifest; remove it and run again") from None
+
+
+def run_names(store: Store) -> list[str]:
+    """Names of all runs, the one that was written last at the end."""
+    return [path.stem for path in _manifests(store)]
+
+
+def load_subsets(store: Store, name: str) -> dict[tuple[str, ...], Run]:
+    """Read the runs on subsets of one experiment's tasks, by tasks; a run of this name itself is one of them.
+
+    Raises:
+        InputError: there is none, or a file is broken.
+    """
+    runs = [load_run(store, one) for one in run_names(store) if one == name or one.startswith(f"{name}.")]
+    found = {tuple(run.suite.tasks): run for run in runs if name in {run.name, run.settings.get(SUBSETS_OF)}}
+    if not found:
+        raise InputError(f"{store.root}: no run '{name}', nor any of subsets of its tasks")
+    return found
+
+
+def _manifests(store: Store) -> list[Path]:
+    paths = (store.root / "runs").glob("[!.]*.json")
+    return sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
 def _path(store: Store, name: str) -> Path:

@@ -4,15 +4,11 @@ Two intervals are told apart: over seeds, by how much trainings differ on the do
 over documents, by how much the mean of just these trainings would differ on others.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
-import numpy as np
-
-from results.bootstrap import Draws, Interval, percentile_interval
-from results.comparison import Comparison, Estimate, Row
-from results.student import student_interval
+from results.bootstrap import Draws, Interval
+from results.comparison import Comparison, Row
+from results.pooled import Pooled, merged_methods, pooled
 
 STATISTICS = ("average", "worst_task")
 
@@ -54,59 +50,36 @@ class Gain:
 def over_seeds(comparison: Comparison) -> list[OverSeeds]:
     """Return the spread of every method and protocol, in the order of the run."""
     return [
-        OverSeeds(method, protocol, {name: spread([_of(row, name) for row in rows]) for name in STATISTICS})
-        for (method, protocol), rows in _groups(comparison).items()
+        OverSeeds(one.title, one.protocol, {name: _spread(one.aggregate(name)) for name in STATISTICS})
+        for one in merged_methods(comparison)
     ]
 
 
 def gains(comparison: Comparison) -> list[Gain]:
     """Return the paired differences of the methods that were merged in both ways."""
-    groups = _groups(comparison)
     found = []
-    for (method, protocol), rows in groups.items():
+    for one in merged_methods(comparison):
         once = [
             row
             for row in comparison.rows
-            if row.protocol == "post-hoc" and row.pair is not None and row.pair == rows[0].pair
+            if row.protocol == "post-hoc" and row.pair is not None and row.pair == one.rows[0].pair
         ]
-        if protocol != "many-shot" or not once:
+        if one.protocol != "many-shot" or not once:
             continue
         by_seed = {row.seed: row for row in once}
-        pairs = [(row, by_seed[row.seed]) for row in rows if row.seed in by_seed]
-        spreads = {name: spread([_difference(*pair, name) for pair in pairs]) for name in STATISTICS}
-        found.append(Gain(method, spreads))
+        pairs = [(row, by_seed[row.seed]) for row in one.rows if row.seed in by_seed]
+        spreads = {name: _spread(pooled([_difference(*pair, name) for pair in pairs])) for name in STATISTICS}
+        found.append(Gain(one.title, spreads))
     return found
-
-
-def spread(values: Sequence[tuple[float | None, Draws]]) -> Spread | None:
-    """The mean over seeds with its intervals; None where a seed has no value.
-
-    Args:
-        values: of every seed the measured value, and what it is in every resample of the documents.
-    """
-    known = [value for value, _ in values if value is not None]
-    if not known or len(known) < len(values):
-        return None
-    mean = fmean(known)
-    documents = percentile_interval(np.mean([draws for _, draws in values], axis=0))
-    return Spread(mean, len(known), student_interval(known), documents)
-
-
-def _groups(comparison: Comparison) -> dict[tuple[str, str], list[Row]]:
-    found: dict[tuple[str, str], list[Row]] = {}
-    for row in comparison.rows:
-        if row.role == "merged":
-            found.setdefault((row.title or row.label, row.protocol or ""), []).append(row)
-    return found
-
-
-def _of(row: Row, statistic: str) -> tuple[float | None, Draws]:
-    """A statistic's value, and what it is in every resample of the documents."""
-    estimate: Estimate = getattr(row, statistic)
-    draws: Draws = getattr(row.resampled, statistic)
-    return estimate.value, draws
 
 
 def _difference(row: Row, other: Row, statistic: str) -> tuple[float | None, Draws]:
-    (one, drawn), (two, drawn_too) = _of(row, statistic), _of(other, statistic)
-    return None if one is None or two is None else one - two, drawn - drawn_too
+    one, two = getattr(row, statistic).value, getattr(other, statistic).value
+    drawn = getattr(row.resampled, statistic) - getattr(other.resampled, statistic)
+    return None if one is None or two is None else one - two, drawn
+
+
+def _spread(found: Pooled) -> Spread | None:
+    if found.value is None:
+        return None
+    return Spread(found.value, len(found.values), found.seeds, found.documents)

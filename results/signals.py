@@ -1,10 +1,14 @@
 """What signals say of some models: losses, divergences, cosines, and how divergence goes with performance."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
+from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+from results.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,24 @@ class SignalReport:
             "inputs": dict(self.inputs),
             "bounds": self.bounds,
         }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "SignalReport":
+        """The report that `to_json` described."""
+        names = ("tasks", "models", "losses", "divergences", "cosines", "scores", "inputs", "bounds")
+        return cls(**{name: content[name] for name in names})
+
+
+def read_signals(path: Path) -> SignalReport:
+    """Read a file that `manyshot signals --out` wrote.
+
+    Raises:
+        InputError: it is no such file.
+    """
+    try:
+        return SignalReport.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: not a file of signals; `manyshot signals --out` writes one") from None
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float | None:

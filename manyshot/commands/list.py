@@ -28,7 +28,8 @@ from manyshot.experiment import (
     WeightingOptions,
 )
 from manyshot.terminal import answer
-from merging.method import Method, known_methods
+from merging.method import Method, find_method, known_methods
+from merging.method_file import class_name
 from merging.weighting import SIGNALS
 from results.errors import InputError
 
@@ -45,8 +46,21 @@ def run(options: argparse.Namespace) -> None:
         "signals": _signals,
         "engines": _engines,
         "experiments": _experiments,
+        "tables": _tables,
     }
     answer(kinds[options.what](options.name, root))
+
+
+def _tables(name: str | None, _root: Path | None) -> str:
+    from reports.papers import TABLES, find_table
+
+    shown = {name: find_table(name)} if name else TABLES
+    needs = {"runs": "--run, one for each backbone", "families": "--run of subsets", "signals": "--signals"}
+    rows = [
+        (name, table.title, needs[table.needs], "yes" if table.paper else "no")
+        for name, table in shown.items()
+    ]
+    return _table(("table", "what it shows", "ours from", "printed in the paper"), rows)
 
 
 def _benchmarks(name: str | None, root: Path | None) -> str:
@@ -145,13 +159,11 @@ def _methods(name: str | None, root: Path | None) -> str:
             ("method", "settings", "paper"),
             [(m.name, ", ".join(m.settings) or "none", m.paper) for m in methods.values()],
         )
-    if name not in methods:
-        raise InputError(f"There is no method '{name}'; there are {', '.join(methods)}.")
-    method = methods[name]
+    method = find_method(name)
     kinds = [kind for kind in method.kind.__mro__ if issubclass(kind, Method) and kind is not Method]
     documentation = "\n\n".join(inspect.cleandoc(kind.__doc__ or "") for kind in kinds)
     signature = str(inspect.signature(method.kind)).removesuffix(" -> None")
-    return f"{method.name}{signature}\n{method.paper}\n\n{documentation}"
+    return f"{class_name(method.name)}{signature}\n{method.paper}\n\n{documentation}"
 
 
 def _signals(name: str | None, root: Path | None) -> str:

@@ -4,6 +4,7 @@ import argparse
 
 from manyshot.terminal import answer, logger
 from results.comparison import compare
+from results.errors import InputError
 from results.run import load_run
 from results.store import Store, store_root
 
@@ -14,7 +15,20 @@ def run(options: argparse.Namespace) -> None:
         _leaderboard(options)
         return
     store = Store(store_root(options.store))
-    comparison = compare(load_run(store, options.run), store)
+    if options.kind == "table" and options.name is not None:
+        from manyshot.commands.paper_tables import paper_table
+
+        answer(paper_table(options, store))
+        return
+    if options.kind == "submission":
+        from results.submission import write_submission
+
+        names = options.run or [load_run(store).name]
+        answer(str(write_submission(store, names, options.out)))
+        return
+    if len(options.run or []) > 1:
+        raise InputError("This shows one run; name one.")
+    comparison = compare(load_run(store, options.run[0] if options.run else None), store)
     if options.kind == "table":
         from reports.table import render
 

@@ -21,12 +21,17 @@ def run(options: argparse.Namespace) -> None:
     )
     out = options.out or Path("manyshot-runs") / name
     experiment = load_experiment(file)
-    changes = {"base": options.base, "limit": options.limit, "seeds": options.seed}
+    changes = {
+        "base": options.base,
+        "limit": options.limit,
+        "seeds": options.seed,
+        "subsets": options.subsets,
+    }
     changed = experiment.model_dump(exclude_unset=True) | {
         key: value for key, value in changes.items() if value is not None
     }
     experiment = validated(Experiment, changed, str(file))
-    if experiment.base in HOMEMADE and not Path(experiment.base).exists():
+    if experiment.base in HOMEMADE and not (Path(experiment.base) / "config.json").exists():
         logger.info("making the base of %s, or finding it made", experiment.base)
         base = make_homemade(experiment.base, out / "models" / "base", data_root(options.data))
         experiment = experiment.model_copy(update={"base": str(base)})

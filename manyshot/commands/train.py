@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     pairs = load_shares(sources, data_root(options.data), options.examples)
     examples = [Example(*pair) for pair in pairs]
     given = {name: getattr(options, name) for name in _SETTINGS if getattr(options, name) is not None}
-    settings = TrainSettings(**given, adapter=_adapter(options))
+    settings = TrainSettings(**given, adapter=_adapter(options), report_to=tuple(options.report_to or ()))
     made = train(locate(options.base), examples, settings, options.out)
     if is_main():
         answer(str(made))

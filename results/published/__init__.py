@@ -1,5 +1,6 @@
 """The tables the merging papers print, as data: one CSV file each, values as printed."""
 
+import csv
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,9 @@ from results.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+SOURCES = {"metis": "METIS, arXiv 2606.16501", "divmerge": "DivMerge, arXiv 2509.02108"}
+"""The paper of a table, by the first word of its name."""
 
 
 def published_names() -> tuple[str, ...]:
@@ -23,7 +27,21 @@ def load_published(name: str) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    if name not in published_names():
-        raise InputError(f"no published table '{name}'; there are {', '.join(published_names())}")
+    _check(name)
     with (files(__name__) / f"{name}.csv").open("rb") as file:
         return pd.read_csv(file)
+
+
+def published_rows(name: str) -> list[dict[str, str]]:
+    """The same table as rows of text by column, as printed.
+
+    Raises:
+        InputError: there is no table of that name.
+    """
+    _check(name)
+    return list(csv.DictReader((files(__name__) / f"{name}.csv").read_text(encoding="utf-8").splitlines()))
+
+
+def _check(name: str) -> None:
+    if name not in published_names():
+        raise InputError(f"no published table '{name}'; there are {', '.join(published_names())}")

@@ -282,7 +282,7 @@ def test_list_names_what_there_is(tmp_path, capfd, refused):
     for kind, name in (("benchmarks", "gsm8k_cot"), ("methods", "task_arithmetic")):
         main(["list", kind])
         assert name in capfd.readouterr().out
-    assert "There is no method 'magic'" in refused("list", "methods", "magic", cwd=tmp_path)[-1]
+    assert "Method 'magic' is not known" in refused("list", "methods", "magic", cwd=tmp_path)[-1]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from transformers import (
 
 from merging.checkpoint import Checkpoint
 from merging.optimise import IGNORED, collate
-from merging.train_settings import SCHEDULES, AdapterSettings, TrainSettings
+from merging.train_settings import SCHEDULES, UNDECIDING, AdapterSettings, TrainSettings
 from merging.training import Example, encode, train
 from results.errors import InputError
 
@@ -51,7 +52,7 @@ def test_the_same_settings_give_the_same_bits_and_another_seed_does_not(base, tm
 def test_the_checkpoint_is_complete_and_float32_and_says_how_it_was_made(base, tmp_path):
     out = train(base, EXAMPLES, FEW_STEPS, tmp_path / "models" / "expert")
     report = json.loads((out / "training.json").read_text())
-    assert report["settings"] == {k: v for k, v in vars(FEW_STEPS).items() if k != "save_seconds"}
+    assert report["settings"] == {k: v for k, v in vars(FEW_STEPS).items() if k not in UNDECIDING}
     assert report["base"] == Checkpoint.open(base).identity().digest
     assert report["used"] == len(EXAMPLES) and report["left_out"] == 0
     assert [step for step, _ in report["loss"]] == [1, 2, 3]
@@ -262,3 +263,26 @@ def test_the_loss_of_a_batch_does_not_depend_on_prompt_labels_or_padding(base, t
     batch = collate([row, long], tokenizer.pad_token_id)
     assert batch["attention_mask"].sum().item() == len(row["input_ids"]) + len(long["input_ids"])
     torch.testing.assert_close(model(**batch).loss, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_tensorboard_gets_every_logged_loss_and_changes_no_bit(base, tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.chdir(tmp_path)
+    quiet = train(base, EXAMPLES, FEW_STEPS, tmp_path / "quiet")
+    followed = train(base, EXAMPLES, replace(FEW_STEPS, report_to=("tensorboard",)), tmp_path / "followed")
+    assert weights(followed) == weights(quiet)
+    events = EventAccumulator(str(tmp_path / "runs" / "followed")).Reload()
+    found = [[one.step, one.value] for one in events.Scalars("train/loss")]
+    assert found == [
+        pytest.approx(point) for point in json.loads((followed / "training.json").read_text())["loss"]
+    ]
+    assert not (tmp_path / "runs" / "quiet").exists()
+
+
+def test_a_tracker_that_is_not_installed_is_named(base, tmp_path, monkeypatch):
+    monkeypatch.setattr("merging.optimise.get_available_reporting_integrations", list)
+    with pytest.raises(InputError, match="wandb, which is not installed: pip install wandb"):
+        train(base, EXAMPLES, replace(FEW_STEPS, report_to=("wandb",)), tmp_path / "out")
+    with pytest.raises(InputError, match=r"report_to is .'mail',.; any of tensorboard, wandb, mlflow"):
+        TrainSettings(report_to=("mail",))

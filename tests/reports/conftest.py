@@ -51,6 +51,7 @@ def row(label: str, role: str, tasks: dict[str, float], **changes: object) -> Ro
         "seed": None,
         "checkpoint": f"models/{label}",
         "scores": {},
+        "n": {},
         "performance": {},
         "tasks": {task: around(value, 0.06) for task, value in tasks.items()},
         "average": around(average, 0.03),

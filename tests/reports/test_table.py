@@ -53,7 +53,7 @@ def test_without_a_terminal_there_are_no_codes_and_an_asterisk_marks_the_best(
     best = max(row.average.value or 0 for row in comparison.rows if row.role == "merged")
     assert "\x1b" not in text
     assert f"{best:.3f}*" in text
-    assert "* is the best merged checkpoint" in text
+    assert "*: the best, +: the second best." in text
 
 
 def test_on_a_terminal_the_best_is_bold(make_comparison: Make) -> None:
@@ -116,7 +116,8 @@ def test_latex_is_a_booktabs_table_with_as_many_cells_as_columns(make_comparison
     text = render(make_comparison(4), "latex")
     body = text[text.index(r"\begin{tabular}") :]
     assert body.startswith(r"\begin{tabular}{lrrrrrrrrr}" + "\n" + r"\toprule")
-    assert body.rstrip().endswith(r"\bottomrule" + "\n" + r"\end{tabular}")
+    assert body.endswith("\n".join([r"\bottomrule", r"\end{tabular}", r"\end{document}", ""]))
+    assert text.startswith(r"\documentclass{article}") and r"\usepackage{booktabs}" in text
     lines = [line for line in body.splitlines() if line.endswith(r"\\")]
     assert len(lines) == 1 + 1 + 4 + 4
     assert all(line.count(" & ") == 9 for line in lines)

@@ -1,0 +1,59 @@
+"""`manyshot report table NAME`: the papers' tables, of our own runs, as printed, or both."""
+
+import argparse
+from collections.abc import Mapping
+
+from reports.papers import Measured, find_table, paper_sheet
+from reports.table import render_sheet
+from results.comparison import Comparison, compare
+from results.errors import InputError
+from results.run import SUBSETS_OF, Run, load_run, load_subsets
+from results.signals import read_signals
+from results.store import Store
+
+
+def paper_table(options: argparse.Namespace, store: Store) -> str:
+    """Return the table that the options name, as text.
+
+    Raises:
+        InputError: a table, run or file that is named is not there, or the table needs one that is not named.
+    """
+    table = find_table(options.name)
+    measured = None
+    if options.source != "paper":
+        families: dict[str, Mapping[tuple[str, ...], Comparison]] = {}
+        runs: dict[str, Comparison] = {}
+        names = options.run or [None]
+        if table.needs == "signals" and not options.signals:
+            raise InputError(f"{options.name}: give --signals FILE, which `manyshot signals --out` writes")
+        if table.needs == "runs":
+            loaded = [load_run(store, name) for name in names]
+            titles = _backbones(loaded, options.backbone)
+            runs = {title: compare(run, store) for title, run in zip(titles, loaded, strict=True)}
+        if table.needs == "families":
+            for name in [name or _latest(store) for name in names]:
+                subsets = load_subsets(store, name)
+                families[name] = {tasks: compare(run, store) for tasks, run in subsets.items()}
+        signals = {path.parent.name: read_signals(path) for path in options.signals or []}
+        measured = Measured(runs, families, signals)
+    return render_sheet(paper_sheet(options.name, options.source, measured), options.format)
+
+
+def _latest(store: Store) -> str:
+    """The experiment of the run that was written last."""
+    run = load_run(store)
+    return str(run.settings.get(SUBSETS_OF) or run.name)
+
+
+def _backbones(runs: list[Run], named: list[str] | None) -> list[str]:
+    """What each run's backbone is called: as the user says, or by the base's folder or hub name."""
+    if named:
+        if len(named) != len(runs):
+            raise InputError(f"{len(named)} backbones are named for {len(runs)} runs; name one for each")
+        return named
+    found: list[str] = []
+    for run in runs:
+        base = next((entry.path for entry in run.entries if entry.role == "base"), run.name)
+        name = base.rstrip("/").rpartition("/")[2]
+        found.append(f"{name}, {run.name}" if name in {"", "base"} or name in found else name)
+    return found

@@ -1,0 +1,214 @@
+"""What a paper's table says, whoever measured it, before it is laid out: rows of values by column."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from reports.marks import Mark, marks
+from reports.sheet import UNKNOWN, Cell, Column, Line, Sheet, printable, shown
+from results.bootstrap import Draws
+from results.pooled import Pooled
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number of a table.
+
+    Attributes:
+        number: None where it is not known.
+        low: end of its 95 % interval, None without one.
+        high: end of its 95 % interval, None without one.
+        draws: its paired resamples of documents, None where there are none.
+        seeds: what it is the mean of.
+    """
+
+    number: float | None
+    low: float | None = None
+    high: float | None = None
+    draws: Draws | None = None
+    seeds: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """A column.
+
+    Attributes:
+        title: as it is printed.
+        digits: after the point.
+        signed: whether a plus is printed.
+        ranked: whether its best numbers are marked; higher is better.
+        interval: whether intervals are shown, by their ends or as a margin around the number.
+    """
+
+    title: str
+    digits: int = 3
+    signed: bool = False
+    ranked: bool = True
+    interval: Literal["", "ends", "margin"] = ""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row: what it is, how it is called, and its values by column."""
+
+    key: tuple[str, ...]
+    label: str
+    values: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class TableBlock:
+    """Rows under a title; blocks of one rank are marked together."""
+
+    title: str
+    rows: tuple[TableRow, ...]
+    rank: str = ""
+
+
+@dataclass(frozen=True)
+class Content:
+    """A table: columns by name, blocks of rows, what to say of it."""
+
+    columns: Mapping[str, TableColumn]
+    blocks: tuple[TableBlock, ...]
+    head: str
+    caption: str
+    notes: tuple[str, ...] = field(default=())
+
+
+def of_pooled(found: Pooled, scale: float = 1.0) -> Value:
+    """What was pooled over seeds, with the wider of its intervals over documents and over seeds."""
+    if found.value is None:
+        return Value(None)
+    known = [one for one in (found.documents, found.seeds) if one is not None]
+    widest = max(known, key=lambda one: one.high - one.low, default=None)
+    return Value(
+        scale * found.value,
+        scale * widest.low if widest else None,
+        scale * widest.high if widest else None,
+        scale * found.draws if found.draws.size else None,
+        tuple(scale * value for value in found.values),
+    )
+
+
+def beside(ours: Content, paper: Content) -> Content:
+    """Both tables in one: of every column that both have ours, the paper's, and the difference.
+
+    Rows of the paper stand beside ours of the same key; a key that only one of them has is shown without the
+    other's values.
+    """
+    columns: dict[str, TableColumn] = {}
+    for name, column in ours.columns.items():
+        columns[name] = replace(column, title=f"{column.title}, ours")
+        if name in paper.columns:
+            columns[f"{name} paper"] = replace(
+                paper.columns[name], title=f"{column.title}, paper", ranked=False, interval=""
+            )
+            columns[f"{name} difference"] = TableColumn(
+                f"{column.title}, difference", column.digits, signed=True, ranked=False
+            )
+    printed = {row.key: row for block in paper.blocks for row in block.rows}
+    found = {row.key for block in ours.blocks for row in block.rows}
+    blocks = [
+        replace(block, rows=tuple(_with_paper(row, printed.get(row.key), columns) for row in block.rows))
+        for block in ours.blocks
+    ]
+    alone = tuple(
+        replace(row, values={f"{name} paper": value for name, value in row.values.items()})
+        for key, row in printed.items()
+        if key not in found
+    )
+    if alone:
+        blocks.append(TableBlock("only in the paper", alone, rank="paper"))
+    notes = tuple(dict.fromkeys([*ours.notes, *paper.notes]))
+    return Content(columns, tuple(blocks), ours.head, f"{ours.caption} Paper: {paper.caption}", notes)
+
+
+def _with_paper(row: TableRow, printed: TableRow | None, columns: Mapping[str, TableColumn]) -> TableRow:
+    if printed is None:
+        return row
+    values = dict(row.values)
+    for name, value in printed.values.items():
+        own = row.values.get(name, Value(None)).number
+        values[f"{name} paper"] = value
+        if own is not None and value.number is not None:
+            values[f"{name} difference"] = Value(own - value.number)
+    return replace(row, values=values)
+
+
+def to_sheet(content: Content) -> Sheet:
+    """Lay out a table, the best numbers of each rank marked."""
+    found: dict[tuple[int, int, str], Mark] = {}
+    for rank in dict.fromkeys(block.rank for block in content.blocks):
+        places = [
+            (at, line, row)
+            for at, block in enumerate(content.blocks)
+            if block.rank == rank
+            for line, row in enumerate(block.rows)
+        ]
+        for name, column in content.columns.items():
+            if column.ranked:
+                marked = _marks([row.values.get(name, Value(None)) for _, _, row in places], column.digits)
+                found |= {(at, line, name): mark for (at, line, _), mark in zip(places, marked, strict=True)}
+    groups = tuple(
+        tuple(
+            Line(
+                printable(row.label),
+                tuple(
+                    _cell(row.values.get(name, Value(None)), column, found.get((at, line, name), ""))
+                    for name, column in content.columns.items()
+                ),
+            )
+            for line, row in enumerate(block.rows)
+        )
+        for at, block in enumerate(content.blocks)
+    )
+    titles = tuple(printable(block.title) for block in content.blocks)
+    return Sheet(
+        tuple(Column(printable(column.title), "task") for column in content.columns.values()),
+        groups,
+        tuple(map(printable, content.notes)),
+        titles if any(titles) else (),
+        content.head,
+        content.caption,
+    )
+
+
+def _marks(values: Iterable[Value], digits: int) -> list[Mark]:
+    listed = list(values)
+    numbers = [shown(value.number, digits) for value in listed]
+    draws = [value.draws for value in listed]
+    seeds = [value.seeds if len(value.seeds) > 1 else () for value in listed]
+    return marks(numbers, draws, seeds if any(seeds) else None)
+
+
+def _cell(value: Value, column: TableColumn, mark: Mark) -> Cell:
+    if value.number is None:
+        return Cell(UNKNOWN)
+    text = f"{value.number:{'+' if column.signed else ''}.{column.digits}f}"
+    interval = ""
+    if value.low is not None and value.high is not None:
+        digits = max(1, column.digits - 1)
+        interval = {
+            "": "",
+            "ends": f"[{value.low:.{digits}f}, {value.high:.{digits}f}]",
+            "margin": f"± {(value.high - value.low) / 2:.{column.digits}f}",
+        }[column.interval]
+    return Cell(text, interval, mark, value.number, value.low, value.high)
+
+
+def sizes(counts: Mapping[str, Iterable[int]], seeds: Iterable[int]) -> str:
+    """A sentence on how many documents and seeds numbers rest on."""
+    each = {name: sorted(set(found)) for name, found in counts.items()}
+    documents = ", ".join(f"{name} {' or '.join(map(str, found))}" for name, found in each.items() if found)
+    number = sorted(set(seeds))
+    of_seeds = " or ".join(map(str, number)) or "no"
+    return f"n: {documents or 'unknown'}; {of_seeds} {'seed' if number == [1] else 'seeds'}"
+
+
+def pooled_draws(each: Sequence[Draws]) -> Draws:
+    """The mean of paired resamples; empty where there are none for all."""
+    return np.mean(each, axis=0) if each and all(one.size for one in each) else np.array([])

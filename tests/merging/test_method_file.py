@@ -1,0 +1,98 @@
+"""Methods from a user's own file: merged by, described by their whole file, refused in one sentence."""
+
+import json
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from merging.merge import merge
+from merging.method import find_method, make
+from merging.method_file import source_of
+from merging.provenance import described
+from merging.recipe import load_recipe
+from results.errors import InputError
+
+HALF = '''"""Half of the first task vector."""
+
+from dataclasses import dataclass
+
+from merging.method import Method, Scope
+
+SHARE = {share}
+
+
+@dataclass(frozen=True)
+class Half(Method):
+    """θ = θ₀ + c τ_1."""
+
+    scope = Scope.ELEMENT
+    more: float = 0.0
+
+    def __call__(self, deltas, weights, context):
+        return (SHARE + self.more) * deltas[0]
+
+
+class Other:
+    pass
+'''
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(HALF.format(share=0.5))
+    return path
+
+
+def test_a_recipe_names_a_file_beside_it(file, family, tmp_path):
+    base, experts = family
+    recipe = {
+        "base": str(base),
+        "experts": {name: str(path) for name, path in experts.items()},
+        "method": {"name": "mine.py:Half", "more": 0.25},
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    out = merge(load_recipe(tmp_path / "recipe.yaml"), tmp_path / "out", progress=False)
+    start, one, merged = (load_file(folder / "model.safetensors") for folder in (base, experts["a"], out))
+    name = next(name for name, tensor in start.items() if tensor.is_floating_point())
+    torch.testing.assert_close(merged[name], start[name] + 0.75 * (one[name] - start[name]))
+    report = json.loads((out / "merge.json").read_text())
+    assert report["recipe"]["method"] == {"name": f"{file}:Half", "more": 0.25}
+
+
+def test_what_describes_it_is_the_whole_file_as_it_was_run(file):
+    name = f"{file}:Half"
+    before = described(make(name, {}))
+    assert source_of(find_method(name).kind) == HALF.format(share=0.5)
+    file.write_text(HALF.format(share=0.4))
+    after = described(make(name, {}))
+    assert before != after
+    assert make(name, {})(torch.ones(2, 3), torch.ones(2), None).tolist() == [pytest.approx(0.4)] * 3
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "said"),
+    [
+        (HALF.format(share=1), "Nothing", "has no class 'Nothing'; it has Half, Other"),
+        (HALF.format(share=1), "Other", "is not a subclass of merging.Method"),
+        ("import nothing_of_this_name", "Half", "mine.py, line 1: ModuleNotFoundError: No module named"),
+        ("a = 1\nb = a / 0", "Half", "mine.py, line 2: ZeroDivisionError: division by zero"),
+        ("def f(:", "Half", "mine.py, line 1: SyntaxError"),
+        (HALF.format(share=1).replace("    scope = Scope.ELEMENT\n", ""), "Half", "must declare the scope"),
+        (HALF.format(share=1).replace("frozen=True", "frozen=False"), "Half", "frozen dataclass"),
+    ],
+)
+def test_a_file_that_is_no_method_is_refused_in_one_sentence(file, content, kind, said):
+    file.write_text(content)
+    with pytest.raises(InputError, match=said) as caught:
+        make(f"{file}:{kind}", {})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_setting_that_it_has_not_is_refused(file):
+    with pytest.raises(InputError, match=r"Half' has no setting 'less'; it accepts more"):
+        make(f"{file}:Half", {"less": 1})
+    with pytest.raises(InputError, match=r"nowhere.py cannot be read \(No such file"):
+        make("nowhere.py:Half", {})
