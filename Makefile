@@ -47,13 +47,15 @@ lab-study: $(READY)
 		$(BIN)/manyshot run $$study --out $(STUDY) --store $(STUDY)/results || exit; \
 		rm -rf $(STUDY)/$$study && mv $(STUDY)/report $(STUDY)/$$study || exit; done
 
-# Scoring beside lm-eval and vLLM started anew, and merging beside mergekit, which gets an environment of its own.
+# Scoring beside lm-eval and vLLM started anew, loading of records, and merging beside mergekit, which gets an
+# environment of its own.
 # Takes half an hour and 25 GB of disk.
 perf: $(READY) $(PEER)/.ready $(VLLM)
 	$(BIN)/python tests/perf/against_hflm.py
 	$(BIN)/python tests/perf/memory_of_scoring.py
 	$(BIN)/python tests/perf/vllm_sweep.py
 	$(BIN)/python tests/perf/learning_step.py
+	$(BIN)/python tests/perf/loading_records.py
 	$(BIN)/python tests/perf/against_mergekit.py $(PEER)/bin/mergekit-yaml
 
 $(PEER)/.ready:

@@ -19,7 +19,7 @@ _COMMANDS = {
     "merge": "merge experts as a recipe file says",
     "train": "fine-tune an expert on a suite's task",
     "signals": "losses, loss gaps, divergences and cosines of a base and its experts",
-    "report": "tables and figures of a run, and the leaderboard",
+    "report": "tables and figures of a run, two checkpoints head to head, and the leaderboard",
     "list": "what there is: benchmarks, suites, methods, signals, engines, experiments",
 }
 
@@ -244,9 +244,19 @@ def _report(parser: argparse.ArgumentParser) -> None:
         help="folder of records (may be repeated; MANYSHOT_STORE, ./manyshot-results)",
     )
     board.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    pair = kinds.add_parser("compare", help="two checkpoints, benchmark by benchmark, and where they differ")
+    for name in ("first", "second"):
+        pair.add_argument(name, help="label in the run; or path, name or digest of a checkpoint in the store")
+    pair.add_argument(
+        "--documents", type=int, metavar="N", help="documents to list on which either is better (1)"
+    )
+    pair.add_argument(
+        "--format", choices=("terminal", "markdown", "csv"), default="terminal", help="(%(default)s)"
+    )
+    pair.add_argument("--json", action="store_true", help="print JSON")
     submission = kinds.add_parser("submission", help="runs with their records, in a folder to send to others")
     submission.add_argument("out", type=Path, help="folder to make; must not exist")
-    for kind in (table, figure, submission):
+    for kind in (table, figure, submission, pair):
         kind.add_argument("--run", action="append", help="name of the run (the latest); some show several")
         kind.add_argument(
             "--store", type=Path, help="folder of the records (MANYSHOT_STORE, ./manyshot-results)"

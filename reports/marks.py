@@ -5,7 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from results.bootstrap import Draws, percentile_interval
+from results.bootstrap import Draws
+from results.ranking import rank_groups
 from results.student import student_interval
 
 Mark = Literal["", "best", "second", "tie"]
@@ -21,8 +22,8 @@ def marks(
     """Mark the numbers of a column, higher being better.
 
     The highest is best and the next one second, equals together. A number that only noise tells from the
-    highest is a tie, and so is the highest then; nothing is best or second: where the paired difference has a
-    95 % interval that holds zero, over documents or, by Student's t, over seeds.
+    highest is a tie, and so is the highest then, and nothing is best or second: one in the highest's rank
+    group, or one whose difference to it under equal seeds has a 95 % interval that holds zero (Student's t).
 
     Args:
         values: as they are shown, None where one is not known.
@@ -34,8 +35,9 @@ def marks(
         return [""] * len(values)
     highest = max(known)
     top = values.index(highest)
+    equal = _not_told_apart(values, draws or [None] * len(values))
     tied = [
-        value is not None and value != highest and _within_noise(top, other, draws, seeds)
+        value is not None and value != highest and (other in equal or _seeds_disagree(seeds, top, other))
         for other, value in enumerate(values)
     ]
     if any(tied):
@@ -48,15 +50,19 @@ def marks(
     ]
 
 
-def _within_noise(
-    top: int, other: int, draws: Sequence[Draws | None] | None, seeds: Sequence[Seeds] | None
-) -> bool:
-    intervals = []
-    if draws is not None:
-        one, two = draws[top], draws[other]
-        if one is not None and two is not None and one.size and one.size == two.size:
-            intervals.append(percentile_interval(one - two))
-    if seeds is not None and len(seeds[top]) == len(seeds[other]):
-        differences = np.subtract(seeds[top], seeds[other])
-        intervals.append(student_interval(differences.tolist()))
-    return any(one is not None and one.low <= 0 <= one.high for one in intervals)
+def _not_told_apart(values: Sequence[float | None], draws: Sequence[Draws | None]) -> set[int]:
+    """Which values are in the first rank group, of those with resamples."""
+    known = [
+        (index, value, drawn)
+        for index, (value, drawn) in enumerate(zip(values, draws, strict=True))
+        if value is not None and drawn is not None and drawn.size
+    ]
+    groups = rank_groups([value for _, value, _ in known], [drawn for _, _, drawn in known])
+    return {index for (index, _, _), group in zip(known, groups, strict=True) if group == 1}
+
+
+def _seeds_disagree(seeds: Sequence[Seeds] | None, top: int, other: int) -> bool:
+    if seeds is None or len(seeds[top]) != len(seeds[other]):
+        return False
+    interval = student_interval(np.subtract(seeds[top], seeds[other]).tolist())
+    return interval is not None and interval.low <= 0 <= interval.high

@@ -10,19 +10,17 @@ from results.comparison import Comparison, Estimate, Row
 
 def markdown_table(sheet: Sheet) -> str:
     """A pipe table with its marks, and the caption and the notes under it."""
-    titles = [
-        f"Δ {_markdown(one.title)}" if one.is_difference else _markdown(one.title) for one in sheet.columns
-    ]
+    titles = [f"Δ {escaped(one.title)}" if one.is_difference else escaped(one.title) for one in sheet.columns]
     lines = [[sheet.head, *titles], ["---", *("---:" for _ in titles)]]
     for index, group in enumerate(sheet.groups):
         if sheet.titles:
-            lines.append([f"*{_markdown(sheet.titles[index])}*", *("" for _ in titles)])
+            lines.append([f"*{escaped(sheet.titles[index])}*", *("" for _ in titles)])
         for line in group:
-            lines.append([_markdown(line.label), *(_markdown_cell(cell) for cell in line.cells)])
+            lines.append([escaped(line.label), *(_markdown_cell(cell) for cell in line.cells)])
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     return (
         f"{table}\n{sheet.caption}{sheet.legend()}\n"
-        + "".join(f"\n- {_markdown(note)}" for note in sheet.notes)
+        + "".join(f"\n- {escaped(note)}" for note in sheet.notes)
         + "\n" * bool(sheet.notes)
     )
 
@@ -87,7 +85,7 @@ def _csv_row(comparison: Comparison, row: Row) -> dict[str, str | int | float | 
     return {**fields, "notes": "; ".join(row.notes)}
 
 
-def _markdown(text: str) -> str:
+def escaped(text: str) -> str:
     """The text with everything that Markdown or HTML would read as more than text made harmless."""
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~&$])", r"\\\1", text)
 

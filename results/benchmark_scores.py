@@ -6,10 +6,10 @@ from statistics import fmean
 
 import numpy as np
 
-from results.bootstrap import Draws
 from results.comparison import Comparison, Row
 from results.metrics import mapped
-from results.pooled import Pooled, pooled
+from results.minima import Term
+from results.pooled import Pooled, pooled, pooled_scores
 from results.suite import BenchmarkSpec
 
 
@@ -58,13 +58,15 @@ def benchmark_score(
         pairs = zip(rows, experts, strict=True)
         performance = pooled([(row.performance[name], _divided(benchmark, row, one)) for row, one in pairs])
     else:
-        forgetting = pooled([(row.forgetting[name], row.resampled.forgetting.get(name)) for row in rows])
+        differences = [row.resampled.forgetting.get(name) for row in rows]
+        terms = [None if one is None else (one, None) for one in differences]
+        forgetting = pooled(list(zip((row.forgetting[name] for row in rows), terms, strict=True)))
     of_experts = [one.scores[name] for one in experts if name in one.scores]
     return BenchmarkScore(
         benchmark=benchmark,
         task=comparison.suite.task_of(name),
         n=rows[0].n.get(name),
-        score=pooled([(row.scores.get(name), row.resampled.scores.get(name)) for row in rows]),
+        score=pooled_scores(rows, name),
         expert=fmean(of_experts) if of_experts else None,
         base=base.scores.get(name) if base else None,
         performance=performance,
@@ -73,10 +75,10 @@ def benchmark_score(
     )
 
 
-def _divided(benchmark: BenchmarkSpec, row: Row, expert: Row) -> Draws | None:
+def _divided(benchmark: BenchmarkSpec, row: Row, expert: Row) -> Term | None:
     """NP_b in every resample; NaN where the expert's score cannot be divided by."""
     scores = [one.resampled.scores.get(benchmark.name) for one in (row, expert)]
     if scores[0] is None or scores[1] is None:
         return None
     own, reference = (mapped(benchmark, score) for score in scores if score is not None)
-    return np.divide(own, reference, out=np.full(own.shape, np.nan), where=reference > 0)
+    return np.divide(own, reference, out=np.full(own.shape, np.nan), where=reference > 0), None

@@ -2,10 +2,9 @@
 
 One resample draws, with replacement, as many documents of every lm-eval task as it has, and scores all
 checkpoints on that same draw. What two checkpoints share (hard documents, easy documents) then cancels in
-quotients and differences, as it does in the measured values.
-
-The least of several noisy numbers is lower than the noise-free one, and resampling adds noise: the interval
-of the worst task, and of the gap, reaches further down than up.
+quotients and differences, as it does in the measured values. Percentiles of what was drawn are intervals of
+means and their quotients, but not of a minimum, such as the worst task: its intervals are made in
+`results.minima`.
 """
 
 import hashlib
@@ -29,32 +28,10 @@ Draws = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Interval:
-    """The 2.5th and the 97.5th percentile of the resampled values."""
+    """The limits of a 95 % interval."""
 
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The paired difference of two checkpoints, a − b.
-
-    Attributes:
-        value: the measured difference.
-        low: 2.5th percentile of the resampled differences.
-        high: 97.5th percentile of the resampled differences.
-        share: min(1, 2 · min(share of resampled differences ≤ 0, share ≥ 0)). It says how far into its tails
-            the distribution of resampled differences, which is centred at the measured one, reaches zero:
-            below 0.05 where the 95 % percentile interval leaves zero out. It reads like a two-sided p-value,
-            but nothing was resampled under the hypothesis of no difference. 0 means less than 1 / resamples.
-        resamples: how many resamples it rests on; those without a value for a or b are left out.
-    """
-
-    value: float
-    low: float
-    high: float
-    share: float
-    resamples: int
 
 
 @dataclass(frozen=True)
@@ -96,6 +73,19 @@ class ResampledPerformance:
     dropped: Mapping[str, int]
     scores: Mapping[str, Draws] = field(default_factory=dict)
     forgetting: Mapping[str, Draws] = field(default_factory=dict)
+
+    def parts(self, statistic: str) -> Draws:
+        """What a statistic is the least of in every resample, shape (parts, resamples).
+
+        Args:
+            statistic: "worst_task", which is the least of the tasks; "gap", which is the least of
+                task − average; "average", "anp" or the name of a task, which have one part.
+        """
+        if statistic in {"worst_task", "gap"} and self.tasks:
+            of_tasks = np.stack(list(self.tasks.values()))
+            return of_tasks if statistic == "worst_task" else of_tasks - self.average
+        alone: Draws = self.tasks[statistic] if statistic in self.tasks else getattr(self, statistic)
+        return alone[None]
 
 
 def align_documents(benchmark: str, metric: str, documents: Mapping[str, pd.DataFrame]) -> DocumentScores:
@@ -139,7 +129,7 @@ def resample_scores(
     totals: dict[str, Draws] = {}
     for lm_eval_task, scores in documents.scores.items():
         size = next(iter(scores.values())).shape[1]
-        generator = _generator(seed, documents.benchmark, lm_eval_task)
+        generator = generator_of(seed, documents.benchmark, lm_eval_task)
         values = {checkpoint: np.empty(resamples) for checkpoint in scores}
         step = max(1, _ENTRIES_AT_ONCE // size)
         for start in range(0, resamples, step):
@@ -227,26 +217,6 @@ def percentile_interval(draws: Draws) -> Interval | None:
     return Interval(float(low), float(high))
 
 
-def difference(value: float, first: Draws, second: Draws) -> Difference | None:
-    """The interval and the share of a paired difference.
-
-    Args:
-        value: the measured difference.
-        first: the resampled values of one checkpoint, shape (resamples,).
-        second: those of the other, from the same resamples.
-
-    Returns:
-        None where no resample has a value for both.
-    """
-    draws = first - second
-    interval = percentile_interval(draws)
-    if interval is None:
-        return None
-    known = draws[~np.isnan(draws)]
-    share = 2 * min((known <= 0).mean(), (known >= 0).mean())
-    return Difference(value, interval.low, interval.high, min(1.0, float(share)), known.size)
-
-
 def _indexed(benchmark: str, checkpoint: str, table: pd.DataFrame) -> pd.DataFrame:
     indexed = table.set_index(["lm_eval_task", "doc_id"]).sort_index()
     if indexed.index.has_duplicates:
@@ -256,6 +226,7 @@ def _indexed(benchmark: str, checkpoint: str, table: pd.DataFrame) -> pd.DataFra
     return indexed
 
 
-def _generator(seed: int, *purpose: str) -> np.random.Generator:
+def generator_of(seed: int, *purpose: str) -> np.random.Generator:
+    """Random numbers that depend on the seed and on what they are for alone."""
     digest = hashlib.sha256("\0".join([str(seed), *purpose]).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16]))

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from results import bootstrap, metrics
+from results import bootstrap, metrics, minima
 from results.aggregation import document_columns
 from results.chance import at_chance
 from results.errors import InputError
@@ -234,7 +234,7 @@ def compare(run: Run, store: Store, *, resamples: int = bootstrap.RESAMPLES, see
 
 def paired_difference(
     comparison: Comparison, first: str, second: str, statistic: str = "average"
-) -> bootstrap.Difference:
+) -> minima.Difference:
     """How much better the first checkpoint is than the second, from the same resampled documents.
 
     Args:
@@ -247,23 +247,23 @@ def paired_difference(
         InputError: one of them is not there, or has no value for the statistic.
     """
     rows = comparison.row(first), comparison.row(second)
-    values, draws = [], []
+    values = []
     for row in rows:
-        aggregates = {
-            **{task: (row.tasks[task], row.resampled.tasks[task]) for task in row.resampled.tasks},
-            "average": (row.average, row.resampled.average),
-            "worst_task": (row.worst_task, row.resampled.worst_task),
-            "gap": (row.gap, row.resampled.gap),
-            "anp": (row.anp, row.resampled.anp),
+        estimates = {
+            **{task: row.tasks[task] for task in row.resampled.tasks},
+            "average": row.average,
+            "worst_task": row.worst_task,
+            "gap": row.gap,
+            "anp": row.anp,
         }
-        if statistic not in aggregates:
-            raise InputError(f"no statistic '{statistic}'; there are {', '.join(sorted(aggregates))}")
-        estimate, drawn = aggregates[statistic]
-        if estimate.value is None:
+        if statistic not in estimates:
+            raise InputError(f"no statistic '{statistic}'; there are {', '.join(sorted(estimates))}")
+        value = estimates[statistic].value
+        if value is None:
             raise InputError(f"'{row.label}' has no {statistic} to compare; {'; '.join(row.notes)}")
-        values.append(estimate.value)
-        draws.append(drawn)
-    found = bootstrap.difference(values[0] - values[1], draws[0], draws[1])
+        values.append(value)
+    parts = [row.resampled.parts(statistic) for row in rows]
+    found = minima.difference(values[0] - values[1], *parts)
     if found is None:
         raise InputError(f"no resample gives both '{first}' and '{second}' a value of {statistic}")
     return found
@@ -356,13 +356,13 @@ def _row(
         n=counts,
         performance=performance,
         tasks={
-            task: _estimate(tasks[task], resampled.tasks[task]) if task in tasks else Estimate(None)
+            task: _estimate(tasks[task], resampled.parts(task)) if task in tasks else Estimate(None)
             for task in suite.tasks
         },
-        average=_estimate(average, resampled.average),
-        worst_task=_estimate(worst, resampled.worst_task),
-        gap=_estimate(metrics.gap(worst, average), resampled.gap),
-        anp=_estimate(metrics.anp(tasks), resampled.anp),
+        average=_estimate(average, resampled.parts("average")),
+        worst_task=_estimate(worst, resampled.parts("worst_task")),
+        gap=_estimate(metrics.gap(worst, average), resampled.parts("gap")),
+        anp=_estimate(metrics.anp(tasks), resampled.parts("anp")),
         forgetting={
             benchmark.name: metrics.forgetting(
                 benchmark, own.get(benchmark.name), scores[base.label].get(benchmark.name) if base else None
@@ -380,6 +380,6 @@ def _row(
     )
 
 
-def _estimate(value: float | None, draws: bootstrap.Draws) -> Estimate:
-    interval = bootstrap.percentile_interval(draws) if value is not None else None
+def _estimate(value: float | None, parts: bootstrap.Draws) -> Estimate:
+    interval = minima.mean_interval([(parts, None)]) if value is not None else None
     return Estimate(value, interval.low, interval.high) if interval else Estimate(value)

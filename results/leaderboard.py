@@ -132,8 +132,9 @@ def _ranked(members: Sequence[Standing]) -> list[Standing]:
         known: dict[str, tuple[float, Draws]] = {}
         for one in members:
             found = one.entry.pooled(statistic)
-            if one.entry.role == "merged" and one.entry.is_complete and found.value is not None:
-                known[one.entry.id] = found.value, found.draws
+            draws, is_ranked = found.draws, one.entry.role == "merged" and one.entry.is_complete
+            if is_ranked and found.value is not None and draws is not None:
+                known[one.entry.id] = found.value, draws
         groups = rank_groups([value for value, _ in known.values()], [drawn for _, drawn in known.values()])
         ranks[statistic] = dict(zip(known, groups, strict=True))
     return [

@@ -6,11 +6,10 @@ from statistics import fmean
 
 import numpy as np
 
-from results.bootstrap import Draws, Interval, percentile_interval
+from results.bootstrap import Draws, Interval
 from results.comparison import Comparison, Row
+from results.minima import Term, mean_interval
 from results.student import student_interval
-
-AGGREGATES = ("average", "worst_task", "gap", "anp")
 
 
 @dataclass(frozen=True)
@@ -19,11 +18,12 @@ class Pooled:
 
     Attributes:
         values: one for each seed.
-        draws: the mean over seeds in every resample of the documents.
+        terms: of each seed, what its value is the least of in every resample of the documents, which are the
+            same for all seeds; none where a seed has no resamples.
     """
 
     values: tuple[float, ...]
-    draws: Draws
+    terms: tuple[Term, ...] = ()
 
     @property
     def value(self) -> float | None:
@@ -32,13 +32,22 @@ class Pooled:
 
     @property
     def documents(self) -> Interval | None:
-        """95 % interval over documents, by the bootstrap, which draws the same for every seed."""
-        return percentile_interval(self.draws) if self.values else None
+        """95 % interval over documents, by the bootstrap."""
+        return mean_interval(self.terms) if self.terms else None
 
     @property
     def seeds(self) -> Interval | None:
         """95 % interval over seeds by Student's t; None where there is one seed."""
         return student_interval(self.values)
+
+    @property
+    def draws(self) -> Draws | None:
+        """The mean over seeds in every resample; None without resamples."""
+        if not self.terms:
+            return None
+        least = [_least(one) - (0.0 if other is None else _least(other)) for one, other in self.terms]
+        mean: Draws = np.mean(least, axis=0)
+        return mean
 
 
 @dataclass(frozen=True)
@@ -55,16 +64,17 @@ class Merged:
         return self.rows[0].method or ""
 
     def aggregate(self, name: str) -> Pooled:
-        """One of `AGGREGATES`."""
-        return pooled([(getattr(row, name).value, getattr(row.resampled, name)) for row in self.rows])
+        """The average, worst_task, gap or anp."""
+        return pooled([(getattr(row, name).value, (row.resampled.parts(name), None)) for row in self.rows])
 
     def task(self, name: str) -> Pooled:
         """Normalised performance on a task."""
-        return pooled([(row.tasks[name].value, row.resampled.tasks.get(name)) for row in self.rows])
+        each = [(row.tasks[name].value, row.resampled.tasks.get(name)) for row in self.rows]
+        return pooled([(value, None if draws is None else (draws, None)) for value, draws in each])
 
     def score(self, benchmark: str) -> Pooled:
         """The score on a benchmark, as the benchmark reports it."""
-        return pooled([(row.scores.get(benchmark), row.resampled.scores.get(benchmark)) for row in self.rows])
+        return pooled_scores(self.rows, benchmark)
 
 
 def merged_methods(comparison: Comparison) -> list[Merged]:
@@ -76,10 +86,32 @@ def merged_methods(comparison: Comparison) -> list[Merged]:
     return [Merged(*key, tuple(rows)) for key, rows in found.items()]
 
 
-def pooled(each: Sequence[tuple[float | None, Draws | None]]) -> Pooled:
+def pooled(each: Sequence[tuple[float | None, Term | None]]) -> Pooled:
     """Pool the values and resamples of some seeds."""
     values = [value for value, _ in each if value is not None]
-    draws = [drawn for _, drawn in each if drawn is not None]
+    terms = [term for _, term in each if term is not None and term[0].size]
     if not values or len(values) < len(each):
-        return Pooled((), np.array([]))
-    return Pooled(tuple(values), np.mean(draws, axis=0) if len(draws) == len(each) else np.array([]))
+        return Pooled(())
+    return Pooled(tuple(values), tuple(terms) if len(terms) == len(each) else ())
+
+
+def pooled_difference(pairs: Sequence[tuple[Row, Row]], statistic: str) -> Pooled:
+    """Pool the paired differences of two checkpoints of each seed, in the average, worst_task, gap or anp."""
+    each: list[tuple[float | None, Term | None]] = []
+    for row, other in pairs:
+        one, two = getattr(row, statistic).value, getattr(other, statistic).value
+        known = one is not None and two is not None
+        parts = row.resampled.parts(statistic), other.resampled.parts(statistic)
+        each.append((one - two if known else None, parts))
+    return pooled(each)
+
+
+def pooled_scores(rows: Sequence[Row], benchmark: str) -> Pooled:
+    """Pool the scores of some checkpoints on a benchmark."""
+    each = [(row.scores.get(benchmark), row.resampled.scores.get(benchmark)) for row in rows]
+    return pooled([(value, None if draws is None else (draws, None)) for value, draws in each])
+
+
+def _least(parts: Draws) -> Draws:
+    least: Draws = np.atleast_2d(parts).min(axis=0)
+    return least

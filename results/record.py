@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -66,7 +66,8 @@ class RecordKey:
 
     def to_json(self) -> dict[str, Any]:
         """The key as a JSON value."""
-        return asdict(self)
+        # asdict would copy every value on its own, which took half the time of loading a store.
+        return {**vars(self), "checkpoint": dict(vars(self.checkpoint)), "settings": dict(self.settings)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "RecordKey":

@@ -61,7 +61,7 @@ def check_settings(
             two = records[other.label].get(benchmark.name) if other else None
             if one is None or two is None or other is None:
                 continue
-            differing = _differing(one, two)
+            differing = differing_settings(one, two)
             if differing:
                 raise InputError(
                     f"benchmark {benchmark.name}: '{entry.label}' and '{other.label}' were scored with "
@@ -69,7 +69,8 @@ def check_settings(
                 )
 
 
-def _differing(one: Record, two: Record) -> str:
+def differing_settings(one: Record, two: Record) -> str:
+    """What two records of a benchmark were not made alike in, as a list in words; empty where nothing."""
     settings = sorted({*one.key.settings, *two.key.settings})
     missing = object()
     found = [

@@ -6,9 +6,9 @@ over documents, by how much the mean of just these trainings would differ on oth
 
 from dataclasses import dataclass
 
-from results.bootstrap import Draws, Interval
-from results.comparison import Comparison, Row
-from results.pooled import Pooled, merged_methods, pooled
+from results.bootstrap import Interval
+from results.comparison import Comparison
+from results.pooled import Pooled, merged_methods, pooled_difference
 
 STATISTICS = ("average", "worst_task")
 
@@ -68,15 +68,9 @@ def gains(comparison: Comparison) -> list[Gain]:
             continue
         by_seed = {row.seed: row for row in once}
         pairs = [(row, by_seed[row.seed]) for row in one.rows if row.seed in by_seed]
-        spreads = {name: _spread(pooled([_difference(*pair, name) for pair in pairs])) for name in STATISTICS}
+        spreads = {name: _spread(pooled_difference(pairs, name)) for name in STATISTICS}
         found.append(Gain(one.title, spreads))
     return found
-
-
-def _difference(row: Row, other: Row, statistic: str) -> tuple[float | None, Draws]:
-    one, two = getattr(row, statistic).value, getattr(other, statistic).value
-    drawn = getattr(row.resampled, statistic) - getattr(other.resampled, statistic)
-    return None if one is None or two is None else one - two, drawn
 
 
 def _spread(found: Pooled) -> Spread | None:

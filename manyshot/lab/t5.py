@@ -31,7 +31,7 @@ class T5Settings:
 
     training: TrainSettings = field(
         default_factory=lambda: TrainSettings(
-            max_steps=600, batch_size=32, learning_rate=3e-3, warmup_ratio=0.1, cpu=True
+            max_steps=1500, batch_size=32, learning_rate=3e-3, warmup_ratio=0.1, cpu=True
         )
     )
     seed: int = 0

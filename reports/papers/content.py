@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import numpy as np
-
 from reports.marks import Mark, marks
 from reports.sheet import UNKNOWN, Cell, Column, Line, Sheet, printable, shown
 from results.bootstrap import Draws
@@ -89,7 +87,7 @@ def of_pooled(found: Pooled, scale: float = 1.0) -> Value:
         scale * found.value,
         scale * widest.low if widest else None,
         scale * widest.high if widest else None,
-        scale * found.draws if found.draws.size else None,
+        None if found.draws is None else scale * found.draws,
         tuple(scale * value for value in found.values),
     )
 
@@ -207,8 +205,3 @@ def sizes(counts: Mapping[str, Iterable[int]], seeds: Iterable[int]) -> str:
     number = sorted(set(seeds))
     of_seeds = " or ".join(map(str, number)) or "no"
     return f"n: {documents or 'unknown'}; {of_seeds} {'seed' if number == [1] else 'seeds'}"
-
-
-def pooled_draws(each: Sequence[Draws]) -> Draws:
-    """The mean of paired resamples; empty where there are none for all."""
-    return np.mean(each, axis=0) if each and all(one.size for one in each) else np.array([])

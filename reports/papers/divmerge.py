@@ -9,8 +9,8 @@ from statistics import fmean
 import numpy as np
 
 from reports.papers.content import Content, TableBlock, TableColumn, TableRow, Value, of_pooled, sizes
-from results.bootstrap import Draws
 from results.comparison import Comparison
+from results.minima import Term
 from results.pooled import merged_methods, pooled
 from results.published import SOURCES, published_rows
 from results.published.disagreements import disagreements
@@ -174,7 +174,7 @@ def cross_accuracy(families: Families) -> Content:
     blocks, notes = [], []
     columns: dict[str, TableColumn] = {}
     for title, comparisons in families.items():
-        found: dict[str, dict[str, list[tuple[float | None, Draws | None]]]] = {}
+        found: dict[str, dict[str, list[tuple[float | None, Term | None]]]] = {}
         counts: dict[str, set[int]] = {}
         for run in comparisons.values():
             for row in run.rows:
@@ -189,7 +189,7 @@ def cross_accuracy(families: Families) -> Content:
                     drawn = np.mean([row.resampled.scores[name] for name in names], axis=0)
                     found.setdefault(row.task, {}).setdefault(task, [])
                     if all(score != known for known, _ in found[row.task][task]):
-                        found[row.task][task].append((score, drawn))
+                        found[row.task][task].append((score, (drawn, None)))
         rows = tuple(
             TableRow(
                 (expert,), expert, {task: of_pooled(pooled(each), 100) for task, each in by_task.items()}

@@ -12,7 +12,7 @@ from reports.papers.content import (
     sizes,
 )
 from results.comparison import Comparison
-from results.pooled import Merged, merged_methods, pooled
+from results.pooled import Merged, merged_methods, pooled_difference, pooled_scores
 from results.published import SOURCES, published_rows
 from results.published.disagreements import METIS_TASKS, disagreements
 
@@ -94,10 +94,7 @@ def forgetting(runs: Backbones) -> Content:
             TableRow(
                 (backbone, "pretrained", ""),
                 "base",
-                {
-                    name: of_pooled(pooled([(row.scores.get(name), row.resampled.scores.get(name))]))
-                    for name in names
-                },
+                {name: of_pooled(pooled_scores([row], name)) for name in names},
             )
             for row in run.rows
             if row.role == "base"
@@ -150,14 +147,9 @@ def ablation(runs: Backbones) -> Content:
 
 def _difference(one: Merged, whole: Merged, name: str) -> Value:
     by_seed = {row.seed: row for row in whole.rows}
-    pairs = [(row, by_seed[row.seed]) for row in one.rows if row.seed in by_seed]
-    each = []
-    for row, other in pairs:
-        value, reference = getattr(row, name).value, getattr(other, name).value
-        known = value is not None and reference is not None
-        drawn = getattr(row.resampled, name) - getattr(other.resampled, name)
-        each.append((value - reference if known else None, drawn))
-    return of_pooled(pooled(each))
+    return of_pooled(
+        pooled_difference([(row, by_seed[row.seed]) for row in one.rows if row.seed in by_seed], name)
+    )
 
 
 def _row(backbone: str, one: Merged, values: Mapping[str, Value]) -> TableRow:

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from made_up_family import identity, record, rows, write_many
 
 from results import store as store_module
 from results.errors import InputError
-from results.record import Record, RecordKey
+from results.record import Record, RecordKey, digest_of
 from results.store import Store, load_results, store_root
 
 DOCUMENTS = rows([1, 0, 1, 1])
@@ -150,6 +150,7 @@ def test_a_broken_or_edited_file_is_refused_by_name(store: Store, damage) -> Non
         lambda: store.find(written.key),
         lambda: list(store.records()),
         lambda: store.documents(written),
+        lambda: load_results(store.root),
     ):
         with pytest.raises(InputError, match=path.name):
             read()
@@ -263,6 +264,20 @@ def test_load_results_has_a_row_per_record_and_a_column_per_setting(store: Store
     assert (row["dtype"], table.loc["models/metis"]["extra"]) == ("float32", 3)
 
 
+def test_load_results_has_every_record_of_many(store: Store) -> None:
+    digests = set()
+    for index in range(60):
+        one = record(f"model {index}", "gsm8k", DOCUMENTS)
+        content = {"record": one.to_json(), "documents": digest_of(index)}
+        path, _ = files(store, one.key.digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({**content, "digest": digest_of(content)}))
+        digests.add(one.key.digest)
+    table = load_results(store.root)
+    assert list(table["record"]) == sorted(digests)
+    assert set(table["checkpoint"]) == {f"models/model {index}" for index in range(60)}
+
+
 def test_load_results_of_no_records_is_empty_and_of_no_folder_an_error(tmp_path: Path) -> None:
     assert list(load_results(tmp_path).columns)[:5] == [
         "checkpoint",
@@ -285,6 +300,7 @@ def test_key_and_record_survive_json() -> None:
     one = record("ties", "gsm8k", DOCUMENTS)
     assert Record.from_json(json.loads(json.dumps(one.to_json()))) == one
     assert RecordKey.from_json(json.loads(json.dumps(one.key.to_json()))) == one.key
+    assert one.key.to_json() == asdict(one.key)
 
 
 def test_results_need_no_torch() -> None:

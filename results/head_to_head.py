@@ -1,0 +1,200 @@
+"""Two checkpoints, benchmark by benchmark: labels of a run, or whatever has records in the store."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from results.comparison import compare, paired_difference
+from results.errors import InputError
+from results.minima import Difference
+from results.paired import BenchmarkDifference, benchmark_difference, holm
+from results.record import Record
+from results.reference import differing_settings
+from results.run import Run
+from results.store import Store
+from results.suite import BenchmarkSpec
+
+AGGREGATES = ("average", "worst_task")
+_SHORTEST_DIGEST = 8
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two.
+
+    Attributes:
+        title: what the user calls it.
+        digest: the checkpoint's.
+        records: by benchmark, how it was scored; in several ways, where it is from the store.
+        in_run: whether it is a row of the run.
+    """
+
+    title: str
+    digest: str
+    records: Mapping[str, Sequence[Record]]
+    in_run: bool
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """A statistic of normalised performance: of the two, and its difference."""
+
+    values: tuple[float, float]
+    difference: Difference
+
+
+@dataclass(frozen=True)
+class HeadToHead:
+    """What sets two checkpoints apart.
+
+    Attributes:
+        titles: of the two.
+        digests: of the two.
+        benchmarks: on which both were scored in the same way.
+        corrected: by benchmark, its p-value corrected for their number (Holm).
+        aggregates: average and worst task of the normalised performance, for rows of one run.
+        notes: what the reader should know.
+    """
+
+    titles: tuple[str, str]
+    digests: tuple[str, str]
+    benchmarks: tuple[BenchmarkDifference, ...]
+    corrected: Mapping[str, float]
+    aggregates: Mapping[str, Aggregate]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The comparison as a JSON value."""
+        return {
+            "checkpoints": list(self.titles),
+            "digests": list(self.digests),
+            "benchmarks": [
+                {**one.to_json(), "p_corrected": self.corrected[one.benchmark]} for one in self.benchmarks
+            ],
+            "aggregates": {
+                name: {"values": list(one.values), **vars(one.difference)}
+                for name, one in self.aggregates.items()
+            },
+            "notes": list(self.notes),
+        }
+
+
+def head_to_head(
+    names: tuple[str, str],
+    store: Store,
+    run: Run | None,
+    higher_is_better: Callable[[str], bool],
+    *,
+    most: int = 0,
+) -> HeadToHead:
+    """Compare two checkpoints on every benchmark that both were scored on in the same way.
+
+    Args:
+        names: of each a label of the run; or the name, path or digest (its first eight digits will do) of a
+            checkpoint that has records in the store.
+        store: where the records are.
+        run: whose labels come first, where there is one.
+        higher_is_better: says it of a benchmark that the run does not name.
+        most: how many documents to list, of each benchmark, on which either is better.
+
+    Raises:
+        InputError: a name is not known, or stands for several checkpoints; no benchmark was scored for both
+            in the same way.
+    """
+    sides = tuple(_side(name, store, run) for name in names)
+    first, second = sides
+    specs = {one.name: one for one in run.suite.benchmarks} if run else {}
+    shared = [
+        name
+        for name in dict.fromkeys([*specs, *sorted(first.records)])
+        if name in first.records and name in second.records
+    ]
+    notes, found = [], []
+    for name in shared:
+        pair, differing = _alike(first.records[name], second.records[name])
+        if differing:
+            notes.append(
+                f"{name}: '{first.title}' and '{second.title}' were scored with different {differing}"
+            )
+            continue
+        documents = store.documents(pair[0]), store.documents(pair[1])
+        spec = specs.get(name) or BenchmarkSpec(name, pair[0].metric, higher_is_better(name))
+        found.append(benchmark_difference(spec, pair, documents, most=most))
+    if not found:
+        both = f"'{first.title}' and '{second.title}'"
+        reason = f"benchmark {'; '.join(notes)}" if notes else f"no benchmark was scored for both {both}"
+        raise InputError(f"{reason}; score both with the same settings")
+    for side, other in (sides, sides[::-1]):
+        alone = [name for name in side.records if name not in other.records]
+        if alone:
+            notes.append(f"scored for '{side.title}' alone: {', '.join(alone)}")
+    aggregates: dict[str, Aggregate] = {}
+    if run and first.in_run and second.in_run:
+        aggregates, missing = _aggregates(names, store, run)
+        notes += missing
+    return HeadToHead(
+        titles=names,
+        digests=(first.digest, second.digest),
+        benchmarks=tuple(found),
+        corrected=dict(
+            zip([one.benchmark for one in found], holm([one.p_value for one in found]), strict=True)
+        ),
+        aggregates=aggregates,
+        notes=tuple(notes),
+    )
+
+
+def _aggregates(names: tuple[str, str], store: Store, run: Run) -> tuple[dict[str, Aggregate], list[str]]:
+    """Average and worst task of two rows of a run; or notes why there are none."""
+    # The others' rows would change nothing, and take time.
+    kept = [one for one in run.entries if one.role in {"base", "expert"} or one.label in names]
+    comparison = compare(replace(run, entries=tuple(kept)), store)
+    rows = [comparison.row(name) for name in names]
+    missing = [
+        f"'{row.label}' has no average: {'; '.join(row.notes)}" for row in rows if row.average.value is None
+    ]
+    found = {}
+    for name in () if missing else AGGREGATES:
+        one, two = (getattr(row, name).value for row in rows)
+        found[name] = Aggregate((one, two), paired_difference(comparison, *names, name))
+    return found, missing
+
+
+def _side(name: str, store: Store, run: Run | None) -> Side:
+    for entry in run.entries if run else ():
+        if entry.label == name:
+            records = {benchmark: [store.get(digest)] for benchmark, digest in entry.records.items()}
+            return Side(name, entry.checkpoint.digest, records, entry.role != "round")
+    every = list(store.records())
+    called = [record for record in every if _is_called(record, name)]
+    digests = sorted({record.key.checkpoint.digest for record in called})
+    if len(digests) > 1:
+        raise InputError(
+            f"'{name}' stands for {len(digests)} checkpoints in {store.root}: give the digest of one, "
+            f"{', '.join(digest[:12] for digest in digests)}"
+        )
+    if not digests:
+        labels = f"run {run.name} has {', '.join(entry.label for entry in run.entries)}; " if run else ""
+        names = ", ".join(sorted({record.name for record in every})) or "no records"
+        raise InputError(f"{store.root}: no checkpoint '{name}'; {labels}the store has {names}")
+    by_benchmark: dict[str, list[Record]] = {}
+    for record in called:
+        # What was scored on a validation split chose settings, and says nothing of what came out.
+        if "@" not in record.key.benchmark:
+            by_benchmark.setdefault(record.key.benchmark, []).append(record)
+    return Side(name, digests[0], by_benchmark, in_run=False)
+
+
+def _is_called(record: Record, name: str) -> bool:
+    if len(name) >= _SHORTEST_DIGEST and record.key.checkpoint.digest.startswith(name):
+        return True
+    return record.name == name or Path(record.name).resolve() == Path(name).resolve()
+
+
+def _alike(one: Sequence[Record], two: Sequence[Record]) -> tuple[tuple[Record, Record], str]:
+    """Of each side the record to compare, of the most documents and the latest; and how they are unlike."""
+    pairs = [(a, b) for a in one for b in two]
+    alike = [pair for pair in pairs if not differing_settings(*pair)]
+    chosen = max(alike or pairs, key=lambda pair: (pair[0].n, pair[0].created))
+    return chosen, differing_settings(*chosen)

@@ -1,0 +1,234 @@
+"""Two checkpoints on one benchmark: the paired difference, how likely chance alone is, and where they differ.
+
+Whether chance alone explains a difference is asked of the same documents: where both checkpoints are equally
+good, what they said to a document might as well have been said the other way round. Where documents are right
+or wrong and the score is the share of right ones, only documents that one side alone got right count, and
+they are tosses of a fair coin: McNemar's exact test (Psychometrika 12, 1947). Elsewhere the two sides are
+swapped at random, document by document, and the difference of the scores is taken anew: for a mean that flips
+the signs of the documents' differences, and it serves Matthews' correlation too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from results.aggregation import MATTHEWS, from_means
+from results.bootstrap import (
+    RESAMPLES,
+    DocumentScores,
+    Draws,
+    align_documents,
+    generator_of,
+    resample_scores,
+)
+from results.record import Record
+from results.store import DOCUMENT_KEY
+from results.suite import BenchmarkSpec
+
+SWAPS = 9999
+MCNEMAR, SWAPPED = "McNemar", "swaps"
+_FIRST, _SECOND = "first", "second"
+_TEXTS = ("prompt", "target", "output")
+_ENTRIES_AT_ONCE = 1 << 21
+
+
+@dataclass(frozen=True)
+class DifferingDocument:
+    """A document on which two checkpoints differ. A text is None where the records do not have it.
+
+    Attributes:
+        lm_eval_task: where the document is from.
+        doc_id: its number there.
+        prompt: as it was sent.
+        target: what was expected.
+        outputs: what the two said.
+        scores: what they scored.
+    """
+
+    lm_eval_task: str
+    doc_id: int
+    prompt: str | None
+    target: str | None
+    outputs: tuple[str | None, str | None]
+    scores: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class BenchmarkDifference:
+    """Two checkpoints on one benchmark.
+
+    Attributes:
+        benchmark: its name.
+        metric: its primary metric.
+        n: number of documents.
+        higher_is_better: whether a larger score is a better one.
+        scores: of the two, as the benchmark reports them.
+        difference: first − second, on the scale on which higher is better.
+        low: lower limit of the difference's 95 % interval, by a paired bootstrap over documents.
+        high: upper limit.
+        p_value: two-sided.
+        test: what it is by: McNemar, or swaps.
+        wins: on how many documents the first is better, and on how many the second.
+        documents: some on which the first is better, and some on which the second is; those furthest apart
+            come first.
+    """
+
+    benchmark: str
+    metric: str
+    n: int
+    higher_is_better: bool
+    scores: tuple[float, float]
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    test: str
+    wins: tuple[int, int]
+    documents: tuple[tuple[DifferingDocument, ...], tuple[DifferingDocument, ...]]
+
+    def to_json(self) -> dict[str, Any]:
+        """The difference as a JSON value."""
+        return asdict(self)
+
+
+def benchmark_difference(
+    benchmark: BenchmarkSpec,
+    records: tuple[Record, Record],
+    documents: tuple[pd.DataFrame, pd.DataFrame],
+    *,
+    most: int = 0,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> BenchmarkDifference:
+    """Compare two checkpoints on one benchmark.
+
+    Args:
+        benchmark: for its name, its metric and which scores are better.
+        records: of the two, scored in the same way.
+        documents: the rows of the records.
+        most: how many documents to list on which the first is better, and on which the second is.
+        resamples: for the interval.
+        seed: of resamples and swaps.
+
+    Raises:
+        InputError: the two were scored on different documents.
+    """
+    aligned = align_documents(
+        benchmark.name, benchmark.metric, dict(zip((_FIRST, _SECOND), documents, strict=True))
+    )
+    drawn = resample_scores(aligned, resamples=resamples, seed=seed)
+    better = 1 if benchmark.higher_is_better else -1
+    low, high = np.percentile(better * (drawn[_FIRST] - drawn[_SECOND]), [2.5, 97.5])
+    scores = (records[0].value, records[1].value)
+    one, two = (table.reindex(columns=[*DOCUMENT_KEY, "score", *_TEXTS]) for table in documents)
+    both = one.merge(two, on=list(DOCUMENT_KEY), suffixes=(_FIRST, _SECOND))
+    ahead = better * (both[f"score{_FIRST}"] - both[f"score{_SECOND}"])
+    tossed = _tosses(aligned)
+    return BenchmarkDifference(
+        benchmark=benchmark.name,
+        metric=benchmark.metric,
+        n=len(both),
+        higher_is_better=benchmark.higher_is_better,
+        scores=scores,
+        difference=better * (scores[0] - scores[1]),
+        low=float(low),
+        high=float(high),
+        p_value=mcnemar(*tossed) if tossed else swapping(aligned, seed=seed),
+        test=MCNEMAR if tossed else SWAPPED,
+        wins=(int((ahead > 0).sum()), int((ahead < 0).sum())),
+        documents=(_furthest(both, ahead, most), _furthest(both, -ahead, most)),
+    )
+
+
+def mcnemar(first_alone: int, second_alone: int) -> float:
+    """The two-sided p-value of McNemar's exact test.
+
+    Args:
+        first_alone: how many documents the first alone got right.
+        second_alone: how many the second alone did.
+    """
+    from scipy.special import bdtr
+
+    tail = bdtr(min(first_alone, second_alone), first_alone + second_alone, 0.5)
+    return min(1.0, 2 * float(tail))
+
+
+def swapping(documents: DocumentScores, *, swaps: int = SWAPS, seed: int = 0) -> float:
+    """The two-sided p-value by swapping the two sides at random, document by document.
+
+    It is the share of swaps, what was measured among them, in which the scores are at least as far apart as
+    they were measured.
+
+    Args:
+        documents: of two checkpoints.
+        swaps: how many to draw.
+        seed: what they are drawn with.
+    """
+    measured, drawn = 0.0, np.zeros(swaps)
+    for lm_eval_task, scores in documents.scores.items():
+        one, two = scores[_FIRST], scores[_SECOND]
+        of_one, of_two = (side.mean(axis=1, keepdims=True) for side in (one, two))
+        measured += _apart(documents.metric, of_one, of_two)[0]
+        differing = (two - one)[:, (one != two).any(axis=0)]
+        generator = generator_of(seed, documents.benchmark, lm_eval_task, "swaps")
+        step = max(1, _ENTRIES_AT_ONCE // max(1, differing.shape[1]))
+        for start in range(0, swaps, step):
+            stop = min(start + step, swaps)
+            swapped = generator.integers(0, 2, size=(differing.shape[1], stop - start))
+            shift = differing @ swapped / one.shape[1]
+            drawn[start:stop] += _apart(documents.metric, of_one + shift, of_two - shift)
+    # Sums in another order may differ in the last digits.
+    as_far = np.abs(drawn) >= abs(measured) - 1e-12
+    return float((1 + as_far.sum()) / (1 + swaps))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values corrected for their number: below 0.05 any of them is by chance 5 % of the time at most.
+
+    Holm, "A Simple Sequentially Rejective Multiple Test Procedure" (Scandinavian Journal of Statistics 6,
+    1979): the least is multiplied by their number, the next by one less, and none may be below one before it.
+    """
+    corrected = [0.0] * len(p_values)
+    highest = 0.0
+    for place, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
+        corrected[index] = highest
+    return corrected
+
+
+def _apart(metric: str, first: Draws, second: Draws) -> Draws:
+    return from_means(metric, first) - from_means(metric, second)
+
+
+def _tosses(documents: DocumentScores) -> tuple[int, int] | None:
+    """How many documents the first and the second alone got right, if that decides which score is higher."""
+    of_tasks = list(documents.scores.values())
+    right_or_wrong = all(np.isin(one, (0, 1)).all() for scores in of_tasks for one in scores.values())
+    sizes = {one.shape[1] for scores in of_tasks for one in scores.values()}
+    if documents.metric == MATTHEWS or not right_or_wrong or len(sizes) > 1:
+        return None
+    ahead = np.concatenate([scores[_FIRST][0] - scores[_SECOND][0] for scores in of_tasks])
+    return int((ahead > 0).sum()), int((ahead < 0).sum())
+
+
+def _furthest(both: pd.DataFrame, ahead: pd.Series, most: int) -> tuple[DifferingDocument, ...]:
+    """The documents on which one side is ahead, furthest first."""
+    order = ahead[ahead > 0].sort_values(ascending=False, kind="stable").index[:most]
+    return tuple(
+        DifferingDocument(
+            lm_eval_task=str(row["lm_eval_task"]),
+            doc_id=int(row["doc_id"]),
+            prompt=_text(row[f"prompt{_FIRST}"]),
+            target=_text(row[f"target{_FIRST}"]),
+            outputs=(_text(row[f"output{_FIRST}"]), _text(row[f"output{_SECOND}"])),
+            scores=(float(row[f"score{_FIRST}"]), float(row[f"score{_SECOND}"])),
+        )
+        for row in both.loc[order].to_dict("records")
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
