@@ -19,7 +19,7 @@ _COMMANDS = {
     "merge": "merge experts as a recipe file says",
     "train": "fine-tune an expert on a suite's task",
     "signals": "losses, loss gaps, divergences and cosines of a base and its experts",
-    "report": "tables and figures of a run, and the leaderboard",
+    "report": "tables and figures of a run, two checkpoints head to head, and the leaderboard",
     "list": "what there is: benchmarks, suites, methods, signals, engines, experiments",
 }
 

@@ -3,20 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from results.benchmark_scores import BenchmarkScore, ScoresOfRun
-from results.bootstrap import Draws
+from results.benchmark_scores import BenchmarkScore, benchmark_score
 from results.comparison import Comparison, Row
-from results.pooled import Merged
+from results.pooled import Merged, Pooled
 from results.recipe import recipe_of
 from results.record import JSON, digest_of
 from results.reference import references
 from results.run import Entry as RunEntry
 from results.run import Role, Run
 from results.samples import Sample, differing_samples
-from results.seeds import Spread, spread
 from results.store import Store
+from results.suite import BenchmarkSpec
 
 
 @dataclass(frozen=True)
@@ -74,11 +71,11 @@ class Entry:
     experts: str
     source: Source
     scored: tuple[int, int]
-    average: Spread | None
-    worst_task: Spread | None
+    average: Pooled
+    worst_task: Pooled
     weakest: str | None
-    gap: Spread | None
-    tasks: Mapping[str, Spread | None]
+    gap: Pooled
+    tasks: Mapping[str, Pooled]
     benchmarks: tuple[BenchmarkScore, ...]
     notes: tuple[str, ...]
     rows: tuple[Row, ...] = field(repr=False, compare=False)
@@ -96,15 +93,16 @@ class Entry:
         """How many documents of the tasks' benchmarks were scored, with one seed."""
         return sum(one.n or 0 for one in self.benchmarks if one.task is not None)
 
-    def measured(self, statistic: str) -> Spread | None:
-        """The statistic by its name."""
-        spread_of: Spread | None = getattr(self, statistic)
-        return spread_of
+    def pooled(self, statistic: str) -> Pooled:
+        """The average or the worst task, by name."""
+        found: Pooled = getattr(self, statistic)
+        return found
 
-    def drawn(self, statistic: str) -> Draws:
-        """The statistic's mean over seeds in every resample, shape (resamples,)."""
-        drawn: Draws = np.mean([getattr(row.resampled, statistic) for row in self.rows], axis=0)
-        return drawn
+    @property
+    def source_code(self) -> str | None:
+        """Of a method of the user's own, what its class is in Python."""
+        code = self.rows[0].measured.get("source")
+        return code if isinstance(code, str) else None
 
 
 def entries_of(comparison: Comparison, run: Run, store: Store, source: Source) -> list[Entry]:
@@ -117,35 +115,38 @@ def entries_of(comparison: Comparison, run: Run, store: Store, source: Source) -
         source: how to call the store and the run.
 
     Raises:
-        InputError: a record is missing or broken.
+        InputError: a record is broken, or what a merge is said to be made of.
     """
-    scores = ScoresOfRun(comparison, run, store)
     groups: dict[str, list[Row]] = {}
     for row in comparison.rows:
         groups.setdefault(digest_of(_what(row)), []).append(row)
     made = []
     for rows in groups.values():
-        entry = _entry(sorted(rows, key=lambda row: row.seed or 0), comparison, run, scores, source)
-        made.append(_with_recipe(entry, run, scores, store) if entry.role == "merged" else entry)
+        entry = _entry(sorted(rows, key=lambda row: row.seed or 0), comparison, run, source)
+        made.append(_with_recipe(entry, run, store) if entry.role == "merged" else entry)
     return made
 
 
-def _entry(
-    rows: Sequence[Row], comparison: Comparison, run: Run, scores: ScoresOfRun, source: Source
-) -> Entry:
+def _entry(rows: Sequence[Row], comparison: Comparison, run: Run, source: Source) -> Entry:
     """The entry of these rows, one for each seed."""
-    first, own = rows[0], [_run_entry(run, row) for row in rows]
+    first, suite, own = rows[0], run.suite, [_run_entry(run, row.label) for row in rows]
     experts = [references(run, one) for one in own]
     divided = digest_of(sorted({one.checkpoint.digest for each in experts for one in each.values()}))
     records = sorted(digest for one in own for digest in one.records.values())
-    own_rows = Merged(_title(first), first.protocol or "", tuple(rows))
-    tasks = {task: spread(own_rows.task(task)) for task in run.suite.tasks}
-    worst_task = spread(own_rows.aggregate("worst_task"))
-    means = {task: one.mean for task, one in tasks.items() if one is not None}
+    all_seeds = Merged(_title(first), first.protocol or "", tuple(rows))
+    tasks = {task: all_seeds.task(task) for task in suite.tasks}
+    worst_task = all_seeds.aggregate("worst_task")
+    means = {task: one.value for task, one in tasks.items() if one.value is not None}
+
+    def score(benchmark: BenchmarkSpec) -> BenchmarkScore:
+        task = suite.task_of(benchmark.name)
+        of_task = [] if task is None else [comparison.row(each[task].label) for each in experts]
+        return benchmark_score(benchmark, comparison, rows, of_task)
+
     return Entry(
-        id=digest_of([_what(first), list(run.suite.tasks), divided, records])[:12],
+        id=digest_of([_what(first), list(suite.tasks), divided, records])[:12],
         role=first.role,
-        title=_title(first),
+        title=all_seeds.title,
         method=first.method,
         settings=first.settings,
         protocol=first.protocol,
@@ -153,36 +154,37 @@ def _entry(
         experts=divided,
         source=source,
         scored=min(row.complete for row in rows),
-        average=spread(own_rows.aggregate("average")),
+        average=all_seeds.aggregate("average"),
         worst_task=worst_task,
-        weakest=min(means, key=means.__getitem__) if worst_task is not None else None,
-        gap=spread(own_rows.aggregate("gap")),
+        weakest=None if worst_task.value is None else min(means, key=means.__getitem__),
+        gap=all_seeds.aggregate("gap"),
         tasks=tasks,
-        benchmarks=tuple(scores.over_seeds(one, rows, experts) for one in run.suite.benchmarks),
+        benchmarks=tuple(map(score, suite.benchmarks)),
         notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
         rows=tuple(rows),
         comparison=comparison,
     )
 
 
-def _with_recipe(entry: Entry, run: Run, scores: ScoresOfRun, store: Store) -> Entry:
+def _with_recipe(entry: Entry, run: Run, store: Store) -> Entry:
     """A merged checkpoint's entry with its recipe, and with samples; both of the lowest seed."""
-    row = entry.rows[0]
-    experts = references(run, _run_entry(run, row))
+    row, own = entry.rows[0], _run_entry(run, entry.rows[0].label)
+    experts = references(run, own)
     base = next((one for one in run.entries if one.role == "base"), None)
     rounds = sum(one.of == row.label for one in entry.comparison.rounds)
     samples = {}
     for one in entry.benchmarks:
-        records = scores.records[one.benchmark.name]
-        labels = [row.label, experts[one.task].label] if one.task is not None else []
-        if labels and all(label in records for label in labels):
-            merged, expert = (store.documents(records[label]) for label in labels)
-            samples[one.benchmark.name] = tuple(differing_samples(merged, expert))
+        name = one.benchmark.name
+        if one.task is not None and name in own.records and name in experts[one.task].records:
+            merged, expert = (
+                store.documents(store.get(each.records[name])) for each in (own, experts[one.task])
+            )
+            samples[name] = tuple(differing_samples(merged, expert))
     return replace(entry, recipe=recipe_of(row, base, experts, rounds), samples=samples)
 
 
-def _run_entry(run: Run, row: Row) -> RunEntry:
-    return next(one for one in run.entries if one.label == row.label)
+def _run_entry(run: Run, label: str) -> RunEntry:
+    return next(one for one in run.entries if one.label == label)
 
 
 def _what(row: Row) -> list[JSON]:

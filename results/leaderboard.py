@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from results.bootstrap import Draws
 from results.comparison import compare
 from results.entries import Entry, Source, entries_of
 from results.errors import InputError
@@ -16,6 +17,7 @@ from results.leagues import League, Terms, described, terms_of
 from results.ranking import rank_groups
 from results.run import load_run, run_names
 from results.store import Store
+from results.submission import MANIFEST, check_submission
 
 RANKED_BY = ("average", "worst_task")
 
@@ -51,13 +53,13 @@ def gather(
     """Make a leaderboard of runs.
 
     Args:
-        stores: their folders.
+        stores: their folders; a submission is one, too.
         runs: names of the runs; by default all of them.
         watch: is told of every run before it is compared.
 
     Raises:
-        InputError: a store has no runs, no store has one of the names, a run cannot be compared, or no run
-            has a merged checkpoint.
+        InputError: a store has no runs, a submission is not whole, no store has one of the names, a run
+            cannot be compared, or no run has a merged checkpoint.
     """
     found: list[tuple[Terms, list[Entry]]] = []
     for store, name in _runs(stores, runs):
@@ -88,8 +90,22 @@ def gather(
     )
 
 
+def _opened(root: Path) -> Store:
+    """A store, or a submission, which is checked first.
+
+    Raises:
+        InputError: it has no runs, or the submission is not whole.
+    """
+    store = check_submission(root) if (root / MANIFEST).is_file() else Store(root)
+    if not run_names(store):
+        raise InputError(
+            f"{root / 'runs'}: no runs; make one with 'manyshot run', or give the store that has it"
+        )
+    return store
+
+
 def _runs(stores: Sequence[Path], names: Sequence[str]) -> list[tuple[Store, str]]:
-    known = [(store, name) for store in map(Store, dict.fromkeys(stores)) for name in run_names(store)]
+    known = [(store, name) for store in map(_opened, dict.fromkeys(stores)) for name in run_names(store)]
     there_are = Counter(name for _, name in known)
     for name in names:
         if name not in there_are:
@@ -113,12 +129,12 @@ def _ranked(members: Sequence[Standing]) -> list[Standing]:
     """The standings of a league with their ranks."""
     ranks: dict[str, dict[str, int]] = {}
     for statistic in RANKED_BY:
-        values = {
-            one.entry.id: (one.entry.measured(statistic), one.entry.drawn(statistic))
-            for one in members
-            if one.entry.role == "merged" and one.entry.is_complete
-        }
-        known = {name: (value.mean, drawn) for name, (value, drawn) in values.items() if value is not None}
+        known: dict[str, tuple[float, Draws]] = {}
+        for one in members:
+            found = one.entry.pooled(statistic)
+            draws, is_ranked = found.draws, one.entry.role == "merged" and one.entry.is_complete
+            if is_ranked and found.value is not None and draws is not None:
+                known[one.entry.id] = found.value, draws
         groups = rank_groups([value for value, _ in known.values()], [drawn for _, drawn in known.values()])
         ranks[statistic] = dict(zip(known, groups, strict=True))
     return [

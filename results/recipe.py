@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from results.comparison import Row
+from results.errors import InputError
 from results.record import JSON
 from results.run import Entry
 
@@ -19,7 +20,20 @@ def recipe_of(row: Row, base: Entry | None, experts: Mapping[str, Entry], rounds
         base: of the run, where it is known.
         experts: by task, the standalone ones of its seed. In rounds others were trained, from merged models.
         rounds: how many there were; 0 where it was merged once.
+
+    Raises:
+        InputError: what the run says of the merge is not as a run writes it.
     """
+    try:
+        return _recipe(row, base, experts, rounds)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise InputError(
+            f"'{row.label}': what its run says of the merge cannot be read; run it again, or ask for another "
+            "submission"
+        ) from None
+
+
+def _recipe(row: Row, base: Entry | None, experts: Mapping[str, Entry], rounds: int) -> dict[str, JSON]:
     measured: Mapping[str, Any] = row.measured
     settings = dict(measured.get("settings") or row.settings)
     recipe: dict[str, JSON] = {"base": base.path} if base is not None else {}

@@ -82,8 +82,8 @@ def crowded(board: Leaderboard, size: int) -> Leaderboard:
             model.entry,
             id=f"{place:012x}",
             title=f"method {place}",
-            average=replace(model.entry.average, mean=average),
-            worst_task=replace(model.entry.worst_task, mean=worst),
+            average=replace(model.entry.average, values=(average,)),
+            worst_task=replace(model.entry.worst_task, values=(worst,)),
             samples={},
         )
         return replace(model, entry=entry, ranks={"average": 1 + place // 50, "worst_task": 1 + place // 70})

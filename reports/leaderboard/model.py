@@ -11,10 +11,12 @@ from reports.sheet import printable
 from results.benchmark_scores import BenchmarkScore
 from results.leaderboard import Leaderboard, Standing
 from results.leagues import League
+from results.pooled import Pooled
 from results.record import JSON
-from results.seeds import Spread
+from results.samples import shortened
 
 _DIGITS = 5
+_LONGEST_CODE = 20_000
 
 
 def table_of(board: Leaderboard) -> dict[str, Any]:
@@ -35,6 +37,7 @@ def details_of(standing: Standing, pictures: Sequence[Picture]) -> dict[str, Any
         "sources": [asdict(one) for one in standing.sources],
         "notes": [printable(note) for note in entry.notes],
         "recipe": _yaml(entry.recipe),
+        "code": shortened(entry.source_code, _LONGEST_CODE),
         "pictures": [asdict(one) for one in pictures],
         "scores": [_score(one) for one in entry.benchmarks],
         "samples": [
@@ -90,11 +93,11 @@ def _row(standing: Standing, place: int, experts: Mapping[str, str]) -> dict[str
         "experts": experts.get(f"{standing.league}{entry.experts}"),
         "scored": list(entry.scored),
         "ranks": dict(standing.ranks),
-        "average": _spread(entry.average),
-        "worst_task": _spread(entry.worst_task),
+        "average": _pooled(entry.average),
+        "worst_task": _pooled(entry.worst_task),
         "weakest": entry.weakest and printable(entry.weakest),
-        "gap": _spread(entry.gap),
-        "tasks": [_spread(one) for one in entry.tasks.values()],
+        "gap": _pooled(entry.gap),
+        "tasks": [_pooled(one) for one in entry.tasks.values()],
     }
 
 
@@ -105,21 +108,21 @@ def _score(one: BenchmarkScore) -> dict[str, Any]:
         "metric": printable(one.benchmark.metric),
         "higher_is_better": one.benchmark.higher_is_better,
         "n": one.n,
-        "score": _spread(one.score),
+        "score": _pooled(one.score),
         "expert": _rounded(one.expert),
         "base": _rounded(one.base),
-        "performance": _spread(one.performance),
-        "forgetting": _spread(one.forgetting),
+        "performance": _pooled(one.performance),
+        "forgetting": _pooled(one.forgetting),
         "left_out": one.left_out,
     }
 
 
-def _spread(one: Spread | None) -> dict[str, Any] | None:
-    if one is None:
+def _pooled(one: Pooled | None) -> dict[str, Any] | None:
+    if one is None or one.value is None:
         return None
     documents, seeds = one.documents, one.seeds
     return {
-        "mean": _rounded(one.mean),
+        "mean": _rounded(one.value),
         "documents": documents and [_rounded(documents.low), _rounded(documents.high)],
         "seeds": seeds and [_rounded(seeds.low), _rounded(seeds.high)],
     }

@@ -133,7 +133,12 @@ function recipe(entry, details) {
   const rounds = entry.protocol === "many-shot"
     ? element("p", { class: "quiet" }, "In every round each expert was trained from the merged model, as the experiment's file says.")
     : null;
-  return element("section", {}, element("h3", {}, "Recipe ", copy), rounds, text);
+  return element("section", { class: "recipe" }, element("h3", {}, "Recipe ", copy), rounds, text, code(details));
+}
+
+function code(details) {
+  if (!details.code) return null;
+  return element("details", {}, element("summary", {}, "The method in Python"), element("pre", { tabindex: "0" }, details.code));
 }
 
 function outputs(entry, details) {
@@ -144,7 +149,7 @@ function outputs(entry, details) {
     return part;
   });
   const which = "The documents of each benchmark on which it and the task's expert differ most, so not typical ones.";
-  return element("section", {}, element("h3", {}, "Outputs"), element("p", { class: "quiet" }, which), ...parts);
+  return element("section", { class: "outputs" }, element("h3", {}, "Outputs"), element("p", { class: "quiet" }, which), ...parts);
 }
 
 function sample(one) {

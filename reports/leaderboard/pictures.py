@@ -13,7 +13,7 @@ from reports.palette import BASE_COLOUR, COLOURS
 from reports.rounds import performance_over_rounds
 from reports.sheet import UNKNOWN, printable
 from results.entries import Entry
-from results.seeds import Spread
+from results.pooled import Pooled
 
 FOLDER = "pictures"
 _WIDTH = 6.4
@@ -52,7 +52,7 @@ def performance_by_task(entry: Entry, out: Path) -> Path:
         entry: whose means over seeds are shown.
         out: the figure's file.
     """
-    shown: dict[str, Spread | None] = {"average": entry.average, **entry.tasks}
+    shown: dict[str, Pooled] = {"average": entry.average, **entry.tasks}
     with rc_context(STYLE):
         figure = Figure(figsize=(_WIDTH, 0.3 * len(shown) + 0.6), layout="constrained")
         axes = figure.subplots()
@@ -69,20 +69,19 @@ def performance_by_task(entry: Entry, out: Path) -> Path:
         return save(figure, out)
 
 
-def _bar(axes: Axes, place: int, one: Spread | None, colour: str) -> None:
-    if one is None:
+def _bar(axes: Axes, place: int, one: Pooled, colour: str) -> None:
+    if one.value is None:
         axes.text(0.01, place, UNKNOWN, va="center", color=BASE_COLOUR)
         return
-    axes.barh(place, one.mean, height=0.62, color=colour, zorder=2)
+    axes.barh(place, one.value, height=0.62, color=colour, zorder=2)
     if one.documents is not None:
         axes.plot(
             [one.documents.low, one.documents.high], [place, place], color="black", linewidth=1.3, zorder=4
         )
 
 
-def _limits(shown: Sequence[Spread | None]) -> tuple[float, float]:
+def _limits(shown: Sequence[Pooled]) -> tuple[float, float]:
     """From zero, or what is below it, to a bit above everything, and above 1."""
-    known = [one for one in shown if one is not None]
-    reach = [one.mean for one in known]
-    reach += [end for one in known if one.documents for end in (one.documents.low, one.documents.high)]
+    reach = [one.value for one in shown if one.value is not None]
+    reach += [end for one in shown if one.documents for end in (one.documents.low, one.documents.high)]
     return min([0.0, *reach]), 1.05 * max([1.0, *reach])

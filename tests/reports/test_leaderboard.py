@@ -21,6 +21,7 @@ from results.leaderboard import Leaderboard, Standing, gather
 from results.run import run_names, save_run
 from results.samples import LONGEST, differing_samples, shortened
 from results.store import Store
+from results.submission import write_submission
 from results.yaml_file import validated
 
 
@@ -54,8 +55,8 @@ def test_an_entry_is_a_method_over_its_seeds(board):
     metis = standing(board, "metis").entry
     assert [one.seed for one in metis.checkpoints] == [0, 1]
     values = [row.average.value for row in metis.rows]
-    assert metis.average.mean == pytest.approx(sum(values) / 2)
-    assert metis.average.documents.low < metis.average.mean < metis.average.documents.high
+    assert metis.average.value == pytest.approx(sum(values) / 2)
+    assert metis.average.documents.low < metis.average.value < metis.average.documents.high
     assert metis.average.seeds.low < min(values) and metis.average.seeds.high > max(values)
     assert metis.n == 160
     # A round on the way is none.
@@ -64,16 +65,16 @@ def test_an_entry_is_a_method_over_its_seeds(board):
 
 def test_scores_have_what_they_are_divided_by_and_intervals(board):
     gsm8k, *_, xstest, coqa = standing(board, "average").entry.benchmarks
-    assert (gsm8k.score.mean, gsm8k.expert, gsm8k.base, gsm8k.n) == (15 / 40, 36 / 40, 8 / 40, 40)
-    assert gsm8k.performance.mean == pytest.approx(15 / 36)
+    assert (gsm8k.score.value, gsm8k.expert, gsm8k.base, gsm8k.n) == (15 / 40, 36 / 40, 8 / 40, 40)
+    assert gsm8k.performance.value == pytest.approx(15 / 36)
     assert gsm8k.performance.documents.low < 15 / 36 < gsm8k.performance.documents.high
     # Lower is better: the score is as reported, the performance as it counts.
     safe = standing(board, "safety expert").entry.benchmarks[3]
-    assert safe.score.mean == pytest.approx(6 / 40)
+    assert safe.score.value == pytest.approx(6 / 40)
     assert safe.score.documents.low < 6 / 40 < safe.score.documents.high
-    assert xstest.performance.mean == pytest.approx(18 / 34)
+    assert xstest.performance.value == pytest.approx(18 / 34)
     assert (coqa.task, coqa.performance) == (None, None)
-    assert coqa.forgetting.mean == pytest.approx(-1 / 40)
+    assert coqa.forgetting.value == pytest.approx(-1 / 40)
     assert coqa.forgetting.documents.low < -1 / 40 < coqa.forgetting.documents.high
 
 
@@ -98,7 +99,7 @@ def test_references_and_incomplete_entries_have_no_rank(board):
     assert standing(board, "base").ranks == none
     assert standing(board, "math expert").ranks == none
     dare = standing(board, "dare")
-    assert (dare.ranks, dare.entry.scored, dare.entry.average) == (none, (2, 4), None)
+    assert (dare.ranks, dare.entry.scored, dare.entry.average.value) == (none, (2, 4), None)
 
 
 def test_a_subset_of_the_tasks_is_a_league_of_its_own(board):
@@ -297,6 +298,41 @@ def test_learned_coefficients_are_in_the_recipe(tmp_path):
     save_run(family.store, family.run())
     (entry,) = [one.entry for one in gather([tmp_path]).standings if one.entry.title == "learned"]
     assert entry.recipe["method"] == {"name": "divmerge", "coefficients": {"math": 0.7, "safety": 0.4}}
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [
+        {"weights": [1, 2]},
+        {"settings": "scaling"},
+        {"learned": {"tasks": ["math"], "layers": ["model"], "coefficients": []}},
+    ],
+)
+def test_a_recipe_that_cannot_be_read_is_said(measured, tmp_path):
+    family = Family(Store(tmp_path), [])
+    references(family)
+    merged(family, "odd", scores(20, 24, 18, 22, 27), "ties", measured=measured)
+    save_run(family.store, family.run())
+    with pytest.raises(InputError, match="'odd': what its run says of the merge cannot be read"):
+        gather([tmp_path])
+
+
+def test_submissions_stand_beside_own_runs_and_are_checked(tmp_path):
+    save(tmp_path / "mine", "one", "ties")
+    family = Family(Store(tmp_path / "yours"), [])
+    references(family)
+    code = f"class Own(Method):\n    scaling = '{SCRIPT}'\n"
+    merged(family, "own", scores(20, 24, 18, 22, 27), "own", measured={"source": code})
+    save_run(family.store, family.run(name="two"))
+    folder = write_submission(family.store, ["two"], tmp_path / "submitted")
+    board = gather([tmp_path / "mine", folder])
+    assert len(board.leagues) == 1
+    own = next(one for one in board.standings if one.entry.title == "own")
+    assert own.sources[0].store == str(folder)
+    assert details_of(own, ())["code"] == code and SCRIPT not in render(board, {})
+    next(folder.glob("methods/*.py")).write_text("other")
+    with pytest.raises(InputError, match="altered since the submission was made"):
+        gather([tmp_path / "mine", folder])
 
 
 def blocks(page: str) -> dict[str, object]:
