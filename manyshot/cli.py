@@ -210,15 +210,16 @@ def _report(parser: argparse.ArgumentParser) -> None:
         "--format", choices=("terminal", "markdown", "latex", "csv"), default="terminal", help="(%(default)s)"
     )
     figure = kinds.add_parser("figure", help="the comparison as a picture (PNG, PDF or SVG by suffix)")
-    figure.add_argument("out", type=Path, help="file to write")
+    figure.add_argument("out", type=Path, nargs="?", help="file to write")
+    figure.add_argument("--show", default="tasks", metavar="NAME", help="which figure (%(default)s)")
+    figure.add_argument("--list", action="store_true", help="say which figures there are")
+    figure.add_argument("--setting", metavar="NAME", help="a method's setting, of `sensitivity`")
+    figure.add_argument("--signals", type=Path, metavar="FILE", help="signals.json, of what shows signals")
+    table.add_argument("--run", help="name of the run (the latest)")
     figure.add_argument(
-        "--show",
-        choices=("tasks", "worst-task", "rounds", "weights"),
-        default="tasks",
-        help="performance by task; average against worst task; over rounds; weights and gaps (%(default)s)",
+        "--run", action="append", help="name of the run (the latest); several, or their common beginning"
     )
     for kind in (table, figure):
-        kind.add_argument("--run", help="name of the run (the latest)")
         kind.add_argument(
             "--store", type=Path, help="folder of the records (MANYSHOT_STORE, ./manyshot-results)"
         )

@@ -98,11 +98,10 @@ def _only(subset: tuple[str, ...], experiment: Experiment, suite: Suite) -> tupl
 def _write_subsets(comparisons: Mapping[tuple[str, ...], Comparison], folder: Path) -> tuple[Path, ...]:
     from reports.subsets import performance_by_number, subsets_table
 
-    found = over_subsets(comparisons)
     table = folder / "subsets.md"
-    table.write_text(subsets_table(found), encoding="utf-8")
+    table.write_text(subsets_table(over_subsets(comparisons)), encoding="utf-8")
     try:
-        return table, performance_by_number(found, folder / "subsets.png")
+        return table, performance_by_number(list(comparisons.values()), folder / "subsets.png")
     except InputError as error:
         logger.warning("subsets.png is not drawn: %s", error)
         return (table,)

@@ -1,7 +1,7 @@
 """The comparison of a run: every checkpoint's normalised performance, forgetting and intervals."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from results import bootstrap, metrics
@@ -58,6 +58,7 @@ class Row:
         of: label of the merged checkpoint that a round led to.
         turn: the round's number, from 1.
         measured: as in the run's entry.
+        n: number of documents of every benchmark that it was scored on.
     """
 
     label: str
@@ -84,6 +85,7 @@ class Row:
     of: str | None = None
     turn: int | None = None
     measured: Mapping[str, JSON] = field(default_factory=dict)
+    n: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -106,6 +108,7 @@ class Row:
             "tasks": {task: estimate.to_json() for task, estimate in self.tasks.items()},
             "forgetting": dict(self.forgetting),
             "scores": dict(self.scores),
+            "n": dict(self.n),
             "complete": list(self.complete),
             "notes": list(self.notes),
             "measured": dict(self.measured),
@@ -125,6 +128,7 @@ class Comparison:
         seed: what the resamples were drawn with.
         limit: most documents of each lm-eval task that were scored; None for all.
         left_out: benchmarks that count in no aggregate, and why.
+        validation: by task, how many validation examples weights and choices rest on, where that is known.
     """
 
     name: str
@@ -135,6 +139,7 @@ class Comparison:
     limit: int | None = None
     rounds: tuple[Row, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    validation: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def counted_tasks(self) -> tuple[str, ...]:
@@ -196,10 +201,11 @@ def compare(run: Run, store: Store, *, resamples: int = bootstrap.RESAMPLES, see
         resampled = bootstrap.resample_performance(
             run.suite, drawn, entry.label, labels, resamples=resamples, left_out=left_out
         )
-        rows.append(
-            _row(run.suite, entry, experts[entry.label], base, scores, resampled=resampled, left_out=left_out)
+        row = _row(
+            run.suite, entry, experts[entry.label], base, scores, resampled=resampled, left_out=left_out
         )
-    limit = run.settings.get("limit")
+        rows.append(replace(row, n={name: one.n for name, one in records[entry.label].items()}))
+    limit, validation = run.settings.get("limit"), run.settings.get("validation")
     return Comparison(
         run.name,
         run.suite,
@@ -209,6 +215,9 @@ def compare(run: Run, store: Store, *, resamples: int = bootstrap.RESAMPLES, see
         limit if isinstance(limit, int) else None,
         tuple(row for row in rows if row.role == "round"),
         left_out,
+        {task: n for task, n in validation.items() if isinstance(n, int)}
+        if isinstance(validation, dict)
+        else {},
     )
 
 

@@ -5,7 +5,7 @@ It lies in <store>/runs/<name>.json. It points at results and holds none, so run
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -130,6 +130,28 @@ def load_run(store: Store, name: str | None = None) -> Run:
         return Run.from_json(json.loads(path.read_bytes()))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{path}: not a run's manifest; remove it and run again") from None
+
+
+def load_family(store: Store, names: Sequence[str] = ()) -> list[Run]:
+    """Read the manifests of runs that belong together.
+
+    Args:
+        store: where they lie.
+        names: of the runs; one that is no run's stands for all that are called `<name>.<more>`, as those over
+            subsets of an experiment's tasks are. None stands for those beside the run that was written last.
+
+    Raises:
+        InputError: there is no such run, or a file is broken.
+    """
+    known = sorted(path.stem for path in (store.root / "runs").glob("[!.]*.json"))
+    if not names:
+        last = load_run(store).name
+        names = [last.rpartition(".")[0] or last]
+    found = []
+    for name in names:
+        family = [name] if name in known else [one for one in known if one.startswith(f"{name}.")]
+        found += [load_run(store, one) for one in family or [name]]
+    return found
 
 
 def _path(store: Store, name: str) -> Path:

@@ -54,14 +54,14 @@ class Gain:
 def over_seeds(comparison: Comparison) -> list[OverSeeds]:
     """Return the spread of every method and protocol, in the order of the run."""
     return [
-        OverSeeds(method, protocol, {name: _spread([_of(row, name) for row in rows]) for name in STATISTICS})
-        for (method, protocol), rows in _groups(comparison).items()
+        OverSeeds(method, protocol, {name: spread(rows, name) for name in STATISTICS})
+        for (method, protocol), rows in by_method(comparison).items()
     ]
 
 
 def gains(comparison: Comparison) -> list[Gain]:
     """Return the paired differences of the methods that were merged in both ways."""
-    groups = _groups(comparison)
+    groups = by_method(comparison)
     found = []
     for (method, protocol), rows in groups.items():
         once = [
@@ -78,7 +78,8 @@ def gains(comparison: Comparison) -> list[Gain]:
     return found
 
 
-def _groups(comparison: Comparison) -> dict[tuple[str, str], list[Row]]:
+def by_method(comparison: Comparison) -> dict[tuple[str, str], list[Row]]:
+    """Return the merged checkpoints by title and protocol, one for each seed, in the order of the run."""
     found: dict[tuple[str, str], list[Row]] = {}
     for row in comparison.rows:
         if row.role == "merged":
@@ -86,8 +87,21 @@ def _groups(comparison: Comparison) -> dict[tuple[str, str], list[Row]]:
     return found
 
 
+def spread(rows: Sequence[Row], statistic: str) -> Spread | None:
+    """Return the spread of one method's rows, one for each seed; None where a seed has no value.
+
+    Args:
+        rows: of the seeds.
+        statistic: "average", "worst_task", "gap", "anp", or the name of a task.
+    """
+    return _spread([_of(row, statistic) for row in rows])
+
+
 def _of(row: Row, statistic: str) -> tuple[float | None, Draws]:
     """A statistic's value, and what it is in every resample of the documents."""
+    if statistic in row.tasks:
+        value = row.tasks[statistic].value
+        return value, row.resampled.tasks[statistic] if value is not None else np.array([])
     estimate: Estimate = getattr(row, statistic)
     draws: Draws = getattr(row.resampled, statistic)
     return estimate.value, draws
