@@ -12,6 +12,7 @@ from typing import Any
 from bench.engine import EngineSettings, choose_engine
 from bench.registry import Suite, load_suite
 from bench.scoring import Scorer
+from manyshot.costs import memory_of, seconds_of
 from manyshot.experiment import Experiment, MethodEntry
 from manyshot.harness import Harness
 from manyshot.scoring import Candidate, benchmarks_with_data, open_judge, score_all, score_settings
@@ -156,6 +157,7 @@ def _run(
             "seed": scoring.seed,
             "judge": experiment.judge,
             "engine": engine.name,
+            "validation": {**harness.validation},
         },
         entries=tuple(
             replace(entry, records=_digests(records[candidate.name]))
@@ -352,13 +354,16 @@ def _merged(
         protocol=entry.protocol,
     )
     losses = {task: list(pair) for task, pair in measured.losses.items()}
+    learned = what_was_learned(learned_note)
     about: dict[str, Any] = {
         "weights": dict(measured.weights),
         "losses": losses,
         "gaps": measured.gaps,
         "settings": settings,
         "tried": tried,
-        "learned": what_was_learned(learned_note),
+        "learned": learned,
+        "seconds": seconds_of(out, learned),
+        "memory": memory_of(out),
     }
     return replace(merged, measured=about, title=entry.plain_title, pair=entry.pair), candidate
 

@@ -39,8 +39,8 @@ class Entry:
         pair: what a merge in rounds and one of the same method done once have in common, and no others.
         of: label of the merged checkpoint that a round led to.
         turn: the round's number, from 1.
-        measured: of a round or a merged checkpoint: weights, losses and gaps by task, mask density, seconds,
-            and what was tried to choose settings.
+        measured: of a round or a merged checkpoint: weights, losses and gaps by task, mask density, seconds
+            by phase, most bytes of memory, what was tried to choose settings, and what was learned.
     """
 
     label: str
