@@ -148,7 +148,7 @@ def _places(values: Sequence[Value]) -> dict[Value, float]:
     if all(isinstance(value, float) for value in values):
         return {value: float(value) for value in values}
     numbers = sorted(value for value in values if isinstance(value, float))
-    ordered = [*numbers, *(value for value in values if isinstance(value, str))]
+    ordered: list[Value] = [*numbers, *(value for value in values if isinstance(value, str))]
     return {value: float(place) for place, value in enumerate(ordered)}
 
 

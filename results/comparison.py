@@ -205,19 +205,18 @@ def compare(run: Run, store: Store, *, resamples: int = bootstrap.RESAMPLES, see
             run.suite, entry, experts[entry.label], base, scores, resampled=resampled, left_out=left_out
         )
         rows.append(replace(row, n={name: one.n for name, one in records[entry.label].items()}))
-    limit, validation = run.settings.get("limit"), run.settings.get("validation")
+    limit: Any = run.settings.get("limit")
+    validation: Any = run.settings.get("validation") or {}
     return Comparison(
         run.name,
         run.suite,
         tuple(row for row in rows if row.role != "round"),
         resamples,
         seed,
-        limit if isinstance(limit, int) else None,
+        limit,
         tuple(row for row in rows if row.role == "round"),
         left_out,
-        {task: n for task, n in validation.items() if isinstance(n, int)}
-        if isinstance(validation, dict)
-        else {},
+        validation,
     )
 
 
