@@ -15,6 +15,7 @@ from reports.drawing import (
     REFERENCE,
     STYLE,
     check_suffix,
+    label_below,
     legend_above,
     panels,
     reference_line,
@@ -73,7 +74,7 @@ def grouped_bars(comparison: Comparison, out: Path) -> Path:
             axes.set_xticks(middles, [wrapped(name, int(11 * _WIDTH / per_line)) for name in part])
         handles = method_handles(drawn, lambda name, look: Patch(label=name, **_filled(look)))
         legend_above(figure, [*handles, reference_line("expert of the task")])
-        figure.supxlabel("average over benchmarks, and tasks", fontsize=9)
+        label_below(figure, "average over benchmarks, and tasks")
         return save(figure, out, basis(comparison, drawn))
 
 

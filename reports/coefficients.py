@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.curves import draw_curves, prepare
-from reports.drawing import STYLE, check_suffix, figure_of_panels, legend_above, save
+from reports.drawing import STYLE, check_suffix, figure_of_panels, label_below, legend_above, save
 from reports.palette import line_handle, look
 from reports.shown import Shown, documents, seeds, shown
 from results.comparison import Comparison
@@ -63,7 +63,7 @@ def coefficients_over_steps(comparison: Comparison, out: Path) -> Path:
             for task, own in tasks.items():
                 draw_curves(axes, [_path(learned, task) for learned in runs], own)
         legend_above(figure, [line_handle(*one) for one in tasks.items()])
-        figure.supxlabel("step of learning (where layers have their own: mean over layers)", fontsize=9)
+        label_below(figure, "step of learning (where layers have their own: mean over layers)")
         return save(figure, out, _basis(methods))
 
 
@@ -107,7 +107,7 @@ def coefficients_by_depth(comparison: Comparison, out: Path) -> Path:
                     draw_curves(axes, curves, own)
             _name_layers(axes, layers)
         legend_above(figure, [line_handle(*one) for one in tasks.items()])
-        figure.supxlabel("layer, from the embedding to the head", fontsize=9)
+        label_below(figure, "layer, from the embedding to the head")
         return save(figure, out, _basis(methods))
 
 

@@ -6,7 +6,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from reports.drawing import GRID, STYLE, check_suffix, figure_of_panels, legend_above, save
+from reports.drawing import GRID, STYLE, check_suffix, figure_of_panels, label_below, legend_above, save
 from reports.palette import look, marker_handle
 from reports.shown import documents
 from reports.signals import KINDS
@@ -54,7 +54,7 @@ def correlation(report: SignalReport, out: Path) -> Path:
                 axes.set_visible(False)
         legend_above(figure, [marker_handle(f"expert of {name}", own) for name, own in style.items()])
         bound = ", from above" if report.bounds else ""
-        figure.supxlabel(f"−D(expert of the task ‖ expert), nats{bound}", fontsize=9)
+        label_below(figure, f"−D(expert of the task ‖ expert), nats{bound}")
         figure.supylabel("score on the task", fontsize=9)
         n = documents(report.documents, "test documents", "tasks")
         footer = f"{len(report.tasks)} experts of 1 seed in each panel. "

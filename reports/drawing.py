@@ -39,6 +39,8 @@ REFERENCE = "#444444"
 DASHED: Any = (0, (4, 3))
 _FOOTER = 7.0
 _LONGEST = 110
+_WIDE = 0.57
+"""How wide a character is, as a share of its size: more than most are."""
 _NARROWEST = 3.2
 _LEGEND = 8.0
 _CHARACTER = 0.068
@@ -167,6 +169,16 @@ def legend_above(figure: Figure, handles: Sequence[Artist]) -> None:
         text.set_text(name)
 
 
+def label_below(figure: Figure, text: str) -> None:
+    """Write what the panels' axes across have in common, on as many lines as it takes."""
+    figure.supxlabel(_filled(figure, text, STYLE["font.size"]), fontsize=STYLE["font.size"])
+
+
+def _filled(figure: Figure, text: str, size: float) -> str:
+    """A text of a size in points on lines as long as the figure is wide."""
+    return textwrap.fill(text, int(figure.get_figwidth() * 72 / (_WIDE * size)), break_on_hyphens=False)
+
+
 def save(figure: Figure, out: Path, footer: str = "") -> Path:
     """Write a figure, the same bytes each time.
 
@@ -176,9 +188,8 @@ def save(figure: Figure, out: Path, footer: str = "") -> Path:
         footer: what stands below in small print, such as what the numbers rest on.
     """
     if footer:
-        width = int(figure.get_figwidth() * 72 / (0.52 * _FOOTER))
         lines = [printable(line).replace(" %", "\u00a0%") for line in footer.split("\n")]
-        text = "\n".join(textwrap.fill(line, width) for line in lines)
+        text = "\n".join(_filled(figure, line, _FOOTER) for line in lines)
         figure.text(0.01, 0, text, fontsize=_FOOTER, va="top", color=REFERENCE, linespacing=1.25)
     out.parent.mkdir(parents=True, exist_ok=True)
     metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(out.suffix.lower())

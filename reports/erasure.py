@@ -8,7 +8,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from reports.drawing import DASHED, GRID, REFERENCE, STYLE, check_suffix, legend_above, panels, save
+from reports.drawing import (
+    DASHED,
+    GRID,
+    REFERENCE,
+    STYLE,
+    check_suffix,
+    label_below,
+    legend_above,
+    panels,
+    save,
+)
 from reports.ends import can_be_named, name_ends
 from reports.palette import line_handle, looks, method_handles
 from reports.shown import Shown, basis, shown
@@ -62,7 +72,7 @@ def erasure_profiles(comparison: Comparison, out: Path) -> Path:
         if not can_be_named(names):
             legend_above(figure, method_handles(drawn, line_handle))
         found[0].set_ylabel("normalised performance")
-        figure.supxlabel("rank of the task, best to worst (dashed: its expert)", fontsize=9)
+        label_below(figure, "rank of the task, best to worst (dashed: its expert)")
         footer = basis(comparison, drawn, intervals=False, each="")
         missing = [one.label for one in everything if one not in drawn]
         if missing:

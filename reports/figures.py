@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from reports.dots import draw_dots
-from reports.drawing import DASHED, GRID, REFERENCE, STYLE, check_suffix, save
+from reports.drawing import DASHED, GRID, REFERENCE, STYLE, check_suffix, label_below, save
 from reports.palette import looks
 from reports.points import Point, draw_points, name_or_list
 from reports.shown import basis, both_protocols, limits, numbers, shown
@@ -37,7 +37,7 @@ def normalised_performance(comparison: Comparison, out: Path) -> Path:
     with rc_context(STYLE):
         figure = draw_dots(drawn, names, lambda one, name: (one.estimate(name), one.of_seeds(name)), 1.0)
         hollow = "; hollow: post-hoc, filled: many-shot" if both_protocols(drawn) else ""
-        figure.supxlabel(f"normalised performance (dashed: the expert of the task{hollow})", fontsize=9)
+        label_below(figure, f"normalised performance (dashed: the expert of the task{hollow})")
         return save(figure, out, basis(comparison, drawn))
 
 

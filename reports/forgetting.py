@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib import rc_context
 
 from reports.dots import draw_dots
-from reports.drawing import STYLE, check_suffix, save
+from reports.drawing import STYLE, check_suffix, label_below, save
 from reports.shown import Shown, basis, both_protocols, shown
 from results.comparison import Comparison, Estimate
 from results.errors import InputError
@@ -37,7 +37,7 @@ def forgetting(comparison: Comparison, out: Path) -> Path:
     with rc_context(STYLE):
         figure = draw_dots(drawn, names, _difference, 0.0)
         hollow = "; hollow: post-hoc, filled: many-shot" if both_protocols(drawn) else ""
-        figure.supxlabel(f"score − score of the base (dashed; left of it: forgotten{hollow})", fontsize=9)
+        label_below(figure, f"score − score of the base (dashed; left of it: forgotten{hollow})")
         return save(figure, out, basis(comparison, drawn, intervals=False, forgetting=True))
 
 

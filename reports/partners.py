@@ -7,7 +7,7 @@ from statistics import fmean
 from matplotlib import rc_context
 
 from reports.coefficients import Learned, learned_inputs, learned_of
-from reports.drawing import STYLE, check_suffix, keyed, save
+from reports.drawing import STYLE, check_suffix, keyed, label_below, save
 from reports.heat import NAME, draw_map, maps
 from reports.shown import documents, seeds, shown
 from results.comparison import Comparison
@@ -53,11 +53,12 @@ def coefficients_by_partner(comparisons: Sequence[Comparison], out: Path) -> Pat
             image = draw_map(axes, rows, names, names, (min(values), max(values)))
         shrink = min(0.8, _BAR / figure.get_figheight())
         figure.colorbar(image, ax=found_axes, shrink=shrink, label="coefficient Γ")
-        figure.supxlabel("merged with", fontsize=9)
+        label_below(figure, "merged with")
         figure.supylabel("task", fontsize=9)
         n = documents(learned_inputs(everything), "inputs that were learned from", "tasks")
         counted = seeds([len(of_seeds) for pairs in runs.values() for of_seeds in pairs])
-        return save(figure, out, f"{key}{max(map(len, runs.values()))} pairs. {n}. {counted}.")
+        pairs = max(map(len, runs.values()))
+        return save(figure, out, f"{key}{pairs} pair{'s' * (pairs > 1)}. {n}. {counted}.")
 
 
 def _by_partner(pairs: Iterable[Sequence[Learned]]) -> dict[tuple[str, str], float]:

@@ -18,6 +18,7 @@ from reports.drawing import (
     check_suffix,
     figure_of_panels,
     keyed,
+    label_below,
     legend_above,
     reference_line,
     save,
@@ -77,7 +78,7 @@ def radars(comparison: Comparison, out: Path) -> Path:
                     _draw(axes, _values(one, tasks), style[one.label])
             circle = [2 * pi * step / 120 for step in range(121)]
             axes.plot(circle, [1.0] * len(circle), color=REFERENCE, linewidth=0.9, linestyle=DASHED)
-        figure.supxlabel("spokes: normalised performance by task", fontsize=9)
+        label_below(figure, "spokes: normalised performance by task")
         legend_above(figure, _handles(drawn))
         return save(figure, out, key + basis(comparison, drawn, intervals=False, each=""))
 

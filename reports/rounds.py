@@ -14,6 +14,7 @@ from reports.drawing import (
     STYLE,
     check_suffix,
     figure_of_panels,
+    label_below,
     legend_above,
     reference_line,
     save,
@@ -65,7 +66,7 @@ def performance_over_rounds(comparison: Comparison, out: Path) -> Path:
         handles = [*(line_handle(name, style[name]) for name in groups), reference_line("expert")]
         once_line = Line2D([], [], color=REFERENCE, linestyle=_ONCE, label="merged once")
         legend_above(figure, [*handles, *[once_line] * has_once])
-        figure.supxlabel("round (0: the base)", fontsize=9)
+        label_below(figure, "round (0: the base)")
         for axes in found[::_PANELS_PER_LINE]:
             axes.set_ylabel("normalised\nperformance")
         return save(figure, out, _rests_on(comparison, groups))
@@ -92,7 +93,7 @@ def tasks_over_rounds(comparison: Comparison, out: Path) -> Path:
             for task, own in tasks.items():
                 draw_curves(axes, [_reached(base, rows, task) for rows in runs], own)
         legend_above(figure, [*(line_handle(*one) for one in tasks.items()), reference_line("expert")])
-        figure.supxlabel("round (0: the base)", fontsize=9)
+        label_below(figure, "round (0: the base)")
         for axes in found[::_PANELS_PER_LINE]:
             axes.set_ylabel("normalised\nperformance")
         return save(figure, out, _rests_on(comparison, groups))
@@ -131,7 +132,7 @@ def weights_over_rounds(comparison: Comparison, out: Path) -> Path:
                     draw_curves(axes, curves, own)
         handles = [line_handle(*one) for one in tasks.items()]
         legend_above(figure, [*handles, reference_line("equal, or no gap")])
-        figure.supxlabel("round", fontsize=9)
+        label_below(figure, "round")
         counted = seeds([len(runs) for runs in groups.values()], "thin lines")
         footer = f"{documents(comparison.validation, 'validation examples', 'tasks')}. {counted}."
         return save(figure, out, footer)

@@ -19,6 +19,7 @@ from reports.drawing import (
     STYLE,
     check_suffix,
     figure_of_panels,
+    label_below,
     legend_above,
     logarithmic,
     save,
@@ -93,7 +94,7 @@ def sensitivity(comparison: Comparison, setting: str | None, out: Path) -> Path:
                 _draw_measured(axes, line, statistic, place, look(index))
                 _draw_tried(axes, line, statistic, place, look(index))
         found[0].set_ylabel("normalised performance")
-        figure.supxlabel(f"{wrapped(str(setting), 60)} (dashed: the experts)", fontsize=9)
+        label_below(figure, f"{wrapped(str(setting), 60)} (dashed: the experts)")
         legend_above(figure, [*(line_handle(name, look(i)) for i, name in enumerate(names)), *_kinds(lines)])
         return save(figure, out, _basis(comparison, lines))
 

@@ -3,26 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from matplotlib.figure import Figure
 
 from reports.rounds import performance_over_rounds, weights_over_rounds
 from reports.seeds import seeds_table
 from results.errors import InputError
 
 TASKS = ("instruction", "math", "multilingual", "safety")
-
-
-@pytest.fixture
-def drawn(monkeypatch, tmp_path):
-    """Draws by a function, and returns the figure instead of its file only."""
-    kept = []
-    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: kept.append(self))
-
-    def draw(function, comparison):
-        function(comparison, tmp_path / "figure.png")
-        return kept[-1]
-
-    return draw
 
 
 def measured(**signals):
