@@ -230,13 +230,11 @@ def _report(parser: argparse.ArgumentParser) -> None:
         "--format", choices=("terminal", "markdown", "latex", "csv"), default="terminal", help="(%(default)s)"
     )
     figure = kinds.add_parser("figure", help="the comparison as a picture (PNG, PDF or SVG by suffix)")
-    figure.add_argument("out", type=Path, help="file to write")
-    figure.add_argument(
-        "--show",
-        choices=("tasks", "worst-task", "rounds", "weights"),
-        default="tasks",
-        help="performance by task; average against worst task; over rounds; weights and gaps (%(default)s)",
-    )
+    figure.add_argument("out", type=Path, nargs="?", help="file to write")
+    figure.add_argument("--show", default="tasks", metavar="NAME", help="which figure (%(default)s)")
+    figure.add_argument("--list", action="store_true", help="say which figures there are")
+    figure.add_argument("--setting", metavar="NAME", help="a method's setting, of `sensitivity`")
+    figure.add_argument("--signals", type=Path, metavar="FILE", help="signals.json, of what shows signals")
     board = kinds.add_parser("leaderboard", help="all runs of some stores as a page, with ranks and outputs")
     board.add_argument("--out", type=Path, required=True, help="folder for index.html and pictures")
     board.add_argument("--run", action="append", default=[], help="name of a run (may be repeated; all runs)")

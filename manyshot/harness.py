@@ -106,6 +106,11 @@ class Harness:
             self._examples[task] = [Example(*pair) for pair in pairs]
         return self._examples[task]
 
+    @property
+    def validation(self) -> dict[str, int]:
+        """How many validation examples were read of each task that any were read of."""
+        return {task: len(examples) for task, examples in self._examples.items()}
+
     def loss(self, checkpoint: Path, task: str, over: Loss) -> float:
         """The mean over validation examples of each one's mean token loss, of all its text or the answer."""
         candidate = self._candidate(checkpoint)

@@ -12,6 +12,7 @@ from typing import Any
 from bench.engine import EngineSettings, choose_engine
 from bench.registry import Suite, load_suite
 from bench.scoring import Scorer
+from manyshot.costs import memory_of, seconds_of
 from manyshot.experiment import Experiment, MethodEntry
 from manyshot.harness import Harness
 from manyshot.scoring import Candidate, benchmarks_with_data, open_judge, score_all, score_settings
@@ -104,11 +105,10 @@ def _only(subset: tuple[str, ...], experiment: Experiment, suite: Suite) -> tupl
 def _write_subsets(comparisons: Mapping[tuple[str, ...], Comparison], folder: Path) -> tuple[Path, ...]:
     from reports.subsets import performance_by_number, subsets_table
 
-    found = over_subsets(comparisons)
     table = folder / "subsets.md"
-    table.write_text(subsets_table(found), encoding="utf-8")
+    table.write_text(subsets_table(over_subsets(comparisons)), encoding="utf-8")
     try:
-        return table, performance_by_number(found, folder / "subsets.png")
+        return table, performance_by_number(list(comparisons.values()), folder / "subsets.png")
     except InputError as error:
         logger.warning("subsets.png is not drawn: %s", error)
         return (table,)
@@ -165,6 +165,7 @@ def _run(
             "judge": experiment.judge,
             "engine": engine.name,
             SUBSETS_OF: subsets_of,
+            "validation": {**harness.validation},
         },
         entries=tuple(
             replace(entry, records=_digests(records[candidate.name]))
@@ -362,14 +363,17 @@ def _merged(
         protocol=entry.protocol,
     )
     losses = {task: list(pair) for task, pair in measured.losses.items()}
+    learned = what_was_learned(learned_note)
     about: dict[str, Any] = {
         "weights": dict(measured.weights),
         "losses": losses,
         "gaps": measured.gaps,
         "settings": settings,
         "tried": tried,
-        "learned": what_was_learned(learned_note),
+        "learned": learned,
         "source": source_of(type(method)),
+        "seconds": seconds_of(out, learned),
+        "memory": memory_of(out),
     }
     return replace(merged, measured=about, title=entry.plain_title, pair=entry.pair), candidate
 

@@ -70,12 +70,16 @@ def measure(
         kind: {task: {} for task in tasks} for kind in DIVERGENCES
     }
     scores: dict[str, dict[str, float | None]] = {}
+    documents: dict[str, int] = {}
     for name, one in models.items():  # so that each is loaded once
         losses[name] = {task: harness.loss(one.path, task, over) for task in tasks}
         for kind in DIVERGENCES:
             for task in tasks:
                 found[kind][task][name] = harness.divergence(kind, models[task].path, one.path, task, asked)
-        scores[name] = {task: _score(harness, suite, one, task, make=score) for task in tasks}
+        scores[name] = {}
+        for task in tasks:
+            scores[name][task], n = _score(harness, suite, one, task, make=score)
+            documents |= {task: n} if n else {}
     gram = cosines(vectors, torch.get_num_threads())
     return SignalReport(
         tasks=tasks,
@@ -86,19 +90,26 @@ def measure(
         scores=scores,
         inputs={task: len(one) for task, one in targets.items()},
         bounds=asked.top_k is not None or harness.scorer.engine_settings.name == VLLM,
+        documents=documents,
     )
 
 
-def _score(harness: Harness, suite: Suite, one: Candidate, task: str, *, make: bool) -> float | None:
-    """The mean of the primary metrics of a task's benchmarks, where all have records or they are made."""
-    values = []
+def _score(
+    harness: Harness, suite: Suite, one: Candidate, task: str, *, make: bool
+) -> tuple[float | None, int]:
+    """The mean of the primary metrics of a task's benchmarks, and the number of their documents.
+
+    There is none, of no documents, where a benchmark has no record and none is made.
+    """
+    values, n = [], 0
     for benchmark in suite.tasks[task].benchmarks:
         if make:
             record = harness.scorer.score(one.path, one.name, one.identity, benchmark).record
         else:
             found = harness.scorer.find(one.identity, benchmark)
             if found is None:
-                return None
+                return None, 0
             record = found
         values.append(record.value if benchmark.higher_is_better else 1 - record.value)
-    return fmean(values)
+        n += record.n
+    return fmean(values), n

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.examples import load_shares
 from bench.registry import Suite
+from manyshot.costs import memory_of
 from manyshot.experiment import Experiment, MethodEntry, TrainOptions
 from manyshot.harness import Harness
 from manyshot.scoring import Candidate
@@ -154,7 +155,7 @@ def _measured(one: Round) -> dict[str, Any]:
         "weights", "losses", "normalised", "divergences", "settings", "tried", "learned", "mask_density",
         "seconds",
     )  # fmt: skip
-    return {**{name: content[name] for name in kept}, "gaps": gaps}
+    return {**{name: content[name] for name in kept}, "gaps": gaps, "memory": memory_of(one.merged)}
 
 
 def _named(path: Path, name: str) -> Candidate:

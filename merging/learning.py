@@ -94,6 +94,7 @@ class Learned:
         validation: step and value on held-out inputs, Σ over tasks of the mean over inputs.
         best_step: the step with the least of these; None where there are none.
         seconds: of all steps.
+        inputs: how many of each task were learned from.
     """
 
     tasks: tuple[str, ...]
@@ -104,6 +105,7 @@ class Learned:
     validation: list[tuple[int, float]] = field(default_factory=list)
     best_step: int | None = None
     seconds: float = 0.0
+    inputs: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The same as a JSON value."""
@@ -178,6 +180,7 @@ def learn(
     every = max(1, in_epoch // settings.validations)
     digest = _digest(key, settings)
     state = _begun(note, digest, followed, settings)
+    state.learned = replace(state.learned, inputs=sizes)
     started, saved = time.monotonic(), time.monotonic()
     while not state.finished and state.step < steps and not _is_over(state.learned, settings.patience):
         followed.put(state.coefficients.data)

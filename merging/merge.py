@@ -18,6 +18,7 @@ from merging.dtypes import BY_CODE, MERGED
 from merging.factors import write_companions
 from merging.journal import Journal
 from merging.linear import Linear, merge_bfloat16
+from merging.memory import AddedMemory
 from merging.parallel import in_order, one_torch_thread_each
 from merging.prepare import Prepared, prepare
 from merging.recipe import Recipe
@@ -72,6 +73,7 @@ def merge(
         prepared = prepare(recipe, device, block_size)
     with (
         resumable(out, prepared.key()) as folder,
+        AddedMemory() as memory,
         _progress(_entries(prepared), progress) as seen,
         one_torch_thread_each(),
     ):
@@ -95,7 +97,7 @@ def merge(
             write_companions(next(iter(prepared.vectors.experts.values())), folder)
         else:
             copy_companions(prepared.vectors.base, folder, recipe.output_dtype)
-        content = report(prepared, tallies, clock, resumed)
+        content = report(prepared, tallies, clock, resumed, memory.bytes)
         (folder / "merge.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         (folder / "README.md").write_text(model_card(content), encoding="utf-8")
         (folder / JOURNAL).unlink()

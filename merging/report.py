@@ -30,7 +30,9 @@ class Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + monotonic() - started
 
 
-def report(prepared: Prepared, tallies: Mapping[str, Tally], clock: Clock, resumed: bool) -> dict[str, Any]:
+def report(
+    prepared: Prepared, tallies: Mapping[str, Tally], clock: Clock, resumed: bool, memory: int | None
+) -> dict[str, Any]:
     """Return the content of merge.json.
 
     Args:
@@ -38,6 +40,7 @@ def report(prepared: Prepared, tallies: Mapping[str, Tally], clock: Clock, resum
         tallies: of the merged tensors, by name.
         clock: what took how long.
         resumed: whether this went on with a merge that was stopped, whose seconds are not known.
+        memory: most bytes that it took, beside mapped files; None where that is not known.
     """
     recipe, tasks = prepared.recipe, tuple(prepared.vectors.experts)
     resolved = recipe.model_dump(mode="json")
@@ -52,6 +55,7 @@ def report(prepared: Prepared, tallies: Mapping[str, Tally], clock: Clock, resum
         "versions": versions(),
         "device": str(prepared.vectors.device),
         "seconds": {name: round(seconds, 3) for name, seconds in clock.seconds.items()},
+        "memory": memory,
         "resumed": resumed,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": whole_model(tallies, len(tasks)).summary(tasks),

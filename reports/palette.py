@@ -1,46 +1,109 @@
-"""How a method looks, the same in every figure: a colour safe for colour-blind readers, and a marker."""
+"""How methods and tasks look, the same in every figure.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+A colour that colour-blind readers can tell apart, and beside it a marker, a line and a hatch, so that a print
+in grey says the same.
+"""
 
-from results.comparison import Row
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.lines import Line2D
+
+from reports.shown import Shown, both_protocols
 
 # Okabe and Ito, "Color Universal Design", 2008, without yellow (too pale on white) and black (the text's).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-MARKERS = ("o", "s", "^", "D", "v", "P")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">", "*", "h")
+HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "||||", "++++", "oooo", "//..", "\\\\--", "****")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
 BASE_COLOUR = "#7F7F7F"
 
 
 @dataclass(frozen=True)
 class Look:
-    """Colour and marker of a row.
+    """How a method or a task is drawn.
 
     Attributes:
-        colour: of the marker and its interval.
+        colour: of the marker, its interval, its line and its bar.
         marker: as matplotlib names it.
         fill: of the marker; white for post-hoc where the figure also shows many-shot.
+        dashes: of its line.
+        hatch: of its bar.
     """
 
     colour: str
     marker: str
     fill: str
+    dashes: Any = "-"
+    hatch: str = ""
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """What `Axes.plot` takes for a line with markers."""
+        return {
+            "color": self.colour, "linestyle": self.dashes, "linewidth": 1.4,
+            "marker": self.marker, "markersize": 4.5, "markerfacecolor": self.fill,
+        }  # fmt: skip
 
 
-def looks(rows: Sequence[Row]) -> dict[str, Look]:
-    """By label, how each row looks: grey for the base, one colour and marker per method for the merged.
+BASE = Look(BASE_COLOUR, "o", BASE_COLOUR)
+
+
+def look(index: int) -> Look:
+    """The look of the method, or the task, of this number; twelve differ by their markers alone."""
+    colour = COLOURS[index % len(COLOURS)]
+    return Look(
+        colour,
+        MARKERS[index % len(MARKERS)],
+        colour,
+        DASHES[index // len(COLOURS) % len(DASHES)],
+        HATCHES[index % len(HATCHES)],
+    )
+
+
+def looks(drawn: Sequence[Shown]) -> dict[str, Look]:
+    """By label, how each is drawn: grey for the base, one look per title for the methods.
 
     Where both protocols are there, post-hoc checkpoints are hollow.
     """
-    methods = list(dict.fromkeys(row.method or row.label for row in rows if row.role == "merged"))
-    both = len({row.protocol for row in rows if row.role == "merged" and row.protocol}) > 1
+    titles = list(dict.fromkeys(one.title for one in drawn if not one.is_base))
+    both = both_protocols(drawn)
     found = {}
-    for row in rows:
-        if row.role != "merged":
-            found[row.label] = Look(BASE_COLOUR, "o", BASE_COLOUR)
-            continue
-        index = methods.index(row.method or row.label)
-        colour = COLOURS[index % len(COLOURS)]
-        hollow = both and row.protocol == "post-hoc"
-        marker = MARKERS[index // len(COLOURS) % len(MARKERS)]
-        found[row.label] = Look(colour, marker, "white" if hollow else colour)
+    for one in drawn:
+        own = BASE if one.is_base else look(titles.index(one.title))
+        found[one.label] = replace(own, fill="white") if both and one.protocol == "post-hoc" else own
     return found
+
+
+Handle = Callable[[str, Look], Artist]
+"""What a legend shows of a name and its look."""
+
+
+def method_handles(drawn: Sequence[Shown], handle: Handle) -> list[Artist]:
+    """What a legend says of methods: each title once, and what hollow and filled mean."""
+    style = looks(drawn)
+    if not both_protocols(drawn):
+        return [handle(one.label, style[one.label]) for one in drawn]
+    named = {one.title: style[one.label] for one in drawn}
+    found = [handle(title, replace(own, fill=own.colour)) for title, own in named.items()]
+    return [*found, *protocol_handles(drawn, handle)]
+
+
+def protocol_handles(drawn: Sequence[Shown], handle: Handle) -> list[Artist]:
+    """What hollow and filled mean, where there are both."""
+    if not both_protocols(drawn):
+        return []
+    fills = {"post-hoc": "white", "many-shot": "black"}
+    return [handle(protocol, Look("black", "o", fill)) for protocol, fill in fills.items()]
+
+
+def line_handle(name: str, own: Look) -> Artist:
+    """A line with its marker."""
+    return Line2D([], [], label=name, **own.line)
+
+
+def marker_handle(name: str, own: Look) -> Artist:
+    """A marker alone."""
+    return Line2D([], [], label=name, **{**own.line, "linestyle": "", "markersize": 6})

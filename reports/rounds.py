@@ -6,19 +6,30 @@ from statistics import fmean
 from typing import Any
 
 from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
-from reports.drawing import GRID, REFERENCE, STYLE, check_suffix, save
-from reports.palette import COLOURS, MARKERS
-from reports.sheet import printable
+from reports.curves import draw_curves, prepare
+from reports.drawing import (
+    REFERENCE,
+    STYLE,
+    check_suffix,
+    figure_of_panels,
+    label_below,
+    legend_above,
+    reference_line,
+    save,
+)
+from reports.palette import line_handle, look, looks
+from reports.shown import Shown, basis, documents, seeds, shown
 from results.comparison import Comparison, Row
 from results.errors import InputError
 
-_PANELS_PER_ROW = 3
-_Curve = Sequence[tuple[int, float]]
+_PANELS_PER_LINE = 3
+_ALONE = 3
+"""Most methods whose weights and gaps have a line of their own."""
+_ONCE: Any = (0, (1.5, 1.5))
+_SIGNALS = {"gaps": "loss gap", "divergences": "divergence", "normalised": "NP before the round"}
+"""What weighs tasks, as a round notes it, and how it is called."""
 
 
 def performance_over_rounds(comparison: Comparison, out: Path) -> Path:
@@ -36,41 +47,60 @@ def performance_over_rounds(comparison: Comparison, out: Path) -> Path:
     """
     check_suffix(out)
     groups = _groups(comparison)
-    panels = ["average", *comparison.counted_tasks]
-    columns = min(len(panels), _PANELS_PER_ROW)
-    lines = -(-len(panels) // columns)
-    has_once = False
+    own_looks = looks(shown(comparison))
+    style = {one.title: own_looks[one.label] for one in _many_shot(comparison, groups)}
+    names = ["average", *comparison.counted_tasks]
     base = next((row for row in comparison.rows if row.role == "base"), None)
+    has_once = False
     with rc_context(STYLE):
-        figure = Figure(figsize=(2.5 * columns + 0.4, 2.1 * lines + 0.7), layout="constrained")
-        grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
-        for axes, panel in zip(grid, panels, strict=False):
-            _prepare(axes, printable(panel), bold=panel == "average")
-            axes.axhline(1, color=REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-            for index, runs in enumerate(groups.values()):
-                colour = COLOURS[index % len(COLOURS)]
-                curves = [_reached(base, rows, panel) for rows in runs]
-                _draw(axes, curves, colour, MARKERS[index % len(MARKERS)])
-                once = _merged_once(comparison, runs[0][0], panel)
+        figure, found = figure_of_panels(names, _PANELS_PER_LINE, sharex=True, sharey=True)
+        found[0].title.set_fontweight("bold")
+        for axes, name in zip(found, names, strict=True):
+            prepare(axes, 1)
+            for title, runs in groups.items():
+                draw_curves(axes, [_reached(base, rows, name) for rows in runs], style[title])
+                once = _merged_once(comparison, runs[0][0], name)
                 if once is not None:
                     has_once = True
-                    axes.axhline(once, color=colour, linewidth=1.1, linestyle=(0, (1.5, 1.5)), zorder=1.5)
-        for axes in grid[len(panels) :]:
-            axes.set_visible(False)
-        handles = [_handle(name, index) for index, name in enumerate(groups)]
-        handles += [_line("expert", (4, 3))] + [_line("merged once", (1.5, 1.5))] * has_once
-        figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(handles)), frameon=False)
-        figure.supxlabel(f"round (0: the base){_seeds(groups)}", fontsize=9)
-        figure.supylabel("normalised performance", fontsize=9)
-        return save(figure, out)
+                    axes.axhline(once, color=style[title].colour, linewidth=1.1, linestyle=_ONCE, zorder=1.5)
+        handles = [*(line_handle(name, style[name]) for name in groups), reference_line("expert")]
+        once_line = Line2D([], [], color=REFERENCE, linestyle=_ONCE, label="merged once")
+        legend_above(figure, [*handles, *[once_line] * has_once])
+        label_below(figure, "round (0: the base)")
+        for axes in found[::_PANELS_PER_LINE]:
+            axes.set_ylabel("normalised\nperformance")
+        return save(figure, out, _rests_on(comparison, groups))
 
 
-_SIGNALS = {"gaps": "loss gap", "divergences": "divergence", "normalised": "NP before the round"}
-"""What weighs tasks, as a round notes it, and how it is called."""
+def tasks_over_rounds(comparison: Comparison, out: Path) -> Path:
+    """Erasure by method: a panel per many-shot method, a line per task over the rounds.
+
+    Args:
+        comparison: of a run with rounds.
+        out: the figure's file; its suffix says the format: .png, .pdf or .svg.
+
+    Raises:
+        InputError: another suffix, or a run without rounds.
+    """
+    check_suffix(out)
+    groups = _groups(comparison)
+    base = next((row for row in comparison.rows if row.role == "base"), None)
+    tasks = {task: look(index) for index, task in enumerate(comparison.counted_tasks)}
+    with rc_context(STYLE):
+        figure, found = figure_of_panels(list(groups), _PANELS_PER_LINE, sharex=True, sharey=True)
+        for axes, runs in zip(found, groups.values(), strict=True):
+            prepare(axes, 1)
+            for task, own in tasks.items():
+                draw_curves(axes, [_reached(base, rows, task) for rows in runs], own)
+        legend_above(figure, [*(line_handle(*one) for one in tasks.items()), reference_line("expert")])
+        label_below(figure, "round (0: the base)")
+        for axes in found[::_PANELS_PER_LINE]:
+            axes.set_ylabel("normalised\nperformance")
+        return save(figure, out, _rests_on(comparison, groups))
 
 
 def weights_over_rounds(comparison: Comparison, out: Path) -> Path:
-    """Weights of every task over the rounds, and what they came from, a column per method that weighs tasks.
+    """Weights of every task over the rounds, and what they came from, side by side for each method.
 
     Args:
         comparison: of a run with rounds.
@@ -83,26 +113,29 @@ def weights_over_rounds(comparison: Comparison, out: Path) -> Path:
     groups = {name: runs for name, runs in _groups(comparison).items() if signal_of(runs[0][0])}
     if not groups:
         raise InputError(f"run {comparison.name}: nothing to draw, because no method weighs by a signal")
-    tasks = list(comparison.suite.tasks)
+    tasks = {task: look(index) for index, task in enumerate(comparison.suite.tasks)}
     with rc_context(STYLE):
-        figure = Figure(figsize=(3.2 * len(groups) + 0.6, 4.6), layout="constrained")
-        grid = figure.subplots(2, len(groups), sharex=True, squeeze=False)
-        for column, (name, runs) in enumerate(groups.items()):
+        titles = [title for name in groups for title in (name, "")]
+        figure, found = figure_of_panels(titles, 2 if len(groups) <= _ALONE else 4, sharex=True)
+        for place, runs in enumerate(groups.values()):
             signal = signal_of(runs[0][0])
-            for line, (what, kind) in enumerate({"weight α": "weights", _SIGNALS[signal]: signal}.items()):
-                axes = grid[line][column]
-                _prepare(axes, printable(name) if line == 0 else "")
-                axes.set_ylabel(what)
+            for axes, (what, kind) in zip(
+                found[2 * place : 2 * place + 2],
+                {"weight α": "weights", _SIGNALS[signal]: signal}.items(),
+                strict=True,
+            ):
                 usual = 1 / len(tasks) if kind == "weights" else float(kind == "normalised")
-                axes.axhline(usual, color=REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-                for index, task in enumerate(tasks):
+                prepare(axes, usual)
+                axes.set_ylabel(what)
+                for task, own in tasks.items():
                     curves = [[(_turn(row), _number(row, kind, task)) for row in rows] for rows in runs]
-                    _draw(axes, curves, COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)])
-        handles = [_handle(task, index) for index, task in enumerate(tasks)]
-        handles.append(_line("equal, or no gap", (4, 3)))
-        figure.legend(handles=handles, loc="outside upper center", ncols=min(3, len(handles)), frameon=False)
-        figure.supxlabel(f"round{_seeds(groups)}", fontsize=9)
-        return save(figure, out)
+                    draw_curves(axes, curves, own)
+        handles = [line_handle(*one) for one in tasks.items()]
+        legend_above(figure, [*handles, reference_line("equal, or no gap")])
+        label_below(figure, "round")
+        counted = seeds([len(runs) for runs in groups.values()], "thin lines")
+        footer = f"{documents(comparison.validation, 'validation examples', 'tasks')}. {counted}."
+        return save(figure, out, footer)
 
 
 def signal_of(row: Row) -> str:
@@ -117,7 +150,12 @@ def _groups(comparison: Comparison) -> dict[str, list[list[Row]]]:
         found.setdefault(row.title, {}).setdefault(row.seed, []).append(row)
     if not found:
         raise InputError(f"run {comparison.name}: nothing to draw, because nothing was merged in rounds")
-    return {name: list(seeds.values()) for name, seeds in found.items()}
+    return {name: list(of_seeds.values()) for name, of_seeds in found.items()}
+
+
+def _many_shot(comparison: Comparison, groups: Mapping[str, object]) -> list[Shown]:
+    """The merged checkpoints that the rounds led to."""
+    return [one for one in shown(comparison) if one.title in groups and one.protocol == "many-shot"]
 
 
 def _reached(base: Row | None, rounds: Sequence[Row], panel: str) -> list[tuple[int, float]]:
@@ -151,36 +189,5 @@ def _number(row: Row, kind: str, task: str) -> float:
     return float(values[task])
 
 
-def _prepare(axes: Axes, title: str, bold: bool = False) -> None:
-    axes.set_title(title, weight="bold" if bold else "normal")
-    axes.grid(color=GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
-
-
-def _draw(axes: Axes, curves: Sequence[_Curve], colour: str, marker: str) -> None:
-    if len(curves) > 1:
-        for curve in curves:
-            axes.plot(*zip(*curve, strict=True), color=colour, linewidth=0.7, alpha=0.35, zorder=2)
-    at: dict[int, list[float]] = {}
-    for curve in curves:
-        for turn, value in curve:
-            at.setdefault(turn, []).append(value)
-    turns = sorted(at)
-    means = [fmean(at[turn]) for turn in turns]
-    axes.plot(turns, means, color=colour, marker=marker, markersize=4, linewidth=1.5, zorder=3)
-
-
-def _handle(name: str, index: int) -> Line2D:
-    style = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
-    return Line2D([], [], markersize=4, linewidth=1.5, label=printable(name), **style)  # type: ignore[arg-type]
-
-
-def _line(label: str, dashes: tuple[float, float]) -> Line2D:
-    return Line2D([], [], color=REFERENCE, linestyle=(0, dashes), label=label)
-
-
-def _seeds(groups: Mapping[str, Sequence[Sequence[Row]]]) -> str:
-    count = max(len(runs) for runs in groups.values())
-    return f"; thin: {count} seeds" if count > 1 else ""
+def _rests_on(comparison: Comparison, groups: Mapping[str, object]) -> str:
+    return basis(comparison, _many_shot(comparison, groups), intervals=False, each="thin lines")

@@ -1,14 +1,12 @@
-"""Signals as text and as heat maps."""
+"""Signals as text, and their figures."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from reports.drawing import STYLE, check_suffix, save
-from reports.sheet import printable
 from results.signals import SignalReport, mean_known
 
-_NAMES = {"kl": "KL", "js": "JS"}
+KINDS = {"kl": "KL", "js": "JS"}
 
 
 def signals_text(report: SignalReport) -> str:
@@ -22,11 +20,11 @@ def signals_text(report: SignalReport) -> str:
     blocks.append(_table("validation loss on", report.tasks, losses))
     for kind, matrix in report.divergences.items():
         rows = [[task, *(_number(matrix[task][model]) for model in report.models)] for task in report.tasks]
-        title = f"{_NAMES[kind]}(expert ‖ ·){', at least' if report.bounds else ''}"
+        title = f"{KINDS[kind]}(expert ‖ ·){', at least' if report.bounds else ''}"
         blocks.append(_table(title, report.models, rows))
     cosines = [[one, *(f"{report.cosines[one][two]:.3f}" for two in report.tasks)] for one in report.tasks]
     blocks.append(_table("cosine of task vectors", report.tasks, cosines))
-    correlations = {_NAMES[kind]: report.correlations(kind) for kind in report.divergences}
+    correlations = {KINDS[kind]: report.correlations(kind) for kind in report.divergences}
     if any(value is not None for found in correlations.values() for value in found.values()):
         rows = [
             [name, *map(_rho, found.values()), _rho(mean_known(found))]
@@ -40,59 +38,14 @@ def signals_text(report: SignalReport) -> str:
     return "\n\n".join(blocks)
 
 
-def heat_map(
-    matrix: Mapping[str, Mapping[str, float]], columns: Sequence[str], title: str, out: Path
-) -> Path:
-    """Draw a matrix with its numbers in it.
-
-    Args:
-        matrix: by row and column.
-        columns: in their order.
-        title: what is shown.
-        out: the figure's file: .png, .pdf or .svg.
-
-    Raises:
-        InputError: another suffix.
-    """
-    check_suffix(out)
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    values = [[row[column] for column in columns] for row in matrix.values()]
-    low, high = min(map(min, values)), max(map(max, values))
-    with rc_context(STYLE):
-        figure = Figure(figsize=(0.85 * len(columns) + 1.6, 0.6 * len(matrix) + 1.2), layout="constrained")
-        axes = figure.subplots()
-        image = axes.imshow(values, cmap="cividis", aspect="auto", vmin=low, vmax=high)
-        axes.set_xticks(range(len(columns)), [printable(name) for name in columns], rotation=30, ha="right")
-        axes.set_yticks(range(len(matrix)), [printable(name) for name in matrix])
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-        axes.set_title(title)
-        for line, row in enumerate(values):
-            for column, value in enumerate(row):
-                dark = high > low and (value - low) / (high - low) < 0.55
-                axes.text(
-                    column, line, f"{value:.2f}", ha="center", va="center", fontsize=8,
-                    color="white" if dark else "black",
-                )  # fmt: skip
-        figure.colorbar(image, ax=axes, shrink=0.9)
-        return save(figure, out)
-
-
 def signal_figures(report: SignalReport, folder: Path) -> list[Path]:
-    """Draw the heat maps of divergences and cosines into a folder."""
-    files = [
-        heat_map(
-            matrix,
-            report.models,
-            f"{_NAMES[kind]}(expert ‖ model) on the expert's answers, in nats",
-            folder / f"{kind}.png",
-        )
-        for kind, matrix in report.divergences.items()
-    ]
-    title = "cosine of task vectors"
-    return [*files, heat_map(report.cosines, report.tasks, title, folder / "cosines.png")]
+    """Draw heat maps of divergences and cosines into a folder, and the correlation where there are scores."""
+    from reports.correlation import correlation, has_scores
+    from reports.heat import cosine_map, divergence_map
+
+    files = [divergence_map(report, kind, folder / f"{kind}.png") for kind in report.divergences]
+    files.append(cosine_map(report, folder / "cosines.png"))
+    return [*files, correlation(report, folder / "correlation.png")] if has_scores(report) else files
 
 
 def _number(value: float) -> str:

@@ -5,13 +5,16 @@ from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from reports.drawing import GRID, REFERENCE, STYLE, check_suffix, save
-from reports.palette import COLOURS, MARKERS
-from reports.sheet import printable
+from reports.drawing import DASHED, GRID, REFERENCE, STYLE, check_suffix, legend_above, save
+from reports.ends import can_be_named, name_ends
+from reports.palette import line_handle, looks, method_handles
+from reports.shown import Shown, documents, seeds, shown
+from results.comparison import Comparison
 from results.errors import InputError
-from results.subsets import OverSubsets
+from results.subsets import OverSubsets, by_tasks, over_subsets
+
+_ASIDE = 0.5
 
 
 def subsets_table(found: Sequence[OverSubsets]) -> str:
@@ -33,48 +36,82 @@ def subsets_table(found: Sequence[OverSubsets]) -> str:
     return text + "\nMean ANP over all subsets of so many tasks, with 95 % intervals over the subsets.\n"
 
 
-def performance_by_number(found: Sequence[OverSubsets], out: Path) -> Path:
+def performance_by_number(comparisons: Sequence[Comparison], out: Path) -> Path:
     """Draw mean ANP against the number of merged tasks, a line with a band for each method.
 
     Args:
-        found: by method and number.
+        comparisons: of runs, each of other tasks.
         out: the figure's file: .png, .pdf or .svg.
 
     Raises:
-        InputError: another suffix, or no subset has an ANP.
+        InputError: another suffix, two runs of the same tasks, or no subset has an ANP.
     """
     check_suffix(out)
+    found = over_subsets(by_tasks(comparisons))
     if not found:
         raise InputError("no subset has an ANP: its experts were not scored, or score zero")
-    methods = list(dict.fromkeys((one.method, one.protocol) for one in found))
+    drawn = _methods(comparisons)
+    style = looks(drawn)
+    counts = {
+        size: max(one.n for one in found if one.size == size) for size in sorted({one.size for one in found})
+    }
+    names = [one.label for one in drawn]
     with rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 3.9), layout="constrained")
+        figure = Figure(
+            figsize=(6.0, max(3.6, 0.19 * len(drawn) + 0.8)), dpi=STYLE["savefig.dpi"], layout="constrained"
+        )
         axes = figure.subplots()
         axes.grid(color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
-        axes.axhline(1, color=REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-        for index, key in enumerate(methods):
-            line = sorted(
-                (one for one in found if (one.method, one.protocol) == key), key=lambda one: one.size
-            )
-            sizes, means = [one.size for one in line], [one.mean for one in line]
-            colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index // len(COLOURS) % len(MARKERS)]
-            method, protocol = key
-            label = method if protocol in {"", "post-hoc"} else f"{method}, {protocol}"
-            axes.plot(
-                sizes, means, color=colour, marker=marker, markersize=4, label=printable(label), zorder=3
-            )
-            banded = [one for one in line if one.interval is not None]
+        axes.axhline(1, color=REFERENCE, linewidth=0.9, linestyle=DASHED, zorder=1)
+        ends = []
+        for place, method in enumerate(drawn):
+            line = [one for one in found if (one.method, one.protocol) == (method.title, method.protocol)]
+            line.sort(key=lambda one: one.size)
+            own = style[method.label]
+            # Of one number of tasks all methods stand over each other, and are moved apart.
+            aside = _ASIDE * (place / len(drawn) - 0.5) if len(counts) == 1 else 0.0
+            axes.plot([one.size + aside for one in line], [one.mean for one in line], zorder=3, **own.line)
+            ends.append(line[-1].mean)
+            banded = [(one.size, one.interval) for one in line if one.interval is not None]
+            if len(banded) == 1:  # which a band would not show
+                size, interval = banded[0]
+                axes.plot([size + aside] * 2, [interval.low, interval.high], color=own.colour, linewidth=1.0)
             axes.fill_between(
-                [one.size for one in banded],
-                [one.interval.low for one in banded if one.interval],
-                [one.interval.high for one in banded if one.interval],
-                color=colour,
-                alpha=0.15,
+                [size for size, _ in banded],
+                [interval.low for _, interval in banded],
+                [interval.high for _, interval in banded],
+                color=own.colour,
+                alpha=0.12,
                 linewidth=0,
             )
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("number of merged tasks (band: 95 % over subsets)")
-        axes.set_ylabel("mean ANP")
-        figure.legend(loc="outside right upper", frameon=False)
-        return save(figure, out)
+        axes.set_xlim(min(counts) - 0.3, max(counts) + 0.3)
+        axes.set_xticks(list(counts), [f"{size}\n(n = {n})" for size, n in counts.items()])
+        axes.set_xlabel("number of merged tasks, and n subsets (dashed: the experts)")
+        axes.set_ylabel("mean ANP (band, bar: 95 % over subsets)")
+        if can_be_named(names) and len(counts) > 1:
+            name_ends(axes, names, ends, [style[name].colour for name in names])
+        else:
+            legend_above(figure, method_handles(drawn, line_handle))
+        return save(figure, out, _basis(comparisons))
+
+
+def _methods(comparisons: Sequence[Comparison]) -> list[Shown]:
+    """Every method once, as the first subset that has an ANP of it shows it."""
+    found: dict[tuple[str, str], Shown] = {}
+    for comparison in comparisons:
+        for one in shown(comparison, base=False):
+            if any(row.anp.value is not None for row in one.rows):
+                found.setdefault((one.title, one.protocol), one)
+    return list(found.values())
+
+
+def _basis(comparisons: Sequence[Comparison]) -> str:
+    n: dict[str, int] = {}
+    counts = []
+    for comparison in comparisons:
+        counted = {one.name for one in comparison.suite.task_benchmarks} - set(comparison.left_out)
+        for one in shown(comparison, base=False):
+            counts.append(len(one.rows))
+            n |= {name: count for row in one.rows for name, count in row.n.items() if name in counted}
+    return f"{documents(n)}. {seeds(counts)}."

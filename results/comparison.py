@@ -42,7 +42,6 @@ class Row:
         seed: of its training or merging, where it has one.
         checkpoint: where it lies.
         scores: as the benchmarks report them, for every benchmark it was scored on.
-        n: how many documents each of these rests on.
         performance: NP_b for every benchmark of a task.
         tasks: NP_t for every task; not known where all its benchmarks are left out.
         average: over benchmarks.
@@ -59,6 +58,7 @@ class Row:
         of: label of the merged checkpoint that a round led to.
         turn: the round's number, from 1.
         measured: as in the run's entry.
+        n: number of documents of every benchmark that it was scored on.
     """
 
     label: str
@@ -70,7 +70,6 @@ class Row:
     seed: int | None
     checkpoint: str
     scores: Mapping[str, float]
-    n: Mapping[str, int]
     performance: Mapping[str, float | None]
     tasks: Mapping[str, Estimate]
     average: Estimate
@@ -86,6 +85,7 @@ class Row:
     of: str | None = None
     turn: int | None = None
     measured: Mapping[str, JSON] = field(default_factory=dict)
+    n: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -128,6 +128,7 @@ class Comparison:
         seed: what the resamples were drawn with.
         limit: most documents of each lm-eval task that were scored; None for all.
         left_out: benchmarks that count in no aggregate, and why.
+        validation: by task, how many validation examples weights and choices rest on, where that is known.
     """
 
     name: str
@@ -138,6 +139,7 @@ class Comparison:
     limit: int | None = None
     rounds: tuple[Row, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    validation: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def counted_tasks(self) -> tuple[str, ...]:
@@ -206,29 +208,22 @@ def compare(run: Run, store: Store, *, resamples: int = bootstrap.RESAMPLES, see
             if base
             else {},
         )
-        counts = {name: record.n for name, record in records[entry.label].items()}
-        rows.append(
-            _row(
-                run.suite,
-                entry,
-                experts[entry.label],
-                base,
-                scores,
-                counts=counts,
-                resampled=resampled,
-                left_out=left_out,
-            )
+        row = _row(
+            run.suite, entry, experts[entry.label], base, scores, resampled=resampled, left_out=left_out
         )
-    limit = run.settings.get("limit")
+        rows.append(replace(row, n={name: one.n for name, one in records[entry.label].items()}))
+    limit: Any = run.settings.get("limit")
+    validation: Any = run.settings.get("validation") or {}
     return Comparison(
         run.name,
         run.suite,
         tuple(row for row in rows if row.role != "round"),
         resamples,
         seed,
-        limit if isinstance(limit, int) else None,
+        limit,
         tuple(row for row in rows if row.role == "round"),
         left_out,
+        validation,
     )
 
 
@@ -309,7 +304,6 @@ def _row(
     base: Entry | None,
     scores: Mapping[str, Mapping[str, float]],
     *,
-    counts: Mapping[str, int],
     resampled: bootstrap.ResampledPerformance,
     left_out: Collection[str],
 ) -> Row:
@@ -353,7 +347,6 @@ def _row(
         seed=entry.seed,
         checkpoint=entry.path,
         scores=own,
-        n=counts,
         performance=performance,
         tasks={
             task: _estimate(tasks[task], resampled.parts(task)) if task in tasks else Estimate(None)

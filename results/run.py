@@ -5,7 +5,7 @@ It lies in <store>/runs/<name>.json. It points at results and holds none, so run
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -41,8 +41,9 @@ class Entry:
         pair: what a merge in rounds and one of the same method done once have in common, and no others.
         of: label of the merged checkpoint that a round led to.
         turn: the round's number, from 1.
-        measured: of a round or a merged checkpoint: weights, losses and gaps by task, mask density, seconds,
-            what was tried to choose settings, what was learned, and the source of a method of the user's own.
+        measured: of a round or a merged checkpoint: weights, losses and gaps by task, mask density, seconds
+            by phase, most bytes of memory, what was tried to choose settings, what was learned, and the
+            source of a method of the user's own.
     """
 
     label: str
@@ -143,16 +144,25 @@ def load_run(store: Store, name: str | None = None) -> Run:
         raise InputError(f"{path}: not a run's manifest; remove it and run again") from None
 
 
-def load_subsets(store: Store, name: str) -> dict[tuple[str, ...], Run]:
-    """Read the runs on subsets of one experiment's tasks, by tasks; a run of this name itself is one of them.
+def load_family(store: Store, names: Sequence[str] = ()) -> list[Run]:
+    """Read the manifests of runs that belong together.
+
+    Args:
+        store: where they lie.
+        names: of runs, or of experiments that were run on subsets of their tasks, which stand for all of
+            these runs. None stands for the run that was written last, and those of the same experiment.
 
     Raises:
-        InputError: there is none, or a file is broken.
+        InputError: there is no such run, or a file is broken.
     """
-    runs = [load_run(store, one) for one in run_names(store) if one == name or one.startswith(f"{name}.")]
-    found = {tuple(run.suite.tasks): run for run in runs if name in {run.name, run.settings.get(SUBSETS_OF)}}
-    if not found:
-        raise InputError(f"{store.root}: no run '{name}', nor any of subsets of its tasks")
+    if not names:
+        last = load_run(store)
+        names = [str(last.settings.get(SUBSETS_OF) or last.name)]
+    runs = [load_run(store, one) for one in run_names(store)]
+    found = []
+    for name in names:
+        family = [one for one in runs if name in {one.name, one.settings.get(SUBSETS_OF)}]
+        found += family or [load_run(store, name)]
     return found
 
 

@@ -4,11 +4,12 @@ Two intervals are told apart: over seeds, by how much trainings differ on the do
 over documents, by how much the mean of just these trainings would differ on others.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from results.bootstrap import Interval
-from results.comparison import Comparison
-from results.pooled import Pooled, merged_methods, pooled_difference
+from results.comparison import Comparison, Row
+from results.pooled import Merged, Pooled, merged_methods, pooled_difference
 
 STATISTICS = ("average", "worst_task")
 
@@ -50,7 +51,7 @@ class Gain:
 def over_seeds(comparison: Comparison) -> list[OverSeeds]:
     """Return the spread of every method and protocol, in the order of the run."""
     return [
-        OverSeeds(one.title, one.protocol, {name: spread(one.aggregate(name)) for name in STATISTICS})
+        OverSeeds(one.title, one.protocol, {name: _spread(one.aggregate(name)) for name in STATISTICS})
         for one in merged_methods(comparison)
     ]
 
@@ -68,13 +69,28 @@ def gains(comparison: Comparison) -> list[Gain]:
             continue
         by_seed = {row.seed: row for row in once}
         pairs = [(row, by_seed[row.seed]) for row in one.rows if row.seed in by_seed]
-        spreads = {name: spread(pooled_difference(pairs, name)) for name in STATISTICS}
+        spreads = {name: _spread(pooled_difference(pairs, name)) for name in STATISTICS}
         found.append(Gain(one.title, spreads))
     return found
 
 
-def spread(found: Pooled) -> Spread | None:
-    """The mean of what was pooled, with its intervals; None where a seed has no value."""
+def by_method(comparison: Comparison) -> dict[tuple[str, str], list[Row]]:
+    """Return the merged checkpoints by title and protocol, one for each seed, in the order of the run."""
+    return {(one.title, one.protocol): list(one.rows) for one in merged_methods(comparison)}
+
+
+def spread(rows: Sequence[Row], statistic: str) -> Spread | None:
+    """Return the spread of one method's rows, one for each seed; None where a seed has no value.
+
+    Args:
+        rows: of the seeds.
+        statistic: "average", "worst_task", "gap", "anp", or the name of a task.
+    """
+    method = Merged("", "", tuple(rows))
+    return _spread(method.task(statistic) if statistic in rows[0].tasks else method.aggregate(statistic))
+
+
+def _spread(found: Pooled) -> Spread | None:
     if found.value is None:
         return None
     return Spread(found.value, len(found.values), found.seeds, found.documents)

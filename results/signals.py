@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from math import isnan
 from pathlib import Path
 from statistics import fmean
@@ -24,6 +24,7 @@ class SignalReport:
         scores: by model and task, of the test rows, where there are records.
         inputs: by task, how many inputs the divergences are a mean over.
         bounds: whether divergences are bounds from below, of the likeliest tokens only.
+        documents: by task, how many test rows the scores rest on, where there are records.
     """
 
     tasks: Sequence[str]
@@ -34,6 +35,7 @@ class SignalReport:
     scores: Mapping[str, Mapping[str, float | None]]
     inputs: Mapping[str, int]
     bounds: bool
+    documents: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def gaps(self) -> dict[str, float]:
@@ -71,25 +73,30 @@ class SignalReport:
             "spearman": correlations,
             "inputs": dict(self.inputs),
             "bounds": self.bounds,
+            "documents": dict(self.documents),
         }
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "SignalReport":
+    def from_json(cls, value: Mapping[str, Any]) -> "SignalReport":
         """The report that `to_json` described."""
-        names = ("tasks", "models", "losses", "divergences", "cosines", "scores", "inputs", "bounds")
-        return cls(**{name: content[name] for name in names})
+        names = {one.name for one in fields(cls)}
+        return cls(**{name: content for name, content in value.items() if name in names})
 
 
 def read_signals(path: Path) -> SignalReport:
-    """Read a file that `manyshot signals --out` wrote.
+    """Read the report that `manyshot signals --out` left.
 
     Raises:
-        InputError: it is no such file.
+        InputError: the file is not there, or is no such report.
     """
     try:
-        return SignalReport.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{path}: not a file of signals; `manyshot signals --out` writes one") from None
+        return SignalReport.from_json(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: no such file; `manyshot signals --out FOLDER` writes signals.json"
+        ) from None
+    except (ValueError, TypeError, AttributeError):
+        raise InputError(f"{path}: not the signals.json of `manyshot signals --out`") from None
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float | None:

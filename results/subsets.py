@@ -1,6 +1,6 @@
 """Performance against the number of tasks that are merged: over every subset of some tasks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
@@ -44,6 +44,23 @@ def subsets_of(tasks: Sequence[str], sizes: Sequence[int]) -> list[tuple[str, ..
                 f"Subsets of {size} of {len(tasks)} tasks cannot be merged; give sizes from 2 on."
             )
     return [subset for size in dict.fromkeys(sizes) for subset in combinations(tasks, size)]
+
+
+def by_tasks(comparisons: Iterable[Comparison]) -> dict[tuple[str, ...], Comparison]:
+    """Return comparisons of runs by the tasks that each merged.
+
+    Raises:
+        InputError: two are of the same tasks.
+    """
+    found: dict[tuple[str, ...], Comparison] = {}
+    for one in comparisons:
+        tasks = tuple(one.suite.tasks)
+        if tasks in found:
+            raise InputError(
+                f"the runs {found[tasks].name} and {one.name} both merge {', '.join(tasks)}; give one of them"
+            )
+        found[tasks] = one
+    return found
 
 
 def over_subsets(comparisons: Mapping[tuple[str, ...], Comparison]) -> list[OverSubsets]:

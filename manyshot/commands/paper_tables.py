@@ -7,7 +7,7 @@ from reports.papers import Measured, find_table, paper_sheet
 from reports.table import render_sheet
 from results.comparison import Comparison, compare
 from results.errors import InputError
-from results.run import SUBSETS_OF, Run, load_run, load_subsets
+from results.run import SUBSETS_OF, Run, load_family, load_run
 from results.signals import read_signals
 from results.store import Store
 
@@ -32,8 +32,8 @@ def paper_table(options: argparse.Namespace, store: Store) -> str:
             runs = {title: compare(run, store) for title, run in zip(titles, loaded, strict=True)}
         if table.needs == "families":
             for name in [name or _latest(store) for name in names]:
-                subsets = load_subsets(store, name)
-                families[name] = {tasks: compare(run, store) for tasks, run in subsets.items()}
+                subsets = load_family(store, [name])
+                families[name] = {tuple(run.suite.tasks): compare(run, store) for run in subsets}
         signals = {path.parent.name: read_signals(path) for path in options.signals or []}
         measured = Measured(runs, families, signals)
     return render_sheet(paper_sheet(options.name, options.source, measured), options.format)

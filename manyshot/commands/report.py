@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from manyshot.terminal import answer, logger
-from results.comparison import compare
+from results.comparison import Comparison, compare
 from results.errors import InputError
-from results.run import load_run
+from results.run import load_family, load_run
+from results.signals import SignalReport, read_signals
 from results.store import Store, store_root
 
 
@@ -18,10 +19,8 @@ def run(options: argparse.Namespace) -> None:
         _leaderboard(options)
         return
     store = Store(store_root(options.store))
-    if options.kind == "table" and options.name is not None:
-        from manyshot.commands.paper_tables import paper_table
-
-        answer(paper_table(options, store))
+    if options.kind == "figure":
+        _figure(options, store)
         return
     if options.kind == "submission":
         from results.submission import write_submission
@@ -29,28 +28,49 @@ def run(options: argparse.Namespace) -> None:
         names = options.run or [load_run(store).name]
         answer(str(write_submission(store, names, options.out)))
         return
+    if options.kind == "table" and options.name is not None:
+        from manyshot.commands.paper_tables import paper_table
+
+        answer(paper_table(options, store))
+        return
     if len(options.run or []) > 1:
-        raise InputError("This shows one run; name one.")
+        raise InputError(f"{options.kind} shows one run, and {len(options.run)} are given; give one --run")
     name = options.run[0] if options.run else None
     if options.kind == "compare":
         _compare_two(options, store, name)
         return
-    comparison = compare(load_run(store, name), store)
-    if options.kind == "table":
-        from reports.table import render
+    from reports.table import render
 
-        answer(render(comparison, options.format))
+    answer(render(compare(load_run(store, name), store), options.format))
+
+
+def _figure(options: argparse.Namespace, store: Store) -> None:
+    """Draw a figure, or say which there are."""
+    from reports.gallery import Material, listing, picture
+
+    if options.list:
+        answer(listing())
         return
-    from reports.figures import average_against_worst, normalised_performance
-    from reports.rounds import performance_over_rounds, weights_over_rounds
+    if options.out is None:
+        raise InputError("give the file to write, or --list to see what there is to show")
+    runs = options.run or []
 
-    draw = {
-        "tasks": normalised_performance,
-        "worst-task": average_against_worst,
-        "rounds": performance_over_rounds,
-        "weights": weights_over_rounds,
-    }[options.show]
-    draw(comparison, options.out)
+    def one_run() -> Comparison:
+        if len(runs) > 1:
+            raise InputError(f"{options.show} shows one run, and {len(runs)} are given; give one --run")
+        return compare(load_run(store, *runs), store)
+
+    def signals() -> SignalReport:
+        if options.signals is None:
+            raise InputError(
+                f"{options.show} shows signals: give --signals, a file of `manyshot signals --out`"
+            )
+        return read_signals(options.signals)
+
+    def several() -> list[Comparison]:
+        return [compare(one, store) for one in load_family(store, runs)]
+
+    picture(options.show).draw(Material(one_run, several, signals, options.setting), options.out)
     answer(str(options.out))
 
 

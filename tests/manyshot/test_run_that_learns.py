@@ -94,7 +94,11 @@ def test_glue_with_a_decoder(tmp_path, rows):
         by_layer
     )
     assert len(set(by_layer.values())) > 2
-    learned = comparison.row("JS LL").measured["learned"]
+    measured = comparison.row("JS LL").measured
+    learned = measured["learned"]
+    assert set(learned["inputs"]) == set(tasks) and set(learned["inputs"].values()) <= {1, 2, 3, 4}
+    assert measured["memory"] is None or measured["memory"] >= 0
+    assert measured["seconds"]["merge"] > 0
     assert learned["path_steps"] == list(range(len(learned["curve"]) + 1))
     last = learned["path"][-1][learned["tasks"].index("rte")]
     assert by_layer == pytest.approx(dict(zip(learned["layers"], last, strict=True)))

@@ -281,6 +281,7 @@ def test_a_stopped_learning_ends_with_the_same_numbers(families, tmp_path, monke
     assert len(steps) == len(whole.curve) - 2
     assert (again.coefficients, again.curve, again.path) == (whole.coefficients, whole.curve, whole.path)
     assert again.validation == whole.validation
+    assert again.inputs == whole.inputs == dict.fromkeys(experts, len(TEXTS) - 1)
     assert again.coefficients == again.path[again.best_step]
     steps.clear()
     assert learned(base, experts, targets, tmp_path / "note", **options).path == whole.path

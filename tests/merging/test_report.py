@@ -92,6 +92,7 @@ def test_an_expert_that_is_the_base_has_no_shares(family, recipe_for, tmp_path):
 def test_the_report_names_seconds_inputs_and_paper(family, report):
     found = report("dare")
     assert set(found["seconds"]) == {"open", "digests", "first passes", "merge"}
+    assert found["memory"] is None or 0 <= found["memory"] < 2**30
     assert found["paper"].endswith("2311.03099")
     assert list(found["inputs"]["experts"]) == ["a", "b", "c"]
     assert "model.position_ids" not in found["tensors"]

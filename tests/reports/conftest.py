@@ -1,9 +1,11 @@
 """Comparisons made up of plausible numbers: a base, four experts, and merged checkpoints by method."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from results.bootstrap import ResampledPerformance
 from results.comparison import Comparison, Estimate, Row
@@ -81,6 +83,19 @@ def comparison(methods: int = 4) -> Comparison:
         values = np.clip(level + generator.normal(0, 0.12, 4), 0.05, 1.3)
         merged.append(row(method, "merged", dict(zip(tasks, map(float, values), strict=True))))
     return Comparison("made-up", suite(), (base, *experts, *merged), 2000, 0)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Figure]:
+    """Draws by a function of some material and a file, and returns the figure in place of the file."""
+    kept: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: kept.append(self))
+
+    def draw(function: Callable[..., object], *material: object) -> Figure:
+        function(*material, tmp_path / "figure.png")
+        return kept[-1]
+
+    return draw
 
 
 @pytest.fixture

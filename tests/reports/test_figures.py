@@ -16,6 +16,7 @@ from matplotlib.image import imread
 from reports.figures import average_against_worst, normalised_performance
 from reports.labels import Box, place_labels
 from reports.palette import BASE_COLOUR, looks
+from reports.shown import shown
 from results.comparison import Comparison, Estimate
 from results.errors import InputError
 
@@ -61,7 +62,7 @@ def test_performance_names_every_task_and_method_once(make_comparison: Make, tmp
 def test_performance_shows_the_dots_in_their_colours(make_comparison: Make, tmp_path: Path) -> None:
     comparison = make_comparison(4)
     text = normalised_performance(comparison, tmp_path / "f.svg").read_text().lower()
-    style = looks(comparison.rows)
+    style = looks(shown(comparison))
     for label in ("base", "linear", "ties"):
         # Five panels, in each an interval and a marker.
         assert len(re.findall(rf"stroke: {style[label].colour}".lower(), text)) >= 10, label
@@ -79,7 +80,7 @@ def test_what_was_not_scored_is_told_and_not_drawn(make_comparison: Make, tmp_pa
     assert words(normalised_performance(comparison, tmp_path / "f.svg")).count("incomplete") == 2
     found = words(average_against_worst(comparison, tmp_path / "g.svg"))
     assert "dare_ties" not in found
-    assert "without an average: dare_ties" in found
+    assert "Without an average: dare_ties." in found
 
 
 def test_nothing_to_draw_is_an_error(make_comparison: Make, tmp_path: Path) -> None:
@@ -112,10 +113,12 @@ def test_twelve_methods_fit_on_the_page(make_comparison: Make, tmp_path: Path, d
 
 
 def test_a_method_looks_the_same_in_both_protocols_but_for_the_filling(make_comparison: Make) -> None:
-    rows = make_comparison(12).rows
-    assert len({(look.colour, look.marker) for look in looks(rows).values()}) == 13
-    again = replace(rows[-1], label="metis again", protocol="many-shot")
-    style = looks([*rows, again])
+    comparison = make_comparison(12)
+    once = looks(shown(comparison)).values()
+    assert len({(look.colour, look.marker) for look in once}) == 13
+    assert len({look.hatch for look in once}) == len({look.marker for look in once}) == 12  # in print, too
+    again = replace(comparison.rows[-1], label="metis again", protocol="many-shot")
+    style = looks(shown(replace(comparison, rows=(*comparison.rows, again))))
     assert style["metis again"].colour == style["metis"].colour
     assert style["metis again"].marker == style["metis"].marker
     assert style["metis"].fill == "white"
@@ -151,7 +154,7 @@ def test_a_label_stays_in_the_frame(point: tuple[float, float]) -> None:
 
 def test_reports_need_neither_torch_nor_a_screen() -> None:
     code = (
-        "import sys, reports.table, reports.figures; "
+        "import sys, reports.table, reports.gallery; "
         "sys.exit('torch' in sys.modules or 'matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

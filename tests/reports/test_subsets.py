@@ -1,5 +1,7 @@
 """ANP over subsets of tasks: means, Student's intervals over subsets, and seeds averaged first."""
 
+from dataclasses import replace
+
 import pytest
 
 from reports.subsets import performance_by_number, subsets_table
@@ -16,23 +18,22 @@ def test_every_subset_once_in_the_order_of_the_tasks():
 
 
 @pytest.fixture
-def comparisons(make_comparison, make_row):
+def comparisons(make_comparison, make_row, make_suite):
     """Every pair of three tasks, merged by one method with two seeds; and all three once."""
     values = {("a", "b"): (0.2, 0.4), ("a", "c"): (0.5, 0.5), ("b", "c"): (0.9, 0.5), ("a", "b", "c"): (0.6,)}
     found = {}
     for subset, seeds in values.items():
         rows = [
-            make_row(f"ties, seed {seed}", "merged", dict.fromkeys(subset, value), title="ties", seed=seed)
+            make_row(
+                f"ties, seed {seed}", "merged", dict.fromkeys(subset, value), title="ties", seed=seed,
+                n={f"{task}_test": 100 for task in subset},
+            )
             for seed, value in enumerate(seeds)
-        ]
-        experts = [make_row("expert", "expert", dict.fromkeys(subset, 1.0))]
-        found[subset] = _Comparison([*experts, *rows])
+        ]  # fmt: skip
+        rows.append(make_row("expert", "expert", dict.fromkeys(subset, 1.0)))
+        suite = make_suite({task: [f"{task}_test"] for task in subset})
+        found[subset] = replace(make_comparison(0), name="-".join(subset), suite=suite, rows=tuple(rows))
     return found
-
-
-class _Comparison:
-    def __init__(self, rows):
-        self.rows = rows
 
 
 def test_means_and_intervals_are_over_subsets(comparisons):
@@ -46,10 +47,10 @@ def test_means_and_intervals_are_over_subsets(comparisons):
     assert (whole.size, whole.mean, whole.interval, whole.n) == (3, 0.6, None, 1)
 
 
-def test_a_checkpoint_without_anp_is_in_no_mean(make_row):
+def test_a_checkpoint_without_anp_is_in_no_mean(make_comparison, make_row):
     known = make_row("ties", "merged", {"a": 0.5, "b": 0.7})
     unknown = make_row("dare", "merged", {"a": 0.5, "b": 0.7}, anp=Estimate(None))
-    (one,) = over_subsets({("a", "b"): _Comparison([known, unknown])})
+    (one,) = over_subsets({("a", "b"): replace(make_comparison(0), rows=(known, unknown))})
     assert (one.method, one.mean) == ("ties", pytest.approx(0.6))
 
 
@@ -58,7 +59,12 @@ def test_the_table_and_the_figure_have_every_method_and_number(comparisons, tmp_
     table = subsets_table(found)
     assert "| method | protocol | 2 tasks (n = 3) | 3 tasks (n = 1) |" in table
     assert "| ties | post-hoc | 0.500 [" in table and "| 0.600 |" in table
-    drawn = performance_by_number(found, tmp_path / "anp.svg").read_text()
+    runs = list(comparisons.values())
+    drawn = performance_by_number(runs, tmp_path / "anp.svg").read_text()
     assert ">ties</text>" in drawn and "number of merged tasks" in drawn
+    assert ">(n = 3)</text>" in drawn and ">(n = 1)</text>" in drawn  # subsets of two, and of three
+    assert "n = 100 documents in each of 3 benchmarks. Means of 1 to 2 seeds." in drawn
     with pytest.raises(InputError, match="no subset has an ANP"):
         performance_by_number([], tmp_path / "anp.svg")
+    with pytest.raises(InputError, match="the runs a-b and a-b both merge a, b; give one of them"):
+        performance_by_number([runs[0], *runs], tmp_path / "anp.svg")

@@ -36,6 +36,17 @@ def test_the_numbers_of_a_merged_checkpoint(lab: Family) -> None:
     assert row.notes == ()
 
 
+def test_a_row_knows_how_many_documents_its_numbers_rest_on(lab: Family) -> None:
+    lab.add("young", "merged", {"gsm8k": hits(8)}, method="dare")
+    run = replace(lab.run(), settings={"validation": {"math": 50}})
+    comparison = compare(run, lab.store, resamples=50)
+    everything = dict.fromkeys(("gsm8k", "m_mmlu", "m_arc", "xstest", "coqa"), 20)
+    assert comparison.row("ties").n == comparison.row("ties").to_json()["n"] == everything
+    assert comparison.row("young").n == {"gsm8k": 20}
+    assert comparison.validation == {"math": 50}
+    assert compare(lab.run(), lab.store, resamples=50).validation == {}
+
+
 def test_an_expert_is_1_on_its_own_task_with_no_uncertainty(lab: Family) -> None:
     comparison = compare(lab.run(), lab.store, resamples=200)
     own = comparison.row("math expert").tasks["math"]

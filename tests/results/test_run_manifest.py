@@ -7,7 +7,7 @@ import pytest
 from made_up_family import SUITE, Family
 
 from results.errors import InputError
-from results.run import load_run, save_run
+from results.run import SUBSETS_OF, load_family, load_run, save_run
 from results.suite import BenchmarkSpec, SuiteSpec
 
 
@@ -33,6 +33,24 @@ def test_the_latest_run_is_the_one_written_last(lab: Family) -> None:
         os.utime(path, (1_000_000 - age, 1_000_000 - age))
     assert load_run(lab.store).name == "a"
     assert load_run(lab.store, "c").name == "c"
+
+
+def test_a_family_is_all_runs_of_one_experiments_subsets_or_those_that_are_named(lab: Family) -> None:
+    names = {"lab": None, "glue.a-b": "glue", "glue.a-c": "glue", "glue-lab.a-b": "glue-lab", "glue.d": None}
+    for age, (name, of) in enumerate(names.items()):
+        path = save_run(lab.store, replace(lab.run(), name=name, settings={SUBSETS_OF: of}))
+        os.utime(path, (1_000_000 - age, 1_000_000 - age))
+
+    def family(*wanted: str) -> list[str]:
+        return [run.name for run in load_family(lab.store, wanted)]
+
+    assert sorted(family("glue")) == ["glue.a-b", "glue.a-c"]
+    assert family("glue.a-c", "lab") == ["glue.a-c", "lab"]
+    assert family() == ["lab"]  # the latest, which is of no family
+    os.utime(lab.store.root / "runs" / "glue.a-c.json")
+    assert family() == ["glue.a-b", "glue.a-c"]
+    with pytest.raises(InputError, match=r"no run 'glu'; there are glue-lab\.a-b"):
+        family("glu")
 
 
 def test_what_is_not_there_or_broken_is_named(lab: Family) -> None:

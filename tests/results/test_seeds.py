@@ -6,7 +6,7 @@ from made_up_family import SUITE
 
 from results.comparison import compare
 from results.run import Run
-from results.seeds import gains, over_seeds
+from results.seeds import by_method, gains, over_seeds, spread
 
 # Of the base's math benchmark, one value for each of three seeds.
 ONCE, MANY = (0.2, 0.3, 0.4), (0.5, 0.5, 0.8)
@@ -70,3 +70,12 @@ def test_one_seed_has_documents_but_no_interval_over_seeds(family):
 
 def _ends(interval):
     return interval.low, interval.high
+
+
+def test_the_spread_of_a_task_is_that_of_its_seeds(comparison):
+    rows = by_method(comparison)["ties", "many-shot"]
+    assert [row.seed for row in rows] == [0, 1, 2]
+    found = spread(rows, "math")
+    assert found.mean == pytest.approx(sum(MANY) / 3) and found.n == 3
+    mean = np.mean([row.resampled.tasks["math"] for row in rows], axis=0)
+    assert _ends(found.documents) == pytest.approx(tuple(np.percentile(mean, [2.5, 97.5])))

@@ -1,0 +1,168 @@
+"""Learned coefficients of task vectors: over the steps of learning, and by the depth of their layer."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports.curves import draw_curves, prepare
+from reports.drawing import STYLE, check_suffix, figure_of_panels, label_below, legend_above, save
+from reports.palette import line_handle, look
+from reports.shown import Shown, documents, seeds, shown
+from results.comparison import Comparison
+from results.errors import InputError
+
+_PANELS_PER_LINE = 3
+_BLOCK = re.compile(r"(?P<stack>.*)\.(?P<index>\d+)")
+_MOST_TICKS = 14
+
+Learned = Mapping[str, Any]
+
+
+def learned_of(one: Shown) -> list[Learned]:
+    """What each seed of a method learned, as a run notes it; nothing where it learns no coefficients."""
+    found: list[Any] = [row.measured.get("learned") for row in one.rows]
+    return [learned for learned in found if learned]
+
+
+def learned_inputs(runs: Iterable[Learned]) -> dict[str, int]:
+    """How many inputs of each task coefficients were learned from, where that is noted."""
+    inputs: dict[str, int] = {}
+    for run in runs:
+        for task, number in (run.get("inputs") or {}).items():
+            inputs[task] = max(number, inputs.get(task, 0))
+    return inputs
+
+
+def coefficients_over_steps(comparison: Comparison, out: Path) -> Path:
+    """A panel per method that learned coefficients, a line per task: its coefficient before every step.
+
+    Where layers have coefficients of their own the line is their mean. Thin lines are several seeds.
+
+    Args:
+        comparison: of a run with such methods.
+        out: the figure's file; its suffix says the format: .png, .pdf or .svg.
+
+    Raises:
+        InputError: another suffix, or no method learned coefficients.
+    """
+    check_suffix(out)
+    methods = {one: learned for one in _methods(comparison) if (learned := learned_of(one))}
+    if not methods:
+        raise InputError(f"run {comparison.name}: nothing to draw, because no method learned coefficients")
+    tasks = {task: look(index) for index, task in enumerate(comparison.suite.tasks)}
+    with rc_context(STYLE):
+        figure, found = _panels(methods, 2.0)
+        for axes, runs in zip(found, methods.values(), strict=True):
+            prepare(axes)
+            for task, own in tasks.items():
+                draw_curves(axes, [_path(learned, task) for learned in runs], own)
+        legend_above(figure, [line_handle(*one) for one in tasks.items()])
+        label_below(figure, "step of learning (where layers have their own: mean over layers)")
+        return save(figure, out, _basis(methods))
+
+
+def coefficients_by_depth(comparison: Comparison, out: Path) -> Path:
+    """A panel per method that learned coefficients by layer, a line per task over the layers, first to last.
+
+    Lines join the blocks of one stack; embeddings, norms and the head stand by themselves. With several seeds
+    thin lines are seeds.
+
+    Args:
+        comparison: of a run with such methods.
+        out: the figure's file; its suffix says the format: .png, .pdf or .svg.
+
+    Raises:
+        InputError: another suffix, or no method learned coefficients for each layer.
+    """
+    check_suffix(out)
+    layered = {
+        one: [run for run in learned_of(one) if len(run["layers"]) > 1] for one in _methods(comparison)
+    }
+    methods = {one: runs for one, runs in layered.items() if runs}
+    if not methods:
+        raise InputError(
+            f"run {comparison.name}: nothing to draw, because no method learned coefficients for each layer"
+        )
+    tasks = {task: look(index) for index, task in enumerate(comparison.suite.tasks)}
+    with rc_context(STYLE):
+        figure, found = _panels(methods, 2.6)
+        for axes, runs in zip(found, methods.values(), strict=True):
+            prepare(axes)
+            layers = list(runs[0]["layers"])
+            for task, own in tasks.items():
+                for stack in _stacks(layers):
+                    curves = [
+                        [
+                            (place, run["coefficients"][list(run["tasks"]).index(task)][place])
+                            for place in stack
+                        ]
+                        for run in runs
+                    ]
+                    draw_curves(axes, curves, own)
+            _name_layers(axes, layers)
+        legend_above(figure, [line_handle(*one) for one in tasks.items()])
+        label_below(figure, "layer, from the embedding to the head")
+        return save(figure, out, _basis(methods))
+
+
+def _methods(comparison: Comparison) -> list[Shown]:
+    return shown(comparison, base=False)
+
+
+def _panels(methods: Mapping[Shown, object], height: float) -> tuple[Figure, list[Axes]]:
+    titles = [one.label for one in methods]
+    figure, found = figure_of_panels(titles, _PANELS_PER_LINE, (2.5, height), sharey=True)
+    for axes in found[:: min(len(titles), _PANELS_PER_LINE)]:
+        axes.set_ylabel("coefficient Γ")
+    return figure, found
+
+
+def _path(learned: Learned, task: str) -> list[tuple[int, float]]:
+    """Step, and the mean of a task's coefficients over all layers."""
+    row = list(learned["tasks"]).index(task)
+    steps = learned.get("path_steps") or range(len(learned["path"]))
+    return [(step, fmean(of[row])) for step, of in zip(steps, learned["path"], strict=True)]
+
+
+def _stacks(layers: Sequence[str]) -> list[list[int]]:
+    """Places of the blocks of each stack, and of every layer that is no block."""
+    found: dict[str, list[int]] = {}
+    for place, layer in enumerate(layers):
+        match = _BLOCK.fullmatch(layer)
+        found.setdefault(match["stack"] if match else layer, []).append(place)
+    return list(found.values())
+
+
+def _name_layers(axes: Axes, layers: Sequence[str]) -> None:
+    """Blocks by their number, and by their stack's name where there are two; others by their own."""
+    blocks = [_BLOCK.fullmatch(layer) for layer in layers]
+    several = len({match["stack"] for match in blocks if match}) > 1
+    names = []
+    for layer, match in zip(layers, blocks, strict=True):
+        parts = (match["stack"] if match else layer).split(".")
+        stack = parts[0] if several else ""
+        names.append(f"{stack} {match['index']}".strip() if match else _short(parts))
+    step = -(-len(layers) // _MOST_TICKS)
+    shown_at = [i for i, match in enumerate(blocks) if not match or int(match["index"]) % step == 0]
+    axes.set_xticks(shown_at, [names[i] for i in shown_at], rotation=90, fontsize=7)
+
+
+def _short(parts: Sequence[str]) -> str:
+    """The last part of a tensor's name that says what it is."""
+    named = [part for part in parts if part not in {"weight", "bias", "model"}]
+    return named[-1] if named else ".".join(parts)
+
+
+def _basis(methods: Mapping[Shown, Sequence[Learned]]) -> str:
+    n = documents(
+        learned_inputs(run for runs in methods.values() for run in runs),
+        "inputs that were learned from",
+        "tasks",
+    )
+    return f"{n}. {seeds([len(runs) for runs in methods.values()], 'thin lines')}."

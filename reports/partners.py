@@ -1,0 +1,73 @@
+"""Coefficient by merging partner: what each task's learned coefficient is beside each other task."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from matplotlib import rc_context
+
+from reports.coefficients import Learned, learned_inputs, learned_of
+from reports.drawing import STYLE, check_suffix, keyed, label_below, save
+from reports.heat import NAME, draw_map, maps
+from reports.shown import documents, seeds, shown
+from results.comparison import Comparison
+from results.errors import InputError
+
+_BAR = 3.0
+"""Inches of the longest bar of colours."""
+
+
+def coefficients_by_partner(comparisons: Sequence[Comparison], out: Path) -> Path:
+    """The coefficient of each task beside each other task that it was merged with alone; a map per method.
+
+    Of several layers, and of several seeds, it is their mean (DivMerge, arXiv 2509.02108, Figure 9).
+
+    Args:
+        comparisons: of runs; those of two tasks count.
+        out: the figure's file: .png, .pdf or .svg.
+
+    Raises:
+        InputError: another suffix, or no method learned coefficients of two tasks.
+    """
+    check_suffix(out)
+    runs: dict[str, list[list[Learned]]] = {}
+    for comparison in comparisons:
+        for method in shown(comparison, base=False):
+            found = learned_of(method)
+            if found and len(comparison.suite.tasks) == 2:
+                runs.setdefault(method.label, []).append(found)
+    if not runs:
+        raise InputError(
+            "nothing to draw: of the runs that were given none is of two tasks with coefficients that a "
+            "method learned; an experiment with `subsets: [2]` makes them"
+        )
+    everything = [learned for pairs in runs.values() for of_seeds in pairs for learned in of_seeds]
+    tasks = list(dict.fromkeys(task for learned in everything for task in learned["tasks"]))
+    of_methods = {label: _by_partner(pairs) for label, pairs in runs.items()}
+    values = [value for known in of_methods.values() for value in known.values()]
+    names, key = keyed(tasks, NAME)
+    with rc_context(STYLE):
+        figure, found_axes = maps(list(runs), names, names)
+        for axes, known in zip(found_axes, of_methods.values(), strict=True):
+            rows = [[known.get((task, partner)) for partner in tasks] for task in tasks]
+            image = draw_map(axes, rows, names, names, (min(values), max(values)))
+        shrink = min(0.8, _BAR / figure.get_figheight())
+        figure.colorbar(image, ax=found_axes, shrink=shrink, label="coefficient Γ")
+        label_below(figure, "merged with")
+        figure.supylabel("task", fontsize=9)
+        n = documents(learned_inputs(everything), "inputs that were learned from", "tasks")
+        counted = seeds([len(of_seeds) for pairs in runs.values() for of_seeds in pairs])
+        pairs = max(map(len, runs.values()))
+        return save(figure, out, f"{key}{pairs} pair{'s' * (pairs > 1)}. {n}. {counted}.")
+
+
+def _by_partner(pairs: Iterable[Sequence[Learned]]) -> dict[tuple[str, str], float]:
+    """By task and partner the coefficient, of each pair the mean over layers and seeds."""
+    found = {}
+    for of_seeds in pairs:
+        one, two = of_seeds[0]["tasks"]
+        for task, partner in ((one, two), (two, one)):
+            found[task, partner] = fmean(
+                fmean(learned["coefficients"][list(learned["tasks"]).index(task)]) for learned in of_seeds
+            )
+    return found

@@ -1,0 +1,182 @@
+"""What figures show of a comparison: the base and every method, each a mean over its seeds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from results.comparison import Comparison, Estimate, Row
+from results.errors import InputError
+from results.seeds import by_method, spread
+
+_NAMED = 8
+"""Benchmarks that are named one by one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """The base, or a method under one protocol.
+
+    Attributes:
+        label: how it is called, without a seed.
+        rows: of its seeds.
+    """
+
+    label: str
+    rows: tuple[Row, ...]
+
+    @property
+    def is_base(self) -> bool:
+        """Whether it is the base."""
+        return self.rows[0].role == "base"
+
+    @property
+    def title(self) -> str:
+        """What it shares with the same method under the other protocol."""
+        return self.rows[0].title or self.rows[0].method or self.rows[0].label
+
+    @property
+    def protocol(self) -> str:
+        """Post-hoc or many-shot; empty where neither is meant."""
+        return self.rows[0].protocol or ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all benchmarks of the tasks were scored, for every seed."""
+        return all(row.is_complete for row in self.rows)
+
+    def estimate(self, statistic: str) -> Estimate:
+        """The mean over seeds, with its 95 % interval over documents.
+
+        Args:
+            statistic: "average", "worst_task", "gap", "anp", or the name of a task.
+        """
+        if len(self.rows) == 1:
+            return _one(self.rows[0], statistic)
+        found = spread(self.rows, statistic)
+        if found is None:
+            return Estimate(None)
+        interval = found.documents
+        return Estimate(found.mean, interval.low, interval.high) if interval else Estimate(found.mean)
+
+    def of_seeds(self, statistic: str) -> list[float]:
+        """The value of each seed, where there are several and all are known."""
+        values = [_one(row, statistic).value for row in self.rows]
+        known = [value for value in values if value is not None]
+        return known if len(self.rows) > 1 and len(known) == len(values) else []
+
+    def forgetting(self, benchmark: str) -> tuple[float | None, list[float]]:
+        """The mean difference to the base on a benchmark, and each seed's where there are several."""
+        values = [row.forgetting.get(benchmark) for row in self.rows]
+        known = [value for value in values if value is not None]
+        if not known or len(known) < len(values):
+            return None, []
+        return fmean(known), known if len(known) > 1 else []
+
+
+def _one(row: Row, statistic: str) -> Estimate:
+    if statistic in row.tasks:
+        return row.tasks[statistic]
+    found: Estimate = getattr(row, statistic)
+    return found
+
+
+def shown(comparison: Comparison, *, base: bool = True) -> list[Shown]:
+    """The base, where it is wanted and there, then the methods in the order of the run.
+
+    Raises:
+        InputError: there is nothing of it.
+    """
+    bases = [Shown(row.label, (row,)) for row in comparison.rows if row.role == "base" and base]
+    methods = [Shown(_label(rows), tuple(rows)) for rows in by_method(comparison).values()]
+    if not bases and not methods:
+        what = "no base and no merged checkpoint" if base else "no merged checkpoint"
+        raise InputError(f"run {comparison.name}: nothing to draw, because it has {what}")
+    return [*bases, *methods]
+
+
+def _label(rows: Sequence[Row]) -> str:
+    """The label of a row, without its seed where there are several."""
+    first = rows[0]
+    return first.label.removesuffix(f", seed {first.seed}") if len(rows) > 1 else first.label
+
+
+def both_protocols(drawn: Sequence[Shown]) -> bool:
+    """Whether some are post-hoc and some many-shot."""
+    return len({one.protocol for one in drawn if one.protocol}) > 1
+
+
+def basis(
+    comparison: Comparison,
+    drawn: Sequence[Shown],
+    *,
+    intervals: bool = True,
+    each: str = "small marks",
+    forgetting: bool = False,
+) -> str:
+    """What the numbers of a figure rest on: documents, seeds, and what its intervals are.
+
+    Args:
+        comparison: that is drawn.
+        drawn: what is shown of it.
+        intervals: whether bars are 95 % intervals over documents.
+        each: what is drawn of each seed beside the mean.
+        forgetting: whether the benchmarks are those that watch forgetting.
+    """
+    benchmarks = comparison.suite.forgetting if forgetting else comparison.suite.task_benchmarks
+    names = [one.name for one in benchmarks if one.name not in comparison.left_out]
+    rows = [row for one in drawn for row in one.rows]
+    found = [f"{documents({name: max(row.n.get(name, 0) for row in rows) for name in names})}."]
+    found.append(f"{seeds([len(one.rows) for one in drawn if not one.is_base], each)}.")
+    if intervals:
+        found.append("Bars: 95 % over documents.")
+    if comparison.left_out and not forgetting:
+        found.append(f"Left out, as the expert is at chance: {', '.join(comparison.left_out)}.")
+    return " ".join(found)
+
+
+def documents(n: Mapping[str, int], what: str = "documents", of: str = "benchmarks") -> str:
+    """The numbers of documents in few words.
+
+    Args:
+        n: by benchmark, or task.
+        what: is counted.
+        of: what the names are called.
+    """
+    known = {name: number for name, number in n.items() if number}
+    if not known:
+        return f"n not known ({what})"
+    numbers = sorted(set(known.values()))
+    if len(known) == 1:
+        return f"n = {numbers[0]:,} {what} ({next(iter(known))})"
+    if len(numbers) == 1:
+        return f"n = {numbers[0]:,} {what} in each of {len(known)} {of}"
+    if len(known) > _NAMED:
+        return f"n = {numbers[0]:,} to {numbers[-1]:,} {what} in each of {len(known)} {of}"
+    return f"n, {what}: {', '.join(f'{name} {number:,}' for name, number in known.items())}"
+
+
+def seeds(counts: Sequence[int], each: str = "") -> str:
+    """The number of seeds in few words.
+
+    Args:
+        counts: of every method.
+        each: what is drawn of each seed beside the mean.
+    """
+    few, most = min(counts, default=1), max(counts, default=1)
+    if most == 1:
+        return "1 seed"
+    several = f"{most} seeds" if few == most else f"{few} to {most} seeds"
+    return f"Means of {several}" + (f"; {each}: each seed" if each else "")
+
+
+def numbers(estimate: Estimate) -> list[float]:
+    """The value, and the bounds of its interval, as far as they are known."""
+    return [number for number in (estimate.value, estimate.low, estimate.high) if number is not None]
+
+
+def limits(estimates: Sequence[Estimate], others: Sequence[float] = ()) -> tuple[float, float]:
+    """Limits of an axis that shows every interval, the other numbers, and 1."""
+    everything = [1.0, *others, *(number for estimate in estimates for number in numbers(estimate))]
+    low, high = min(everything), max(everything)
+    margin = 0.05 * max(high - low, 0.1)
+    return low - margin, high + margin

@@ -1,0 +1,249 @@
+"""Comparisons with all that figures can show, made up: few and many methods, long names, seeds, holes."""
+
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+
+from results.bootstrap import ResampledPerformance
+from results.comparison import Comparison, Estimate, Row
+from results.signals import SignalReport
+from results.suite import BenchmarkSpec, SuiteSpec
+
+METHODS = ["average", "task_arithmetic", "ties", "dare", "della", "breadcrumbs", "consensus_ta", "slerp"]
+METHODS += ["model_stock", "tsv_m", "iso_c", "metis"]
+TASKS = ["instructions", "math", "multilingual", "safety", "code", "law", "summaries", "dialogue"]
+_LONG = (
+    "consensus_ta (mask_threshold={{'math': 0.4, 'safety': 0.{}}}, scaling=0.7) $x_{}$ <&> \t“é–ß” for once"
+)
+_LONG_TASK = "_multi-step word problems & proofs {} \\frac{{1}}"
+
+
+def suite_of(tasks: list[str]) -> SuiteSpec:
+    """Tasks of one benchmark each, the third of two; two benchmarks watch forgetting."""
+    of = {task: (BenchmarkSpec(f"{task}_test", "acc"),) for task in tasks}
+    if len(tasks) > 2:
+        of[tasks[2]] = (BenchmarkSpec("m_mmlu", "acc"), BenchmarkSpec("m_arc", "acc"))
+    return SuiteSpec("lab", of, (BenchmarkSpec("coqa", "f1"), BenchmarkSpec("pubmedqa", "acc")))
+
+
+def row_of(label: str, role: str, values: dict[str, float | None], **about: object) -> Row:
+    """A row with these performances, draws around them, and 100, 200, … documents of each benchmark."""
+    suite = suite_of(list(values))
+    generator = np.random.default_rng(len(label))
+    draws = {task: (value or 0.0) + generator.normal(0, 0.03, 200) for task, value in values.items()}
+    known = [value for value in values.values() if value is not None]
+    whole = len(known) == len(values)
+    average = float(np.mean(known)) if whole else None
+    worst = min(known) if whole else None
+    everything = np.stack(list(draws.values()))
+    return Row(
+        label=label,
+        role=role,  # type: ignore[arg-type]
+        **{
+            "task": None,
+            "method": label if role == "merged" else None,
+            "settings": {},
+            "protocol": "post-hoc" if role == "merged" else None,
+            "seed": None,
+            "checkpoint": f"models/{label}",
+            "scores": {},
+            "performance": {},
+            "tasks": {task: _estimate(value, draws[task]) for task, value in values.items()},
+            "average": _estimate(average, everything.mean(axis=0)),
+            "worst_task": _estimate(worst, everything.min(axis=0)),
+            "gap": Estimate(None if average is None or worst is None else worst - average),
+            "anp": _estimate(average, everything.mean(axis=0)),
+            "forgetting": {"coqa": None if average is None else 0.2 * (average - 1), "pubmedqa": 0.019},
+            "complete": (len(known), len(values)),
+            "notes": (),
+            "resampled": ResampledPerformance(
+                everything.mean(axis=0), everything.min(axis=0), everything.min(axis=0),
+                everything.mean(axis=0), draws, {},
+            ),
+            "title": label,
+            "n": {one.name: 100 * (i + 1) for i, one in enumerate(suite.benchmarks)},
+            **about,
+        },  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def _estimate(value: float | None, draws: np.ndarray) -> Estimate:
+    if value is None:
+        return Estimate(None)
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return Estimate(value, min(low, value), max(high, value))
+
+
+def learned_of(tasks: list[str], layers: int, steps: int = 30) -> dict[str, object]:
+    """What a method learned: coefficients that go from 0.5 to a place of their own."""
+    generator = np.random.default_rng([layers, *map(ord, "".join(tasks))])
+    goal = generator.uniform(0.1, 1.1, (len(tasks), layers))
+    path = [(0.5 + (goal - 0.5) * step / (steps - 1)).tolist() for step in range(steps)]
+    names = [
+        "model.embed_tokens.weight",
+        *(f"model.layers.{i}" for i in range(layers - 2)),
+        "model.norm.weight",
+    ]
+    return {
+        "tasks": tasks,
+        "layers": names if layers > 1 else ["model"],
+        "coefficients": path[-1],
+        "curve": [1 / (step + 1) for step in range(steps - 1)],
+        "path": path,
+        "path_steps": list(range(steps)),
+        "validation": [],
+        "best_step": None,
+        "seconds": 12.5,
+        "inputs": dict.fromkeys(tasks, 100),
+    }
+
+
+def comparison_of(
+    methods: int = 3, tasks: int = 4, *, seeds: int = 1, long: bool = False, rounds: int = 3
+) -> Comparison:
+    """Methods merged once and, where there are rounds, in rounds; every kind of number that figures show."""
+    names = [_LONG_TASK.format(i) for i in range(tasks)] if long else TASKS[:tasks]
+    generator = np.random.default_rng(7)
+    base = row_of("base", "base", dict(zip(names, generator.uniform(0.1, 0.7, tasks), strict=True)))
+    rows, of_rounds = [base], []
+    for index, method in enumerate(METHODS[:methods]):
+        title = _LONG.format(index, index) if long else method
+        layers = (1, 8)[index % 2]
+        for seed in range(seeds):
+            suffix = f", seed {seed}" if seeds > 1 else ""
+            level = 0.3 + 0.6 * index / max(1, methods - 1) + 0.02 * seed
+            values = np.clip(level + generator.normal(0, 0.15, tasks), -0.2, 1.2)
+            known = dict(zip(names, map(float, values), strict=True))
+            about = {
+                "method": method, "title": title, "pair": title, "settings": {"scaling": 0.5},
+                "seed": seed if seeds > 1 else None,
+            }  # fmt: skip
+            measured = {
+                "weights": dict.fromkeys(names, 1 / tasks),
+                "seconds": {"train": 40.0 * (index + 1), "merge": 2.0},
+                "memory": 300_000_000 + 50_000_000 * index,
+                "learned": learned_of(names, layers),
+                "settings": {},
+            }
+            rows.append(row_of(f"{title}{suffix}", "merged", known, **about, measured=measured))
+            if rounds:
+                label = f"{title}, many-shot{suffix}"
+                gained = {task: min(1.1, value + 0.1) for task, value in known.items()}
+                about |= {"protocol": "many-shot"}
+                rows.append(row_of(label, "merged", gained, **about, measured=measured))
+            for turn in range(1, rounds + 1):
+                share = turn / rounds
+                reached = {
+                    task: (base.tasks[task].value or 0) * (1 - share) + gained[task] * share for task in names
+                }
+                weights = {
+                    task: (i + turn) / sum(j + turn for j in range(tasks)) for i, task in enumerate(names)
+                }
+                gaps = {task: 0.4 / turn - 0.05 * i for i, task in enumerate(names)}
+                seen = {**measured, "weights": weights, "gaps": gaps}
+                of_rounds.append(
+                    row_of(
+                        f"{label}, round {turn}",
+                        "round",
+                        reached,
+                        **about,
+                        of=label,
+                        turn=turn,
+                        measured=seen,
+                    )
+                )
+    return Comparison("made-up", suite_of(names), tuple(rows), 2000, 0, None, tuple(of_rounds))
+
+
+def with_holes(comparison: Comparison) -> Comparison:
+    """The same, with a merged checkpoint that was not scored on the first task, nor for forgetting."""
+    first = next(row for row in comparison.rows if row.role == "merged")
+    values = {task: None if i == 0 else one.value for i, (task, one) in enumerate(first.tasks.items())}
+    gone = replace(
+        row_of(
+            first.label,
+            "merged",
+            values,
+            title=first.title,
+            method=first.method,
+            settings=first.settings,
+            seed=first.seed,
+        ),
+        forgetting={"coqa": None, "pubmedqa": None},
+    )
+    return replace(comparison, rows=tuple(gone if row is first else row for row in comparison.rows))
+
+
+def pairs_of(tasks: int = 4, methods: int = 2, *, long: bool = False) -> list[Comparison]:
+    """A run for every pair of tasks, and one of all, by methods that learn coefficients."""
+    whole = comparison_of(methods, tasks, long=long, rounds=0)
+    found = []
+    names = list(whole.suite.tasks)
+    for subset in [*combinations(names, 2), tuple(names)]:
+        rows = [
+            row_of(
+                row.label, row.role, {task: row.tasks[task].value for task in subset}, method=row.method,
+                title=row.title, seed=row.seed, protocol=row.protocol,
+                measured={**row.measured, "learned": learned_of(list(subset), 3 + len(subset[0]) % 3)},
+            )
+            for row in whole.rows
+        ]  # fmt: skip
+        found.append(replace(whole, suite=suite_of(list(subset)), rows=tuple(rows), name="-".join(subset)))
+    return found
+
+
+def sweep_of(methods: int = 2, *, long: bool = False, seeds: int = 1) -> Comparison:
+    """Methods with five values of one setting each, and one whose scale was chosen on validation data."""
+    whole = comparison_of(methods, long=long, rounds=0)
+    base, merged = whole.rows[0], [row for row in whole.rows if row.role == "merged"]
+    rows = [base]
+    for index, row in enumerate(merged):
+        for step, scaling in enumerate([0.1, 0.3, 0.5, 0.7, 1.0]):
+            for seed in range(seeds):
+                values = {
+                    task: (one.value or 0) - 0.1 * abs(step - 2) + 0.02 * seed
+                    for task, one in row.tasks.items()
+                }
+                title = f"{row.title} (scaling={scaling})"
+                settings = {"scaling": scaling, "density": 0.2 + 0.1 * index}
+                rows.append(
+                    row_of(
+                        f"{title}, seed {seed}", "merged", values, method=row.method, title=title, seed=seed,
+                        settings=settings,
+                    )
+                )  # fmt: skip
+    tried = [
+        {"settings": {"scaling": one}, "tasks": dict.fromkeys(whole.suite.tasks, one), "value": one}
+        for one in (0.2, 0.4, 0.6)
+    ]
+    tuned = row_of(
+        "ties (scaling tuned)", "merged", dict.fromkeys(whole.suite.tasks, 0.6), method="ties",
+        settings={"scaling": [0.2, 0.4, 0.6]}, measured={"tried": tried, "settings": {"scaling": 0.6}},
+    )  # fmt: skip
+    return replace(whole, rows=(*rows, tuned), validation=dict.fromkeys(whole.suite.tasks, 50))
+
+
+def signals_of(tasks: int = 4, *, long: bool = False) -> SignalReport:
+    """Signals of experts: the further from a task's expert, the lower the score on it, but for one."""
+    names = [_LONG_TASK.format(i) for i in range(tasks)] if long else TASKS[:tasks]
+    models = ["base", *names]
+    generator = np.random.default_rng(1)
+    apart = {
+        kind: {
+            one: {two: 0.0 if one == two else float(scale * generator.uniform(0.1, 1)) for two in models}
+            for one in names
+        }
+        for kind, scale in (("kl", 8.0), ("js", 0.6))
+    }
+    return SignalReport(
+        tasks=names,
+        models=models,
+        losses={model: dict.fromkeys(names, 1.0) for model in models},
+        divergences=apart,
+        cosines={one: {two: 1.0 if one == two else 0.12 for two in names} for one in names},
+        scores={model: {task: 0.9 - apart["js"][task][model] for task in names} for model in models},
+        inputs=dict.fromkeys(names, 100),
+        bounds=False,
+        documents=dict.fromkeys(names, 500),
+    )

@@ -1,0 +1,89 @@
+"""`manyshot report figure`: names, runs, signals and settings from the command line to a file."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from made_up_comparisons import learned_of, signals_of
+from made_up_family import SUITE, Family, hits
+
+from manyshot.cli import main
+from results.run import save_run
+from results.store import Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Two runs over pairs of tasks, `lab.math-safety` and `lab.math-multilingual`, with coefficients."""
+    family = Family(Store(tmp_path / "store"), [])
+    scores = {one.name: hits(16) for one in SUITE.benchmarks} | {"xstest": hits(4)}
+    family.add("base", "base", {name: hits(10) for name in scores})
+    for task in SUITE.tasks:
+        family.add(f"{task} expert", "expert", scores, task=task)
+    for scaling in (0.3, 0.5):
+        family.add(f"ta {scaling}", "merged", scores, method="ta", settings={"scaling": scaling})
+    for tasks in (["math", "multilingual"], ["math", "safety"]):
+        run = family.run(replace(SUITE, tasks={task: SUITE.tasks[task] for task in tasks}))
+        measured = {"learned": learned_of(tasks, 3), "seconds": {"merge": 2.0}}
+        entries = tuple(
+            replace(one, measured=measured) if one.role == "merged" else one for one in run.entries
+        )
+        save_run(family.store, replace(run, name=f"lab.{'-'.join(tasks)}", entries=entries))
+    return family.store.root
+
+
+@pytest.fixture
+def figure(store, tmp_path, capsys):
+    """Draws by arguments; gives the SVG's text, or what was said where nothing is drawn."""
+
+    def draw(*arguments):
+        out = tmp_path / "figure.svg"
+        out.unlink(missing_ok=True)
+        try:
+            main(["report", "figure", *map(str, arguments), str(out), "--store", str(store)])
+        except SystemExit as ended:
+            assert ended.code == 2
+            return capsys.readouterr().err
+        assert capsys.readouterr().out.strip() == str(out)
+        return out.read_text()
+
+    return draw
+
+
+def test_a_run_is_the_latest_or_the_one_that_is_named(figure):
+    assert ">safety</text>" in figure("--show", "bars")
+    named = figure("--show", "bars", "--run", "lab.math-multilingual")
+    assert ">multilingual</text>" in named and ">safety</text>" not in named
+    said = figure("--show", "bars", "--run", "lab.math-multilingual", "--run", "lab.math-safety")
+    assert said == "manyshot: bars shows one run, and 2 are given; give one --run\n"
+
+
+def test_several_runs_are_those_that_are_named_or_of_one_name(figure):
+    for runs in ([], ["--run", "lab"], ["--run", "lab.math-safety", "--run", "lab.math-multilingual"]):
+        assert "2 pairs." in figure("--show", "partners", *runs)
+    assert "1 pair." in figure("--show", "partners", "--run", "lab.math-safety")
+    assert "(n = 2)" in figure("--show", "subsets", "--run", "lab")
+
+
+def test_a_setting_is_named(figure):
+    assert ">scaling (dashed: the experts)</text>" in figure("--show", "sensitivity", "--setting", "scaling")
+    assert "there are several of scaling" in figure("--show", "sensitivity")
+
+
+def test_signals_are_read_from_their_file(figure, tmp_path):
+    file = tmp_path / "signals.json"
+    file.write_text(json.dumps(signals_of(2).to_json()))
+    assert ">JS(expert ‖ model), nats</text>" in figure("--show", "js", "--signals", file)
+    assert figure("--show", "js") == (
+        "manyshot: js shows signals: give --signals, a file of `manyshot signals --out`\n"
+    )
+
+
+def test_there_is_a_list_and_what_is_not_in_it_is_refused(figure, capsys):
+    main(["report", "figure", "--list"])
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].split(maxsplit=1) == ["tasks", "performance by task and method, as dots"]
+    assert "no figure 'pie'; there are tasks, bars, radar" in figure("--show", "pie")
+    with pytest.raises(SystemExit):
+        main(["report", "figure"])
+    assert "give the file to write, or --list" in capsys.readouterr().err

@@ -1,0 +1,56 @@
+"""Cost against score: seconds over all rounds, and memory where every merge's is known."""
+
+from dataclasses import replace
+
+import pytest
+from made_up_comparisons import comparison_of, row_of, with_holes
+
+from reports.cost import cost_against_score, cost_of
+from reports.shown import shown
+from results.errors import InputError
+
+
+def points(axes):
+    """Middles of the markers, less those of seeds."""
+    return [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines if line.get_markersize() == 7]
+
+
+def test_rounds_of_a_checkpoint_are_summed_and_its_largest_merge_counts():
+    comparison = comparison_of(2, 2, rounds=3)
+    rounds = [replace(one, measured={**one.measured, "memory": 7 * one.turn}) for one in comparison.rounds]
+    once, many = (row for row in comparison.rows if row.title == "task_arithmetic")
+    assert cost_of(once, rounds).seconds == {"train": 80, "merge": 2}
+    cost = cost_of(many, rounds)
+    assert (cost.seconds, cost.memory) == ({"train": 240, "merge": 6}, 21)
+    rounds[-1] = replace(rounds[-1], measured={"seconds": {}})
+    assert cost_of(many, rounds).memory is None
+
+
+def test_points_stand_at_seconds_and_memory_and_the_average(drawn):
+    comparison = comparison_of(3, 2, seeds=2, rounds=0)
+    seconds, memory = drawn(cost_against_score, comparison).axes
+    averages = [one.estimate("average").value for one in shown(comparison, base=False)]
+    assert points(seconds) == [pytest.approx(one) for one in zip([42, 82, 122], averages, strict=True)]
+    mib = [(300e6 + 50e6 * i) / 2**20 for i in range(3)]
+    assert points(memory) == [pytest.approx(one) for one in zip(mib, averages, strict=True)]
+    assert (
+        seconds.get_xlabel() == "seconds (train, merge)" and memory.get_xlabel() == "memory of a merge, MiB"
+    )
+    assert seconds.get_ylabel() == "average normalised performance"
+
+
+def test_without_memory_there_are_seconds_alone_and_the_base_is_a_line(drawn):
+    comparison = comparison_of(2, 2, rounds=0)
+    rows = [replace(row, measured={**row.measured, "memory": None}) for row in comparison.rows]
+    (axes,) = drawn(cost_against_score, replace(comparison, rows=tuple(rows))).axes
+    (base,) = [line for line in axes.lines if line.get_linestyle() == ":"]
+    assert set(base.get_ydata()) == {comparison.rows[0].average.value}
+
+
+def test_who_has_no_average_or_no_seconds_is_named(drawn):
+    comparison = with_holes(comparison_of(2, 2, rounds=0))
+    text = drawn(cost_against_score, comparison).texts[-1].get_text()
+    assert text.startswith("Without an average, or without seconds: average.\n")
+    row = row_of("ties", "merged", {"a": 0.5})
+    with pytest.raises(InputError, match="the seconds that it took, which `manyshot run` notes"):
+        drawn(cost_against_score, replace(comparison, rows=(row,)))

@@ -1,0 +1,176 @@
+"""Every figure of the gallery, for few and many methods, long names, holes, one task: nothing overlaps."""
+
+import re
+import warnings
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import pytest
+from made_up_comparisons import comparison_of, pairs_of, signals_of, sweep_of, with_holes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from reports.gallery import GALLERY, Material, listing, picture
+from results.errors import InputError
+
+LEAST_INCHES = 0.75
+"""Of a panel's sides."""
+TOUCHING = 1.5
+"""Points by which boxes of texts, which have a margin of their own, may overlap."""
+
+SIZES = {
+    "few": Material(
+        lambda: comparison_of(2, seeds=2, rounds=2),
+        lambda: pairs_of(3, 2),
+        lambda: signals_of(3),
+    ),
+    "many": Material(
+        lambda: with_holes(comparison_of(12, 8, rounds=1)),
+        lambda: pairs_of(4, 12),
+        lambda: signals_of(8),
+    ),
+    "long names": Material(
+        lambda: with_holes(comparison_of(4, 5, long=True, rounds=1)),
+        lambda: pairs_of(3, 3, long=True),
+        lambda: signals_of(5, long=True),
+    ),
+}
+SWEEPS = {"few": sweep_of(2, seeds=2), "many": sweep_of(12), "long names": sweep_of(3, long=True)}
+
+
+@dataclass(frozen=True)
+class Box:
+    """Of a text on the page, in points."""
+
+    text: str
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def meets(self, other: "Box") -> bool:
+        across = min(self.right, other.right) - max(self.left, other.left)
+        up = min(self.top, other.top) - max(self.bottom, other.bottom)
+        return across > TOUCHING and up > TOUCHING
+
+
+def boxes(text: Text, renderer: object, scale: float) -> list[Box]:
+    """Of a text on the slant several small ones along it."""
+    found = text.get_window_extent(renderer)
+    left, bottom, right, top = (float(edge) * scale for edge in found.extents)
+    parts = 1 if text.get_rotation() % 90 == 0 else 10
+    width, height = (right - left) / parts, (top - bottom) / parts
+    return [
+        Box(
+            text.get_text(),
+            left + i * width,
+            bottom + i * height,
+            left + (i + 1) * width,
+            bottom + (i + 1) * height,
+        )
+        for i in range(parts)
+    ]
+
+
+@dataclass(frozen=True)
+class Page:
+    figure: Figure
+    texts: list[list[Box]]
+
+    @property
+    def words(self) -> str:
+        return "\n".join(one[0].text for one in self.texts)
+
+    @property
+    def footer(self) -> list[Box]:
+        return next(one for one in self.texts if one[0].text == self.figure.texts[-1].get_text())
+
+    @property
+    def basis(self) -> str:
+        return " ".join(self.footer[0].text.split())
+
+
+@pytest.fixture
+def page(monkeypatch, tmp_path):
+    """Draws a figure and returns it with the texts that it really draws."""
+    pages = []
+    draw = Text.draw
+
+    def savefig(figure, *_, **__):
+        texts = []
+        scale = 72 / figure.dpi
+
+        def watched(text, renderer, *given, **named):
+            if text.get_visible() and text.get_text().strip():
+                texts.append(boxes(text, renderer, scale))
+            return draw(text, renderer, *given, **named)
+
+        monkeypatch.setattr(Text, "draw", watched)
+        figure.draw_without_rendering()
+        monkeypatch.setattr(Text, "draw", draw)
+        pages.append(Page(figure, texts))
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+
+    def drawn(name, material):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # one says that there is no room for the panels
+            picture(name).draw(material, tmp_path / "figure.png")
+        return pages[-1]
+
+    return drawn
+
+
+def material(name, size):
+    if name != "sensitivity":
+        return SIZES[size]
+    return replace(SIZES[size], run=lambda: SWEEPS[size], setting="scaling")
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", GALLERY)
+def test_a_figure_says_what_it_rests_on_and_nothing_overlaps(page, name, size):
+    found = page(name, material(name, size))
+    for one, other in combinations(found.texts, 2):
+        assert not any(a.meets(b) for a in one for b in other), (one[0], other[0])
+    width, height = (inches * 72 for inches in found.figure.get_size_inches())
+    footer = found.footer
+    for one in found.texts:
+        assert all(box.left > -2 and box.right < width + 2 for box in one), one
+        assert one is footer or all(box.bottom > -2 and box.top < height + 2 for box in one), one
+    assert all(box.top <= 1 for box in footer), "the footer stands below everything"
+    assert re.search(r"\bn = [\d,]+ |\bn, \w+: |\bn not known", found.basis)
+    assert re.search(r"\b\d seeds?\b", found.basis)
+    for axes in found.figure.axes:
+        if axes.get_visible() and axes.get_label() != "<colorbar>":
+            sides = axes.get_window_extent().width, axes.get_window_extent().height
+            assert min(sides) / found.figure.dpi > LEAST_INCHES
+
+
+@pytest.mark.parametrize("name", GALLERY)
+def test_axes_are_labelled(page, name):
+    figure = page(name, material(name, "few")).figure
+    across = [figure.get_supxlabel(), *(axes.get_xlabel() for axes in figure.axes)]
+    up = [figure.get_supylabel(), *(axes.get_ylabel() for axes in figure.axes)]
+    assert any(across)
+    named = {"tasks": "task_arithmetic", "forgetting": "task_arithmetic", "radar": "math"}
+    assert any(up) or named[name] in page(name, material(name, "few")).words
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in GALLERY if name not in {"kl", "js", "cosines", "sensitivity"}]
+)
+def test_one_method_and_one_task_are_enough(page, name):
+    one = comparison_of(1, 1, rounds=1)
+    given = Material(lambda: one, lambda: [one], lambda: signals_of(1))
+    if name in {"radar", "partners", "depth"}:
+        with pytest.raises(InputError, match=r"three tasks|nothing to draw"):
+            page(name, given)
+    else:
+        assert "1 seed" in page(name, given).basis
+
+
+def test_names_are_told_and_others_refused():
+    assert all(f"{name} " in listing() for name in GALLERY)
+    with pytest.raises(InputError, match=r"no figure 'pie'; there are tasks, bars, .*correlation"):
+        picture("pie")
