@@ -117,8 +117,7 @@ def _lines(comparison: Comparison, setting: str) -> list[_Line]:
             for value, reached in _best(comparison, tried, setting).items():
                 for name, number in reached.items():
                     line.tried.setdefault(value, {}).setdefault(name, []).append(number)
-    lines = [line for line in found.values() if set(line.measured) != {_DEFAULT}]
-    return [line for line in lines if max(len(line.measured), len(line.tried)) > 1]
+    return [line for line in found.values() if max(len(line.measured), len(line.tried)) > 1]
 
 
 def _best(

@@ -170,6 +170,12 @@ def test_one_method_and_one_task_are_enough(page, name):
         assert "1 seed" in page(name, given).basis
 
 
+@pytest.mark.parametrize("name", GALLERY)
+def test_another_format_is_refused(name, tmp_path):
+    with pytest.raises(InputError, match=r"figure\.gif: a figure's name ends in \.png, \.pdf, \.svg"):
+        picture(name).draw(material(name, "few"), tmp_path / "figure.gif")
+
+
 def test_names_are_told_and_others_refused():
     assert all(f"{name} " in listing() for name in GALLERY)
     with pytest.raises(InputError, match=r"no figure 'pie'; there are tasks, bars, .*correlation"):

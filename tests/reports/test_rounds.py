@@ -47,6 +47,13 @@ def test_what_is_merged_once_is_explained_where_it_is_drawn(drawn, in_rounds):
     assert labels(drawn(performance_over_rounds, alone)) == ["ties", "average", "dare", "expert"]
 
 
+def test_a_panel_over_an_empty_place_has_numbers_under_it(drawn, in_rounds):
+    found = drawn(performance_over_rounds, in_rounds).axes
+    assert [axes.get_visible() for axes in found] == [True] * 5 + [False]
+    numbered = [any(tick.label1.get_visible() for tick in axes.xaxis.get_major_ticks()) for axes in found[:5]]
+    assert numbered == [False, False, True, True, True]
+
+
 def test_every_weighted_method_has_its_weights_and_what_they_came_from(drawn, in_rounds):
     figure = drawn(weights_over_rounds, in_rounds)
     assert [axes.get_title() for axes in figure.axes] == ["ties", "", "average", ""]
