@@ -1,0 +1,108 @@
+"""The user's guide: its files are written and its commands run, in order, as its reader would."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_up_leaderboard import make_store
+
+from results.run import load_run, save_run
+from results.submission import check_submission
+
+GUIDE = Path(__file__).parent.parent.parent / "reports" / "guide"
+BLOCK = re.compile(r"^```(?P<kind>[a-z]+)(?: (?P<name>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def follow(page: str, folder: Path, append: str = "") -> str:
+    """Write a page's files and run its shell blocks, the demo itself left out; all that was printed.
+
+    A block of the kind `console` needs what a test has not; its reason stands in the page's text.
+    """
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "HF_HUB_OFFLINE": "1",
+    }
+    printed = ""
+    blocks = list(BLOCK.finditer((GUIDE / f"{page}.md").read_text(encoding="utf-8")))
+    assert blocks
+    for block in blocks:
+        kind, name, text = block["kind"], block["name"], block["text"]
+        if kind == "sh" and name != "demo":
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", text],
+                cwd=folder, env=environment, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, f"{text}\n{done.stderr}"
+            exported = re.findall(r"^export (\w+)=(\S+)$", text, re.MULTILINE)
+            environment |= dict(exported)
+            printed += done.stdout
+        elif kind == "python" and name is None:
+            done = subprocess.run(
+                [sys.executable, "-c", text],
+                cwd=folder, env=environment, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+        elif name is not None and kind != "sh":
+            (folder / name).write_text(text + (append if kind == "yaml" else ""), encoding="utf-8")
+    return printed
+
+
+def test_every_command_of_the_guide_is_one_of_ours():
+    for page in GUIDE.glob("*.md"):
+        for block in BLOCK.finditer(page.read_text(encoding="utf-8")):
+            if block["kind"] in {"sh", "console"}:
+                for line in block["text"].splitlines():
+                    assert line.startswith(("manyshot ", "export MANYSHOT_STORE=")), line
+
+
+@pytest.fixture(scope="module")
+def folder(demo, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("guide")
+    shutil.copytree(demo, folder / "manyshot-demo")
+    return folder
+
+
+def test_regenerate_a_table(folder):
+    printed = follow("regenerate-a-table", folder)
+    assert "metis-ablation" in printed and "the text says that METIS has the smallest gap" in printed
+    assert "average, ours" in " ".join(printed.split()) or "ours" in printed
+    assert (folder / "scaling.tex").read_text().startswith(r"\documentclass")
+
+
+def test_compare_your_method(folder):
+    """A method written from the guide alone merges, is scored, and stands on the leaderboard."""
+    printed = follow("compare-your-method", folder, append="limit: 120\n")
+    assert "mine where all agree" in printed
+    page = (folder / "board" / "index.html").read_text()
+    assert "mine where all agree" in page and "Agreement" in page and "METIS" not in page.split("<script")[0]
+    assert "class Agreement(Method)" in (folder / "my-submission" / "methods" / "Agreement.py").read_text()
+    check_submission(folder / "my-submission")
+    assert (folder / "their-board" / "index.html").is_file()
+
+
+def test_plot_erasure(tmp_path):
+    """On a made-up store in the demo's place, since the tests' demo has no rounds."""
+    store = make_store(tmp_path / "manyshot-demo" / "results")
+    run = load_run(store, "lab")
+    weights = {"math": 0.5, "multilingual": 0.25, "safety": 0.25}
+    entries = tuple(
+        replace(
+            entry,
+            measured={"weights": weights, "gaps": weights, "seconds": {"train": 1.0, "merge": 0.5}},
+        )
+        if entry.role in {"merged", "round"}
+        else entry
+        for entry in run.entries
+    )
+    save_run(store, replace(run, entries=entries))
+    follow("plot-erasure", tmp_path)
+    drawn = {path.name for path in tmp_path.iterdir() if path.is_file() and path.stat().st_size > 5000}
+    assert drawn == {
+        "erasure.pdf", "worst-task.pdf", "tasks.png", "radar.png", "forgetting.pdf", "erasure-rounds.pdf",
+        "rounds.png", "weights.png", "cost.png",
+    }  # fmt: skip
