@@ -31,7 +31,8 @@ _WIDTH = 7.2
 _MOST_BARS = 64
 """Bars and gaps side by side, so that each is wide enough to see its hatch."""
 _WIDEST_BAR = 0.3
-_GAP = 1.5
+_GAP, _GAP_SHARE = 1.5, 0.12
+"""Least room between groups, in bars, and as a share of a group."""
 
 
 def grouped_bars(comparison: Comparison, out: Path) -> Path:
@@ -50,10 +51,11 @@ def grouped_bars(comparison: Comparison, out: Path) -> Path:
     drawn = shown(comparison)
     style = looks(drawn)
     groups = ["average", *comparison.counted_tasks]
-    lines = -(-len(groups) * (len(drawn) + _GAP) // _MOST_BARS)
+    each = len(drawn) + max(_GAP, _GAP_SHARE * len(drawn))
+    lines = -(-len(groups) * each // _MOST_BARS)
     per_line = -(-len(groups) // int(lines))
     parts = [groups[start : start + per_line] for start in range(0, len(groups), per_line)]
-    bars = per_line * (len(drawn) + _GAP)
+    bars = per_line * each
     estimates = {name: [one.estimate(name) for one in drawn] for name in groups}
     seen = [number for name in groups for one in drawn for number in one.of_seeds(name)]
     low, high = limits([one for group in estimates.values() for one in group], seen)
@@ -64,10 +66,11 @@ def grouped_bars(comparison: Comparison, out: Path) -> Path:
         for axes, part in zip(panels(figure, len(parts), 1), parts, strict=True):
             _prepare(axes)
             axes.set_ylabel("normalised performance")
-            axes.set(xlim=(-_GAP / 2 - 0.5, bars - _GAP / 2 - 0.5), ylim=(min(low, 0.0), high))
+            gap = each - len(drawn)
+            axes.set(xlim=(-gap / 2 - 0.5, bars - gap / 2 - 0.5), ylim=(min(low, 0.0), high))
             middles = []
             for number, name in enumerate(part):
-                start = number * (len(drawn) + _GAP)
+                start = number * each
                 middles.append(start + (len(drawn) - 1) / 2)
                 for place, one in enumerate(drawn):
                     _draw_bar(axes, start + place, one, name, style[one.label])

@@ -60,7 +60,8 @@ def cost_against_score(comparison: Comparison, out: Path) -> Path:
     """Points with 95 % intervals: average performance over seconds and, where it is known, over memory.
 
     Seconds are of all phases that a run notes, such as training, signals, choice of settings, learning and
-    merging, over all rounds. The dotted line is the base, which costs nothing.
+    merging, over all rounds. Memory is of merging alone, without training and learning. The dotted line is
+    the base, which costs nothing.
 
     Args:
         comparison: what to show. Methods whose cost or average is not known are named under the figure.
