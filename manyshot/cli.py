@@ -242,10 +242,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
         "--store",
         type=Path,
         action="append",
-        help="folder of records (may be repeated; MANYSHOT_STORE, ./manyshot-results)",
-    )
-    board.add_argument(
-        "--submission", type=Path, action="append", default=[], help="a submission's folder, which is checked"
+        help="folder of records, or a submission (may be repeated; MANYSHOT_STORE, ./manyshot-results)",
     )
     board.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     pair = kinds.add_parser("compare", help="two checkpoints, benchmark by benchmark, and where they differ")

@@ -16,7 +16,7 @@ from results.store import Store, store_root
 def run(options: argparse.Namespace) -> None:
     """Show what a run or a store says, in the form that is asked for."""
     if options.kind == "leaderboard":
-        _leaderboard(options)
+        answer(str(write_leaderboard(options.store or [store_root()], options.out, options.run)))
         return
     store = Store(store_root(options.store))
     if options.kind == "figure":
@@ -101,16 +101,6 @@ def _higher_is_better(benchmark: str) -> bool:
         return load_benchmark(benchmark).higher_is_better
     except InputError:
         return True
-
-
-def _leaderboard(options: argparse.Namespace) -> None:
-    from results.submission import check_submission
-
-    own = store_root()
-    stores = options.store or ([own] if own.is_dir() or not options.submission else [])
-    for folder in options.submission:
-        check_submission(folder)
-    answer(str(write_leaderboard([*stores, *options.submission], options.out, options.run)))
 
 
 def write_leaderboard(stores: Sequence[Path], out: Path, runs: Sequence[str] = ()) -> Path:
