@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
     experiment = validated(Experiment, changed, str(file))
     if experiment.base in HOMEMADE and not (Path(experiment.base) / "config.json").exists():
         logger.info("making the base of %s, or finding it made", experiment.base)
-        base = make_homemade(experiment.base, out / "models" / "base", data_root(options.data))
+        base = make_homemade(experiment.base, out / "models" / experiment.base, data_root(options.data))
         experiment = experiment.model_copy(update={"base": str(base)})
     if experiment.train is not None:
         seeds = "a seed" if len(experiment.seeds) == 1 else f"{len(experiment.seeds)} seeds"
