@@ -14,7 +14,7 @@ VLLM := $(VENV)/.vllm
 # With more threads than cores training is ten times slower.
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup setup-vllm demo test lint perf lab-study clean
+.PHONY: setup setup-vllm demo test lint perf lab-study divergence-study clean
 
 setup: $(READY)
 
@@ -46,6 +46,18 @@ lab-study: $(READY)
 	for study in lab lab-tuned metis-ablation; do \
 		$(BIN)/manyshot run $$study --out $(STUDY) --store $(STUDY)/results || exit; \
 		rm -rf $(STUDY)/$$study && mv $(STUDY)/report $(STUDY)/$$study || exit; done
+
+# DivMerge's methods on five GLUE tasks and on two text-to-text tasks, over all subsets of the tasks, with few inputs and
+# steps, on shifted inputs; and whether divergence goes with performance. Needs local rows; two hours on two cores.
+DIVERGENCE := manyshot-runs/divergence-study
+divergence-study: $(READY)
+	$(BIN)/manyshot run glue-lab --subsets 2 3 4 5 --out $(DIVERGENCE)/glue --store $(DIVERGENCE)/results
+	$(BIN)/manyshot run glue-lab-curves --out $(DIVERGENCE)/glue --store $(DIVERGENCE)/results
+	$(BIN)/manyshot run glue-lab-shifted --out $(DIVERGENCE)/glue --store $(DIVERGENCE)/results
+	$(BIN)/manyshot signals --suite glue-lab --base $(DIVERGENCE)/glue/models/glue-lab --limit 500 \
+		--max-new-tokens 4 --score --out $(DIVERGENCE)/signals --store $(DIVERGENCE)/results \
+		$$(for task in cola sst2 qnli mnli rte; do echo $$task=$$(ls -d $(DIVERGENCE)/glue/experts/$$task-*); done)
+	$(BIN)/manyshot run t5-lab --out $(DIVERGENCE)/t5 --store $(DIVERGENCE)/results
 
 # Scoring beside lm-eval and vLLM started anew, loading of records, and merging beside mergekit, which gets an
 # environment of its own.
