@@ -86,7 +86,7 @@ def run_experiment(
             *_only(subset, experiment, suite),
             of_subset,
             report=out / "report" / "subsets" / plain,
-            subsets_of=name,
+            family=name,
         )
         comparisons[subset] = done.comparison
     return FinishedSubsets(comparisons, _write_subsets(comparisons, out / "report"))
@@ -124,7 +124,7 @@ def _run(
     store: Store,
     data_root: Path | None,
     skip_missing: bool,
-    subsets_of: str | None = None,
+    family: str | None = None,
 ) -> Finished:
     asked = EngineSettings(**experiment.engine.model_dump())
     if experiment.train is None:
@@ -164,7 +164,7 @@ def _run(
             "seed": scoring.seed,
             "judge": experiment.judge,
             "engine": engine.name,
-            SUBSETS_OF: subsets_of,
+            SUBSETS_OF: family,
             "validation": {**harness.validation},
         },
         entries=tuple(

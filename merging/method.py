@@ -5,6 +5,7 @@ scope) and is called with that much of all task vectors; it returns the merged d
 base. What it needs to know of a whole tensor or of the whole model it may gather in first passes.
 """
 
+import inspect
 import pkgutil
 import reprlib
 from abc import ABC, abstractmethod
@@ -17,6 +18,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args, get_orig
 
 import torch
 from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
 
 from merging import noise
 from merging.method_file import class_name, is_method_file, load_class
@@ -235,6 +237,9 @@ def find_method(name: str) -> KnownMethod:
         kind = load_class(name)
         if not issubclass(kind, Method):
             raise InputError(f"Method {name!r} is not a subclass of merging.Method.")
+        if inspect.isabstract(kind):
+            missing = ", ".join(sorted(kind.__abstractmethods__))
+            raise InputError(f"Method {name!r} does not define {missing}.")
         try:
             _check(class_name(name), kind)
         except ValueError as error:
@@ -260,7 +265,10 @@ def make(name: str, settings: Mapping[str, Any]) -> Method:
     accepted = f"it accepts {', '.join(method.settings) or 'none'}"
     for unknown in sorted(settings.keys() - set(method.settings)):
         raise InputError(f"Method {name!r} has no setting {unknown!r}; {accepted}.")
-    hints = get_type_hints(method.kind)
+    try:
+        hints = get_type_hints(method.kind)
+    except (NameError, TypeError) as error:
+        raise InputError(f"Method {name!r}: a setting's type is not known ({error}).") from None
     checked = {}
     for setting in fields(method.kind):  # type: ignore[arg-type]
         if setting.name in settings:
@@ -271,13 +279,17 @@ def make(name: str, settings: Mapping[str, Any]) -> Method:
             raise InputError(f"Method {name!r} needs the setting {setting.name!r}; {accepted}.")
     try:
         return method.kind(**checked)
-    except InputError as error:
+    except (InputError, ValueError, TypeError) as error:
         raise InputError(f"Method {name!r}: {error}") from None
 
 
 def _checked(method: str, setting: str, hint: Any, value: Any, accepted: str) -> Any:
     try:
         return TypeAdapter(hint).validate_python(value, strict=True)
+    except PydanticUserError:
+        raise InputError(
+            f"Method {method!r}: setting {setting!r} is a {_in_words(hint)}, which no file can give."
+        ) from None
     except ValidationError:
         expected = _in_words(hint)
         raise InputError(

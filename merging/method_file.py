@@ -1,7 +1,7 @@
 """A method from a user's own file, named as `path/to/file.py:Class`.
 
-The file is run: whoever names it trusts it. It is read once and run from what was read, so that what a report
-keeps of it is what merged.
+The file is run: whoever names it trusts it. A process reads it once and runs it from what was read, so that
+what a report keeps of it is what merged, though it was edited meanwhile.
 """
 
 import hashlib
@@ -42,12 +42,7 @@ def load_class(name: str) -> type:
         InputError: the file cannot be read or run, or has no such class.
     """
     path, _, kind = name.rpartition(":")
-    try:
-        source = Path(path).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise InputError(f"Method {name!r}: {path} cannot be read ({reason}).") from None
-    module = _module(path, source)
+    module = _module(str(Path(path).expanduser().resolve()))
     found = vars(module).get(kind)
     if not isinstance(found, type):
         classes = [
@@ -64,8 +59,13 @@ def source_of(kind: type) -> str | None:
 
 
 @cache
-def _module(path: str, source: str) -> ModuleType:
-    name = _MODULE + hashlib.sha256(f"{path}\0{source}".encode()).hexdigest()[:16]
+def _module(path: str) -> ModuleType:
+    try:
+        source = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise InputError(f"{path} cannot be read ({reason}).") from None
+    name = _MODULE + hashlib.sha256(path.encode()).hexdigest()[:16]
     module = ModuleType(name)
     module.__file__ = path
     module.__dict__["__source__"] = source
@@ -74,7 +74,7 @@ def _module(path: str, source: str) -> ModuleType:
     linecache.cache[path] = (len(source), None, source.splitlines(keepends=True), path)
     try:
         exec(compile(source, path, "exec"), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         line = _line_of(error, path)
         raise InputError(f"{path}{line}: {type(error).__name__}: {' '.join(str(error).split())}") from error

@@ -144,9 +144,12 @@ def _caption(found: HeadToHead) -> list[str]:
     swapped = f" * By {SWAPS:,} random swaps of the two sides." * any(
         one.test == SWAPPED for one in found.benchmarks
     )
+    exact = "p: McNemar's exact test of the documents that one side alone got right." * any(
+        one.test != SWAPPED for one in found.benchmarks
+    )
     return [
         f"A − B is above zero where A is better{turned}; 95 % by a paired bootstrap over documents.",
-        f"p: McNemar's exact test of the documents that one side alone got right.{swapped}",
+        f"{exact}{swapped}".strip(),
         f"p (Holm): corrected for the number of benchmarks, {len(found.benchmarks)}.",
     ]
 

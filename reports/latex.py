@@ -1,7 +1,5 @@
 """Tables in LaTeX: a document of one page that compiles by itself, from which the table can be copied."""
 
-import unicodedata
-
 from reports.sheet import Cell, Column, Sheet
 
 _CHARACTERS = {
@@ -19,6 +17,7 @@ _CHARACTERS = {
     "≥": r"$\geq$",
     "≤": r"$\leq$",
     "‖": r"$\Vert$",
+    "↓": r"$\downarrow$",
     "×": r"$\times$",
     "±": r"$\pm$",
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -62,45 +61,27 @@ def latex_text(text: str) -> str:
 def _character(character: str) -> str:
     if character in _CHARACTERS:
         return _CHARACTERS[character]
-    name = unicodedata.name(character, "")
-    kind, _, letter = name.rpartition(" ")
-    if kind in {"GREEK SMALL LETTER", "GREEK CAPITAL LETTER"}:
-        # LaTeX has no commands for capitals that look Latin, nor for omicron.
-        capital = kind == "GREEK CAPITAL LETTER"
-        looks_latin = letter in _LATIN_CAPITALS if capital else letter == "OMICRON"
-        if looks_latin:
-            return _LATIN_CAPITALS.get(letter, "o") if capital else "o"
-        command = "lambda" if letter in {"LAMDA", "LAMBDA"} else letter.lower()
-        return rf"$\{command.capitalize() if capital else command}$"
-    # Basic Latin, Latin-1's and Latin Extended-A's letters are in T1 fonts.
-    if character.isascii() and character.isprintable():
-        return character
-    if name.startswith("LATIN ") and ord(character) < 0x180:
-        return character
-    return " " if not character.isprintable() else f"[U+{ord(character):04X}]"
+    if character.isascii() or character in _LETTERS:
+        return character if character.isprintable() else " "
+    return _GREEK.get(character, f"[U+{ord(character):04X}]" if character.isprintable() else " ")
 
 
-_LATIN_CAPITALS = dict(
-    zip(
-        (
-            "ALPHA",
-            "BETA",
-            "EPSILON",
-            "ZETA",
-            "ETA",
-            "IOTA",
-            "KAPPA",
-            "MU",
-            "NU",
-            "OMICRON",
-            "RHO",
-            "TAU",
-            "CHI",
-        ),
-        "ABEZHIKMNOPTX",
-        strict=True,
-    )
+# Letters that LaTeX's T1 fonts have.
+_LETTERS = frozenset(
+    "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞßàáâãäåæçèéêëìíîïðñòóôõöøùúûüýþÿ"
+    "ĂăĄąĆćČčĎďĐđĘęĚěĞğİıĹĺĽľŁłŃńŇňŐőŒœŔŕŘřŚśŞşŠšŢţŤťŮůŰűŸŹźŻżŽž"
 )
+_SMALL = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi o pi rho sigma tau upsilon phi "
+    "chi psi omega"
+)
+# LaTeX has commands for those capitals alone that do not look Latin.
+_CAPITALS = "A B Gamma Delta E Z H Theta I K Lambda M N Xi O Pi P Sigma T Upsilon Phi X Psi Omega"
+_GREEK = {
+    letter: f"$\\{name}$" if len(name) > 1 else f"${name}$"
+    for letters, names in (("αβγδεζηθικλμνξοπρστυφχψω", _SMALL), ("ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ", _CAPITALS))
+    for letter, name in zip(letters, names.split(), strict=True)
+}
 
 
 def _title(column: Column) -> str:

@@ -1,23 +1,21 @@
 """Which numbers of a column stand out: the best and the second, or those that noise may have put there."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Literal
-
-import numpy as np
 
 from results.bootstrap import Draws
 from results.ranking import rank_groups
 from results.student import student_interval
 
 Mark = Literal["", "best", "second", "tie"]
-Seeds = Sequence[float]
-"""One checkpoint's values under each of several seeds, or none."""
+Each = Mapping[Hashable, float]
+"""What a value is the mean of, by seed (or subset of tasks); empty where it is of none."""
 
 
 def marks(
     values: Sequence[float | None],
     draws: Sequence[Draws | None] | None = None,
-    seeds: Sequence[Seeds] | None = None,
+    each: Sequence[Each] | None = None,
 ) -> list[Mark]:
     """Mark the numbers of a column, higher being better.
 
@@ -28,7 +26,7 @@ def marks(
     Args:
         values: as they are shown, None where one is not known.
         draws: of each value, its paired resamples of documents; None or empty where there are none.
-        seeds: of each value, what it is the mean of.
+        each: of each value, what it is the mean of.
     """
     known = [value for value in values if value is not None]
     if not known:
@@ -37,7 +35,9 @@ def marks(
     top = values.index(highest)
     equal = _not_told_apart(values, draws or [None] * len(values))
     tied = [
-        value is not None and value != highest and (other in equal or _seeds_disagree(seeds, top, other))
+        value is not None
+        and value != highest
+        and ((top in equal and other in equal) or _seeds_disagree(each, top, other))
         for other, value in enumerate(values)
     ]
     if any(tied):
@@ -61,8 +61,8 @@ def _not_told_apart(values: Sequence[float | None], draws: Sequence[Draws | None
     return {index for (index, _, _), group in zip(known, groups, strict=True) if group == 1}
 
 
-def _seeds_disagree(seeds: Sequence[Seeds] | None, top: int, other: int) -> bool:
-    if seeds is None or len(seeds[top]) != len(seeds[other]):
+def _seeds_disagree(each: Sequence[Each] | None, top: int, other: int) -> bool:
+    if each is None or set(each[top]) != set(each[other]):
         return False
-    interval = student_interval(np.subtract(seeds[top], seeds[other]).tolist())
+    interval = student_interval([value - each[other][key] for key, value in each[top].items()])
     return interval is not None and interval.low <= 0 <= interval.high

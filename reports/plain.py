@@ -7,6 +7,8 @@ import re
 from reports.sheet import Cell, Sheet
 from results.comparison import Comparison, Estimate, Row
 
+_ENDS = ("low", "high", "seeds_low", "seeds_high")
+
 
 def markdown_table(sheet: Sheet) -> str:
     """A pipe table with its marks, and the caption and the notes under it."""
@@ -28,23 +30,26 @@ def markdown_table(sheet: Sheet) -> str:
 def csv_sheet(sheet: Sheet) -> str:
     """One line per row of a sheet, numbers in full precision with the ends of their intervals.
 
-    A column X has the columns X, X_low and X_high, the latter two where some number has an interval.
+    A column X has the columns X, X_low and X_high, the latter two where some number has an interval over
+    documents (or over subsets), and X_seeds_low and X_seeds_high where some has one over seeds.
     """
-    bounded = [
-        any(line.cells[index].low is not None for group in sheet.groups for line in group)
+    cells = [line.cells for group in sheet.groups for line in group]
+    ends = [
+        [name for name in _ENDS if any(getattr(row[index], name) is not None for row in cells)]
         for index in range(len(sheet.columns))
     ]
     heads = ["group"] * bool(sheet.titles) + [sheet.head]
-    for column, bounds in zip(sheet.columns, bounded, strict=True):
-        heads += [column.title] + [f"{column.title}_low", f"{column.title}_high"] * bounds
+    for column, names in zip(sheet.columns, ends, strict=True):
+        heads += [column.title, *(f"{column.title}_{name}" for name in names)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(heads)
     for index, group in enumerate(sheet.groups):
         for line in group:
-            fields: list[str | float | None] = [sheet.titles[index]] * bool(sheet.titles) + [line.label]  # type: ignore[assignment]
-            for cell, bounds in zip(line.cells, bounded, strict=True):
-                fields += [cell.number] + [cell.low, cell.high] * bounds
+            fields: list[str | float | None] = [sheet.titles[index]] if sheet.titles else []
+            fields.append(line.label)
+            for cell, names in zip(line.cells, ends, strict=True):
+                fields += [cell.number, *(getattr(cell, name) for name in names)]
             writer.writerow(fields)
     return text.getvalue()
 

@@ -50,6 +50,8 @@ class Cell:
         number: in full precision, None where it is not known.
         low: end of its interval, None where there is none.
         high: end of its interval, None where there is none.
+        seeds_low: end of its interval over seeds, where that is one of its own.
+        seeds_high: end of the same.
     """
 
     value: str
@@ -58,6 +60,8 @@ class Cell:
     number: float | None = None
     low: float | None = None
     high: float | None = None
+    seeds_low: float | None = None
+    seeds_high: float | None = None
 
 
 @dataclass(frozen=True)

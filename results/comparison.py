@@ -50,7 +50,7 @@ class Row:
         anp: over tasks.
         forgetting: difference to the base on the benchmarks that watch forgetting; negative is forgotten.
         complete: how many benchmarks of the tasks have a normalised performance to show (the checkpoint and
-            its reference were scored), and how many there are.
+            its reference were scored), and how many there are; those that are left out do not count.
         notes: what the reader of the numbers should know.
         resampled: what the intervals were taken from.
         title: as in the run's entry, or the label.
@@ -327,7 +327,8 @@ def _row(
             if found.note is not None and benchmark.name not in left_out:
                 notes.append(found.note)
     notes += [f"not scored{by}: {', '.join(names)}" for by, names in unscored.items() if names]
-    missing = sum(len(names) for names in unscored.values())
+    counted = sum(len(benchmarks) for benchmarks in suite.counted(left_out).values())
+    missing = sum(name not in left_out for names in unscored.values() for name in names)
     for name, count in resampled.dropped.items():
         if performance[name] is not None:
             total = resampled.average.size
@@ -362,7 +363,7 @@ def _row(
             )
             for benchmark in suite.forgetting
         },
-        complete=(len(suite.task_benchmarks) - missing, len(suite.task_benchmarks)),
+        complete=(counted - missing, counted),
         notes=tuple(notes),
         title=entry.title or entry.label,
         pair=entry.pair,

@@ -18,11 +18,13 @@ class Pooled:
 
     Attributes:
         values: one for each seed.
+        seeds_of: the seeds, in the same order.
         terms: of each seed, what its value is the least of in every resample of the documents, which are the
             same for all seeds; none where a seed has no resamples.
     """
 
     values: tuple[float, ...]
+    seeds_of: tuple[int | None, ...] = ()
     terms: tuple[Term, ...] = ()
 
     @property
@@ -59,17 +61,24 @@ class Merged:
     rows: tuple[Row, ...]
 
     @property
+    def seeds(self) -> list[int | None]:
+        """One for each row."""
+        return [row.seed for row in self.rows]
+
+    @property
     def method(self) -> str:
         """The method's name."""
         return self.rows[0].method or ""
 
     def aggregate(self, name: str) -> Pooled:
         """The average, worst_task, gap or anp."""
-        return pooled([(getattr(row, name).value, (row.resampled.parts(name), None)) for row in self.rows])
+        each = [(getattr(row, name).value, (row.resampled.parts(name), None)) for row in self.rows]
+        return pooled(each, self.seeds)
 
     def task(self, name: str) -> Pooled:
         """Normalised performance on a task."""
-        return pooled_draws([(row.tasks[name].value, row.resampled.tasks.get(name)) for row in self.rows])
+        each = [(row.tasks[name].value, row.resampled.tasks.get(name)) for row in self.rows]
+        return pooled_draws(each, self.seeds)
 
     def score(self, benchmark: str) -> Pooled:
         """The score on a benchmark, as the benchmark reports it."""
@@ -85,18 +94,23 @@ def merged_methods(comparison: Comparison) -> list[Merged]:
     return [Merged(*key, tuple(rows)) for key, rows in found.items()]
 
 
-def pooled(each: Sequence[tuple[float | None, Term | None]]) -> Pooled:
-    """Pool the values and resamples of some seeds."""
+def pooled(
+    each: Sequence[tuple[float | None, Term | None]], seeds: Sequence[int | None] | None = None
+) -> Pooled:
+    """Pool the values and resamples of some seeds, which are counted from 0 where they are not given."""
     values = [value for value, _ in each if value is not None]
     terms = [term for _, term in each if term is not None and term[0].size]
     if not values or len(values) < len(each):
         return Pooled(())
-    return Pooled(tuple(values), tuple(terms) if len(terms) == len(each) else ())
+    known = tuple(range(len(values)) if seeds is None else seeds)
+    return Pooled(tuple(values), known, tuple(terms) if len(terms) == len(each) else ())
 
 
-def pooled_draws(each: Sequence[tuple[float | None, Draws | None]]) -> Pooled:
+def pooled_draws(
+    each: Sequence[tuple[float | None, Draws | None]], seeds: Sequence[int | None] | None = None
+) -> Pooled:
     """Pool values that are no minimum of others, and their resamples of shape (resamples,)."""
-    return pooled([(value, None if draws is None else (draws, None)) for value, draws in each])
+    return pooled([(value, None if draws is None else (draws, None)) for value, draws in each], seeds)
 
 
 def pooled_difference(pairs: Sequence[tuple[Row, Row]], statistic: str) -> Pooled:
@@ -107,12 +121,13 @@ def pooled_difference(pairs: Sequence[tuple[Row, Row]], statistic: str) -> Poole
         known = one is not None and two is not None
         parts = row.resampled.parts(statistic), other.resampled.parts(statistic)
         each.append((one - two if known else None, parts))
-    return pooled(each)
+    return pooled(each, [row.seed for row, _ in pairs])
 
 
 def pooled_scores(rows: Sequence[Row], benchmark: str) -> Pooled:
     """Pool the scores of some checkpoints on a benchmark."""
-    return pooled_draws([(row.scores.get(benchmark), row.resampled.scores.get(benchmark)) for row in rows])
+    each = [(row.scores.get(benchmark), row.resampled.scores.get(benchmark)) for row in rows]
+    return pooled_draws(each, [row.seed for row in rows])
 
 
 def _least(parts: Draws) -> Draws:

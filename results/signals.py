@@ -80,7 +80,10 @@ class SignalReport:
     def from_json(cls, value: Mapping[str, Any]) -> "SignalReport":
         """The report that `to_json` described."""
         names = {one.name for one in fields(cls)}
-        return cls(**{name: content for name, content in value.items() if name in names})
+        found = cls(**{name: content for name, content in value.items() if name in names})
+        for kind in found.divergences:
+            found.correlations(kind)  # which reads all that must be there
+        return found
 
 
 def read_signals(path: Path) -> SignalReport:
@@ -95,7 +98,7 @@ def read_signals(path: Path) -> SignalReport:
         raise InputError(
             f"{path}: no such file; `manyshot signals --out FOLDER` writes signals.json"
         ) from None
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         raise InputError(f"{path}: not the signals.json of `manyshot signals --out`") from None
 
 

@@ -22,6 +22,7 @@ class OverSubsets:
         mean: over subsets (and seeds).
         interval: 95 %, by Student's t over the subsets, each the mean over its seeds; None for one subset.
         n: number of subsets.
+        each: the ANP of each subset, the mean over its seeds.
     """
 
     method: str
@@ -30,6 +31,7 @@ class OverSubsets:
     mean: float
     interval: Interval | None
     n: int
+    each: Mapping[tuple[str, ...], float]
 
 
 def subsets_of(tasks: Sequence[str], sizes: Sequence[int]) -> list[tuple[str, ...]]:
@@ -74,6 +76,7 @@ def over_subsets(comparisons: Mapping[tuple[str, ...], Comparison]) -> list[Over
                 found.setdefault(key, {}).setdefault(subset, []).append(value)
     summaries = []
     for key, by_subset in found.items():
-        values = [fmean(of_seeds) for of_seeds in by_subset.values()]
-        summaries.append(OverSubsets(*key, fmean(values), student_interval(values), len(values)))
+        each = {subset: fmean(of_seeds) for subset, of_seeds in by_subset.items()}
+        values = list(each.values())
+        summaries.append(OverSubsets(*key, fmean(values), student_interval(values), len(values), each))
     return summaries

@@ -6,6 +6,9 @@ from typing import Any
 
 from results.errors import InputError
 
+AGGREGATES = ("average", "worst_task", "gap", "anp")
+"""What a comparison says of all tasks together: none of them is called so."""
+
 
 @dataclass(frozen=True)
 class BenchmarkSpec:
@@ -45,6 +48,8 @@ class SuiteSpec:
         if not self.tasks:
             raise InputError(f"suite {self.name}: it has no tasks; name at least one")
         for task, benchmarks in self.tasks.items():
+            if task in AGGREGATES:
+                raise InputError(f"suite {self.name}: a task cannot be called '{task}'; call it otherwise")
             if not benchmarks:
                 raise InputError(f"suite {self.name}: task {task} has no benchmarks; name at least one")
         names = [benchmark.name for benchmark in self.benchmarks]

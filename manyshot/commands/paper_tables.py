@@ -10,6 +10,7 @@ from results.errors import InputError
 from results.run import SUBSETS_OF, Run, load_family, load_run
 from results.signals import read_signals
 from results.store import Store
+from results.subsets import by_tasks
 
 
 def paper_table(options: argparse.Namespace, store: Store) -> str:
@@ -31,18 +32,13 @@ def paper_table(options: argparse.Namespace, store: Store) -> str:
             titles = _backbones(loaded, options.backbone)
             runs = {title: compare(run, store) for title, run in zip(titles, loaded, strict=True)}
         if table.needs == "families":
-            for name in [name or _latest(store) for name in names]:
-                subsets = load_family(store, [name])
-                families[name] = {tuple(run.suite.tasks): compare(run, store) for run in subsets}
-        signals = {path.parent.name: read_signals(path) for path in options.signals or []}
+            for name in options.run or [""]:
+                runs_of = load_family(store, [name] if name else ())
+                title = name or str(runs_of[0].settings.get(SUBSETS_OF) or runs_of[0].name)
+                families[title] = by_tasks(compare(run, store) for run in runs_of)
+        signals = {str(path.parent): read_signals(path) for path in options.signals or []}
         measured = Measured(runs, families, signals)
     return render_sheet(paper_sheet(options.name, options.source, measured), options.format)
-
-
-def _latest(store: Store) -> str:
-    """The experiment of the run that was written last."""
-    run = load_run(store)
-    return str(run.settings.get(SUBSETS_OF) or run.name)
 
 
 def _backbones(runs: list[Run], named: list[str] | None) -> list[str]:
@@ -50,6 +46,8 @@ def _backbones(runs: list[Run], named: list[str] | None) -> list[str]:
     if named:
         if len(named) != len(runs):
             raise InputError(f"{len(named)} backbones are named for {len(runs)} runs; name one for each")
+        if len(set(named)) < len(named):
+            raise InputError("two runs are given the same backbone's name; name each once")
         return named
     found: list[str] = []
     for run in runs:

@@ -1,12 +1,13 @@
 """What a paper's table says, whoever measured it, before it is laid out: rows of values by column."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from reports.marks import Mark, marks
-from reports.sheet import UNKNOWN, Cell, Column, Line, Sheet, printable, shown
-from results.bootstrap import Draws
+from reports.sheet import UNKNOWN, Cell, Column, Line, Sheet, printable
+from results.bootstrap import Draws, Interval
+from results.errors import InputError
 from results.pooled import Pooled
 
 
@@ -16,17 +17,19 @@ class Value:
 
     Attributes:
         number: None where it is not known.
-        low: end of its 95 % interval, None without one.
-        high: end of its 95 % interval, None without one.
+        low: end of its 95 % interval over documents (or subsets of tasks), None without one.
+        high: end of the same.
+        over_seeds: its 95 % interval over seeds, None without one.
         draws: its paired resamples of documents, None where there are none.
-        seeds: what it is the mean of.
+        each: what it is the mean of, by seed (or subset of tasks).
     """
 
     number: float | None
     low: float | None = None
     high: float | None = None
+    over_seeds: Interval | None = None
     draws: Draws | None = None
-    seeds: Sequence[float] = ()
+    each: Mapping[Hashable, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class TableColumn:
         title: as it is printed.
         digits: after the point.
         signed: whether a plus is printed.
-        ranked: whether its best numbers are marked; higher is better.
+        ranked: whether its best numbers are marked.
+        lower: whether a lower number is better.
         interval: whether intervals are shown, by their ends or as a margin around the number.
     """
 
@@ -45,6 +49,7 @@ class TableColumn:
     digits: int = 3
     signed: bool = False
     ranked: bool = True
+    lower: bool = False
     interval: Literal["", "ends", "margin"] = ""
 
 
@@ -78,17 +83,17 @@ class Content:
 
 
 def of_pooled(found: Pooled, scale: float = 1.0) -> Value:
-    """What was pooled over seeds, with the wider of its intervals over documents and over seeds."""
+    """What was pooled over seeds, with its intervals over documents and over seeds."""
     if found.value is None:
         return Value(None)
-    known = [one for one in (found.documents, found.seeds) if one is not None]
-    widest = max(known, key=lambda one: one.high - one.low, default=None)
+    documents, seeds = found.documents, found.seeds
     return Value(
         scale * found.value,
-        scale * widest.low if widest else None,
-        scale * widest.high if widest else None,
+        scale * documents.low if documents else None,
+        scale * documents.high if documents else None,
+        Interval(scale * seeds.low, scale * seeds.high) if seeds else None,
         None if found.draws is None else scale * found.draws,
-        tuple(scale * value for value in found.values),
+        {seed: scale * value for seed, value in zip(found.seeds_of, found.values, strict=True)},
     )
 
 
@@ -138,7 +143,11 @@ def _with_paper(row: TableRow, printed: TableRow | None, columns: Mapping[str, T
 
 
 def to_sheet(content: Content) -> Sheet:
-    """Lay out a table, the best numbers of each rank marked."""
+    """Lay out a table, the best numbers of each rank marked.
+
+    Raises:
+        InputError: it has no columns, or no rows.
+    """
     found: dict[tuple[int, int, str], Mark] = {}
     for rank in dict.fromkeys(block.rank for block in content.blocks):
         places = [
@@ -149,8 +158,10 @@ def to_sheet(content: Content) -> Sheet:
         ]
         for name, column in content.columns.items():
             if column.ranked:
-                marked = _marks([row.values.get(name, Value(None)) for _, _, row in places], column.digits)
+                marked = _marks([row.values.get(name, Value(None)) for _, _, row in places], column)
                 found |= {(at, line, name): mark for (at, line, _), mark in zip(places, marked, strict=True)}
+    if not content.columns or not any(block.rows for block in content.blocks):
+        raise InputError("there is nothing to show: the runs have none of what this table is of")
     groups = tuple(
         tuple(
             Line(
@@ -171,16 +182,31 @@ def to_sheet(content: Content) -> Sheet:
         tuple(map(printable, content.notes)),
         titles if any(titles) else (),
         content.head,
-        content.caption,
+        content.caption + _brackets(content),
     )
 
 
-def _marks(values: Iterable[Value], digits: int) -> list[Mark]:
+def _brackets(content: Content) -> str:
+    """What the brackets are, where numbers have an interval over seeds."""
+    values = [
+        value
+        for block in content.blocks
+        for row in block.rows
+        for name, value in row.values.items()
+        if name in content.columns and content.columns[name].interval == "ends"
+    ]
+    said = " [ ]: 95 % over documents." * any(one.draws is not None and one.low is not None for one in values)
+    return said + " { }: 95 % over seeds." * any(one.over_seeds is not None for one in values)
+
+
+def _marks(values: Iterable[Value], column: TableColumn) -> list[Mark]:
     listed = list(values)
-    numbers = [shown(value.number, digits) for value in listed]
-    draws = [value.draws for value in listed]
-    seeds = [value.seeds if len(value.seeds) > 1 else () for value in listed]
-    return marks(numbers, draws, seeds if any(seeds) else None)
+    sign = -1.0 if column.lower else 1.0
+    numbers = [
+        None if value.number is None else sign * round(value.number, column.digits) for value in listed
+    ]
+    draws = [None if value.draws is None else sign * value.draws for value in listed]
+    return marks(numbers, draws, [{key: sign * one for key, one in value.each.items()} for value in listed])
 
 
 def _cell(value: Value, column: TableColumn, mark: Mark) -> Cell:
@@ -188,14 +214,18 @@ def _cell(value: Value, column: TableColumn, mark: Mark) -> Cell:
         return Cell(UNKNOWN)
     text = f"{value.number:{'+' if column.signed else ''}.{column.digits}f}"
     interval = ""
+    digits = max(1, column.digits - 1)
     if value.low is not None and value.high is not None:
-        digits = max(1, column.digits - 1)
         interval = {
             "": "",
             "ends": f"[{value.low:.{digits}f}, {value.high:.{digits}f}]",
             "margin": f"± {(value.high - value.low) / 2:.{column.digits}f}",
         }[column.interval]
-    return Cell(text, interval, mark, value.number, value.low, value.high)
+    if column.interval == "ends" and value.over_seeds is not None:
+        seeds = value.over_seeds
+        interval = f"{interval} {{{seeds.low:.{digits}f}, {seeds.high:.{digits}f}}}".lstrip()
+    seeds_ends = (value.over_seeds.low, value.over_seeds.high) if value.over_seeds else (None, None)
+    return Cell(text, interval, mark, value.number, value.low, value.high, *seeds_ends)
 
 
 def sizes(counts: Mapping[str, Iterable[int]], seeds: Iterable[int]) -> str:

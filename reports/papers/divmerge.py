@@ -4,12 +4,15 @@ Performance is in percent, as the paper prints it.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
 
 from reports.papers.content import Content, TableBlock, TableColumn, TableRow, Value, of_pooled, sizes
 from results.comparison import Comparison
+from results.errors import InputError
+from results.metrics import mapped
 from results.minima import Term
 from results.pooled import merged_methods, pooled
 from results.published import SOURCES, published_rows
@@ -45,18 +48,21 @@ _ANP = "Mean ANP in percent: the mean over merged tasks of normalised performanc
 def pairwise(families: Families) -> Content:
     """Mean ANP over all pairs of tasks, a column for each experiment."""
     columns: dict[str, TableColumn] = {}
-    cells: dict[tuple[tuple[str, ...], str], dict[str, Value]] = {}
+    rows: dict[tuple[str, str], TableRow] = {}
     notes: list[str] = []
     for title, comparisons in families.items():
         setting = _setting(title, comparisons)
+        if setting in columns:
+            raise InputError(f"two of the experiments are of {setting}; name one of them")
         columns[setting] = TableColumn(f"ANP {setting}", digits=2, interval="ends")
         pairs: Subsets = {subset: one for subset, one in comparisons.items() if len(subset) == 2}
-        for key, label, one in _over(pairs):
-            cells.setdefault((key, label), {})[setting] = _percent(one)
+        for row in _over(pairs, notes):
+            known = rows.get(row.name)
+            values = {**(known.values if known else {}), setting: row.value}
+            rows[row.name] = TableRow((row.key,), row.label, values)
         notes += _family_notes(title, pairs)
-    rows = tuple(TableRow(key, label, values) for (key, label), values in cells.items())
     caption = f"{_ANP} Intervals are 95 % over pairs."
-    return Content(columns, (TableBlock("", rows),), "method", caption, tuple(notes))
+    return Content(columns, (TableBlock("", tuple(rows.values())),), "method", caption, tuple(notes))
 
 
 def published_pairwise() -> Content:
@@ -77,32 +83,35 @@ def published_pairwise() -> Content:
 
 def scaling(families: Families) -> Content:
     """Mean ANP by the number of merged tasks, a row for each number, and their mean."""
-    blocks, names, notes = [], {}, []
+    blocks: list[TableBlock] = []
+    columns: dict[str, TableColumn] = {}
+    notes: list[str] = []
     for title, comparisons in families.items():
         setting = _setting(title, comparisons)
+        found = _over(comparisons, notes)
+        keys = {row.key: row.name for row in reversed(found)}
         by_size: dict[int, dict[str, Value]] = {}
-        for key, label, one in _over(comparisons):
-            names[key[0]] = label
-            by_size.setdefault(one.size, {})[key[0]] = _percent(one)
+        for row in found:
+            # The paper's column is the first variant's of a method; the others have columns of their own.
+            column = row.key if keys[row.key] == row.name else f"{row.key} {row.label}"
+            columns.setdefault(column, TableColumn(row.label, digits=2, ranked=False, interval="ends"))
+            by_size.setdefault(row.size, {})[column] = row.value
         rows = [
             TableRow((setting, str(size)), f"{size} tasks", values)
             for size, values in sorted(by_size.items())
         ]
-        means = {
-            name: Value(fmean(known))
-            for name in names
-            if len(known := [v.number for r in rows if (v := r.values.get(name)) and v.number is not None])
-            == len(rows)
-        }
         if len(rows) > 1:
+            means = {name: _mean_of([row.values.get(name) for row in rows]) for name in columns}
             rows.append(TableRow((setting, "average"), "average", means))
         blocks.append(TableBlock(title if title == setting else f"{title} ({setting})", tuple(rows)))
         notes += _family_notes(title, comparisons)
-    columns = {
-        name: TableColumn(label, digits=2, ranked=False, interval="ends") for name, label in names.items()
-    }
     caption = f"{_ANP} Intervals are 95 % over subsets; the average is over numbers of tasks."
     return Content(columns, tuple(blocks), "merged", caption, tuple(notes))
+
+
+def _mean_of(values: Sequence[Value | None]) -> Value:
+    known = [one.number for one in values if one is not None and one.number is not None]
+    return Value(fmean(known)) if len(known) == len(values) else Value(None)
 
 
 def published_scaling() -> Content:
@@ -132,15 +141,16 @@ def published_scaling() -> Content:
 
 def correlation(reports: Mapping[str, SignalReport]) -> Content:
     """Spearman's ρ of nearness and score of each task, and its mean, for both divergences."""
-    columns = {kind: TableColumn(f"{kind.upper()} ρ", signed=True, ranked=False) for kind in ("kl", "js")}
+    kinds = [kind for kind in ("kl", "js") if any(kind in report.divergences for report in reports.values())]
+    columns = {kind: TableColumn(f"{kind.upper()} ρ", signed=True, ranked=False) for kind in kinds}
     blocks, notes = [], []
     for title, report in reports.items():
-        found = {kind: report.correlations(kind) for kind in columns}
+        found = {kind: report.correlations(kind) for kind in kinds if kind in report.divergences}
         rows = [
-            TableRow((task,), task, {kind: Value(found[kind][task]) for kind in columns})
+            TableRow((task,), task, {kind: Value(of_kind[task]) for kind, of_kind in found.items()})
             for task in report.tasks
         ]
-        means = {kind: Value(mean_known(found[kind])) for kind in columns}
+        means = {kind: Value(mean_known(of_kind)) for kind, of_kind in found.items()}
         rows.append(TableRow(("average",), "average", means))
         blocks.append(TableBlock(title if len(reports) > 1 else "", tuple(rows)))
         inputs = ", ".join(f"{task} {number}" for task, number in report.inputs.items())
@@ -174,26 +184,24 @@ def cross_accuracy(families: Families) -> Content:
     blocks, notes = [], []
     columns: dict[str, TableColumn] = {}
     for title, comparisons in families.items():
-        found: dict[str, dict[str, list[tuple[float | None, Term | None]]]] = {}
+        found: dict[str, dict[str, dict[int | None, tuple[float | None, Term]]]] = {}
         counts: dict[str, set[int]] = {}
-        for run in comparisons.values():
-            for row in run.rows:
-                if row.role != "expert" or row.task is None:
+        experts = [
+            (run, row, row.task)
+            for run in comparisons.values()
+            for row in run.rows
+            if row.role == "expert" and row.task is not None
+        ]
+        for run, row, expert in experts:
+            for task, benchmarks in run.suite.tasks.items():
+                if any(one.name not in row.scores for one in benchmarks):
                     continue
-                for task, benchmarks in run.suite.tasks.items():
-                    names = [one.name for one in benchmarks if one.name in row.scores]
-                    if len(names) < len(benchmarks):
-                        continue
-                    counts.setdefault(task, set()).update(row.n[name] for name in names)
-                    score = fmean(row.scores[name] for name in names)
-                    drawn = np.mean([row.resampled.scores[name] for name in names], axis=0)
-                    found.setdefault(row.task, {}).setdefault(task, [])
-                    if all(score != known for known, _ in found[row.task][task]):
-                        found[row.task][task].append((score, (drawn, None)))
+                counts.setdefault(task, set()).update(row.n[one.name] for one in benchmarks)
+                score = fmean(mapped(one, row.scores[one.name]) for one in benchmarks)
+                drawn = np.mean([mapped(one, row.resampled.scores[one.name]) for one in benchmarks], axis=0)
+                found.setdefault(expert, {}).setdefault(task, {})[row.seed] = score, (drawn, None)
         rows = tuple(
-            TableRow(
-                (expert,), expert, {task: of_pooled(pooled(each), 100) for task, each in by_task.items()}
-            )
+            TableRow((expert,), expert, {task: _percent_of(each) for task, each in by_task.items()})
             for expert, by_task in found.items()
         )
         columns |= {
@@ -202,9 +210,12 @@ def cross_accuracy(families: Families) -> Content:
             for task in by_task
         }
         blocks.append(TableBlock(title if len(families) > 1 else "", rows, rank=title))
-        seeds = {len({row.seed for row in run.rows if row.role == "expert"}) for run in comparisons.values()}
+        seeds = {len(each) for by_task in found.values() for each in by_task.values()}
         notes.append(f"{title}: {sizes(counts, seeds)}")
-    caption = "Scores in percent: the expert of the row on the task of the column."
+    caption = (
+        "Scores in percent, higher being better: the expert of the row on the task of the column, the mean "
+        "over its benchmarks."
+    )
     return Content(columns, tuple(blocks), "expert", caption, tuple(notes))
 
 
@@ -226,15 +237,38 @@ def _setting(title: str, comparisons: Mapping[tuple[str, ...], Comparison]) -> s
     return next((SETTINGS[suite] for suite in suites if suite in SETTINGS), title)
 
 
-def _over(
-    comparisons: Mapping[tuple[str, ...], Comparison],
-) -> list[tuple[tuple[str, ...], str, OverSubsets]]:
-    """Every method's ANP by number of tasks, with the paper's name of the method and ours."""
-    keys = {}
-    for run in comparisons.values():
-        for one in merged_methods(run):
-            keys[one.title, one.protocol] = _key(one.method, one.rows[0].settings) or one.title
-    return [((keys[one.method, one.protocol],), one.method, one) for one in over_subsets(comparisons)]
+@dataclass(frozen=True)
+class _OverSubsets:
+    """A method's ANP over the subsets of one size: the paper's name of the method, and ours."""
+
+    key: str
+    name: tuple[str, str]
+    label: str
+    size: int
+    value: Value
+
+
+def _over(comparisons: Subsets, notes: list[str]) -> list[_OverSubsets]:
+    """Every method's ANP by number of tasks; a method that lacks subsets has no value, which is noted."""
+    keys = {
+        (one.title, one.protocol): _key(one.method, one.rows[0].settings) or one.title
+        for run in comparisons.values()
+        for one in merged_methods(run)
+    }
+    summaries = over_subsets(comparisons)
+    most = {size: max(one.n for one in summaries if one.size == size) for size in {s.size for s in summaries}}
+    found = []
+    for one in summaries:
+        label = one.method if one.protocol in {"", "post-hoc"} else f"{one.method}, {one.protocol}"
+        value = _percent(one)
+        if one.n < most[one.size]:
+            notes.append(
+                f"{label}: ANP of {one.n} of {most[one.size]} subsets of {one.size} tasks, so no mean"
+            )
+            value = Value(None)
+        name = one.method, one.protocol
+        found.append(_OverSubsets(keys[name], name, label, one.size, value))
+    return found
 
 
 def _key(method: str, settings: Mapping[str, object]) -> str | None:
@@ -251,7 +285,11 @@ def _key(method: str, settings: Mapping[str, object]) -> str | None:
 
 def _percent(one: OverSubsets) -> Value:
     low, high = (100 * one.interval.low, 100 * one.interval.high) if one.interval else (None, None)
-    return Value(100 * one.mean, low, high)
+    return Value(100 * one.mean, low, high, each={subset: 100 * anp for subset, anp in one.each.items()})
+
+
+def _percent_of(each: Mapping[int | None, tuple[float | None, Term]]) -> Value:
+    return of_pooled(pooled(list(each.values()), list(each)), 100)
 
 
 def _family_notes(title: str, comparisons: Mapping[tuple[str, ...], Comparison]) -> list[str]:
@@ -264,7 +302,9 @@ def _family_notes(title: str, comparisons: Mapping[tuple[str, ...], Comparison])
         for row in run.rows:
             for name, number in row.n.items():
                 counts.setdefault(name, set()).add(number)
-    return [f"{title}: {len(comparisons)} subsets of tasks; {sizes(counts, seeds)}", *left_out.values()]
+    counted = " Means are over the tasks that are not left out." * bool(left_out)
+    said = f"{title}: {len(comparisons)} subsets of tasks; {sizes(counts, seeds)}.{counted}"
+    return [said, *left_out.values()]
 
 
 def _published(

@@ -30,11 +30,11 @@ def performance(runs: Backbones) -> Content:
     }
     blocks = []
     for backbone, run in runs.items():
-        for protocol in PROTOCOLS:
+        for protocol in dict.fromkeys([*PROTOCOLS, *(one.protocol for one in merged_methods(run))]):
             methods = [one for one in merged_methods(run) if one.protocol == protocol]
             rows = tuple(_row(backbone, one, _performance(one, run, tasks)) for one in methods)
             if rows:
-                blocks.append(TableBlock(f"{backbone}, {protocol}", rows, rank=backbone))
+                blocks.append(TableBlock(f"{backbone}, {protocol or 'merged'}", rows, rank=backbone))
     return Content(columns, tuple(blocks), "method", f"{_NP} The average is over benchmarks.", _notes(runs))
 
 
@@ -49,7 +49,7 @@ def published_performance() -> Content:
 
 
 def worst_task(runs: Backbones) -> Content:
-    """Average, worst task and the gap between them, of every method; METIS's as it was merged in rounds."""
+    """Average, worst task and the gap between them, of every method under every protocol."""
     columns = {
         "average": TableColumn("average", interval="ends"),
         "worst_task": TableColumn("worst task", interval="ends"),
@@ -86,8 +86,14 @@ def published_worst_task() -> Content:
 
 def forgetting(runs: Backbones) -> Content:
     """Scores of the base and of every method on the benchmarks that watch forgetting."""
-    names = list(dict.fromkeys(one.name for run in runs.values() for one in run.suite.forgetting))
-    columns = {name: TableColumn(name, interval="ends") for name in names}
+    watched = {one.name: one for run in runs.values() for one in run.suite.forgetting}
+    names = list(watched)
+    columns = {
+        name: TableColumn(
+            name if one.higher_is_better else f"{name} ↓", lower=not one.higher_is_better, interval="ends"
+        )
+        for name, one in watched.items()
+    }
     blocks = []
     for backbone, run in runs.items():
         base = [
@@ -104,7 +110,10 @@ def forgetting(runs: Backbones) -> Content:
             for one in merged_methods(run)
         ]
         blocks.append(TableBlock(backbone, (*base, *merged), rank=backbone))
-    caption = "Scores on benchmarks that no expert was trained for; below the base's is forgotten."
+    caption = (
+        "Scores on benchmarks that no expert was trained for; worse than the base's is forgotten (↓: lower "
+        "is better)."
+    )
     return Content(columns, tuple(blocks), "model", caption, _notes(runs, of_tasks=False))
 
 

@@ -24,5 +24,14 @@ def test_noise_that_two_share_does_not_make_a_tie():
 
 def test_seeds_that_disagree_make_a_tie_though_the_documents_do_not():
     draws = [0.50 + NOISE, 0.60 + NOISE]
-    assert marks([0.50, 0.60], draws, [[0.45, 0.55], [0.75, 0.45]]) == ["tie", "tie"]
-    assert marks([0.50, 0.60], draws, [[0.49, 0.51], [0.59, 0.61]]) == ["second", "best"]
+    assert marks([0.50, 0.60], draws, [{0: 0.45, 1: 0.55}, {0: 0.75, 1: 0.45}]) == ["tie", "tie"]
+    assert marks([0.50, 0.60], draws, [{0: 0.49, 1: 0.51}, {1: 0.61, 0: 0.59}]) == ["second", "best"]
+
+
+def test_the_highest_without_resamples_ties_with_nothing():
+    assert marks([0.9, 0.5, 0.2], [None, 0.5 + NOISE, 0.49 + NOISE[::-1]]) == ["best", "second", ""]
+
+
+def test_seeds_are_paired_by_the_seed_whatever_their_order():
+    each = [{0: 0.50, 1: 0.90}, {1: 0.92, 0: 0.52}]
+    assert marks([0.70, 0.72], None, each) == ["second", "best"]

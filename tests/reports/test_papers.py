@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from reports.latex import latex_text
 from reports.papers import TABLES, Measured, paper_sheet
 from reports.table import render_sheet
 from results.bootstrap import ResampledPerformance
@@ -113,7 +114,7 @@ NOISE = np.random.default_rng(0).normal(0, 0.02, 400)
 
 def drawn(row, **tasks):
     """A row with resamples: noise that differs between rows of different labels."""
-    own = np.random.default_rng(len(row.label)).permutation(NOISE)
+    own = np.random.default_rng(list(row.label.encode())).permutation(NOISE)
     values = {task: estimate.value + own for task, estimate in row.tasks.items()}
     resampled = ResampledPerformance(
         row.average.value + own,
@@ -292,3 +293,86 @@ def test_latex_compiles_by_itself(name, tmp_path):
             cwd=tmp_path, capture_output=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-800:].decode(errors="replace")
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "latex", "csv"])
+@pytest.mark.parametrize("name", PRINTED)
+def test_every_table_comes_in_every_form(name, form):
+    assert render_sheet(paper_sheet(name, "paper"), form)
+
+
+def test_variants_of_a_method_and_both_protocols_have_columns_of_their_own(families, make_row):
+    changed = {}
+    for subset, run in families["mine"].items():
+        more = [
+            make_row(
+                label, "merged", dict.fromkeys(subset, value), method="divmerge", title=title,
+                protocol=protocol, settings={"divergence": "js", "level": "layer", "inputs": 10},
+            )
+            for label, title, protocol, value in (
+                ("few", "few", "post-hoc", 0.2), ("JS LL, many-shot", "JS LL", "many-shot", 0.3),
+            )
+        ]  # fmt: skip
+        changed[subset] = replace(run, rows=(*run.rows, *more))
+    measured = Measured({}, {"mine": changed}, {})
+    sheet = paper_sheet("divmerge-scaling", "ours", measured)
+    pairs = dict(zip([column.title for column in sheet.columns], sheet.groups[0][0].cells, strict=True))
+    assert [pairs[title].value for title in ("JS LL", "few", "JS LL, many-shot")] == [
+        "90.00",
+        "20.00",
+        "30.00",
+    ]
+    labels = {
+        line.label: line.cells[0].value
+        for line in paper_sheet("divmerge-pairwise", "ours", measured).groups[0]
+    }
+    assert labels["JS LL"] == "90.00" and labels["few"] == "20.00" and labels["JS LL, many-shot"] == "30.00"
+
+
+def test_a_method_that_lacks_a_subset_has_no_mean_which_is_said(families):
+    runs = dict(families["mine"])
+    runs["a", "b"] = replace(
+        runs["a", "b"], rows=tuple(row for row in runs["a", "b"].rows if row.label != "average")
+    )
+    sheet = paper_sheet("divmerge-pairwise", "ours", Measured({}, {"mine": runs}, {}))
+    assert {line.label: line.cells[0].value for line in sheet.groups[0]}["average"] == "–"
+    assert "average: ANP of 2 of 3 subsets of 2 tasks, so no mean" in sheet.notes
+
+
+def test_pairs_that_differ_by_chance_are_a_tie(families, make_row):
+    runs = {}
+    for number, (subset, run) in enumerate(families["mine"].items()):
+        values = dict.fromkeys(subset, 0.9 + (0.1, -0.1, 0.05, 0.0)[number])
+        runs[subset] = replace(run, rows=(*run.rows, make_row("other", "merged", values, title="other")))
+    (rows,) = paper_sheet("divmerge-pairwise", "ours", Measured({}, {"mine": runs}, {})).groups
+    marks = {line.label: line.cells[0].mark for line in rows}
+    assert marks["JS LL"] == marks["other"] == "tie"
+    (rows,) = paper_sheet("divmerge-pairwise", "ours", Measured({}, families, {})).groups
+    assert {line.label: line.cells[0].mark for line in rows} == {"average": "second", "JS LL": "best"}
+
+
+def test_two_experiments_of_one_setting_are_refused(families):
+    both = {"one": families["mine"], "two": families["mine"]}
+    with pytest.raises(InputError, match="two of the experiments are of classification"):
+        paper_sheet("divmerge-pairwise", "ours", Measured({}, both, {}))
+
+
+def test_a_table_without_anything_to_show_is_refused(make_comparison, make_row):
+    run = of_methods(make_comparison, make_row, {("ties", "ties", "post-hoc", None): 0.7})
+    bare = replace(run, suite=replace(run.suite, forgetting=()))
+    with pytest.raises(InputError, match="there is nothing to show"):
+        paper_sheet("metis-forgetting", "ours", Measured({"tiny": bare}, {}, {}))
+
+
+@pytest.mark.parametrize("text", ["λ = 0.3, Ω ≥ 2", "Größe ş ž", "ħ ſ 中 \x1b", "Α Β ο"])
+def test_latex_shows_every_name(text, tmp_path):
+    shown = latex_text(text)
+    assert "\x1b" not in shown and all(part.isascii() or part in "ößşžüä" for part in shown)
+    if shutil.which("pdflatex"):
+        page = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage[utf8]{inputenc}\begin{document}"
+        (tmp_path / "x.tex").write_text(page + shown + r"\end{document}")
+        done = subprocess.run(
+            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "x.tex"],
+            cwd=tmp_path, capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-500:].decode(errors="replace")
