@@ -8,7 +8,7 @@ from made_up_comparisons import learned_of, signals_of
 from made_up_family import SUITE, Family, hits
 
 from manyshot.cli import main
-from results.run import save_run
+from results.run import SUBSETS_OF, save_run
 from results.store import Store
 
 
@@ -28,7 +28,10 @@ def store(tmp_path):
         entries = tuple(
             replace(one, measured=measured) if one.role == "merged" else one for one in run.entries
         )
-        save_run(family.store, replace(run, name=f"lab.{'-'.join(tasks)}", entries=entries))
+        save_run(
+            family.store,
+            replace(run, name=f"lab.{'-'.join(tasks)}", entries=entries, settings={SUBSETS_OF: "lab"}),
+        )
     return family.store.root
 
 
