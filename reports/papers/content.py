@@ -119,13 +119,15 @@ def beside(ours: Content, paper: Content) -> Content:
         replace(block, rows=tuple(_with_paper(row, printed.get(row.key), columns) for row in block.rows))
         for block in ours.blocks
     ]
-    alone = tuple(
-        replace(row, values={f"{name} paper": value for name, value in row.values.items()})
-        for key, row in printed.items()
-        if key not in found
-    )
-    if alone:
-        blocks.append(TableBlock("only in the paper", alone, rank="paper"))
+    for block in paper.blocks:
+        alone = tuple(
+            replace(row, values={f"{name} paper": value for name, value in row.values.items()})
+            for row in block.rows
+            if row.key not in found
+        )
+        if alone:
+            title = f"{block.title}, only in the paper" if block.title else "only in the paper"
+            blocks.append(TableBlock(title, alone, rank=title))
     notes = tuple(dict.fromkeys([*ours.notes, *paper.notes]))
     return Content(columns, tuple(blocks), ours.head, f"{ours.caption} Paper: {paper.caption}", notes)
 
