@@ -86,8 +86,10 @@ def write_submission(store: Store, names: Sequence[str], out: Path) -> Path:
         check_submission(hidden)
         hidden.chmod(0o755)
         hidden.rename(out)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(hidden, ignore_errors=True)
+        if isinstance(error, InputError):
+            raise InputError(str(error).replace(str(hidden), str(out))) from None
         raise
     return out
 
@@ -168,12 +170,12 @@ def _without_folders(run: Run) -> Run:
     """The run with only the last part of every absolute path, wherever the submitter's machine is named."""
 
     def entry_of(entry: Entry) -> Entry:
-        named = {one: Path(one).name for one in _texts(dict(entry.settings)) if Path(one).is_absolute()}
+        paths = sorted(filter(_is_path, _texts(dict(entry.settings))), key=len, reverse=True)
 
         def called(name: str) -> str:
             """A name, which may be made of the method's settings."""
-            for path, last in named.items():
-                name = name.replace(path, last)
+            for path in paths:
+                name = name.replace(path, Path(path).name)
             return name
 
         return replace(
@@ -197,7 +199,12 @@ def _last_parts(value: Any) -> Any:
         return {name: _last_parts(one) for name, one in value.items()}
     if isinstance(value, list):
         return [_last_parts(one) for one in value]
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+    return Path(value).name if isinstance(value, str) and _is_path(value) else value
+
+
+def _is_path(text: str) -> bool:
+    """Whether a text names a folder of the machine: from its root, and not in the root itself."""
+    return text.startswith("/") and len(Path(text).parts) > 2
 
 
 def _texts(value: Any) -> list[str]:

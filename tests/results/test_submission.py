@@ -338,7 +338,7 @@ def test_no_folder_of_the_submitter_is_in_a_submission(lab, tmp_path):
         label=f"Mine (statistics={home}/a.npz)",
         title=f"Mine (statistics={home}/a.npz)",
         path=f"{home}/merged/mine",
-        settings={"statistics": f"{home}/a.npz", "of": [{"math": f"{home}/b.npz"}]},
+        settings={"statistics": f"{home}/a.npz", "of": [{"math": f"{home}/b.npz"}], "separator": "/"},
         pair=json.dumps([file, {"statistics": f"{home}/a.npz"}]),
         measured={"tried": [{"settings": {"statistics": f"{home}/a.npz"}}]},
     )
@@ -350,7 +350,11 @@ def test_no_folder_of_the_submitter_is_in_a_submission(lab, tmp_path):
     sent = load_run(Store(made))
     assert sent.settings["judge"] == "wildguard"
     assert sent.entries[-1].label == "Mine (statistics=a.npz)"
-    assert sent.entries[-1].settings == {"statistics": "a.npz", "of": [{"math": "b.npz"}]}
+    assert sent.entries[-1].settings == {
+        "statistics": "a.npz",
+        "of": [{"math": "b.npz"}],
+        "separator": "/",
+    }
 
 
 def test_what_was_merged_once_and_in_rounds_still_belongs_together(lab, tmp_path):
@@ -365,5 +369,8 @@ def test_one_checkpoint_is_not_several_seeds(lab, tmp_path):
     metis = replace(lab.entries[-1], title="metis")
     lab.entries[-1:] = [replace(metis, label=f"metis, seed {seed}", seed=seed) for seed in range(5)]
     save_run(lab.store, lab.run())
-    with pytest.raises(InputError, match="are one checkpoint under the seeds 1 and 0; keep one of them"):
+    with pytest.raises(
+        InputError, match="are one checkpoint under the seeds 1 and 0; keep one of them"
+    ) as refused:
         write_submission(lab.store, ["first"], tmp_path / "mine")
+    assert str(refused.value).startswith(f"{tmp_path / 'mine'}: run first: ")
