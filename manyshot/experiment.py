@@ -28,12 +28,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from bench.engine import AUTO, EngineSettings
 from bench.judge import PatternJudge
-from merging.method_file import absolute, class_name
+from merging.method_file import absolute, class_name, is_method_file, load_class, source_of
 from merging.rounds import Protocol
 from merging.train_settings import AdapterSettings, Loss, TrainSettings
 from merging.tuning import Objective, grid, to_try
 from merging.weighting import Divergence, Kind, Weighting
 from results.errors import InputError
+from results.record import digest_of
 from results.yaml_file import beside, read_yaml, validated
 
 
@@ -163,9 +164,12 @@ class MethodEntry(BaseModel):
 
     @property
     def pair(self) -> str:
-        """What the same method, merged once and in rounds, has in common."""
+        """What the same method, merged once and in rounds, has in common; of a file, what is in it."""
+        code = digest_of(source_of(load_class(self.name)))[:12] if is_method_file(self.name) else None
         by = [self.by.name, self.by.temperature, self.by.over, self.by.divergence]
-        return json.dumps([self.name, self.settings, by, self.space, self.objective], sort_keys=True)
+        return json.dumps(
+            [self.method_name, code, self.settings, by, self.space, self.objective], sort_keys=True
+        )
 
     @property
     def title(self) -> str:

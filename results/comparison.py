@@ -293,6 +293,11 @@ def _records(entry: Entry, suite: SuiteSpec, store: Store) -> dict[str, Record]:
                 f"'{entry.label}': record {record.key.digest} is {record.key.benchmark} of {record.name}, "
                 f"not {benchmark.name} of this checkpoint; score it again"
             )
+        if record.metric != benchmark.metric:
+            raise InputError(
+                f"'{entry.label}': record {record.key.digest} holds {record.metric} of {benchmark.name}, of "
+                f"which the suite counts {benchmark.metric}; score it again"
+            )
         records[benchmark.name] = record
     return records
 

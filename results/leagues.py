@@ -8,16 +8,24 @@ from pathlib import Path
 from results.comparison import Comparison
 from results.record import JSON, digest_of
 from results.run import Run
-from results.store import Store
+from results.store import DOCUMENT_KEY, Store
 from results.suite import SuiteSpec
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """How a benchmark was scored: digests of its definition and of its documents, and the settings."""
+    """How a benchmark was scored.
+
+    Attributes:
+        definition: its digest.
+        data: digest of all its documents.
+        documents: digest over which of them were scored.
+        settings: of the scoring.
+    """
 
     definition: str
     data: str
+    documents: str
     settings: Mapping[str, JSON]
 
 
@@ -46,7 +54,10 @@ class Terms:
     @property
     def scheme(self) -> str:
         """A digest of everything but the base."""
-        scoring = {name: [one.definition, one.data, dict(one.settings)] for name, one in self.scoring.items()}
+        scoring = {
+            name: [one.definition, one.data, one.documents, dict(one.settings)]
+            for name, one in self.scoring.items()
+        }
         return digest_of([self.suite.name, _tasks(self.suite), scoring, sorted(self.left_out)])[:12]
 
     @property
@@ -93,19 +104,21 @@ class League:
 
 
 def terms_of(run: Run, comparison: Comparison, store: Store) -> Terms:
-    """The terms of a run that was compared.
+    """The terms of a run that was compared, so that all its entries were scored in the same way.
 
     Raises:
         InputError: a record is missing or broken.
     """
     scoring = {}
     for benchmark in run.suite.task_benchmarks:
-        record = next(
+        digest = next(
             (one.records[benchmark.name] for one in run.entries if benchmark.name in one.records), None
         )
-        if record is not None:
-            key = store.get(record).key
-            scoring[benchmark.name] = Scoring(key.definition, key.data, key.settings)
+        if digest is not None:
+            record = store.get(digest)
+            key, documents = record.key, store.documents(record, DOCUMENT_KEY)
+            names = sorted(documents.astype(str).itertuples(index=False, name=None))
+            scoring[benchmark.name] = Scoring(key.definition, key.data, digest_of(names), key.settings)
     base = next((one for one in run.entries if one.role == "base"), None)
     return Terms(
         run=run.name,

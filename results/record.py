@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from results.errors import InputError
+from results.json_types import INTEGER, NUMBER, OBJECT, TEXT, TEXTS, checked, mapping
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
@@ -40,6 +41,15 @@ class CheckpointIdentity:
         """One digest over the three."""
         return digest_of([self.weights, self.config, self.tokenizer])
 
+    @classmethod
+    def from_json(cls, value: Any) -> "CheckpointIdentity":
+        """The identity of these fields.
+
+        Raises:
+            ValueError: a field is missing, unknown or no text.
+        """
+        return cls(**checked(value, _IDENTITY))
+
 
 @dataclass(frozen=True)
 class RecordKey:
@@ -70,9 +80,14 @@ class RecordKey:
         return {**vars(self), "checkpoint": dict(vars(self.checkpoint)), "settings": dict(self.settings)}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "RecordKey":
-        """The key that `to_json` described."""
-        return cls(**{**value, "checkpoint": CheckpointIdentity(**value["checkpoint"])})
+    def from_json(cls, value: Any) -> "RecordKey":
+        """The key that `to_json` described.
+
+        Raises:
+            ValueError: a field is missing, unknown or of another type.
+        """
+        given = checked(value, _KEY)
+        return cls(**{**given, "checkpoint": CheckpointIdentity.from_json(given["checkpoint"])})
 
 
 def _now() -> str:
@@ -126,7 +141,29 @@ class Record:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Record":
-        """The record that `to_json` described."""
-        key = RecordKey.from_json(value["key"])
-        return cls(**{**value, "key": key, "notices": tuple(value["notices"])})
+    def from_json(cls, value: Any) -> "Record":
+        """The record that `to_json` described.
+
+        Raises:
+            ValueError: a field is missing, unknown or of another type.
+        """
+        given = checked(value, _RECORD)
+        key = RecordKey.from_json(given["key"])
+        return cls(**{**given, "key": key, "notices": tuple(given["notices"])})
+
+
+_IDENTITY = {"weights": TEXT, "config": TEXT, "tokenizer": TEXT}
+_KEY = {"checkpoint": OBJECT, "benchmark": TEXT, "definition": TEXT, "data": TEXT, "settings": OBJECT}
+_RECORD = {
+    "key": OBJECT,
+    "name": TEXT,
+    "metric": TEXT,
+    "value": NUMBER,
+    "metrics": mapping(NUMBER),
+    "n": INTEGER,
+    "seconds": NUMBER,
+    "tokens": mapping(INTEGER),
+    "notices": TEXTS,
+    "versions": mapping(TEXT),
+    "created": TEXT,
+}

@@ -43,6 +43,9 @@ def check_settings(
 ) -> None:
     """Refuse to divide or subtract scores that were not made in the same way.
 
+    Every entry is held against its own reference, and against the first that has the benchmark, so that
+    those of other seeds, whose references are others, were scored in the same way too.
+
     Args:
         suite: which benchmarks measure a task, and which watch forgetting.
         entries: what is compared.
@@ -53,20 +56,21 @@ def check_settings(
     Raises:
         InputError: the settings, the definition or the data of a benchmark differ.
     """
-    for entry in entries:
-        for benchmark in suite.benchmarks:
-            task = suite.task_of(benchmark.name)
-            other = base if task is None else experts[entry.label][task]
-            one = records[entry.label].get(benchmark.name)
-            two = records[other.label].get(benchmark.name) if other else None
-            if one is None or two is None or other is None:
-                continue
-            differing = differing_settings(one, two)
-            if differing:
-                raise InputError(
-                    f"benchmark {benchmark.name}: '{entry.label}' and '{other.label}' were scored with "
-                    f"different {differing}; score both with the same settings"
-                )
+    for benchmark in suite.benchmarks:
+        task = suite.task_of(benchmark.name)
+        scored = [entry for entry in entries if benchmark.name in records[entry.label]]
+        for entry in scored:
+            reference = base if task is None else experts[entry.label][task]
+            for other in (reference, scored[0]):
+                if other is None or benchmark.name not in records[other.label]:
+                    continue
+                one, two = (records[each.label][benchmark.name] for each in (entry, other))
+                differing = differing_settings(one, two)
+                if differing:
+                    raise InputError(
+                        f"benchmark {benchmark.name}: '{entry.label}' and '{other.label}' were scored with "
+                        f"different {differing}; score both with the same settings"
+                    )
 
 
 def differing_settings(one: Record, two: Record) -> str:

@@ -8,10 +8,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from results.errors import InputError
 from results.files import write_atomically
+from results.json_types import INTEGER, LIST, OBJECT, TEXT, JsonType, checked, mapping, one_of, parsed
 from results.record import JSON, CheckpointIdentity
 from results.store import Store
 from results.suite import SuiteSpec
@@ -20,6 +21,7 @@ Role = Literal["base", "expert", "merged", "round"]
 SUBSETS_OF = "subsets_of"
 """Setting of a run on some of an experiment's tasks: the name that the runs of all such subsets share."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,40 @@ class Entry:
     turn: int | None = None
     measured: Mapping[str, JSON] = field(default_factory=dict)
 
+    @classmethod
+    def from_json(cls, value: Any) -> "Entry":
+        """The entry of these fields.
+
+        Raises:
+            ValueError: a field is missing, unknown or of another type.
+        """
+        given = checked(value, _ENTRY, _OPTIONAL)
+        return cls(**{**given, "checkpoint": CheckpointIdentity.from_json(given["checkpoint"])})
+
+
+_DIGEST = JsonType("a digest", lambda value: isinstance(value, str) and bool(_SHA256.fullmatch(value)))
+_ENTRY = {
+    "label": TEXT,
+    "role": one_of(*get_args(Role)),
+    "task": TEXT.or_null,
+    "method": TEXT.or_null,
+    "settings": OBJECT,
+    "protocol": TEXT.or_null,
+    "seed": INTEGER.or_null,
+    "path": TEXT,
+    "checkpoint": OBJECT,
+    "records": mapping(_DIGEST),
+    "title": TEXT.or_null,
+    "pair": TEXT.or_null,
+    "of": TEXT.or_null,
+    "turn": INTEGER.or_null,
+    "measured": OBJECT,
+}
+_OPTIONAL = ("records", "title", "pair", "of", "turn", "measured")
+_RUN = {"name": TEXT, "suite": OBJECT, "settings": OBJECT, "entries": LIST}
+# Those of a run's settings that are read again.
+_SETTINGS = {"limit": INTEGER.or_null, "validation": mapping(INTEGER).or_null, SUBSETS_OF: TEXT.or_null}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -82,16 +118,21 @@ class Run:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Run":
-        """The run that `to_json` described."""
+    def from_json(cls, value: Any) -> "Run":
+        """The run that `to_json` described.
+
+        Raises:
+            ValueError: a field is missing, unknown or of another type.
+            InputError: the suite lacks a task or a benchmark, or names one twice.
+        """
+        given = checked(value, _RUN)
+        settings = given["settings"]
+        checked({name: one for name, one in settings.items() if name in _SETTINGS}, _SETTINGS, _SETTINGS)
         return cls(
-            name=value["name"],
-            suite=SuiteSpec.from_dict(value["suite"]),
-            settings=value["settings"],
-            entries=tuple(
-                Entry(**{**entry, "checkpoint": CheckpointIdentity(**entry["checkpoint"])})
-                for entry in value["entries"]
-            ),
+            name=given["name"],
+            suite=SuiteSpec.from_dict(given["suite"]),
+            settings=settings,
+            entries=tuple(map(Entry.from_json, given["entries"])),
         )
 
 
@@ -139,9 +180,9 @@ def load_run(store: Store, name: str | None = None) -> Run:
     if path.stem not in names:
         raise InputError(f"{path.parent}: no run '{name}'; there are {', '.join(sorted(names))}")
     try:
-        return Run.from_json(json.loads(path.read_bytes()))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise InputError(f"{path}: not a run's manifest; remove it and run again") from None
+        return Run.from_json(parsed(path.read_bytes()))
+    except (ValueError, InputError) as error:
+        raise InputError(f"{path}: not a run's manifest ({error}); remove it and run again") from None
 
 
 def load_family(store: Store, names: Sequence[str] = ()) -> list[Run]:

@@ -17,10 +17,12 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+from pandas.api.types import is_integer_dtype, is_numeric_dtype, is_string_dtype
 
 from results.aggregation import aggregate, document_columns
 from results.errors import InputError
 from results.files import locked, write_atomically
+from results.json_types import parsed
 from results.record import Record, RecordKey, digest_of
 
 DOCUMENT_KEY = ("lm_eval_task", "doc_id")
@@ -105,7 +107,14 @@ class Store:
             raise InputError(
                 f"{table}: not the rows its record was written with; remove {path} and score again"
             )
-        return pd.read_parquet(io.BytesIO(content), columns=None if columns is None else list(columns))
+        try:
+            return pd.read_parquet(io.BytesIO(content), columns=None if columns is None else list(columns))
+        except Exception as error:
+            # Pandas and Arrow raise whatever comes to them about a file that neither of them has written.
+            said = " ".join(str(error).split())[:100]
+            raise InputError(
+                f"{table}: no Parquet with its record's documents ({said}); remove {path} and score again"
+            ) from None
 
     def records(self) -> Iterator[Record]:
         """Every record, in the order of the digests.
@@ -118,6 +127,36 @@ class Store:
 
     def _path(self, digest: str) -> Path:
         return self.root / "records" / digest[:2] / f"{digest}.json"
+
+
+def problems(record: Record, documents: pd.DataFrame) -> Iterator[str]:
+    """What is wrong with a record and its documents. After the first problem nothing else is to be trusted.
+
+    Args:
+        record: of a benchmark.
+        documents: one row for each, with at least the columns that `Store.write` needs.
+    """
+    for name, number in {record.metric: record.value, "seconds": record.seconds, **record.metrics}.items():
+        if not math.isfinite(number):
+            yield f"{name} is {number}; a record holds finite numbers only"
+    numbers = dict.fromkeys(("score", *document_columns(record.metric)))
+    for name in (*DOCUMENT_KEY, *numbers):
+        if list(documents.columns).count(name) != 1:
+            yield f"its documents have no column {name}, or several"
+    if not is_string_dtype(documents["lm_eval_task"]) or not is_integer_dtype(documents["doc_id"]):
+        yield "its documents have other names than a text in lm_eval_task and a whole number in doc_id"
+    for name in numbers:
+        if not is_numeric_dtype(documents[name]):
+            yield f"its documents have no numbers in the column {name}"
+        if documents[name].isna().any():
+            yield f"a document has no {name}"
+    if len(documents) != record.n or record.n == 0:
+        yield f"the record counts {record.n} documents and {len(documents)} were given"
+    if documents.duplicated(list(DOCUMENT_KEY)).any():
+        yield "a document was given twice; lm_eval_task and doc_id name it"
+    score = aggregate(record.metric, documents)
+    if not math.isclose(score, record.value, rel_tol=1e-6, abs_tol=1e-6):
+        yield f"{record.metric} is {record.value}, but its documents give {score:.6g}"
 
 
 def store_root(argument: Path | None = None) -> Path:
@@ -165,8 +204,8 @@ def load_results(store: Path | None = None) -> pd.DataFrame:
 
 def _read_content(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_bytes())
-        intact = value.pop("digest") == digest_of(value)
+        value = parsed(path.read_bytes())
+        intact = value.pop("digest") == digest_of(value) and value.keys() == {"record", "documents"}
     except (ValueError, KeyError, AttributeError, TypeError, InputError):
         intact = False
     if not intact:
@@ -178,30 +217,18 @@ def _read(path: Path) -> Record:
     content = _read_content(path)
     try:
         record = Record.from_json(content["record"])
-    except (KeyError, TypeError):
-        raise InputError(f"{path}: not a record of this version; remove it and score again") from None
+    except ValueError as error:
+        raise InputError(
+            f"{path}: not a record of this version ({error}); remove it and score again"
+        ) from None
     if record.key.digest != path.stem:
         raise InputError(f"{path}: holds the record {record.key.digest}; give the file its own name back")
     return record
 
 
 def _check(record: Record, documents: pd.DataFrame) -> None:
-    where = f"benchmark {record.key.benchmark} of {record.name}"
-    numbers = {record.metric: record.value, "seconds": record.seconds, **record.metrics}
-    for name, number in numbers.items():
-        if not math.isfinite(number):
-            raise InputError(f"{where}: {name} is {number}; a record holds finite numbers only")
-    needed = dict.fromkeys((*DOCUMENT_KEY, "score", *document_columns(record.metric)))
-    missing = [name for name in needed if name not in documents.columns]
-    if missing:
-        raise InputError(f"{where}: its documents have no column {missing[0]}")
-    if len(documents) != record.n or record.n == 0:
-        raise InputError(f"{where}: the record counts {record.n} documents and {len(documents)} were given")
-    if documents.duplicated(list(DOCUMENT_KEY)).any():
-        raise InputError(f"{where}: a document was given twice; lm_eval_task and doc_id name it")
-    score = aggregate(record.metric, documents)
-    if documents["score"].isna().any() or not math.isclose(score, record.value, rel_tol=1e-6, abs_tol=1e-6):
-        raise InputError(f"{where}: {record.metric} is {record.value}, but its documents give {score}")
+    for problem in problems(record, documents):
+        raise InputError(f"benchmark {record.key.benchmark} of {record.name}: {problem}")
 
 
 def _to_parquet(documents: pd.DataFrame) -> bytes:

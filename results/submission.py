@@ -11,7 +11,6 @@ plausible is refused.
 
 import hashlib
 import json
-import math
 import os
 import re
 import shutil
@@ -22,25 +21,29 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from results.aggregation import aggregate, document_columns
+import pandas as pd
+import pyarrow as pa
+
+from results.aggregation import MATTHEWS
 from results.comparison import compare
 from results.errors import InputError
-from results.record import Record
-from results.run import Run, load_run, run_names, save_run
-from results.store import DOCUMENT_KEY, Store
+from results.json_types import parsed
+from results.record import Record, digest_of
+from results.run import Entry, Run, load_run, run_names, save_run
+from results.store import Store, problems
 
 SCHEMA = 1
 MANIFEST = "submission.json"
 _FILE = re.compile(
     r"runs/[A-Za-z0-9][A-Za-z0-9._-]*\.json"
     r"|records/[0-9a-f]{2}/[0-9a-f]{64}\.(json|parquet)"
-    r"|methods/[A-Za-z_][A-Za-z0-9_]*\.py"
+    r"|methods/[^\W\d]\w*\.py"
 )
 _LARGEST_METHOD = 1 << 20
 
 
 def write_submission(store: Store, names: Sequence[str], out: Path) -> Path:
-    """Copy runs with their records into a folder of their own. Of paths only the last part is kept.
+    """Copy runs with their records into a folder of their own. Of absolute paths only the last part is kept.
 
     Args:
         store: that has them.
@@ -51,31 +54,31 @@ def write_submission(store: Store, names: Sequence[str], out: Path) -> Path:
         ``out``.
 
     Raises:
-        InputError: the folder exists, or a run or record is missing or broken.
+        InputError: the folder exists, or a run or record is missing, broken, or would be refused.
     """
     if out.exists():
         raise InputError(f"{out} is there already; name another folder, or remove it")
-    runs = [load_run(store, name) for name in names]
+    runs = [load_run(store, name) for name in dict.fromkeys(names)]
+    methods = _methods(runs)
     out.parent.mkdir(parents=True, exist_ok=True)
     hidden = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         copy = Store(hidden)
         for run in runs:
             compare(run, store, resamples=2)  # which refuses what does not fit together
-            entries = tuple(replace(entry, path=Path(entry.path).name) for entry in run.entries)
-            save_run(copy, replace(run, entries=entries))
+            save_run(copy, _without_folders(run))
             for digest in sorted({one for entry in run.entries for one in entry.records.values()}):
                 record = store.get(digest)
                 copy.write(replace(record, name=Path(record.name).name), store.documents(record))
-        for name, source in _methods(runs).items():
-            (hidden / "methods").mkdir(exist_ok=True)
-            (hidden / "methods" / f"{name}.py").write_text(source, encoding="utf-8")
+        for path, source in methods.items():
+            (hidden / path).parent.mkdir(exist_ok=True)
+            (hidden / path).write_bytes(source)
         for lock in hidden.rglob(".lock"):
             lock.unlink()
         content = {
             "schema": SCHEMA,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "runs": list(names),
+            "runs": [run.name for run in runs],
             "files": {path: _digest(hidden / path) for path in _listed(hidden)},
         }
         text = json.dumps(content, sort_keys=True, indent=2)
@@ -83,8 +86,10 @@ def write_submission(store: Store, names: Sequence[str], out: Path) -> Path:
         check_submission(hidden)
         hidden.chmod(0o755)
         hidden.rename(out)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(hidden, ignore_errors=True)
+        if isinstance(error, InputError):
+            raise InputError(str(error).replace(str(hidden), str(out))) from None
         raise
     return out
 
@@ -112,9 +117,12 @@ def check_submission(folder: Path) -> Store:
     store = Store(folder)
     if sorted(run_names(store)) != sorted(content["runs"]):
         raise InputError(f"{folder / MANIFEST}: its runs are not those under runs/; ask for it again")
+    runs = [load_run(store, name) for name in content["runs"]]
+    _check_methods(folder, runs, [path for path in listed if path.startswith("methods/")])
     used: set[str] = set()
-    for name in content["runs"]:
-        run = load_run(store, name)
+    for name, run in zip(content["runs"], runs, strict=True):
+        if run.name != name:
+            raise InputError(f"{folder / 'runs' / name}.json: holds the run {run.name}; ask for it again")
         used |= {digest for entry in run.entries for digest in entry.records.values()}
         _check_run(folder, store, run)
     unused = {
@@ -125,15 +133,22 @@ def check_submission(folder: Path) -> Store:
     return store
 
 
-def _methods(runs: Sequence[Run]) -> dict[str, str]:
-    """By class, the source of methods from the submitter's own files."""
-    found: dict[str, str] = {}
+def _methods(runs: Sequence[Run]) -> dict[str, bytes]:
+    """By path in the submission, the source of methods from the submitter's own files."""
+    found: dict[str, bytes] = {}
     for run in runs:
         for entry in run.entries:
             source = entry.measured.get("source")
             if not entry.method or not isinstance(source, str):
                 continue
-            if found.setdefault(entry.method, source) != source:
+            path = f"methods/{entry.method}.py"
+            # The name is from a manifest, and says where a file is written.
+            if not _FILE.fullmatch(path):
+                raise InputError(
+                    f"run {run.name}: '{entry.label}' has the method {entry.method!r}, which is no name of a "
+                    "class; run it again"
+                )
+            if found.setdefault(path, source.encode()) != source.encode():
                 raise InputError(
                     f"run {run.name}: '{entry.label}' was merged by another {entry.method} than the runs "
                     "before; run all of them again, or submit them apart"
@@ -141,12 +156,69 @@ def _methods(runs: Sequence[Run]) -> dict[str, str]:
     return found
 
 
+def _check_methods(folder: Path, runs: Sequence[Run], paths: Sequence[str]) -> None:
+    """Refuse methods that the runs do not have, and runs whose methods are not there."""
+    methods = _methods(runs)
+    for path in sorted({*methods, *paths}):
+        if path not in methods:
+            raise InputError(f"{folder / path}: the method of none of its runs; remove it")
+        if path not in paths or (folder / path).read_bytes() != methods[path]:
+            raise InputError(f"{folder / path}: not the method that its run was merged by; ask for it again")
+
+
+def _without_folders(run: Run) -> Run:
+    """The run with only the last part of every absolute path, wherever the submitter's machine is named."""
+
+    def entry_of(entry: Entry) -> Entry:
+        paths = sorted(filter(_is_path, _texts(dict(entry.settings))), key=len, reverse=True)
+
+        def called(name: str) -> str:
+            """A name, which may be made of the method's settings."""
+            for path in paths:
+                name = name.replace(path, Path(path).name)
+            return name
+
+        return replace(
+            entry,
+            label=called(entry.label),
+            title=entry.title and called(entry.title),
+            of=entry.of and called(entry.of),
+            path=Path(entry.path).name,
+            settings=_last_parts(dict(entry.settings)),
+            measured=_last_parts(dict(entry.measured)),
+            # It is only ever compared with others of the run, and older runs name a method's file in it.
+            pair=entry.pair and digest_of(entry.pair)[:12],
+        )
+
+    return replace(run, settings=_last_parts(dict(run.settings)), entries=tuple(map(entry_of, run.entries)))
+
+
+def _last_parts(value: Any) -> Any:
+    """A JSON value with only the last part of texts that are absolute paths."""
+    if isinstance(value, dict):
+        return {name: _last_parts(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_last_parts(one) for one in value]
+    return Path(value).name if isinstance(value, str) and _is_path(value) else value
+
+
+def _is_path(text: str) -> bool:
+    """Whether a text names a folder of the machine: from its root, and not in the root itself."""
+    return text.startswith("/") and len(Path(text).parts) > 2
+
+
+def _texts(value: Any) -> list[str]:
+    """All texts in a JSON value."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [value] if isinstance(value, str) else [text for one in inner for text in _texts(one)]
+
+
 def _manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
         raise InputError(f"{folder}: no submission, because it has no {MANIFEST}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parsed(path.read_bytes())
         known = (
             content["schema"] == SCHEMA
             and all(isinstance(name, str) for name in content["runs"])
@@ -162,32 +234,43 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _check_run(folder: Path, store: Store, run: Run) -> None:
-    """Refuse records that cannot be: of scores outside of their range, other documents, or the future."""
+    """Refuse checkpoints and records that cannot be."""
+    seen: dict[tuple[str, str, str | None, str], Entry] = {}
     for entry in run.entries:
         for name, digest in entry.records.items():
             record = store.get(digest)
             where = f"{folder}: run {run.name}, {name} of '{entry.label}'"
-            for problem in _problems(record, store):
+            for problem in _problems(record, store.documents(record)):
                 raise InputError(f"{where}: {problem}")
+        if entry.seed is not None and entry.role in {"merged", "expert"}:
+            what = (
+                entry.role,
+                entry.title or entry.task or entry.label,
+                entry.protocol,
+                entry.checkpoint.digest,
+            )
+            other = seen.setdefault(what, entry)
+            if other is not entry:
+                raise InputError(
+                    f"{folder}: run {run.name}: '{entry.label}' and '{other.label}' are one checkpoint under "
+                    f"the seeds {entry.seed} and {other.seed}; keep one of them"
+                )
     compare(run, store, resamples=2)
 
 
-def _problems(record: Record, store: Store) -> Iterator[str]:
-    columns = dict.fromkeys([*DOCUMENT_KEY, "score", *document_columns(record.metric)])
-    documents = store.documents(record, list(columns))
-    if not math.isfinite(record.value):
-        yield f"{record.metric} is {record.value}, which is no number"
-    if len(documents) != record.n or not record.n:
-        yield f"the record counts {record.n} documents, and has {len(documents)}"
-    if documents.duplicated(list(DOCUMENT_KEY)).any():
-        yield "a document is scored twice"
-    if documents["score"].isna().any():
-        yield "a document's score is no number"
-    score = aggregate(record.metric, documents)
-    if not math.isclose(score, record.value, rel_tol=1e-6, abs_tol=1e-6):
-        yield f"{record.metric} is {record.value}, but its documents give {score:.6g}"
-    if not -1e-9 <= record.value <= 1 + 1e-9 and record.metric != "mcc":
-        yield f"{record.metric} is {record.value:.6g}; from 0 to 1 is expected"
+def _problems(record: Record, documents: pd.DataFrame) -> Iterator[str]:
+    """What cannot be: scores that documents do not give, or out of their range, and times to come."""
+    for name in ("lm_eval_task", "prompt", "target", "output"):
+        if name in documents and not _is_text(documents[name]):
+            yield f"of a document, {name} is no text"
+    yield from problems(record, documents)
+    if not documents["score"].between(0, 1).all():
+        yield "a document's score is not from 0 to 1"
+    if record.metric == MATTHEWS and not documents[["gold", "predicted"]].isin([0, 1]).all(axis=None):
+        yield "of a document, gold or predicted is neither 0 nor 1"
+    lowest = -1 if record.metric == MATTHEWS else 0
+    if not lowest - 1e-9 <= record.value <= 1 + 1e-9:
+        yield f"{record.metric} is {record.value:.6g}; from {lowest} to 1 is expected"
     try:
         created = datetime.fromisoformat(record.created)
         late = created > datetime.now(UTC) + timedelta(days=1)
@@ -198,6 +281,13 @@ def _problems(record: Record, store: Store) -> Iterator[str]:
             yield f"it was made at {record.created}, which is still to come"
     if record.seconds < 0:
         yield f"it took {record.seconds} seconds"
+
+
+def _is_text(column: "pd.Series[Any]") -> bool:
+    try:
+        return all(isinstance(one, str) for one in column.dropna().tolist())
+    except (pa.ArrowException, UnicodeError):
+        return False  # Arrow reads bytes that are no UTF-8, and stumbles when they are asked for.
 
 
 def _listed(folder: Path) -> list[str]:

@@ -1,10 +1,11 @@
 """A suite in plain words: which benchmarks measure which task, and which watch forgetting."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from results.errors import InputError
+from results.json_types import LIST, NUMBER, TEXT, TRUTH, checked
 
 AGGREGATES = ("average", "worst_task", "gap", "anp")
 """What a comparison says of all tasks together: none of them is called so."""
@@ -101,14 +102,30 @@ class SuiteSpec:
         }
 
     @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> "SuiteSpec":
-        """The suite that `to_dict` described."""
+    def from_dict(cls, value: Any) -> "SuiteSpec":
+        """The suite that `to_dict` described.
+
+        Raises:
+            ValueError: a field is missing, unknown or of another type.
+            InputError: a task or benchmark is missing, or named twice.
+        """
+        given = checked(value, _SUITE, optional=("leave_out_at_chance",))
         return cls(
-            name=value["name"],
+            name=given["name"],
             tasks={
-                task["task"]: tuple(BenchmarkSpec(**benchmark) for benchmark in task["benchmarks"])
-                for task in value["tasks"]
+                task["task"]: _benchmarks(task["benchmarks"])
+                for task in (checked(one, _TASK) for one in given["tasks"])
             },
-            forgetting=tuple(BenchmarkSpec(**benchmark) for benchmark in value["forgetting"]),
-            leave_out_at_chance=value.get("leave_out_at_chance", False),
+            forgetting=_benchmarks(given["forgetting"]),
+            leave_out_at_chance=given.get("leave_out_at_chance", False),
         )
+
+
+_BENCHMARK = {"name": TEXT, "metric": TEXT, "higher_is_better": TRUTH, "chance": NUMBER}
+_TASK = {"task": TEXT, "benchmarks": LIST}
+_SUITE = {"name": TEXT, "tasks": LIST, "forgetting": LIST, "leave_out_at_chance": TRUTH}
+
+
+def _benchmarks(values: Iterable[Any]) -> tuple[BenchmarkSpec, ...]:
+    optional = ("higher_is_better", "chance")
+    return tuple(BenchmarkSpec(**checked(value, _BENCHMARK, optional)) for value in values)

@@ -21,6 +21,7 @@ SUITE = SuiteSpec(
     },
     (BenchmarkSpec("coqa", "f1"),),
 )
+METRICS = {benchmark.name: benchmark.metric for benchmark in SUITE.benchmarks}
 SETTINGS = {"engine": "replay", "dtype": "float32", "limit": None, "num_fewshot": 0, "seed": 1}
 
 
@@ -54,8 +55,10 @@ def rows(
 def record(label: str, benchmark: str, documents: pd.DataFrame, **changes: object) -> Record:
     key = RecordKey(identity(label), benchmark, digest_of("definition"), digest_of("data"), SETTINGS)
     value = documents.groupby("lm_eval_task")["score"].mean().mean()
+    metric = METRICS.get(benchmark, "acc")
     return replace(
-        Record(key, f"models/{label}", "acc", value, {"task/acc,none": value}, len(documents), 0.5), **changes
+        Record(key, f"models/{label}", metric, value, {f"task/{metric},none": value}, len(documents), 0.5),
+        **changes,
     )  # type: ignore[arg-type]
 
 

@@ -120,6 +120,15 @@ def test_other_settings_of_the_scores_are_another_league(tmp_path, monkeypatch):
     ]
 
 
+def test_fewer_documents_under_the_same_settings_are_another_league(tmp_path, monkeypatch):
+    save(tmp_path / "mine", "one", "ties")
+    monkeypatch.setattr("made_up_leaderboard.DOCUMENTS", 36)
+    save(tmp_path / "yours", "two", "dare")
+    board = gather([tmp_path / "mine", tmp_path / "yours"])
+    assert len(board.leagues) == 2
+    assert [one.ranks["average"] for one in board.standings if one.entry.role == "merged"] == [1, 1]
+
+
 def test_another_base_of_the_same_name_is_another_league(tmp_path):
     save(tmp_path, "one", "ties")
     family = Family(Store(tmp_path), [])

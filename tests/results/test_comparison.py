@@ -3,12 +3,14 @@
 import json
 from dataclasses import replace
 
+import made_up_family
 import pytest
 from made_up_family import SUITE, Family, hits, identity, record, rows
 
 from results.comparison import compare, paired_difference
 from results.errors import InputError
 from results.metrics import mapped
+from results.suite import BenchmarkSpec
 
 
 def test_rows_come_as_base_experts_merged(lab: Family) -> None:
@@ -219,6 +221,24 @@ def test_scores_made_in_different_ways_are_not_divided(
     lab.entries[index] = replace(entry, records={**entry.records, "gsm8k": other.key.digest})
     with pytest.raises(InputError, match=message):
         compare(lab.run(), lab.store)
+
+
+def test_seeds_that_were_scored_in_another_way_are_refused_though_their_own_experts_were_too(
+    lab: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(made_up_family.SETTINGS, "num_fewshot", 5)
+    lab.add("math expert 1", "expert", {"gsm8k": hits(16)}, task="math", seed=1)
+    lab.add("metis 1", "merged", {"gsm8k": hits(14)}, method="metis", seed=1)
+    with pytest.raises(
+        InputError, match=r"'math expert 1' and 'base' were scored with different num_fewshot"
+    ):
+        compare(lab.run(), lab.store)
+
+
+def test_a_record_of_another_metric_than_the_suites_is_refused(lab: Family) -> None:
+    suite = replace(SUITE, forgetting=(BenchmarkSpec("coqa", "em"),))
+    with pytest.raises(InputError, match=r"holds f1 of coqa, of which the suite counts em"):
+        compare(lab.run(suite), lab.store)
 
 
 def test_scores_on_different_documents_are_not_divided(lab: Family) -> None:

@@ -177,9 +177,9 @@ def test_rows_that_are_missing_or_changed_are_refused_by_name(store: Store, cont
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"value": math.nan}, "gsm8k of models/ties: acc is nan"),
+        ({"value": math.nan}, "gsm8k of models/ties: exact_match is nan"),
         ({"metrics": {"task/f1,none": math.inf}}, "task/f1,none is inf"),
-        ({"value": 0.9}, "acc is 0.9, but its documents give 0.75"),
+        ({"value": 0.9}, "exact_match is 0.9, but its documents give 0.75"),
         ({"n": 5}, "counts 5 documents and 4 were given"),
     ],
 )
@@ -197,8 +197,10 @@ def test_documents_that_cannot_be_told_apart_or_have_no_score_are_refused(store:
         store.write(one, DOCUMENTS.drop(columns="doc_id"))
     with pytest.raises(InputError, match="given twice"):
         store.write(one, DOCUMENTS.assign(doc_id=0))
-    with pytest.raises(InputError, match="documents give"):
+    with pytest.raises(InputError, match="a document has no score"):
         store.write(one, DOCUMENTS.assign(score=[1, None, 1, 1]))
+    with pytest.raises(InputError, match="no numbers in the column score"):
+        store.write(one, DOCUMENTS.assign(score=["1", "0", "1", "1"]))
 
 
 def test_a_setting_that_is_not_a_number_is_refused() -> None:
@@ -260,7 +262,7 @@ def test_load_results_has_a_row_per_record_and_a_column_per_setting(store: Store
     assert row["digest"] == first.key.checkpoint.digest
     assert row["record"] == first.key.digest
     assert (row["benchmark"], row["value"], row["n"], row["engine"]) == ("gsm8k", 0.75, 4, "replay")
-    assert row["metrics"] == {"task/acc,none": 0.75}
+    assert row["metrics"] == {"task/exact_match,none": 0.75}
     assert (row["dtype"], table.loc["models/metis"]["extra"]) == ("float32", 3)
 
 

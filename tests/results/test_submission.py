@@ -1,15 +1,20 @@
 """Submissions: whole ones are read as stores; what is missing, altered, added or not plausible is refused."""
 
 import hashlib
+import io
 import json
 import shutil
 from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from made_up_family import Family, hits
+from made_up_family import Family, hits, rows
 
+from results.aggregation import aggregate
 from results.comparison import compare
 from results.errors import InputError
+from results.record import digest_of
 from results.run import load_run, save_run
 from results.store import Store
 from results.submission import check_submission, write_submission
@@ -21,6 +26,20 @@ def made(lab: Family, tmp_path):
     lab.entries[-1] = replace(lab.entries[-1], measured={"source": "class Mine: ...\n"}, method="Mine")
     save_run(lab.store, lab.run())
     return write_submission(lab.store, ["first"], tmp_path / "sent" / "mine")
+
+
+def reported(folder, change):
+    """The folder with one record changed, and all digests made anew."""
+    path = next(folder.glob("records/*/*.json"))
+    content = json.loads(path.read_text())
+    change(content["record"])
+    write(path, content)
+    again(folder)
+
+
+def write(path, content):
+    digest = digest_of({name: one for name, one in content.items() if name != "digest"})
+    path.write_text(json.dumps({**content, "digest": digest}))
 
 
 def again(folder):
@@ -58,26 +77,12 @@ def altered(folder):
 
 
 def forged(folder):
-    """A score that its documents do not give, with all digests made anew."""
-    path = next(folder.glob("records/*/*.json"))
-    content = json.loads(path.read_text())
-    content["record"]["value"] = 0.99
-    from results.record import digest_of
-
-    del content["digest"]
-    path.write_text(json.dumps({**content, "digest": digest_of(content)}))
-    again(folder)
+    """A score that its documents do not give."""
+    reported(folder, lambda record: record.update(value=0.99))
 
 
 def from_the_future(folder):
-    path = next(folder.glob("records/*/*.json"))
-    content = json.loads(path.read_text())
-    content["record"]["created"] = "2999-01-01T00:00:00+00:00"
-    from results.record import digest_of
-
-    del content["digest"]
-    path.write_text(json.dumps({**content, "digest": digest_of(content)}))
-    again(folder)
+    reported(folder, lambda record: record.update(created="2999-01-01T00:00:00+00:00"))
 
 
 def added(folder):
@@ -109,6 +114,115 @@ def unused(folder):
     again(folder)
 
 
+def with_documents(folder, table, benchmark="gsm8k", **changes):
+    """Other documents of one benchmark's records, and all digests made anew."""
+    content = table
+    if not isinstance(table, bytes):
+        buffer = io.BytesIO()
+        table.to_parquet(buffer)
+        content = buffer.getvalue()
+    for path in folder.glob("records/*/*.json"):
+        value = json.loads(path.read_text())
+        if value["record"]["key"]["benchmark"] == benchmark:
+            path.with_suffix(".parquet").write_bytes(content)
+            value["record"].update(n=20, **changes)
+            write(path, {**value, "documents": hashlib.sha256(content).hexdigest()})
+    again(folder)
+
+
+def table(**columns):
+    return rows(hits(12), "gsm8k").assign(**columns)
+
+
+def relabelled(folder):
+    """Correlation has no range of its own when gold and predicted are no classes."""
+    columns = {"gold": [5.0, 3.0] * 10, "predicted": [3.0, 5.0] * 10}
+    found = table(**columns)
+    with_documents(folder, found, metric="mcc", value=aggregate("mcc", found))
+
+
+def of_another_metric(folder):
+    found = table(gold=[0, 1] * 10, predicted=[0, 1] * 10)
+    with_documents(folder, found, metric="mcc", value=1.0)
+
+
+def out_of_range(folder):
+    with_documents(folder, table(score=[1000.0, -998.0] * 10), value=1.0)
+
+
+def not_parquet(folder):
+    with_documents(folder, b"PAR1 and no more")
+
+
+def without_scores(folder):
+    with_documents(folder, table().drop(columns="score"))
+
+
+def scored_in_words(folder):
+    with_documents(folder, table(score=["good"] * 20))
+
+
+def prompted_by_lists(folder):
+    with_documents(folder, table(prompt=[[1, 2]] * 20), value=0.6)
+
+
+def not_utf8(folder):
+    offsets = b"".join(number.to_bytes(4, "little") for number in range(21))
+    text = pa.StringArray.from_buffers(20, pa.py_buffer(offsets), pa.py_buffer(b"\xff" * 20))
+    buffer = io.BytesIO()
+    kept = pa.Table.from_pandas(table().drop(columns="prompt"))
+    pq.write_table(kept.append_column("prompt", text), buffer)
+    with_documents(folder, buffer.getvalue(), value=0.6)
+
+
+def in_text(name):
+    return lambda folder: reported(folder, lambda record: record.update({name: "20"}))
+
+
+def evil(folder):
+    (folder / "methods" / "Evil.py").write_text("class Evil: ...")
+    again(folder)
+
+
+def without_method(folder):
+    shutil.rmtree(folder / "methods")
+    again(folder)
+
+
+def with_another_method(folder):
+    (folder / "methods" / "Mine.py").write_text("class Mine: 1\n")
+    again(folder)
+
+
+def nested(path):
+    def do(folder):
+        next(folder.glob(path)).write_text("[" * 100_000)
+        if path != "submission.json":
+            again(folder)
+
+    return do
+
+
+def changed(*where, to):
+    """A run with another value somewhere."""
+
+    def do(folder):
+        path = folder / "runs" / "first.json"
+        run = json.loads(path.read_text())
+        value = run
+        for key in where[:-1]:
+            value = value[key]
+        value[where[-1]] = to
+        path.write_text(json.dumps(run))
+        again(folder)
+
+    return do
+
+
+def of_another_name(folder):
+    changed("name", to="second")(folder)
+
+
 def of_another_schema(folder):
     path = folder / "submission.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 99}))
@@ -136,11 +250,127 @@ def not_json(folder):
         (of_another_schema, "not a submission of this version"),
         (without_manifest, "no submission, because it has no submission.json"),
         (not_json, "not a submission of this version"),
+        (relabelled, "gold or predicted is neither 0 nor 1"),
+        (of_another_metric, "holds mcc of gsm8k, of which the suite counts exact_match"),
+        (out_of_range, "a document's score is not from 0 to 1"),
+        (not_parquet, "no Parquet with its record's documents"),
+        (without_scores, "no column score"),
+        (scored_in_words, "no numbers in the column score"),
+        (prompted_by_lists, "of a document, prompt is no text"),
+        (not_utf8, "of a document, prompt is no text"),
+        (in_text("n"), "n is '20', where a whole number is expected"),
+        (in_text("value"), "value is '20', where a number is expected"),
+        (in_text("seconds"), "seconds is '20', where a number is expected"),
+        (
+            lambda folder: reported(folder, lambda one: one.update(value=None)),
+            "value is None, where a number",
+        ),
+        (
+            lambda folder: reported(folder, lambda one: one.update(value=True)),
+            "value is True, where a number",
+        ),
+        (lambda folder: reported(folder, lambda one: one.pop("n")), "n is missing"),
+        (evil, "methods/Evil.py: the method of none of its runs"),
+        (without_method, "methods/Mine.py: not the method that its run was merged by"),
+        (with_another_method, "methods/Mine.py: not the method that its run was merged by"),
+        (nested("submission.json"), "submission.json: not a submission of this version"),
+        (nested("runs/*.json"), "first.json: not a run's manifest .it is nested too deep"),
+        (nested("records/*/*.json"), "json: broken or edited"),
+        (of_another_name, "first.json: holds the run second"),
+        (changed("settings", to=None), "settings is None, where an object is expected"),
+        (changed("settings", to=[]), "settings is .., where an object is expected"),
+        (changed("settings", "limit", to="all"), "limit is 'all', where a whole number or null"),
+        (changed("suite", "name", to=["lab"]), "name is .'lab'., where text is expected"),
+        (changed("suite", "tasks", 0, "benchmarks", 0, "name", to=[]), "name is .., where text is expected"),
+        (changed("suite", "tasks", 0, "benchmarks", 0, "chance", to="0"), "chance is '0', where a number"),
+        (changed("suite", "tasks", to=[]), "it has no tasks"),
+        (changed("suite", "tasks", to=["math"]), "'math' stands where an object is expected"),
+        (changed("entries", 4, "records", to=[]), "records is .., where an object"),
+        (changed("entries", 4, "records", "gsm8k", to=7), "every value is a digest"),
+        (changed("entries", 4, "records", "gsm8k", to="../../secret"), "every value is a digest"),
+        (changed("entries", 4, "label", to=["ties"]), "label is .'ties'., where text is expected"),
+        (changed("entries", 4, "label", to=4), "label is 4, where text is expected"),
+        (changed("entries", 4, "label", to="\ud800"), "not a run's manifest"),
+        (changed("entries", 4, "role", to="judge"), "role is 'judge', where one of base"),
+        (changed("entries", 4, "settings", to=[]), "settings is .., where an object is expected"),
+        (changed("entries", 4, "checkpoint", "weights", to=1), "weights is 1, where text is expected"),
+        (changed("entries", 4, "colour", to="red"), "'colour' is unknown"),
+        (changed("entries", 5, "method", to="../../up"), "'../../up', which is no name of a class"),
     ],
     ids=lambda one: getattr(one, "__name__", ""),
 )
 def test_what_is_not_as_it_was_made_or_cannot_be_is_refused(made, do, said):
     check_submission(made)
     do(made)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=said) as refused:
         check_submission(made)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_methods_name_is_no_path_to_write_to(lab, tmp_path):
+    lab.entries[-1] = replace(lab.entries[-1], measured={"source": "1\n"}, method="../../up")
+    save_run(lab.store, lab.run())
+    with pytest.raises(
+        InputError, match=r"'metis' has the method '\.\./\.\./up', which is no name of a class"
+    ):
+        write_submission(lab.store, ["first"], tmp_path / "sent" / "mine")
+    assert not list(tmp_path.rglob("up.py")) and not (tmp_path / "sent").exists()
+
+
+def test_a_method_may_be_named_in_any_letters(lab, tmp_path):
+    lab.entries[-1] = replace(lab.entries[-1], measured={"source": "class Größe: ...\n"}, method="Größe")
+    save_run(lab.store, lab.run())
+    made = write_submission(lab.store, ["first"], tmp_path / "mine")
+    assert (made / "methods" / "Größe.py").read_text() == "class Größe: ...\n"
+
+
+def test_a_run_that_is_named_twice_is_sent_once(lab, tmp_path):
+    save_run(lab.store, lab.run())
+    made = write_submission(lab.store, ["first", "first"], tmp_path / "mine")
+    assert json.loads((made / "submission.json").read_text())["runs"] == ["first"]
+
+
+def test_no_folder_of_the_submitter_is_in_a_submission(lab, tmp_path):
+    home = str(tmp_path)
+    file = f"{home}/methods/mine.py:Mine"
+    lab.entries[-1] = replace(
+        lab.entries[-1],
+        label=f"Mine (statistics={home}/a.npz)",
+        title=f"Mine (statistics={home}/a.npz)",
+        path=f"{home}/merged/mine",
+        settings={"statistics": f"{home}/a.npz", "of": [{"math": f"{home}/b.npz"}], "separator": "/"},
+        pair=json.dumps([file, {"statistics": f"{home}/a.npz"}]),
+        measured={"tried": [{"settings": {"statistics": f"{home}/a.npz"}}]},
+    )
+    run = lab.run()
+    save_run(lab.store, replace(run, settings={**run.settings, "judge": f"{home}/wildguard"}))
+    made = write_submission(lab.store, ["first"], tmp_path / "mine")
+    for one in made.rglob("*"):
+        assert one.is_dir() or home.encode() not in one.read_bytes()
+    sent = load_run(Store(made))
+    assert sent.settings["judge"] == "wildguard"
+    assert sent.entries[-1].label == "Mine (statistics=a.npz)"
+    assert sent.entries[-1].settings == {
+        "statistics": "a.npz",
+        "of": [{"math": "b.npz"}],
+        "separator": "/",
+    }
+
+
+def test_what_was_merged_once_and_in_rounds_still_belongs_together(lab, tmp_path):
+    lab.entries[-2:] = [replace(one, pair="both") for one in lab.entries[-2:]]
+    lab.entries[0] = replace(lab.entries[0], pair="other")
+    save_run(lab.store, lab.run())
+    base, *_, one, two = load_run(Store(write_submission(lab.store, ["first"], tmp_path / "mine"))).entries
+    assert one.pair == two.pair != base.pair
+
+
+def test_one_checkpoint_is_not_several_seeds(lab, tmp_path):
+    metis = replace(lab.entries[-1], title="metis")
+    lab.entries[-1:] = [replace(metis, label=f"metis, seed {seed}", seed=seed) for seed in range(5)]
+    save_run(lab.store, lab.run())
+    with pytest.raises(
+        InputError, match="are one checkpoint under the seeds 1 and 0; keep one of them"
+    ) as refused:
+        write_submission(lab.store, ["first"], tmp_path / "mine")
+    assert str(refused.value).startswith(f"{tmp_path / 'mine'}: run first: ")
