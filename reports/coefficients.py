@@ -131,7 +131,7 @@ def _by_layer(learned: Learned, task: str) -> dict[str, float]:
 
 
 def _depth(layer: str) -> tuple[int, str, int]:
-    """What layers are sorted by, from the embedding to the head: a run notes them by their names' alphabet."""
+    """What layers are sorted by, from the embedding to the head: runs note them in the alphabet's order."""
     parts = layer.split(".")
     last = _named(parts)[-1]
     block = _BLOCK.fullmatch(layer)
