@@ -186,10 +186,11 @@ def _harness(experiment: Experiment, scorer: Scorer, suite: Suite, data_root: Pa
 
 def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     """Write the table in three forms and the figures; what there is nothing to draw for is said."""
-    from reports.figures import average_against_worst, normalised_performance
+    from reports.dots import normalised_performance
     from reports.rounds import performance_over_rounds, signal_of, weights_over_rounds
     from reports.seeds import chosen, seeds_table
     from reports.table import Format, render
+    from reports.worst_task import average_against_worst
 
     folder.mkdir(parents=True, exist_ok=True)
     files = []

@@ -20,6 +20,8 @@ from results.errors import InputError
 _PANELS_PER_LINE = 3
 _BLOCK = re.compile(r"(?P<stack>.*)\.(?P<index>\d+)")
 _MOST_TICKS = 14
+_UNSAID = frozenset({"weight", "bias", "model", "transformer"})
+"""Parts of a tensor's name that do not tell it from others."""
 
 Learned = Mapping[str, Any]
 
@@ -52,7 +54,7 @@ def coefficients_over_steps(comparison: Comparison, out: Path) -> Path:
         InputError: another suffix, or no method learned coefficients.
     """
     check_suffix(out)
-    methods = {one: learned for one in _methods(comparison) if (learned := learned_of(one))}
+    methods = {one: learned for one in shown(comparison, base=False) if (learned := learned_of(one))}
     if not methods:
         raise InputError(f"run {comparison.name}: nothing to draw, because no method learned coefficients")
     tasks = {task: look(index) for index, task in enumerate(comparison.suite.tasks)}
@@ -82,7 +84,8 @@ def coefficients_by_depth(comparison: Comparison, out: Path) -> Path:
     """
     check_suffix(out)
     layered = {
-        one: [run for run in learned_of(one) if len(run["layers"]) > 1] for one in _methods(comparison)
+        one: [run for run in learned_of(one) if len(run["layers"]) > 1]
+        for one in shown(comparison, base=False)
     }
     methods = {one: runs for one, runs in layered.items() if runs}
     if not methods:
@@ -94,25 +97,16 @@ def coefficients_by_depth(comparison: Comparison, out: Path) -> Path:
         figure, found = _panels(methods, 2.6)
         for axes, runs in zip(found, methods.values(), strict=True):
             prepare(axes)
-            layers = list(runs[0]["layers"])
+            layers = sorted(runs[0]["layers"], key=_depth)
             for task, own in tasks.items():
+                of_layers = [_by_layer(run, task) for run in runs]
                 for stack in _stacks(layers):
-                    curves = [
-                        [
-                            (place, run["coefficients"][list(run["tasks"]).index(task)][place])
-                            for place in stack
-                        ]
-                        for run in runs
-                    ]
+                    curves = [[(place, of[layers[place]]) for place in stack] for of in of_layers]
                     draw_curves(axes, curves, own)
             _name_layers(axes, layers)
         legend_above(figure, [line_handle(*one) for one in tasks.items()])
         label_below(figure, "layer, from the embedding to the head")
         return save(figure, out, _basis(methods))
-
-
-def _methods(comparison: Comparison) -> list[Shown]:
-    return shown(comparison, base=False)
 
 
 def _panels(methods: Mapping[Shown, object], height: float) -> tuple[Figure, list[Axes]]:
@@ -130,6 +124,26 @@ def _path(learned: Learned, task: str) -> list[tuple[int, float]]:
     return [(step, fmean(of[row])) for step, of in zip(steps, learned["path"], strict=True)]
 
 
+def _by_layer(learned: Learned, task: str) -> dict[str, float]:
+    """A task's coefficients by the name of their layer."""
+    row = list(learned["tasks"]).index(task)
+    return dict(zip(learned["layers"], learned["coefficients"][row], strict=True))
+
+
+def _depth(layer: str) -> tuple[int, str, int]:
+    """What layers are sorted by, from the embedding to the head: runs note them in the alphabet's order."""
+    parts = layer.split(".")
+    last = _named(parts)[-1]
+    block = _BLOCK.fullmatch(layer)
+    if block:
+        return (1 if "encoder" in parts else 4), block["stack"], int(block["index"])
+    if last in {"embed_out", "score"} or "head" in last or "classifier" in last:
+        return 6, layer, 0
+    if any("emb" in part or part in {"shared", "wte", "wpe"} for part in parts):
+        return (3 if "decoder" in parts else 0), layer, 0
+    return (2 if "encoder" in parts else 5), layer, 0
+
+
 def _stacks(layers: Sequence[str]) -> list[list[int]]:
     """Places of the blocks of each stack, and of every layer that is no block."""
     found: dict[str, list[int]] = {}
@@ -140,23 +154,23 @@ def _stacks(layers: Sequence[str]) -> list[list[int]]:
 
 
 def _name_layers(axes: Axes, layers: Sequence[str]) -> None:
-    """Blocks by their number, and by their stack's name where there are two; others by their own."""
+    """Blocks by their number, others by their own name; with their stack's name where that is not enough."""
     blocks = [_BLOCK.fullmatch(layer) for layer in layers]
+    parts = [_named(layer.split(".")) for layer in layers]
+    short = [match["index"] if match else own[-1] for match, own in zip(blocks, parts, strict=True)]
     several = len({match["stack"] for match in blocks if match}) > 1
-    names = []
-    for layer, match in zip(layers, blocks, strict=True):
-        parts = (match["stack"] if match else layer).split(".")
-        stack = parts[0] if several else ""
-        names.append(f"{stack} {match['index']}".strip() if match else _short(parts))
+    names = [
+        f"{own[0]} {name}" if len(own) > 1 and (several if match else short.count(name) > 1) else name
+        for match, own, name in zip(blocks, parts, short, strict=True)
+    ]
     step = -(-len(layers) // _MOST_TICKS)
     shown_at = [i for i, match in enumerate(blocks) if not match or int(match["index"]) % step == 0]
     axes.set_xticks(shown_at, [names[i] for i in shown_at], rotation=90, fontsize=7)
 
 
-def _short(parts: Sequence[str]) -> str:
-    """The last part of a tensor's name that says what it is."""
-    named = [part for part in parts if part not in {"weight", "bias", "model"}]
-    return named[-1] if named else ".".join(parts)
+def _named(parts: Sequence[str]) -> list[str]:
+    """The parts of a tensor's name that say what it is."""
+    return [part for part in parts if part not in _UNSAID] or [".".join(parts)]
 
 
 def _basis(methods: Mapping[Shown, Sequence[Learned]]) -> str:

@@ -9,9 +9,8 @@ from matplotlib.ticker import MaxNLocator
 from reports.drawing import GRID, STYLE, check_suffix, figure_of_panels, label_below, legend_above, save
 from reports.palette import look, marker_handle
 from reports.shown import documents
-from reports.signals import KINDS
 from results.errors import InputError
-from results.signals import SignalReport
+from results.signals import KINDS, SignalReport
 
 _PANELS_PER_LINE = 4
 

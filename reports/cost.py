@@ -1,7 +1,7 @@
 """Cost against score: seconds, and memory of the merge, of every method and its average performance."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -21,7 +21,8 @@ from results.errors import InputError
 
 _MIB = 2**20
 _NAMED = 10
-_PHASES = ("train", "signals", "choose", "learn", "merge")
+_TRAIN = "train"
+_PHASES = ("signals", "choose", "learn", "merge")
 _WIDE = 8
 """How many times the least the greatest is where an axis is logarithmic."""
 _BASE: Any = {"color": BASE_COLOUR, "linewidth": 1.0, "linestyle": ":"}
@@ -33,11 +34,23 @@ class Cost:
 
     Attributes:
         seconds: by phase, over all of its rounds.
+        in_rounds: whether it trained experts of its own after each merge.
         memory: most bytes that a merge of it took; None where that is not known.
     """
 
     seconds: dict[str, float]
     memory: float | None
+    in_rounds: bool = False
+
+    @property
+    def own(self) -> float:
+        """Seconds of all but training."""
+        return sum(number for phase, number in self.seconds.items() if phase != _TRAIN)
+
+    @property
+    def train(self) -> float:
+        """Seconds of training."""
+        return self.seconds.get(_TRAIN, 0.0)
 
 
 def cost_of(row: Row, rounds: Sequence[Row]) -> Cost:
@@ -53,15 +66,16 @@ def cost_of(row: Row, rounds: Sequence[Row]) -> Cost:
         for phase, number in (measured.get("seconds") or {}).items():
             seconds[phase] = seconds.get(phase, 0.0) + number
     memory = [measured["memory"] for measured in own if measured.get("memory")]
-    return Cost(seconds, max(memory) if len(memory) == len(own) else None)
+    return Cost(seconds, max(memory) if len(memory) == len(own) else None, row.protocol == "many-shot")
 
 
 def cost_against_score(comparison: Comparison, out: Path) -> Path:
     """Points with 95 % intervals: average performance over seconds and, where it is known, over memory.
 
-    Seconds are of all phases that a run notes, such as training, signals, choice of settings, learning and
-    merging, over all rounds. Memory is of merging alone, without training and learning. The dotted line is
-    the base, which costs nothing.
+    Seconds are of the phases that differ between methods, such as signals, choice of settings, learning and
+    merging, over all rounds. Training has a panel of the methods that train in rounds; what is merged once
+    shares its experts with others of its kind, whose training is told under the figure. Memory is of merging
+    alone. The dotted line is the base, which costs nothing.
 
     Args:
         comparison: what to show. Methods whose cost or average is not known are named under the figure.
@@ -73,16 +87,27 @@ def cost_against_score(comparison: Comparison, out: Path) -> Path:
     check_suffix(out)
     methods = shown(comparison, base=False)
     costs = {one: [cost_of(row, comparison.rounds) for row in one.rows] for one in methods}
-    seconds = {one: [sum(cost.seconds.values()) for cost in of] for one, of in costs.items()}
-    drawn = [one for one in methods if one.estimate("average").value is not None and all(seconds[one])]
+    drawn = [
+        one
+        for one in methods
+        if one.estimate("average").value is not None
+        and all(sum(cost.seconds.values()) for cost in costs[one])
+    ]
     if not drawn:
         raise InputError(
             f"run {comparison.name}: nothing to draw, because no merged checkpoint has an average and the "
             "seconds that it took, which `manyshot run` notes"
         )
     noted = {name for one in drawn for cost in costs[one] for name, time in cost.seconds.items() if time}
+    noted -= {_TRAIN}
     phases = [*(name for name in _PHASES if name in noted), *sorted(noted - set(_PHASES))]
-    spent = {f"seconds ({', '.join(phases)})": {one: seconds[one] for one in drawn}}
+    spent = {f"seconds ({', '.join(phases)})": {one: [cost.own for cost in costs[one]] for one in drawn}}
+    if trained := {
+        one: [cost.train for cost in costs[one]]
+        for one in drawn
+        if all(cost.in_rounds and cost.train for cost in costs[one])
+    }:
+        spent["seconds (train, over all rounds)"] = trained
     memory = {one: [cost.memory / _MIB for cost in costs[one] if cost.memory] for one in drawn}
     if weighed := {one: of for one, of in memory.items() if len(of) == len(one.rows)}:
         spent["memory of a merge, MiB"] = weighed
@@ -99,11 +124,20 @@ def cost_against_score(comparison: Comparison, out: Path) -> Path:
             draw_points(axes, points[-1])
         found[0].set_ylabel("average normalised performance")
         name_or_list(found, points, drawn, [_base()] if _level(comparison) is not None else [], most=_NAMED)
-        footer = basis(comparison, drawn)
+        footer = f"{basis(comparison, drawn)}{_shared(costs[one] for one in drawn)}"
         missing = [one.label for one in methods if one not in drawn]
         if missing:
             footer = f"Without an average, or without seconds: {', '.join(missing)}.\n{footer}"
         return save(figure, out, footer)
+
+
+def _shared(costs: Iterable[Sequence[Cost]]) -> str:
+    """How long the experts were trained that methods merged once share; nothing where none did."""
+    found = [cost.train for of in costs for cost in of if cost.train and not cost.in_rounds]
+    if not found:
+        return ""
+    told = " to ".join(dict.fromkeys(f"{seconds:,.0f}" for seconds in (min(found), max(found))))
+    return f" Training of the experts, which methods merged once share, took {told} s."
 
 
 def _points(spent: Mapping[Shown, Sequence[float]], style: Mapping[str, Look]) -> list[Point]:
@@ -123,8 +157,10 @@ def _prepare(axes: Axes, comparison: Comparison, spent: Sequence[float]) -> None
     axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.margins(0.12)
-    if max(spent) > _WIDE * min(spent):
+    if 0 < min(spent) * _WIDE < max(spent):
         logarithmic(axes)
+    else:
+        axes.set_xlim(0, 1.15 * max(spent) or 1.0)
     level = _level(comparison)
     if level is not None:
         axes.axhline(level, **_BASE)

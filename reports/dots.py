@@ -1,16 +1,18 @@
-"""Panels of dots: a line per method, a panel per task or benchmark, with intervals and the marks of seeds."""
+"""Performance as dots, a line per method, and the panels of dots that forgetting is drawn with too."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import AutoMinorLocator, MaxNLocator
 
-from reports.drawing import DASHED, GRID, REFERENCE, panels, wrapped
+from reports.drawing import DASHED, GRID, REFERENCE, STYLE, check_suffix, label_below, panels, save, wrapped
 from reports.palette import BASE_COLOUR, Look, looks
 from reports.sheet import UNKNOWN
-from reports.shown import Shown, numbers
-from results.comparison import Estimate
+from reports.shown import Shown, basis, both_protocols, numbers, shown
+from results.comparison import Comparison, Estimate
 
 _PANELS_PER_LINE = 5
 _LABEL = 44
@@ -18,6 +20,31 @@ _LABEL = 44
 
 Value = Callable[[Shown, str], tuple[Estimate, Sequence[float]]]
 """Of a method and a panel: the value with its interval, and each seed's value where there are several."""
+
+
+def normalised_performance(comparison: Comparison, out: Path) -> Path:
+    """Dots with 95 % intervals: one panel for the average and one per task, one line per method.
+
+    The base is grey; the dashed line at 1 is the expert of the task. Of several seeds there are small marks.
+
+    Args:
+        comparison: what to show.
+        out: the figure's file; its suffix says the format: .png, .pdf or .svg.
+
+    Returns:
+        `out`.
+
+    Raises:
+        InputError: another suffix, or no base and no merged checkpoint to show.
+    """
+    check_suffix(out)
+    drawn = shown(comparison)
+    names = ["average", *comparison.counted_tasks]
+    with rc_context(STYLE):
+        figure = draw_dots(drawn, names, lambda one, name: (one.estimate(name), one.of_seeds(name)), 1.0)
+        hollow = "; hollow: post-hoc, filled: many-shot" if both_protocols(drawn) else ""
+        label_below(figure, f"normalised performance (dashed: the expert of the task{hollow})")
+        return save(figure, out, basis(comparison, drawn))
 
 
 def draw_dots(drawn: Sequence[Shown], names: Sequence[str], value: Value, reference: float) -> Figure:

@@ -37,12 +37,15 @@ def name_ends(axes: Axes, names: Sequence[str], ends: Sequence[float], colours: 
             textcoords="offset points",
             fontsize=8,
             va="center",
+            color=colour,
             arrowprops={
                 "arrowstyle": "-",
                 "relpos": (0, 0.5),
                 "color": colour,
                 "linewidth": 0.8,
-                "shrinkA": 1,
+                # A box around the text, which is wider than it, would end the line beside another name.
+                "patchA": None,
+                "shrinkA": 2,
                 "shrinkB": 2,
             },
         )

@@ -1,6 +1,5 @@
 """Forgetting: what merging did to the benchmarks that no task trains for, as a difference to the base."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -8,12 +7,14 @@ from matplotlib import rc_context
 from reports.dots import draw_dots
 from reports.drawing import STYLE, check_suffix, label_below, save
 from reports.shown import Shown, basis, both_protocols, shown
-from results.comparison import Comparison, Estimate
+from results.comparison import Comparison
 from results.errors import InputError
 
 
 def forgetting(comparison: Comparison, out: Path) -> Path:
-    """Dots: a panel per benchmark that watches forgetting, a line per method; the dashed line is the base.
+    """Dots with 95 % intervals: a panel per benchmark that watches forgetting, a line per method.
+
+    The dashed line is the base.
 
     Args:
         comparison: what to show.
@@ -27,20 +28,16 @@ def forgetting(comparison: Comparison, out: Path) -> Path:
     names = [
         one.name
         for one in comparison.suite.forgetting
-        if any(_difference(method, one.name)[0].value is not None for method in drawn)
+        if any(method.forgetting(one.name)[0].value is not None for method in drawn)
     ]
     if not names:
         raise InputError(
             f"run {comparison.name}: nothing to draw, because neither base nor merged checkpoint was scored "
             "on a benchmark that watches forgetting; the suite may name some under `forgetting`"
         )
+    known = any(method.forgetting(name)[0].low is not None for method in drawn for name in names)
     with rc_context(STYLE):
-        figure = draw_dots(drawn, names, _difference, 0.0)
+        figure = draw_dots(drawn, names, Shown.forgetting, 0.0)
         hollow = "; hollow: post-hoc, filled: many-shot" if both_protocols(drawn) else ""
         label_below(figure, f"score − score of the base (dashed; left of it: forgotten{hollow})")
-        return save(figure, out, basis(comparison, drawn, intervals=False, forgetting=True))
-
-
-def _difference(one: Shown, benchmark: str) -> tuple[Estimate, Sequence[float]]:
-    value, each = one.forgetting(benchmark)
-    return Estimate(value), each
+        return save(figure, out, basis(comparison, drawn, intervals=known, forgetting=True))

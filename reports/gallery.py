@@ -8,8 +8,8 @@ from reports.bars import grouped_bars
 from reports.coefficients import coefficients_by_depth, coefficients_over_steps
 from reports.correlation import correlation
 from reports.cost import cost_against_score
+from reports.dots import normalised_performance
 from reports.erasure import erasure_profiles
-from reports.figures import average_against_worst, normalised_performance
 from reports.forgetting import forgetting
 from reports.heat import cosine_map, divergence_map
 from reports.partners import coefficients_by_partner
@@ -17,6 +17,7 @@ from reports.radar import radars
 from reports.rounds import performance_over_rounds, tasks_over_rounds, weights_over_rounds
 from reports.sensitivity import sensitivity
 from reports.subsets import performance_by_number
+from reports.worst_task import average_against_worst
 from results.comparison import Comparison
 from results.errors import InputError
 from results.signals import SignalReport
@@ -64,6 +65,14 @@ def _of_signals(about: str, function: Callable[[SignalReport, Path], Path]) -> P
     return Picture(f"{about} (--signals)", lambda material, out: function(material.signals(), out))
 
 
+SIGNALS: Mapping[str, Callable[[SignalReport, Path], Path]] = {
+    "kl": lambda report, out: divergence_map(report, "kl", out),
+    "js": lambda report, out: divergence_map(report, "js", out),
+    "cosines": cosine_map,
+    "correlation": correlation,
+}
+"""The figures of signals."""
+
 GALLERY: Mapping[str, Picture] = {
     "tasks": _of_run("performance by task and method, as dots", normalised_performance),
     "bars": _of_run("performance by task and method, as grouped bars", grouped_bars),
@@ -83,10 +92,10 @@ GALLERY: Mapping[str, Picture] = {
         lambda material, out: sensitivity(material.run(), material.setting, out),
     ),
     "cost": _of_run("average against seconds, and against memory", cost_against_score),
-    "kl": _of_signals("KL of every model from each expert", lambda one, out: divergence_map(one, "kl", out)),
-    "js": _of_signals("JS of every model from each expert", lambda one, out: divergence_map(one, "js", out)),
-    "cosines": _of_signals("cosines of task vectors", cosine_map),
-    "correlation": _of_signals("−D against the score on each task, with ρ", correlation),
+    "kl": _of_signals("KL of every model from each expert", SIGNALS["kl"]),
+    "js": _of_signals("JS of every model from each expert", SIGNALS["js"]),
+    "cosines": _of_signals("cosines of task vectors", SIGNALS["cosines"]),
+    "correlation": _of_signals("−D against the score on each task, with ρ", SIGNALS["correlation"]),
 }
 
 

@@ -11,8 +11,7 @@ from matplotlib.image import AxesImage
 from reports.drawing import STYLE, check_suffix, figure_of_panels, save, wrapped
 from reports.sheet import UNKNOWN
 from reports.shown import documents
-from reports.signals import KINDS
-from results.signals import SignalReport
+from results.signals import KINDS, SignalReport
 
 _CELL, _CELL_OF_MANY = 0.52, 0.42
 """Inches of a cell of a map alone, and of one beside others."""

@@ -15,8 +15,23 @@ from reports.shown import Shown, both_protocols
 
 # Okabe and Ito, "Color Universal Design", 2008, without yellow (too pale on white) and black (the text's).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">", "*", "h")
-HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "||||", "++++", "oooo", "//..", "\\\\--", "****")
+# As many markers, and hatches, as have no divisor in common with the colours: looks repeat after 78.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">", "*", "h", "d")
+HATCHES = (
+    "",
+    "////",
+    "....",
+    "\\\\\\\\",
+    "xxxx",
+    "----",
+    "||||",
+    "++++",
+    "oooo",
+    "//..",
+    "\\\\--",
+    "****",
+    "xx..",
+)
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
 BASE_COLOUR = "#7F7F7F"
 
@@ -52,7 +67,7 @@ BASE = Look(BASE_COLOUR, "o", BASE_COLOUR)
 
 
 def look(index: int) -> Look:
-    """The look of the method, or the task, of this number; twelve differ by their markers alone."""
+    """The look of the method, or the task, of this number; thirteen differ by their markers alone."""
     colour = COLOURS[index % len(COLOURS)]
     return Look(
         colour,

@@ -43,7 +43,7 @@ def radars(comparison: Comparison, out: Path) -> Path:
         out: the figure's file; its suffix says the format: .png, .pdf or .svg.
 
     Raises:
-        InputError: another suffix, no merged checkpoint, or less than three tasks.
+        InputError: another suffix, no merged checkpoint, less than three tasks, or no value of any.
     """
     check_suffix(out)
     tasks = comparison.counted_tasks
@@ -57,6 +57,8 @@ def radars(comparison: Comparison, out: Path) -> Path:
     titles = list(dict.fromkeys(one.title for one in methods))
     spokes, key = keyed(tasks, _LONGEST)
     known = [value for one in drawn for value in _values(one, tasks) if not isnan(value)]
+    if not known:
+        raise InputError(f"run {comparison.name}: nothing to draw, because no checkpoint has a task's value")
     angles = [2 * pi * place / len(tasks) for place in range(len(tasks))]
     polar = {"projection": "polar", "theta_offset": pi / 2, "theta_direction": -1}
     with rc_context(STYLE):

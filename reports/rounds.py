@@ -6,6 +6,8 @@ from statistics import fmean
 from typing import Any
 
 from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports.curves import draw_curves, prepare
@@ -30,6 +32,8 @@ _ALONE = 3
 _ONCE: Any = (0, (1.5, 1.5))
 _SIGNALS = {"gaps": "loss gap", "divergences": "divergence", "normalised": "NP before the round"}
 """What weighs tasks, as a round notes it, and how it is called."""
+_USUAL = {"gaps": "no gap", "divergences": "no divergence", "normalised": "the expert's NP"}
+"""What the dashed line of a signal is."""
 
 
 def performance_over_rounds(comparison: Comparison, out: Path) -> Path:
@@ -43,20 +47,19 @@ def performance_over_rounds(comparison: Comparison, out: Path) -> Path:
         out: the figure's file; its suffix says the format: .png, .pdf or .svg.
 
     Raises:
-        InputError: another suffix, or a run without rounds.
+        InputError: another suffix, or a run without rounds, or without what they led to.
     """
     check_suffix(out)
     groups = _groups(comparison)
     own_looks = looks(shown(comparison))
     style = {one.title: own_looks[one.label] for one in _many_shot(comparison, groups)}
     names = ["average", *comparison.counted_tasks]
-    base = next((row for row in comparison.rows if row.role == "base"), None)
+    base = _base(comparison)
     has_once = False
     with rc_context(STYLE):
-        figure, found = figure_of_panels(names, _PANELS_PER_LINE, sharex=True, sharey=True)
+        figure, found = _panels(names)
         found[0].title.set_fontweight("bold")
         for axes, name in zip(found, names, strict=True):
-            prepare(axes, 1)
             for title, runs in groups.items():
                 draw_curves(axes, [_reached(base, rows, name) for rows in runs], style[title])
                 once = _merged_once(comparison, runs[0][0], name)
@@ -66,9 +69,6 @@ def performance_over_rounds(comparison: Comparison, out: Path) -> Path:
         handles = [*(line_handle(name, style[name]) for name in groups), reference_line("expert")]
         once_line = Line2D([], [], color=REFERENCE, linestyle=_ONCE, label="merged once")
         legend_above(figure, [*handles, *[once_line] * has_once])
-        label_below(figure, "round (0: the base)")
-        for axes in found[::_PANELS_PER_LINE]:
-            axes.set_ylabel("normalised\nperformance")
         return save(figure, out, _rests_on(comparison, groups))
 
 
@@ -80,22 +80,18 @@ def tasks_over_rounds(comparison: Comparison, out: Path) -> Path:
         out: the figure's file; its suffix says the format: .png, .pdf or .svg.
 
     Raises:
-        InputError: another suffix, or a run without rounds.
+        InputError: another suffix, or a run without rounds, or without what they led to.
     """
     check_suffix(out)
     groups = _groups(comparison)
-    base = next((row for row in comparison.rows if row.role == "base"), None)
+    base = _base(comparison)
     tasks = {task: look(index) for index, task in enumerate(comparison.counted_tasks)}
     with rc_context(STYLE):
-        figure, found = figure_of_panels(list(groups), _PANELS_PER_LINE, sharex=True, sharey=True)
+        figure, found = _panels(list(groups))
         for axes, runs in zip(found, groups.values(), strict=True):
-            prepare(axes, 1)
             for task, own in tasks.items():
                 draw_curves(axes, [_reached(base, rows, task) for rows in runs], own)
         legend_above(figure, [*(line_handle(*one) for one in tasks.items()), reference_line("expert")])
-        label_below(figure, "round (0: the base)")
-        for axes in found[::_PANELS_PER_LINE]:
-            axes.set_ylabel("normalised\nperformance")
         return save(figure, out, _rests_on(comparison, groups))
 
 
@@ -131,7 +127,8 @@ def weights_over_rounds(comparison: Comparison, out: Path) -> Path:
                     curves = [[(_turn(row), _number(row, kind, task)) for row in rows] for rows in runs]
                     draw_curves(axes, curves, own)
         handles = [line_handle(*one) for one in tasks.items()]
-        legend_above(figure, [*handles, reference_line("equal, or no gap")])
+        told = dict.fromkeys(_USUAL[signal_of(runs[0][0])] for runs in groups.values())
+        legend_above(figure, [*handles, reference_line(f"equal weights; {', '.join(told)}")])
         label_below(figure, "round")
         counted = seeds([len(runs) for runs in groups.values()], "thin lines")
         footer = f"{documents(comparison.validation, 'validation examples', 'tasks')}. {counted}."
@@ -143,6 +140,21 @@ def signal_of(row: Row) -> str:
     return next((name for name in _SIGNALS if row.measured.get(name)), "")
 
 
+def _panels(names: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    """Panels of normalised performance over the rounds, with the expert's line."""
+    figure, found = figure_of_panels(names, _PANELS_PER_LINE, sharex=True, sharey=True)
+    for axes in found:
+        prepare(axes, 1)
+    for axes in found[::_PANELS_PER_LINE]:
+        axes.set_ylabel("normalised\nperformance")
+    label_below(figure, "round (0: the base)")
+    return figure, found
+
+
+def _base(comparison: Comparison) -> Row | None:
+    return next((row for row in comparison.rows if row.role == "base"), None)
+
+
 def _groups(comparison: Comparison) -> dict[str, list[list[Row]]]:
     """By method, the rounds of each of its seeds."""
     found: dict[str, dict[int | None, list[Row]]] = {}
@@ -150,6 +162,11 @@ def _groups(comparison: Comparison) -> dict[str, list[list[Row]]]:
         found.setdefault(row.title, {}).setdefault(row.seed, []).append(row)
     if not found:
         raise InputError(f"run {comparison.name}: nothing to draw, because nothing was merged in rounds")
+    merged = {row.title for row in comparison.rows if row.protocol == "many-shot"}
+    if lost := [name for name in found if name not in merged]:
+        raise InputError(
+            f"run {comparison.name}: rounds without the merged checkpoint that they led to: {', '.join(lost)}"
+        )
     return {name: list(of_seeds.values()) for name, of_seeds in found.items()}
 
 

@@ -36,7 +36,16 @@ _WIDE = 20
 """How many times the least value the greatest is where an axis is logarithmic."""
 
 _DEFAULT = "default"
-"""Stands for the value where a method is not given the setting."""
+"""What is written where a method is not given the setting."""
+_ASIDE = 0.25
+"""How far beyond the numbers that stands, as a share of their range."""
+_ACROSS = 40
+"""Characters of words that stand side by side under a panel; more are turned."""
+_PANEL = 3.3, 2.7
+"""Inches."""
+_BY = "weighting", "temperature", "over", "divergence"
+_PAIR = "space", "objective"
+"""What `Row.pair` holds of a method beside its name and settings."""
 
 Value = float | str
 
@@ -47,24 +56,49 @@ class _Line:
 
     Attributes:
         method: its name, and its protocol where that is many-shot.
-        others: its other settings.
+        others: its other settings, and what else tells methods of one name apart.
         measured: on the benchmarks, by value of the setting.
+        default: on the benchmarks where the setting is not given.
         tried: on validation data, by value and statistic; of several seeds all.
-        seeds: how many tried.
+        chosen: by seed, who tried.
     """
 
     method: str
     others: Mapping[str, Any]
     measured: dict[Value, Shown] = field(default_factory=dict)
+    default: Shown | None = None
     tried: dict[Value, dict[str, list[float]]] = field(default_factory=dict)
-    seeds: int = 0
+    chosen: dict[int | None, Shown] = field(default_factory=dict)
+
+    @property
+    def scored(self) -> list[Shown]:
+        """All that was scored on the benchmarks."""
+        return [*self.measured.values(), *([self.default] if self.default else [])]
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """The axis across.
+
+    Attributes:
+        place: where each value stands.
+        default: where what is not given the setting stands; None where nothing is.
+        numeric: whether the values are numbers, at their own places.
+        wide: whether they are so far apart that the scale is logarithmic.
+    """
+
+    place: Mapping[Value, float]
+    default: float | None
+    numeric: bool
+    wide: bool
 
 
 def sensitivity(comparison: Comparison, setting: str | None, out: Path) -> Path:
     """A line per method over the values of a setting: its average and its worst task, with 95 % intervals.
 
     Filled markers are checkpoints that were scored. Hollow ones are what was tried on validation data to
-    choose the setting; where others were chosen with it, the best of them counts.
+    choose the setting; where others were chosen with it, the best of them counts. What is not given
+    the setting stands apart as "default", joined to nothing.
 
     Args:
         comparison: with several values of the setting.
@@ -72,52 +106,103 @@ def sensitivity(comparison: Comparison, setting: str | None, out: Path) -> Path:
         out: the figure's file; its suffix says the format: .png, .pdf or .svg.
 
     Raises:
-        InputError: another suffix, or no method has the setting with several values.
+        InputError: another suffix, no method has the setting with several values, or two rows that are not
+            told apart have the same one.
     """
     check_suffix(out)
     lines = _lines(comparison, setting) if setting else []
     if not lines:
-        known = sorted({name for row in comparison.rows for name in row.settings if _lines(comparison, name)})
+        known = _varied(comparison)
         what = f"no method has several values of '{setting}'" if setting else "name the setting to show"
         there = (
             f"there are several of {', '.join(known)}" if known else "no method has several of any setting"
         )
         raise InputError(f"run {comparison.name}: {what}; {there}")
-    values = list(dict.fromkeys(value for line in lines for value in (*line.measured, *line.tried)))
-    place = _places(values)
+    axis = _axis(lines)
     names = _names(lines)
+    words, size = _words(axis)
     with rc_context(STYLE):
-        figure, found = figure_of_panels(list(_STATISTICS.values()), 2, (3.3, 2.7), sharex=True, sharey=True)
+        figure, found = figure_of_panels(list(_STATISTICS.values()), 2, size, sharex=True, sharey=True)
         for axes, statistic in zip(found, _STATISTICS, strict=True):
-            _prepare(axes, values, place)
+            _prepare(axes, axis, words)
             for index, line in enumerate(lines):
-                _draw_measured(axes, line, statistic, place, look(index))
-                _draw_tried(axes, line, statistic, place, look(index))
+                _draw_measured(axes, line, statistic, axis, look(index))
+                _draw_tried(axes, line, statistic, axis.place, look(index))
         found[0].set_ylabel("normalised performance")
-        label_below(figure, f"{wrapped(str(setting), 60)} (dashed: the experts)")
+        missing = f"; {_DEFAULT}: not given" if axis.default is not None else ""
+        label_below(figure, f"{wrapped(str(setting), 60)} (dashed: the experts{missing})")
         legend_above(figure, [*(line_handle(name, look(i)) for i, name in enumerate(names)), *_kinds(lines)])
         return save(figure, out, _basis(comparison, lines))
 
 
+def _varied(comparison: Comparison) -> list[str]:
+    """The settings that can be shown."""
+    found = []
+    for name in sorted({name for row in comparison.rows for name in row.settings}):
+        try:
+            if _lines(comparison, name):
+                found.append(name)
+        except InputError:  # which asking for it would say
+            continue
+    return found
+
+
 def _lines(comparison: Comparison, setting: str) -> list[_Line]:
-    """Methods by their other settings, those with several values of this one."""
+    """Methods by all that tells them apart but this setting, those with several values of it."""
     found: dict[str, _Line] = {}
     for one in shown(comparison, base=False):
         first = one.rows[0]
-        others = {name: value for name, value in first.settings.items() if name != setting}
         method = f"{first.method or first.label}{', many-shot' * (one.protocol == 'many-shot')}"
-        line = found.setdefault(json.dumps([method, others], sort_keys=True), _Line(method, others))
-        value: Any = first.settings.get(setting, _DEFAULT)
-        if isinstance(value, int | float | str):
+        settings = {name: value for name, value in first.settings.items() if name != setting}
+        pair = _pair_without(first.pair, setting)
+        key = json.dumps([method, settings, pair], sort_keys=True)
+        line = found.setdefault(key, _Line(method, _told(pair) | settings))
+        value: Any = first.settings.get(setting)
+        if setting not in first.settings:
+            _refuse_second(line.default, one, f"no {setting}")
+            line.default = one
+        elif isinstance(value, int | float | str):
+            _refuse_second(line.measured.get(_plain(value)), one, f"{setting} = {value}")
             line.measured[_plain(value)] = one
-            continue
-        for row in one.rows:
-            tried: Any = row.measured.get("tried") or []
-            line.seeds += bool(tried)
-            for value, reached in _best(comparison, tried, setting).items():
-                for name, number in reached.items():
-                    line.tried.setdefault(value, {}).setdefault(name, []).append(number)
-    return [line for line in found.values() if max(len(line.measured), len(line.tried)) > 1]
+        else:
+            _add_tried(line, one, comparison, setting)
+    return [line for line in found.values() if max(len(line.scored), len(line.tried)) > 1]
+
+
+def _add_tried(line: _Line, one: Shown, comparison: Comparison, setting: str) -> None:
+    for row in one.rows:
+        tried: Any = row.measured.get("tried") or []
+        if tried:
+            _refuse_second(line.chosen.get(row.seed), one, f"a choice of {setting}")
+            line.chosen[row.seed] = one
+        for value, reached in _best(comparison, tried, setting).items():
+            for name, number in reached.items():
+                line.tried.setdefault(value, {}).setdefault(name, []).append(number)
+
+
+def _refuse_second(first: Shown | None, second: Shown, what: str) -> None:
+    if first is not None:
+        raise InputError(
+            f"'{first.rows[0].label}' and '{second.rows[0].label}' both have {what}, and nothing that a run "
+            "notes tells them apart otherwise; show them in a run each"
+        )
+
+
+def _pair_without(pair: str | None, setting: str) -> Any:
+    """What a run notes to pair a method's protocols, less its name and this setting."""
+    try:
+        _, settings, *rest = json.loads(pair or "[]")
+        return [{key: value for key, value in settings.items() if key != setting}, *rest]
+    except (ValueError, TypeError, AttributeError):  # it is of another maker, or there is none
+        return pair
+
+
+def _told(pair: Any) -> dict[str, Any]:
+    """By name, what a pair holds beside settings."""
+    match pair:
+        case [_, [*by], *rest]:
+            return dict(zip((*_BY, *_PAIR), (*by, *rest), strict=False))
+    return {}
 
 
 def _best(
@@ -143,13 +228,22 @@ def _plain(value: bool | float | str) -> Value:
     return str(value) if isinstance(value, bool | str) else float(value)
 
 
-def _places(values: Sequence[Value]) -> dict[Value, float]:
-    """Where on the axis each value stands: numbers at themselves; else one after the other, words last."""
-    if all(isinstance(value, float) for value in values):
-        return {value: float(value) for value in values}
+def _axis(lines: Sequence[_Line]) -> _Axis:
+    """Numbers stand at themselves; where there are words all stand in a row, words last."""
+    values = list(dict.fromkeys(value for line in lines for value in (*line.measured, *line.tried)))
     numbers = sorted(value for value in values if isinstance(value, float))
-    ordered: list[Value] = [*numbers, *(value for value in values if isinstance(value, str))]
-    return {value: float(place) for place, value in enumerate(ordered)}
+    numeric = len(numbers) == len(values)
+    low, high = (numbers[0], numbers[-1]) if numbers else (0.0, 0.0)
+    wide = numeric and low > 0 and high > _WIDE * low
+    if numeric:
+        place: dict[Value, float] = {value: value for value in numbers}
+        aside = high * (high / low) ** _ASIDE if wide else high + _ASIDE * ((high - low) or abs(high) or 1.0)
+    else:
+        ordered: list[Value] = [*numbers, *(value for value in values if isinstance(value, str))]
+        place = {value: float(at) for at, value in enumerate(ordered)}
+        aside = float(len(ordered))
+    has_default = any(line.default for line in lines)
+    return _Axis(place, aside if has_default else None, numeric, wide)
 
 
 def _names(lines: Sequence[_Line]) -> list[str]:
@@ -167,29 +261,52 @@ def _names(lines: Sequence[_Line]) -> list[str]:
     return names
 
 
-def _named(value: Value) -> str:
-    return wrapped(value, 12) if isinstance(value, str) else f"{value:g}"
+def _words(axis: _Axis) -> tuple[dict[float, str], tuple[float, float]]:
+    """What stands under an axis that is not of numbers, by place, and the size of a panel that it fits."""
+    if axis.numeric:
+        return {}, _PANEL
+    named = {at: value if isinstance(value, str) else f"{value:g}" for value, at in axis.place.items()}
+    if axis.default is not None:
+        named[axis.default] = _DEFAULT
+    flat = max(map(len, named.values())) * len(named) <= _ACROSS
+    found = {at: wrapped(name, 12 if flat else 28) for at, name in named.items()}
+    if flat:
+        return found, _PANEL
+    lines = [line for name in found.values() for line in name.split("\n")]
+    return found, (max(_PANEL[0], 0.14 * len(lines) + 0.8), _PANEL[1] + 0.065 * max(map(len, lines)))
 
 
-def _prepare(axes: Axes, values: Sequence[Value], place: Mapping[Value, float]) -> None:
+def _prepare(axes: Axes, axis: _Axis, words: Mapping[float, str]) -> None:
     axes.axhline(1, color=REFERENCE, linewidth=0.9, linestyle=DASHED, zorder=1)
     axes.grid(color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
-    if not all(isinstance(value, float) for value in values):
-        axes.set_xticks(list(place.values()), [_named(value) for value in place], fontsize=8)
-    elif min(place.values()) > 0 and max(place.values()) > _WIDE * min(place.values()):
+    if words:
+        turned = max(map(len, words.values())) * len(words) > _ACROSS
+        axes.set_xticks(list(words), list(words.values()), fontsize=8, rotation=90 if turned else 0)
+        return
+    if axis.wide:
         logarithmic(axes)
+    if axis.default is not None:
+        low, high = min(axis.place.values()), max(axis.place.values())
+        ticks = [
+            tick for tick in axes.xaxis.get_major_locator().tick_values(low, high) if low <= tick <= high
+        ]
+        names = [*(f"{tick:g}" for tick in ticks), _DEFAULT]
+        axes.set_xticks([*ticks, axis.default], names)
 
 
-def _draw_measured(axes: Axes, line: _Line, statistic: str, place: Mapping[Value, float], own: Look) -> None:
-    points = [
-        (place[value], one.estimate(statistic), one.of_seeds(statistic))
-        for value, one in line.measured.items()
-    ]
-    known = sorted((at, one.value) for at, one, _ in points if one.value is not None)
-    axes.plot([at for at, _ in known], [value for _, value in known], zorder=3, **own.line)
-    for at, estimate, each in points:
+def _draw_measured(axes: Axes, line: _Line, statistic: str, axis: _Axis, own: Look) -> None:
+    points = [(axis.place[value], one) for value, one in line.measured.items()]
+    joined = sorted((at, value) for at, one in points if (value := one.estimate(statistic).value) is not None)
+    axes.plot([at for at, _ in joined], [value for _, value in joined], zorder=3, **own.line)
+    if line.default is not None and axis.default is not None:
+        points.append((axis.default, line.default))
+        value = line.default.estimate(statistic).value
+        if value is not None:
+            axes.plot([axis.default], [value], zorder=3, **{**own.line, "linestyle": ""})
+    for at, one in points:
+        estimate, each = one.estimate(statistic), one.of_seeds(statistic)
         if estimate.low is not None and estimate.high is not None:
             axes.plot([at, at], [estimate.low, estimate.high], color=own.colour, linewidth=1.0, alpha=0.6)
         axes.plot([at] * len(each), each, "_", color=own.colour, markersize=4, zorder=2)
@@ -211,9 +328,9 @@ def _kinds(lines: Sequence[_Line]) -> list[Line2D]:
 
 
 def _basis(comparison: Comparison, lines: Sequence[_Line]) -> str:
-    scored = [one for line in lines for one in line.measured.values()]
+    scored = [one for line in lines for one in line.scored]
     parts = [basis(comparison, scored)] if scored else []
-    if tried := [line.seeds for line in lines if line.tried]:
+    if tried := [len(line.chosen) for line in lines if line.tried]:
         n = documents(comparison.validation, "validation examples", "tasks")
         parts.append(f"Tried: {n}. {seeds(tried)}.")
     return " ".join(parts)

@@ -129,7 +129,7 @@ def _numbers(row: Row) -> list[float | None]:
     return [row.average.value, row.worst_task.value, row.gap.value, *tasks, *row.forgetting.values()]
 
 
-def shown(number: float | None, digits: int = 3) -> float | None:
+def rounded(number: float | None, digits: int = 3) -> float | None:
     """The number as a table rounds it, so that what looks equal is equal."""
     return None if number is None else round(number, digits)
 
@@ -143,7 +143,7 @@ def _draws(row: Row) -> list[Draws | None]:
 
 def _marked(rows: Sequence[Row]) -> list[list[Mark]]:
     """The marks of each row's numbers."""
-    numbers = zip(*([shown(number) for number in _numbers(row)] for row in rows), strict=True)
+    numbers = zip(*([rounded(number) for number in _numbers(row)] for row in rows), strict=True)
     draws = zip(*map(_draws, rows), strict=True)
     columns = [marks(column, drawn) for column, drawn in zip(numbers, draws, strict=True)]
     return [list(row) for row in zip(*columns, strict=True)]

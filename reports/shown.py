@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from results.comparison import Comparison, Estimate, Row
 from results.errors import InputError
+from results.pooled import pooled_draws
 from results.seeds import by_method, spread
 
 _NAMED = 8
@@ -64,13 +64,16 @@ class Shown:
         known = [value for value in values if value is not None]
         return known if len(self.rows) > 1 and len(known) == len(values) else []
 
-    def forgetting(self, benchmark: str) -> tuple[float | None, list[float]]:
-        """The mean difference to the base on a benchmark, and each seed's where there are several."""
-        values = [row.forgetting.get(benchmark) for row in self.rows]
-        known = [value for value in values if value is not None]
-        if not known or len(known) < len(values):
-            return None, []
-        return fmean(known), known if len(known) > 1 else []
+    def forgetting(self, benchmark: str) -> tuple[Estimate, list[float]]:
+        """The difference to the base on a benchmark, and each seed's where there are several.
+
+        It is the mean over seeds, with its 95 % interval over documents.
+        """
+        each = [(row.forgetting.get(benchmark), row.resampled.forgetting.get(benchmark)) for row in self.rows]
+        found = pooled_draws(each)
+        interval = found.documents
+        estimate = Estimate(found.value, interval.low, interval.high) if interval else Estimate(found.value)
+        return estimate, list(found.values) if len(found.values) > 1 else []
 
 
 def _one(row: Row, statistic: str) -> Estimate:

@@ -4,9 +4,9 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from results.signals import SignalReport, mean_known
-
-KINDS = {"kl": "KL", "js": "JS"}
+from reports.correlation import has_scores
+from reports.gallery import SIGNALS
+from results.signals import KINDS, SignalReport, mean_known
 
 
 def signals_text(report: SignalReport) -> str:
@@ -40,12 +40,8 @@ def signals_text(report: SignalReport) -> str:
 
 def signal_figures(report: SignalReport, folder: Path) -> list[Path]:
     """Draw heat maps of divergences and cosines into a folder, and the correlation where there are scores."""
-    from reports.correlation import correlation, has_scores
-    from reports.heat import cosine_map, divergence_map
-
-    files = [divergence_map(report, kind, folder / f"{kind}.png") for kind in report.divergences]
-    files.append(cosine_map(report, folder / "cosines.png"))
-    return [*files, correlation(report, folder / "correlation.png")] if has_scores(report) else files
+    missing = {*KINDS} - {*report.divergences} | ({"correlation"} if not has_scores(report) else set())
+    return [draw(report, folder / f"{name}.png") for name, draw in SIGNALS.items() if name not in missing]
 
 
 def _number(value: float) -> str:

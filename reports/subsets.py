@@ -1,5 +1,6 @@
-"""ANP against the number of tasks: a table in Markdown, and a figure with bands."""
+"""ANP against the number of tasks: a table in Markdown, and a figure with bands or bars."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from results.comparison import Comparison
 from results.errors import InputError
 from results.subsets import OverSubsets, by_tasks, over_subsets
 
-_ASIDE = 0.5
+_ASIDE = 0.6
+"""How wide methods that stand beside each other are spread over a number of tasks."""
+_BANDS = 4
+"""Most methods whose intervals are bands, which of more cover each other."""
 
 
 def subsets_table(found: Sequence[OverSubsets]) -> str:
@@ -37,7 +41,9 @@ def subsets_table(found: Sequence[OverSubsets]) -> str:
 
 
 def performance_by_number(comparisons: Sequence[Comparison], out: Path) -> Path:
-    """Draw mean ANP against the number of merged tasks, a line with a band for each method.
+    """Draw mean ANP against the number of merged tasks, a line for each method.
+
+    Intervals are bands; of many methods, and where all stand over one number, bars beside each other.
 
     Args:
         comparisons: of runs, each of other tasks.
@@ -53,8 +59,10 @@ def performance_by_number(comparisons: Sequence[Comparison], out: Path) -> Path:
     drawn = _methods(comparisons)
     style = looks(drawn)
     counts = {
-        size: max(one.n for one in found if one.size == size) for size in sorted({one.size for one in found})
+        size: sorted({one.n for one in found if one.size == size})
+        for size in sorted({one.size for one in found})
     }
+    beside = len(drawn) > _BANDS or len(counts) == 1
     names = [one.label for one in drawn]
     with rc_context(STYLE):
         figure = Figure(
@@ -69,14 +77,15 @@ def performance_by_number(comparisons: Sequence[Comparison], out: Path) -> Path:
             line = [one for one in found if (one.method, one.protocol) == (method.title, method.protocol)]
             line.sort(key=lambda one: one.size)
             own = style[method.label]
-            # Of one number of tasks all methods stand over each other, and are moved apart.
-            aside = _ASIDE * (place / len(drawn) - 0.5) if len(counts) == 1 else 0.0
+            aside = _ASIDE * ((place + 0.5) / len(drawn) - 0.5) if beside else 0.0
             axes.plot([one.size + aside for one in line], [one.mean for one in line], zorder=3, **own.line)
             ends.append(line[-1].mean)
             banded = [(one.size, one.interval) for one in line if one.interval is not None]
-            if len(banded) == 1:  # which a band would not show
-                size, interval = banded[0]
-                axes.plot([size + aside] * 2, [interval.low, interval.high], color=own.colour, linewidth=1.0)
+            if beside or len(banded) == 1:  # which a band would not show
+                for size, interval in banded:
+                    bar = [interval.low, interval.high]
+                    axes.plot([size + aside] * 2, bar, color=own.colour, linewidth=1.0, alpha=0.7)
+                continue
             axes.fill_between(
                 [size for size, _ in banded],
                 [interval.low for _, interval in banded],
@@ -85,10 +94,15 @@ def performance_by_number(comparisons: Sequence[Comparison], out: Path) -> Path:
                 alpha=0.12,
                 linewidth=0,
             )
-        axes.set_xlim(min(counts) - 0.3, max(counts) + 0.3)
-        axes.set_xticks(list(counts), [f"{size}\n(n = {n})" for size, n in counts.items()])
-        axes.set_xlabel("number of merged tasks, and n subsets (dashed: the experts)")
-        axes.set_ylabel("mean ANP (band, bar: 95 % over subsets)")
+        margin = 0.2 + 0.5 * _ASIDE * beside
+        axes.set_xlim(min(counts) - margin, max(counts) + margin)
+        ticks = [
+            f"{size}\n(n = {' to '.join(map(str, dict.fromkeys((n[0], n[-1]))))})"
+            for size, n in counts.items()
+        ]
+        axes.set_xticks(list(counts), ticks)
+        axes.set_xlabel("number of merged tasks, and n subsets with an ANP (dashed: the experts)")
+        axes.set_ylabel(f"mean ANP ({'bars' if beside else 'bands, bars'}: 95 % over subsets)")
         if can_be_named(names) and len(counts) > 1:
             name_ends(axes, names, ends, [style[name].colour for name in names])
         else:
@@ -109,9 +123,23 @@ def _methods(comparisons: Sequence[Comparison]) -> list[Shown]:
 def _basis(comparisons: Sequence[Comparison]) -> str:
     n: dict[str, int] = {}
     counts = []
+    left_out: dict[str, int] = {}
     for comparison in comparisons:
         counted = {one.name for one in comparison.suite.task_benchmarks} - set(comparison.left_out)
+        for name in comparison.left_out:
+            left_out[name] = left_out.get(name, 0) + 1
         for one in shown(comparison, base=False):
             counts.append(len(one.rows))
             n |= {name: count for row in one.rows for name, count in row.n.items() if name in counted}
-    return f"{documents(n)}. {seeds(counts)}."
+    found = [f"{documents(n)}. {seeds(counts)}."]
+    if left_out:
+        told = ", ".join(f"{name} ({number} of {len(comparisons)} runs)" for name, number in left_out.items())
+        found.append(f"Left out, as the expert is at chance: {told}.")
+    without = [
+        one for one in comparisons if all(row.anp.value is None for row in one.rows if row.role == "merged")
+    ]
+    if without:
+        by_size = Counter(len(one.suite.tasks) for one in without)
+        told = ", ".join(f"{number} of {size} tasks" for size, number in sorted(by_size.items()))
+        found.append(f"Subsets without an ANP, not drawn: {told}.")
+    return " ".join(found)

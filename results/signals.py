@@ -10,6 +10,9 @@ from typing import Any
 
 from results.errors import InputError
 
+KINDS: Mapping[str, str] = {"kl": "KL", "js": "JS"}
+"""The divergences, by the name that reports keep them under."""
+
 
 @dataclass(frozen=True)
 class SignalReport:

@@ -224,6 +224,22 @@ def sweep_of(methods: int = 2, *, long: bool = False, seeds: int = 1) -> Compari
     return replace(whole, rows=(*rows, tuned), validation=dict.fromkeys(whole.suite.tasks, 50))
 
 
+def word_sweep_of(methods: int = 2, *, long: bool = False) -> Comparison:
+    """Methods with words as values of a setting, and one that is not given it."""
+    whole = comparison_of(methods, rounds=0)
+    words = ["layer", "task", *(f"{_LONG_TASK.format(i)}, by name and by module" for i in range(4 * long))]
+    merged = [row for row in whole.rows if row.role == "merged"]
+    rows = [
+        replace(
+            row, label=f"{row.title} {place}", title=f"{row.title} {place}",
+            settings={} if word is None else {"level": word},
+        )
+        for row in merged
+        for place, word in enumerate([*words, None])
+    ]  # fmt: skip
+    return replace(whole, rows=(whole.rows[0], *rows))
+
+
 def signals_of(tasks: int = 4, *, long: bool = False) -> SignalReport:
     """Signals of experts: the further from a task's expert, the lower the score on it, but for one."""
     names = [_LONG_TASK.format(i) for i in range(tasks)] if long else TASKS[:tasks]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from made_up_comparisons import comparison_of, learned_of, pairs_of, row_of
 
+from merging.coefficients import layers_of
 from reports.coefficients import coefficients_by_depth, coefficients_over_steps
 from reports.partners import coefficients_by_partner
 from results.errors import InputError
@@ -63,14 +64,47 @@ def test_layers_stand_in_their_order_with_blocks_joined(drawn, one_method):
     ]  # fmt: skip
 
 
-def test_an_encoder_and_a_decoder_are_told_apart(drawn, one_method):
-    tasks = list(one_method(None).suite.tasks)
-    layers = ["shared.weight", "encoder.block.0", "encoder.block.1", "decoder.block.0", "decoder.block.1"]
-    learned = {**learned_of(tasks, 5), "layers": layers}
+def learned_with(layers, tasks):
+    """What was learned for these tensors, each coefficient the place of its layer as the run notes it."""
+    found = layers_of(sorted(layers), "layer")
+    values = [[float(place) for place in range(len(found))] for _ in tasks]
+    return {**learned_of(tasks, len(found)), "layers": list(found), "coefficients": values}
+
+
+def ticks(axes):
+    return [label.get_text() for label in axes.get_xticklabels()]
+
+
+def test_layers_stand_from_the_embedding_to_the_head_not_by_the_alphabet(drawn, one_method):
+    names = [f"model.layers.{i}.mlp.up_proj.weight" for i in range(12)]
+    names += ["model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"]
+    learned = learned_with(names, list(one_method(None).suite.tasks))
     (axes,) = drawn(coefficients_by_depth, one_method(learned)).axes
-    assert [x for x, _ in lines(axes)[:3]] == [[0], [1, 2], [3, 4]]
-    named = [label.get_text() for label in axes.get_xticklabels()]
-    assert named == ["shared", "encoder 0", "encoder 1", "decoder 0", "decoder 1"]
+    embedding, blocks, norm, head = lines(axes)[:4]
+    place = learned["layers"].index
+    assert blocks == ([*range(1, 13)], [place(f"model.layers.{i}") for i in range(12)])
+    assert embedding == ([0], [place("model.embed_tokens.weight")])
+    assert norm == ([13], [place("model.norm.weight")])
+    assert head == ([14], [place("lm_head.weight")])
+    assert ticks(axes) == ["embed_tokens", *(str(i) for i in range(0, 12, 2)), "norm", "lm_head"]
+
+
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_an_encoder_comes_before_its_decoder_and_is_told_apart(drawn, one_method, prefix):
+    names = [
+        f"{prefix}{stack}.block.{i}.layer.0.DenseReluDense.wi.weight"
+        for stack in ("encoder", "decoder")
+        for i in range(2)
+    ]
+    names += [f"{prefix}{stack}.final_layer_norm.weight" for stack in ("encoder", "decoder")]
+    names += ["shared.weight", "lm_head.weight"]
+    learned = learned_with(names, list(one_method(None).suite.tasks))
+    (axes,) = drawn(coefficients_by_depth, one_method(learned)).axes
+    assert [x for x, _ in lines(axes)[:6]] == [[0], [1, 2], [3], [4, 5], [6], [7]]
+    assert ticks(axes) == [
+        "shared", "encoder 0", "encoder 1", "encoder final_layer_norm",
+        "decoder 0", "decoder 1", "decoder final_layer_norm", "lm_head",
+    ]  # fmt: skip
 
 
 def test_a_deep_model_has_few_ticks(drawn, one_method):

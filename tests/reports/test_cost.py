@@ -30,13 +30,24 @@ def test_points_stand_at_seconds_and_memory_and_the_average(drawn):
     comparison = comparison_of(3, 2, seeds=2, rounds=0)
     seconds, memory = drawn(cost_against_score, comparison).axes
     averages = [one.estimate("average").value for one in shown(comparison, base=False)]
-    assert points(seconds) == [pytest.approx(one) for one in zip([42, 82, 122], averages, strict=True)]
+    assert points(seconds) == [pytest.approx(one) for one in zip([2, 2, 2], averages, strict=True)]
     mib = [(300e6 + 50e6 * i) / 2**20 for i in range(3)]
     assert points(memory) == [pytest.approx(one) for one in zip(mib, averages, strict=True)]
-    assert (
-        seconds.get_xlabel() == "seconds (train, merge)" and memory.get_xlabel() == "memory of a merge, MiB"
+    assert seconds.get_xlabel() == "seconds (merge)" and memory.get_xlabel() == "memory of a merge, MiB"
+    assert [axes.get_xlim()[0] for axes in (seconds, memory)] == [0, 0]
+    assert "Training of the experts, which methods merged once share, took 40 to 120 s." in " ".join(
+        seconds.figure.texts[-1].get_text().split()
     )
     assert seconds.get_ylabel() == "average normalised performance"
+
+
+def test_training_in_rounds_is_a_panel_of_the_methods_that_do_it(drawn):
+    comparison = comparison_of(2, 2, rounds=3)
+    _, train, _ = drawn(cost_against_score, comparison).axes
+    assert train.get_xlabel() == "seconds (train, over all rounds)"
+    many = [one for one in shown(comparison, base=False) if one.protocol == "many-shot"]
+    averages = [one.estimate("average").value for one in many]
+    assert points(train) == [pytest.approx(one) for one in zip([120, 240], averages, strict=True)]
 
 
 def test_without_memory_there_are_seconds_alone_and_the_base_is_a_line(drawn):

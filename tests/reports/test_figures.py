@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from reports.figures import average_against_worst, normalised_performance
+from reports.dots import normalised_performance
 from reports.labels import Box, place_labels
 from reports.palette import BASE_COLOUR, looks
 from reports.shown import shown
+from reports.worst_task import average_against_worst
 from results.comparison import Comparison, Estimate
 from results.errors import InputError
 

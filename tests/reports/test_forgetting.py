@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from made_up_comparisons import comparison_of, with_holes
 
@@ -19,10 +20,26 @@ def test_dots_are_at_the_differences_and_marks_at_those_of_seeds(drawn):
         zero, *lines = [list(line.get_xdata()) for line in axes.lines]
         assert zero == [0, 0]
         for number, method in enumerate(methods):
-            mean, each = method.forgetting(name)
+            estimate, each = method.forgetting(name)
             assert lines[3 * number + 1] == pytest.approx(each) and len(each) == 2
-            assert lines[3 * number + 2] == [pytest.approx(mean)]
-            assert mean == pytest.approx(sum(each) / 2)
+            assert lines[3 * number + 2] == [pytest.approx(estimate.value)]
+            assert estimate.value == pytest.approx(sum(each) / 2)
+
+
+def test_bars_are_over_documents_of_the_mean_over_seeds(drawn):
+    comparison = comparison_of(1, seeds=2, rounds=0)
+    draws = np.linspace(-0.3, 0.1, 401)
+    rows = [
+        replace(
+            row, forgetting={"coqa": -0.1 + 0.02 * i, "pubmedqa": None},
+            resampled=replace(row.resampled, forgetting={"coqa": draws + 0.02 * i}),
+        )
+        for i, row in enumerate(comparison.rows[1:])
+    ]  # fmt: skip
+    figure = drawn(forgetting, replace(comparison, rows=(comparison.rows[0], *rows)))
+    (axes,) = figure.axes
+    assert list(axes.lines[1].get_xdata()) == pytest.approx([-0.28, 0.1])
+    assert "Bars: 95 % over documents." in " ".join(figure.texts[-1].get_text().split())
 
 
 def test_the_basis_is_the_benchmarks_that_watch(drawn):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import pytest
-from made_up_comparisons import comparison_of, pairs_of, signals_of, sweep_of, with_holes
+from made_up_comparisons import comparison_of, pairs_of, signals_of, sweep_of, with_holes, word_sweep_of
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -130,7 +130,16 @@ def material(name, size):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", GALLERY)
 def test_a_figure_says_what_it_rests_on_and_nothing_overlaps(page, name, size):
-    found = page(name, material(name, size))
+    check(page(name, material(name, size)))
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_words_under_an_axis_do_not_overlap(page, long):
+    words = word_sweep_of(3, long=long)
+    check(page("sensitivity", replace(SIZES["few"], run=lambda: words, setting="level")))
+
+
+def check(found):
     for one, other in combinations(found.texts, 2):
         assert not any(a.meets(b) for a in one for b in other), (one[0], other[0])
     width, height = (inches * 72 for inches in found.figure.get_size_inches())

@@ -1,5 +1,6 @@
 """Radars: what is drawn on which spoke."""
 
+from dataclasses import replace
 from math import isnan, pi
 
 import pytest
@@ -7,6 +8,7 @@ from made_up_comparisons import TASKS, comparison_of, with_holes
 
 from reports.radar import radars
 from reports.shown import shown
+from results.comparison import Estimate
 from results.errors import InputError
 
 
@@ -43,3 +45,10 @@ def test_long_names_are_numbers_told_below(drawn):
 def test_two_tasks_are_no_radar(drawn):
     with pytest.raises(InputError, match="made-up: a radar needs three tasks, and 2 count; show bars"):
         drawn(radars, comparison_of(1, 2))
+
+
+def test_without_any_value_there_is_nothing_to_draw(drawn):
+    whole = comparison_of(1, 3, rounds=0)
+    rows = tuple(replace(row, tasks=dict.fromkeys(row.tasks, Estimate(None))) for row in whole.rows)
+    with pytest.raises(InputError, match=r"made-up: nothing to draw, .* no checkpoint has a task's value"):
+        drawn(radars, replace(whole, rows=rows))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reports.rounds import performance_over_rounds, weights_over_rounds
+from reports.rounds import performance_over_rounds, tasks_over_rounds, weights_over_rounds
 from reports.seeds import seeds_table
 from results.errors import InputError
 
@@ -60,7 +60,7 @@ def test_every_weighted_method_has_its_weights_and_what_they_came_from(drawn, in
     assert [axes.get_ylabel() for axes in figure.axes] == [
         "weight α", "loss gap", "weight α", "NP before the round",
     ]  # fmt: skip
-    assert labels(figure)[:4] == list(TASKS)
+    assert labels(figure) == [*TASKS, "equal weights; no gap, the expert's NP"]
     unweighted = replace(in_rounds, rounds=in_rounds.rounds[4:])
     with pytest.raises(InputError, match="no method weighs by a signal"):
         drawn(weights_over_rounds, unweighted)
@@ -80,3 +80,10 @@ def test_what_was_chosen_on_validation_data_is_told(make_comparison, make_row):
     assert "| ta | post-hoc | 4 | scaling=0.3 | last |" in text
     assert "| metis | many-shot | 4 | — | 2 of 2 |" in text
     assert "ties | post-hoc | 4" not in text
+
+
+@pytest.mark.parametrize("figure", [performance_over_rounds, tasks_over_rounds, weights_over_rounds])
+def test_rounds_without_what_they_led_to_are_refused_by_name(drawn, in_rounds, figure):
+    rows = [row for row in in_rounds.rows if row.label != "ties, many-shot"]
+    with pytest.raises(InputError, match=r"rounds without the merged checkpoint that they led to: ties$"):
+        drawn(figure, replace(in_rounds, rows=tuple(rows)))

@@ -1,5 +1,6 @@
 """Sensitivity to a setting: which values make a line, where they stand, and what is only tried."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -72,11 +73,69 @@ def test_other_settings_part_lines_and_name_them(drawn):
     assert named == ["KL (level=layer)", "KL (level=task)"]
 
 
-def test_wide_ranges_are_logarithmic_and_words_stand_in_a_row(drawn):
+def pair_of(settings, weighting="uniform"):
+    """As a run notes it."""
+    return json.dumps(["KL", settings, [weighting, 2.0, "text", "js"], "delta", "average"], sort_keys=True)
+
+
+def both_weightings():
+    """The same method with two weightings, which its settings do not tell apart."""
+    whole = swept([5, 10, 20])
+    rows = [
+        replace(
+            row, label=f"{row.label} {weighting}", title=f"{row.label} {weighting}",
+            pair=pair_of(row.settings, weighting),
+        )
+        for weighting in ("uniform", "loss_gap")
+        for row in whole.rows[1:]
+    ]  # fmt: skip
+    return replace(whole, rows=(whole.rows[0], *rows))
+
+
+def test_what_a_pair_tells_apart_is_a_line_of_its_own(drawn):
+    figure = drawn(sensitivity, both_weightings(), "inputs")
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == ["KL (weighting=uniform)", "KL (weighting=loss_gap)"]
+    for number in range(2):
+        assert line(figure.axes[0], number) == ([5, 10, 20], pytest.approx([0.0, 0.1, 0.2]))
+
+
+def test_two_rows_that_nothing_tells_apart_are_refused_by_name(drawn):
+    whole = swept([5, 10, 20])
+    again = replace(whole.rows[1], label="again", title="again")
+    with pytest.raises(InputError, match=r"'KL 5' and 'again' both have inputs = 5, and nothing"):
+        drawn(sensitivity, replace(whole, rows=(*whole.rows, again)), "inputs")
+    tuned = sweep_of(1)
+    again = replace(tuned.rows[-1], label="again", title="again")
+    with pytest.raises(
+        InputError, match=r"'ties \(scaling tuned\)' and 'again' both have a choice of scaling"
+    ):
+        drawn(sensitivity, replace(tuned, rows=(*tuned.rows, again)), "scaling")
+
+
+def test_wide_ranges_are_logarithmic(drawn):
     assert drawn(sensitivity, swept([5, 50, 500]), "inputs").axes[0].get_xscale() == "log"
     assert drawn(sensitivity, swept([5, 10, 20]), "inputs").axes[0].get_xscale() == "linear"
-    figure = drawn(sensitivity, swept([None, 20, 5]), "inputs")
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["5", "20", "default"]
+
+
+@pytest.mark.parametrize("values", [[None, 20, 10, 5], [None, 500, 50, 5]])
+def test_the_default_stands_apart_from_numbers_at_their_places(drawn, values):
+    figure = drawn(sensitivity, swept(values), "inputs")
+    axes = figure.axes[0]
+    assert line(axes, 0) == (sorted(values[1:]), pytest.approx([0.3, 0.2, 0.1]))
+    (alone,) = [one for one in axes.lines if len(one.get_xdata()) == 1]
+    at = alone.get_xdata()[0]
+    assert at > max(values[1:]) and alone.get_ydata()[0] == 0.0
+    named = {
+        tick: label.get_text() for tick, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    }
+    assert named.pop(at) == "default" and all(float(name) == tick for tick, name in named.items())
+    assert "default: not given" in figure.get_supxlabel()
+
+
+def test_words_stand_in_a_row_after_numbers(drawn):
+    figure = drawn(sensitivity, swept(["all", 20, 5]), "inputs")
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["5", "20", "all"]
     assert line(figure.axes[0], 0) == ([0, 1, 2], pytest.approx([0.2, 0.1, 0.0]))
 
 

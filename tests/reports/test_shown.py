@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from made_up_comparisons import comparison_of, with_holes
 
+from reports.palette import look
 from reports.shown import basis, documents, seeds, shown
 from results.minima import mean_interval
 
@@ -49,3 +50,9 @@ def test_what_was_left_out_is_told_and_not_counted():
         "n = 100 documents (instructions_test). 1 seed. Bars: 95 % over documents. "
         "Left out, as the expert is at chance: math_test."
     )
+
+
+def test_sixty_methods_differ_by_marker_and_by_hatch():
+    found = [look(index) for index in range(60)]
+    assert len({(one.colour, one.marker) for one in found}) == 60
+    assert len({(one.colour, one.hatch) for one in found}) == 60

@@ -68,3 +68,41 @@ def test_the_table_and_the_figure_have_every_method_and_number(comparisons, tmp_
         performance_by_number([], tmp_path / "anp.svg")
     with pytest.raises(InputError, match="the runs a-b and a-b both merge a, b; give one of them"):
         performance_by_number([runs[0], *runs], tmp_path / "anp.svg")
+
+
+def test_what_is_left_out_and_what_has_no_anp_is_told(comparisons, drawn):
+    first, second, *others = comparisons.values()
+    first = replace(first, left_out={"b_test": "b_test: the expert is at chance"})
+    unknown = tuple(replace(row, anp=Estimate(None)) for row in second.rows)
+    figure = drawn(performance_by_number, [first, replace(second, rows=unknown), *others])
+    footer = " ".join(figure.texts[-1].get_text().split())
+    assert "Left out, as the expert is at chance: b_test (1 of 4 runs)." in footer
+    assert "Subsets without an ANP, not drawn: 1 of 2 tasks." in footer
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["2\n(n = 2)", "3\n(n = 1)"]
+
+
+def test_a_method_of_fewer_subsets_is_in_their_number(comparisons, drawn, make_row):
+    first, *others = comparisons.values()
+    more = make_row("dare", "merged", {"a": 0.5, "b": 0.7}, title="dare", seed=0)
+    (axes,) = drawn(performance_by_number, [replace(first, rows=(*first.rows, more)), *others]).axes
+    assert axes.get_xticklabels()[0].get_text() == "2\n(n = 1 to 3)"
+
+
+@pytest.mark.parametrize("methods", [4, 5])
+def test_intervals_of_many_methods_are_bars_beside_each_other(
+    drawn, make_comparison, make_row, make_suite, methods
+):
+    bands = methods if methods == 4 else 0
+    runs = []
+    for tasks in ("ab", "ac", "bc", "abc", "abd"):
+        rows = [
+            make_row(f"m{i}", "merged", {task: 0.1 * i + ord(task) / 1000 for task in tasks}, title=f"m{i}")
+            for i in range(methods)
+        ]
+        suite = make_suite({task: [f"{task}_test"] for task in tasks})
+        runs.append(replace(make_comparison(0), suite=suite, rows=tuple(rows), name=tasks))
+    (axes,) = drawn(performance_by_number, runs).axes
+    assert len(axes.collections) == bands
+    at = [line.get_xdata()[0] for line in axes.lines if line.get_marker() not in {"", "None"}]
+    assert len(set(at)) == (1 if bands else methods)

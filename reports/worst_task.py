@@ -1,4 +1,4 @@
-"""The two figures of a comparison: performance by task and method, and average against worst task."""
+"""Average against worst task: a point per checkpoint."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,38 +7,12 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from reports.dots import draw_dots
-from reports.drawing import DASHED, GRID, REFERENCE, STYLE, check_suffix, label_below, save
+from reports.drawing import DASHED, GRID, REFERENCE, STYLE, check_suffix, save
 from reports.palette import looks
 from reports.points import Point, draw_points, name_or_list
-from reports.shown import basis, both_protocols, limits, numbers, shown
+from reports.shown import basis, limits, numbers, shown
 from results.comparison import Comparison
 from results.errors import InputError
-
-
-def normalised_performance(comparison: Comparison, out: Path) -> Path:
-    """Dots with 95 % intervals: one panel for the average and one per task, one line per method.
-
-    The base is grey; the dashed line at 1 is the expert of the task. Of several seeds there are small marks.
-
-    Args:
-        comparison: what to show.
-        out: the figure's file; its suffix says the format: .png, .pdf or .svg.
-
-    Returns:
-        `out`.
-
-    Raises:
-        InputError: another suffix, or no base and no merged checkpoint to show.
-    """
-    check_suffix(out)
-    drawn = shown(comparison)
-    names = ["average", *comparison.counted_tasks]
-    with rc_context(STYLE):
-        figure = draw_dots(drawn, names, lambda one, name: (one.estimate(name), one.of_seeds(name)), 1.0)
-        hollow = "; hollow: post-hoc, filled: many-shot" if both_protocols(drawn) else ""
-        label_below(figure, f"normalised performance (dashed: the expert of the task{hollow})")
-        return save(figure, out, basis(comparison, drawn))
 
 
 def average_against_worst(comparison: Comparison, out: Path) -> Path:
