@@ -45,7 +45,7 @@ def latex_table(sheet: Sheet) -> str:
     lines.append(rf"{latex_text(sheet.head)} & {' & '.join(_title(column) for column in sheet.columns)} \\")
     for index, group in enumerate(sheet.groups):
         lines.append(r"\midrule")
-        if sheet.titles:
+        if sheet.titles and sheet.titles[index]:
             title = latex_text(sheet.titles[index])
             lines.append(rf"\multicolumn{{{len(sheet.columns) + 1}}}{{l}}{{\emph{{{title}}}}} \\")
         for line in group:

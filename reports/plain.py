@@ -15,7 +15,7 @@ def markdown_table(sheet: Sheet) -> str:
     titles = [f"Δ {escaped(one.title)}" if one.is_difference else escaped(one.title) for one in sheet.columns]
     lines = [[sheet.head, *titles], ["---", *("---:" for _ in titles)]]
     for index, group in enumerate(sheet.groups):
-        if sheet.titles:
+        if sheet.titles and sheet.titles[index]:
             lines.append([f"*{escaped(sheet.titles[index])}*", *("" for _ in titles)])
         for line in group:
             lines.append([escaped(line.label), *(_markdown_cell(cell) for cell in line.cells)])

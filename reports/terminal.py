@@ -81,7 +81,7 @@ def _table(sheet: Sheet, block: Sequence[int], label: int, stacked: bool, styled
         header = Text(_title(sheet.columns[index]), justify="right")
         table.add_column(header, justify="right", no_wrap=True, vertical="top")
     for index, group in enumerate(sheet.groups):
-        if sheet.titles:
+        if sheet.titles and sheet.titles[index]:
             table.add_row(Text(sheet.titles[index], style="italic" if styled else ""))
         for line in group:
             cells = [_cell(line.cells[index], stacked, styled) for index in block]
