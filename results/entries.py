@@ -38,7 +38,7 @@ class Entry:
     """A method over its seeds, or a reference: the base, or a task's expert over its seeds.
 
     Attributes:
-        id: the same as long as the records are.
+        id: the same as long as the records are, in whatever league.
         role: merged, base or expert.
         title: how it is called.
         method: its name; None for a reference.

@@ -81,7 +81,7 @@ def _letter(place: int) -> str:
 def _row(standing: Standing, place: int, experts: Mapping[str, str]) -> dict[str, Any]:
     entry = standing.entry
     return {
-        "id": entry.id,
+        "id": standing.id,
         "league": place,
         "role": entry.role,
         "title": printable(entry.title),

@@ -154,6 +154,50 @@ def test_the_same_records_in_two_runs_are_one_entry(tmp_path):
     assert len(gather([tmp_path]).standings) == 5
 
 
+def test_the_same_records_in_two_leagues_are_two_rows_of_the_page(tmp_path):
+    save(tmp_path, "one", "ties")
+    save(tmp_path, "two", "ties", suite=replace(SUITE, name="other"))
+    board = gather([tmp_path])
+    ties = [one for one in board.standings if one.entry.role == "merged"]
+    assert len(board.leagues) == 2 and len({one.entry.id for one in ties}) == 1
+    write_page(board, tmp_path / "page")
+    page = (tmp_path / "page/index.html").read_text()
+    told = blocks(page)
+    assert len(told) == 1 + len(board.standings)
+    ids = [one["id"] for one in told["data"]["entries"]]
+    assert {f"entry-{one}" for one in ids} | {"data"} == set(told)
+    assert len(list((tmp_path / "page/pictures").iterdir())) == 2
+    with pytest.raises(AssertionError):
+        render(replace(board, standings=board.standings * 2), {})
+
+
+def test_without_a_base_runs_of_one_name_are_leagues_of_their_own(tmp_path):
+    for store in ("mine", "yours", "copy"):
+        family = Family(Store(tmp_path / store), [])
+        references(family)
+        family.entries = family.entries[1:]
+        merged(family, "dare" if store == "yours" else "ties", scores(20, 24, 18, 22, 27), "ties")
+        save_run(family.store, family.run(name="one"))
+    board = gather([tmp_path / "mine", tmp_path / "yours"])
+    assert len({league.id for league in board.leagues}) == 2
+    assert len({league.backbone for league in board.leagues}) == 2
+    assert len([one for one in board.standings if one.entry.role == "merged"]) == 2
+    # The very same run is one, wherever it lies.
+    board = gather([tmp_path / "mine", tmp_path / "copy"])
+    (ties,) = [one for one in board.standings if one.entry.role == "merged"]
+    assert [source.store for source in ties.sources] == [str(tmp_path / "mine"), str(tmp_path / "copy")]
+    assert board.leagues[0].backbone == "unknown"
+
+
+def test_a_store_that_is_named_in_two_ways_is_read_once(tmp_path, monkeypatch):
+    save(tmp_path / "mine", "one", "ties")
+    monkeypatch.chdir(tmp_path)
+    (ties,) = [
+        one for one in gather([Path("mine"), tmp_path / "mine"]).standings if one.entry.role == "merged"
+    ]
+    assert [source.store for source in ties.sources] == ["mine"]
+
+
 def without(family: Family, benchmark: str) -> None:
     """Take a benchmark's records from all entries of a family."""
     family.entries = [
@@ -185,7 +229,7 @@ def test_a_run_that_lacks_a_benchmark_joins_one_league_that_it_would_be_in(tmp_p
     assert [(one.entry.title, one.ranks["average"]) for one in joined] == [("dare", None)]
 
 
-def test_without_a_benchmark_that_counts_nowhere_an_entry_is_incomplete_too(tmp_path):
+def test_without_a_benchmark_that_counts_nowhere_an_entry_is_complete(tmp_path):
     family = Family(Store(tmp_path), [])
     references(family)
     family.entries[2:3] = []
@@ -199,7 +243,7 @@ def test_without_a_benchmark_that_counts_nowhere_an_entry_is_incomplete_too(tmp_
     board = gather([tmp_path])
     (ties,) = [one for one in board.standings if one.entry.role == "merged"]
     assert list(board.leagues[0].left_out) == ["m_mmlu"]
-    assert (ties.entry.scored, ties.ranks["average"]) == ((3, 4), None)
+    assert (ties.entry.scored, ties.ranks["average"]) == ((3, 3), 1)
 
 
 def test_entries_that_are_divided_by_other_experts_are_told_apart(tmp_path):
@@ -380,9 +424,9 @@ def test_nothing_foreign_is_touched(board, tmp_path):
     assert write_page(board, tmp_path) == page
     assert (tmp_path / "notes.txt").read_text() == "mine"
     names = {one.name for one in (tmp_path / "pictures").iterdir()}
-    metis = standing(board, "metis").entry.id
+    metis = standing(board, "metis").id
     assert {f"{metis}-tasks.svg", f"{metis}-rounds.svg"} <= names
-    assert f"{standing(board, LABEL).entry.id}-rounds.svg" not in names
+    assert f"{standing(board, LABEL).id}-rounds.svg" not in names
 
     other = tmp_path / "site"
     other.mkdir()
@@ -390,8 +434,16 @@ def test_nothing_foreign_is_touched(board, tmp_path):
     with pytest.raises(InputError, match=r"index\.html: not a leaderboard, and is not replaced"):
         write_page(board, other)
     assert [one.name for one in other.iterdir()] == ["index.html"]
-    with pytest.raises(InputError, match="a file, not a folder"):
-        write_page(board, tmp_path / "notes.txt")
+    for out in ("notes.txt", "notes.txt/board"):
+        with pytest.raises(InputError, match=r"notes\.txt: a file, not a folder"):
+            write_page(board, tmp_path / out)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken/pictures").write_text("mine")
+    with pytest.raises(InputError, match="taken/pictures: a file, not a folder"):
+        write_page(board, tmp_path / "taken")
+    (tmp_path / "odd/index.html").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"index\.html: not a leaderboard"):
+        write_page(board, tmp_path / "odd")
 
 
 def test_the_command_writes_the_page_and_says_where(store, tmp_path, capsys):
