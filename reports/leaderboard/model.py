@@ -58,8 +58,24 @@ def _league(league: League) -> dict[str, Any]:
         "tasks": [printable(task) for task in league.suite.tasks],
         "limit": league.limit,
         "settings": _in_words(league.settings),
+        "without": printable(_without(league)),
         "left_out": [printable(reason) for reason in league.left_out.values()],
     }
+
+
+def _without(league: League) -> str:
+    """Which tasks count in no aggregate, and which benchmarks of the others; empty where all count."""
+    counted = league.suite.counted(league.left_out)
+    names = [
+        one.name if task in counted else task
+        for task, benchmarks in league.suite.tasks.items()
+        for one in benchmarks[: None if task in counted else 1]
+        if one.name in league.left_out
+    ]
+    if not names:
+        return ""
+    reason = "its expert is at chance" if len(names) == 1 else "their experts are at chance"
+    return f"{', '.join(names)} left out: {reason}"
 
 
 def _experts(board: Leaderboard) -> dict[str, str]:

@@ -35,7 +35,7 @@ function facts(entry, details) {
     ? [number(entry.average.mean), interval(entry.average.documents), seedsText(entry.average)].filter(Boolean).join(" ")
     : entry.scored[0] < entry.scored[1] ? `incomplete (${entry.scored.join("/")} benchmarks)` : UNKNOWN;
   const worst = entry.worst_task
-    ? [number(entry.worst_task.mean), interval(entry.worst_task.documents), `(${entry.weakest})`].join(" ")
+    ? [number(entry.worst_task.mean), interval(entry.worst_task.documents), `(${weakestOf(entry)})`].join(" ")
     : UNKNOWN;
   const told = {
     Rank: rankText(entry),

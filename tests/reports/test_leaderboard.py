@@ -244,6 +244,35 @@ def test_without_a_benchmark_that_counts_nowhere_an_entry_is_complete(tmp_path):
     (ties,) = [one for one in board.standings if one.entry.role == "merged"]
     assert list(board.leagues[0].left_out) == ["m_mmlu"]
     assert (ties.entry.scored, ties.ranks["average"]) == ((3, 3), 1)
+    # What is said of the league and of n is of the others alone.
+    assert ties.entry.n == 3 * 40
+    (league,) = table_of(board)["leagues"]
+    assert league["without"] == "m_mmlu left out: its expert is at chance"
+
+
+def test_a_task_of_which_nothing_counts_is_named_as_left_out(tmp_path):
+    family = Family(Store(tmp_path), [])
+    references(family)
+    family.entries[2:3] = []
+    family.add("guessing", "expert", scores(8, 10, 0, 30, 24), task="multilingual")
+    merged(family, "ties", scores(20, 24, 18, 22, 27), "ties")
+    save_run(family.store, family.run(replace(SUITE, leave_out_at_chance=True)))
+    (league,) = table_of(gather([tmp_path]))["leagues"]
+    assert league["without"] == "multilingual left out: its expert is at chance"
+
+
+def test_the_worst_task_is_named_where_all_seeds_agree(tmp_path):
+    family = Family(Store(tmp_path), [])
+    references(family)
+    for title, worst in {"alike": (10, 12), "apart": (10, 34)}.items():
+        for seed, gsm8k in enumerate(worst):
+            right = scores(gsm8k, 24, 18, 22, 27)
+            merged(family, f"{title}, seed {seed}", right, "ties", title=title, seed=seed)
+    save_run(family.store, family.run())
+    board = gather([tmp_path])
+    entries = {one.entry.title: one.entry for one in board.standings if one.entry.role == "merged"}
+    assert (entries["alike"].weakest, entries["apart"].weakest) == ("math", None)
+    assert entries["apart"].worst_task.value is not None
 
 
 def test_entries_that_are_divided_by_other_experts_are_told_apart(tmp_path):
