@@ -17,6 +17,7 @@ from results.samples import shortened
 
 _DIGITS = 5
 _LONGEST_CODE = 20_000
+_OWN = "# The method's source is below: save it beside this file, under the name that it has here.\n"
 
 
 def table_of(board: Leaderboard) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def details_of(standing: Standing, pictures: Sequence[Picture]) -> dict[str, Any
         "checkpoints": [asdict(one) for one in entry.checkpoints],
         "sources": [asdict(one) for one in standing.sources],
         "notes": [printable(note) for note in entry.notes],
-        "recipe": _yaml(entry.recipe),
+        "recipe": _yaml(entry.recipe, is_own=entry.source_code is not None),
         "code": shortened(entry.source_code, _LONGEST_CODE),
         "pictures": [asdict(one) for one in pictures],
         "scores": [_score(one) for one in entry.benchmarks],
@@ -152,8 +153,8 @@ def _in_words(settings: Mapping[str, JSON]) -> str:
     return printable(", ".join(f"{name} {value}" for name, value in settings.items() if value is not None))
 
 
-def _yaml(recipe: Mapping[str, JSON]) -> str:
+def _yaml(recipe: Mapping[str, JSON], *, is_own: bool) -> str:
     if not recipe:
         return ""
     text: str = yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True, width=100)
-    return text
+    return _OWN + text if is_own else text

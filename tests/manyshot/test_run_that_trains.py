@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,10 +13,13 @@ from transformers import AutoModelForCausalLM
 from manyshot.experiment import SHIPPED, find_experiment, load_experiment
 from manyshot.lab.base import BaseSettings, make_base
 from manyshot.runner import run_experiment
+from merging.recipe import Recipe
 from results.comparison import compare
 from results.errors import InputError
+from results.leaderboard import gather
 from results.run import load_run
 from results.store import Store
+from results.yaml_file import validated
 
 ROWS = {
     "tulu_3_personas_if.jsonl": {"messages": [{"content": "Say hello {i}."}, {"content": "Hello {i}."}]},
@@ -104,6 +108,28 @@ def test_factors_merge_into_an_adapter_and_products_into_a_model(done, base):
     PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), paths["metis, many-shot"])
     AutoModelForCausalLM.from_pretrained(paths["products"])
     assert (paths["math expert"] / "adapter_model.safetensors").is_file()
+
+
+def test_the_leaderboards_recipe_is_what_merged(done):
+    folder, _ = done
+    standings = gather([folder / "store"]).standings
+    entries = {one.entry.title: one.entry for one in standings if one.entry.protocol == "post-hoc"}
+    assert entries["metis"].recipe["space"] == "factors"
+    for title, entry in entries.items():
+        (checkpoint,) = entry.checkpoints
+        merged = Recipe(**json.loads((Path(checkpoint.path) / "merge.json").read_text())["recipe"])
+        shown = validated(Recipe, entry.recipe, title)
+        assert (shown.method, shown.space, shown.output_dtype, shown.seed) == (
+            merged.method, merged.space, merged.output_dtype, merged.seed,
+        )  # fmt: skip
+        paths = [shown.base, *(one.path for one in shown.experts.values())]
+        assert all(Path(path).is_absolute() and Path(path).exists() for path in paths)
+        for task, one in merged.experts.items():
+            assert shown.experts[task].weight == pytest.approx(one.weight)
+    (many,) = [one.entry for one in standings if one.entry.title == "products"]
+    known = {name: many.recipe[name] for name in ("rounds", "keep", "anchor", "space")}
+    assert known == {"rounds": 2, "keep": "best_worst_task", "anchor": "base", "space": "delta"}
+    assert many.recipe["weighting"]["name"] == "loss_gap"
 
 
 def test_the_round_that_counts_is_the_best_on_validation_data(done):

@@ -363,6 +363,60 @@ def test_the_recipe_of_a_checkpoint_merged_once_can_be_merged_again(tmp_path):
     assert (recipe.method.name, recipe.method.settings) == ("task_arithmetic", {"scaling": 0.5})
 
 
+def recipe_of(root: Path, title: str, **about: object) -> dict[str, object]:
+    """What the page says of how a made-up checkpoint was merged."""
+    family = Family(Store(root), [])
+    references(family)
+    merged(family, title, scores(20, 24, 18, 22, 27), "ties", **about)
+    save_run(family.store, family.run())
+    (found,) = [one for one in gather([root]).standings if one.entry.title == title]
+    return yaml.safe_load(details_of(found, ())["recipe"])
+
+
+TOLD = {
+    "weighting": {"name": "loss_gap"},
+    "anchor": "previous",
+    "keep": "last",
+    "space": "factors",
+    "seed": 3,
+}
+
+
+def test_all_that_a_merge_was_told_is_in_the_recipe(tmp_path):
+    told = {**TOLD, "output_dtype": "bfloat16", "method": "ties"}
+    found = validated(Recipe, recipe_of(tmp_path, "told", measured={"recipe": told}), "the page")
+    assert (found.space, found.output_dtype, found.seed) == ("factors", "bfloat16", 3)
+    assert found.method.name == "ties"
+
+
+def test_of_rounds_is_said_how_they_were_made(tmp_path):
+    family = Family(Store(tmp_path), [])
+    references(family)
+    about = {"protocol": "many-shot", "seed": 3, "measured": {"recipe": TOLD}}
+    merged(family, "metis", scores(20, 24, 18, 22, 27), "metis", **about)
+    merged(family, "round", scores(20, 24, 18, 22, 27), "metis", of="metis", turn=1, **about)
+    family.entries[-1] = replace(family.entries[-1], role="round")
+    save_run(family.store, family.run())
+    (metis,) = [one.entry for one in gather([tmp_path]).standings if one.entry.role == "merged"]
+    expected = {"base": "models/base", "protocol": "many-shot", "rounds": 1, "method": {"name": "metis"}}
+    assert metis.recipe == expected | TOLD
+
+
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [
+        ({"method": "own.py:Own"}, "./own.py:Own"),
+        ({"method": "../../etc/x.py:Own"}, "./x.py:Own"),
+        ({}, None),
+    ],
+)
+def test_a_method_of_the_users_own_is_named_by_a_file_beside_the_recipe(told, name, tmp_path):
+    found = recipe_of(tmp_path, "mine", measured={"source": "class ties: ...", "recipe": told})
+    assert found["method"] == {"name": name or "./ties.py:ties"}
+    (mine,) = [one for one in gather([tmp_path]).standings if one.entry.title == "mine"]
+    assert details_of(mine, ())["recipe"].startswith("# The method's source is below")
+
+
 def test_learned_coefficients_are_in_the_recipe(tmp_path):
     family = Family(Store(tmp_path), [])
     references(family)
@@ -378,6 +432,8 @@ def test_learned_coefficients_are_in_the_recipe(tmp_path):
     [
         {"weights": [1, 2]},
         {"settings": "scaling"},
+        {"recipe": ["ties"]},
+        {"source": "class Own: ...", "recipe": {"method": 5}},
         {"learned": {"tasks": ["math"], "layers": ["model"], "coefficients": []}},
     ],
 )

@@ -328,6 +328,13 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(visit, address):
     assert opened.bounding_box()["width"] == 375
     assert widest() <= 375
     assert page.evaluate("document.querySelector('.content').scrollWidth") <= 375
+    # No score is beyond the edge, and each says what it is; pictures scroll, and can be read.
+    assert opened.locator(".scores").first.bounding_box()["width"] <= 375
+    assert opened.locator(".scores td.number").first.get_attribute("data-title") == "NP"
+    assert opened.locator(".scores thead").first.is_hidden()
+    assert opened.locator("img").first.bounding_box()["width"] >= 500
+    for scroller in page.locator(".scroll").all():
+        assert scroller.get_attribute("tabindex") == "0" and scroller.get_attribute("aria-label")
     opened.get_by_role("button", name="Close").click()
     assert panel(page).count() == 0
 
