@@ -17,7 +17,7 @@ from manyshot.experiment import Experiment, MethodEntry
 from manyshot.harness import Harness
 from manyshot.scoring import Candidate, benchmarks_with_data, open_judge, score_all, score_settings
 from manyshot.terminal import logger
-from manyshot.training_runs import make_checkpoints
+from manyshot.training_runs import make_checkpoints, path_of, recipe_record
 from merging.learned import note_of, what_was_learned, with_coefficients
 from merging.merge import merge
 from merging.method import Method, find_method, make
@@ -373,6 +373,7 @@ def _merged(
         "tried": tried,
         "learned": learned,
         "source": source_of(type(method)),
+        "recipe": recipe_record(entry, experiment.output_dtype, recipe.seed),
         "seconds": seconds_of(out, learned),
         "memory": memory_of(out),
     }
@@ -406,7 +407,7 @@ def _entry(
         settings=dict(settings or {}),  # type: ignore[arg-type]
         protocol=protocol,
         seed=seed,
-        path=str(candidate.path),
+        path=path_of(candidate),
         checkpoint=candidate.identity,
     )
 

@@ -71,7 +71,26 @@ def make_checkpoints(
         for method, plan in of_one_seed:
             title = f"{method.title}{of_seed}"
             rounds = run_rounds(plan, out, harness, partial(logger.info, "%s, %s", title))
-            yield from _of_rounds(method, title, seed, rounds, harness)
+            dtype = experiment.output_dtype
+            yield from _of_rounds(method, title, seed, rounds, harness, output_dtype=dtype)
+
+
+def recipe_record(method: MethodEntry, output_dtype: str | None, seed: int) -> dict[str, Any]:
+    """What a merge is told besides the method's settings. Of a method's file only the name is kept."""
+    return {
+        "method": Path(method.name).name,
+        "weighting": asdict(method.by),
+        "anchor": method.anchor,
+        "keep": method.keep,
+        "space": method.space,
+        "output_dtype": output_dtype,
+        "seed": seed,
+    }
+
+
+def path_of(candidate: Candidate) -> str:
+    """Where a checkpoint lies, from the root: a recipe with it can be merged from any folder."""
+    return str(candidate.path.absolute())  # not resolved: a link's name is the checkpoint's
 
 
 def _begin(what: str, harness: Harness) -> None:
@@ -108,7 +127,13 @@ def _needs(method: MethodEntry) -> Needs:
 
 
 def _of_rounds(
-    method: MethodEntry, title: str, seed: int, rounds: list[Round], harness: Harness
+    method: MethodEntry,
+    title: str,
+    seed: int,
+    rounds: list[Round],
+    harness: Harness,
+    *,
+    output_dtype: str | None,
 ) -> Iterator[Made]:
     """The merged checkpoint that counts, and where there are rounds the checkpoint of each."""
     chosen, curve = _kept(method, rounds, harness)
@@ -122,7 +147,13 @@ def _of_rounds(
         "pair": method.pair,
     }
     source = source_of(find_method(method.name).kind)
-    measured = {**_measured(chosen), "kept_round": chosen.turn, "validation": curve, "source": source}
+    measured = {
+        **_measured(chosen),
+        "kept_round": chosen.turn,
+        "validation": curve,
+        "source": source,
+        "recipe": recipe_record(method, output_dtype, seed),
+    }
     yield Made(_entry(title, "merged", merged, **about, measured=measured), merged)
     if method.protocol == "post-hoc":
         return
@@ -167,7 +198,7 @@ def _entry(label: str, role: str, candidate: Candidate, **about: Any) -> Entry:
     return Entry(
         label=label,
         role=role,  # type: ignore[arg-type]
-        path=str(candidate.path),
+        path=path_of(candidate),
         checkpoint=candidate.identity,
         **{**usual, **json.loads(json.dumps(about))},
     )

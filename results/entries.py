@@ -38,7 +38,7 @@ class Entry:
     """A method over its seeds, or a reference: the base, or a task's expert over its seeds.
 
     Attributes:
-        id: the same as long as the records are.
+        id: the same as long as the records are, in whatever league.
         role: merged, base or expert.
         title: how it is called.
         method: its name; None for a reference.
@@ -50,7 +50,7 @@ class Entry:
         scored: how many benchmarks of the tasks have a performance to show, and how many there are.
         average: over benchmarks.
         worst_task: the least NP_t.
-        weakest: the task whose mean NP_t is least; None where worst_task is.
+        weakest: the task whose NP_t is least with every seed; None where there is no such one.
         gap: worst_task − average.
         tasks: NP_t of every task.
         benchmarks: one for every benchmark of the suite.
@@ -90,8 +90,8 @@ class Entry:
 
     @property
     def n(self) -> int:
-        """How many documents of the tasks' benchmarks were scored, with one seed."""
-        return sum(one.n or 0 for one in self.benchmarks if one.task is not None)
+        """How many documents of the benchmarks that count in the average were scored, with one seed."""
+        return sum(one.n or 0 for one in self.benchmarks if one.task is not None and not one.left_out)
 
     def pooled(self, statistic: str) -> Pooled:
         """The average or the worst task, by name."""
@@ -135,8 +135,6 @@ def _entry(rows: Sequence[Row], comparison: Comparison, run: Run, source: Source
     records = sorted(digest for one in own for digest in one.records.values())
     all_seeds = Merged(_title(first), first.protocol or "", tuple(rows))
     tasks = {task: all_seeds.task(task) for task in suite.tasks}
-    worst_task = all_seeds.aggregate("worst_task")
-    means = {task: one.value for task, one in tasks.items() if one.value is not None}
 
     def score(benchmark: BenchmarkSpec) -> BenchmarkScore:
         task = suite.task_of(benchmark.name)
@@ -155,8 +153,8 @@ def _entry(rows: Sequence[Row], comparison: Comparison, run: Run, source: Source
         source=source,
         scored=min(row.complete for row in rows),
         average=all_seeds.aggregate("average"),
-        worst_task=worst_task,
-        weakest=None if worst_task.value is None else min(means, key=means.__getitem__),
+        worst_task=all_seeds.aggregate("worst_task"),
+        weakest=_weakest(rows),
         gap=all_seeds.aggregate("gap"),
         tasks=tasks,
         benchmarks=tuple(map(score, suite.benchmarks)),
@@ -164,6 +162,16 @@ def _entry(rows: Sequence[Row], comparison: Comparison, run: Run, source: Source
         rows=tuple(rows),
         comparison=comparison,
     )
+
+
+def _weakest(rows: Sequence[Row]) -> str | None:
+    """The task that is the worst of every row."""
+    if any(row.worst_task.value is None for row in rows):
+        return None
+    for task in rows[0].tasks:
+        if all(row.tasks[task].value == row.worst_task.value for row in rows):
+            return task
+    return None
 
 
 def _with_recipe(entry: Entry, run: Run, store: Store) -> Entry:

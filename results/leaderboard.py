@@ -38,6 +38,11 @@ class Standing:
     sources: tuple[Source, ...]
     ranks: Mapping[str, int | None]
 
+    @property
+    def id(self) -> str:
+        """One of its own: the same records may stand in several leagues."""
+        return f"{self.league}-{self.entry.id}"
+
 
 @dataclass(frozen=True)
 class Leaderboard:
@@ -82,6 +87,7 @@ def gather(
         for league, standings in members.items()
     }
     kept = sorted((one for one in leagues if sizes[one.league]), key=lambda one: -sizes[one.league])
+    assert len({one.league for one in kept}) == len(kept)
     if not kept:
         raise InputError(f"{_listed(stores)}: no run has a merged checkpoint; make one with 'manyshot run'")
     return Leaderboard(
@@ -105,7 +111,10 @@ def _opened(root: Path) -> Store:
 
 
 def _runs(stores: Sequence[Path], names: Sequence[str]) -> list[tuple[Store, str]]:
-    known = [(store, name) for store in map(_opened, dict.fromkeys(stores)) for name in run_names(store)]
+    distinct: dict[Path, Path] = {}
+    for root in stores:
+        distinct.setdefault(root.resolve(), root)
+    known = [(store, name) for store in map(_opened, distinct.values()) for name in run_names(store)]
     there_are = Counter(name for _, name in known)
     for name in names:
         if name not in there_are:

@@ -34,7 +34,7 @@ class Terms:
     """What runs must have in common.
 
     Attributes:
-        run: the run's name.
+        run: digest of the run's manifest.
         suite: what was scored.
         base: digest of the base's checkpoint; None where the run has no base.
         path: where the base lay.
@@ -67,7 +67,9 @@ class Terms:
 
     def take(self, other: "Terms") -> bool:
         """Whether a run that was scored on no more can be compared: alike on all that it was scored on."""
-        if self.base is None or (self.base, self.suite.name) != (other.base, other.suite.name):
+        if self.base is None:
+            return self.run == other.run
+        if (self.base, self.suite.name) != (other.base, other.suite.name):
             return False
         shared = {name for name in self.scoring if name in other.scoring}
         return _tasks(self.suite) == _tasks(other.suite) and all(
@@ -86,7 +88,7 @@ class League:
         suite: what was scored.
         label: the suite's name, with what tells it from others of that name.
         base: digest of the backbone's checkpoint; None where it is not known.
-        backbone: the last part of its path, with the digest where two would be called the same.
+        backbone: the last part of its path, with a digest where two would be called the same.
         limit: most documents of each lm-eval task; None for all.
         settings: of the scores, those that are the same for all benchmarks.
         left_out: benchmarks that count in no aggregate, and why.
@@ -121,7 +123,7 @@ def terms_of(run: Run, comparison: Comparison, store: Store) -> Terms:
             scoring[benchmark.name] = Scoring(key.definition, key.data, digest_of(names), key.settings)
     base = next((one for one in run.entries if one.role == "base"), None)
     return Terms(
-        run=run.name,
+        run=digest_of(run.to_json()),
         suite=run.suite,
         base=base.checkpoint.digest if base else None,
         path=base.path if base else "",
@@ -134,7 +136,7 @@ def terms_of(run: Run, comparison: Comparison, store: Store) -> Terms:
 def described(terms: Sequence[Terms]) -> list[League]:
     """The leagues of these terms, each called by what tells it from the others."""
     labels = _labels({one.scheme: one for one in terms})
-    called = Counter(name for _, name in {(one.base, _backbone(one)) for one in terms})
+    called = Counter(name for _, name in {(one.base or one.run, _backbone(one)) for one in terms})
     return [
         League(
             id=one.league,
@@ -142,8 +144,8 @@ def described(terms: Sequence[Terms]) -> list[League]:
             suite=one.suite,
             label=labels[one.scheme],
             base=one.base,
-            backbone=f"{_backbone(one)} ({one.base[:6]})"
-            if one.base and called[_backbone(one)] > 1
+            backbone=f"{_backbone(one)} ({(one.base or one.run)[:6]})"
+            if called[_backbone(one)] > 1
             else _backbone(one),
             limit=one.limit,
             settings=_shared([scoring.settings for scoring in one.scoring.values()]),

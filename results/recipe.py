@@ -1,6 +1,7 @@
 """The recipe of a merged checkpoint, as far as the manifest of its run says what it was."""
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from results.comparison import Row
@@ -8,6 +9,8 @@ from results.errors import InputError
 from results.record import JSON
 from results.run import Entry
 
+_OF_ROUNDS = ("weighting", "anchor", "keep")
+_OF_MERGES = ("seed", "space", "output_dtype")
 _WHOLE = "model"
 """The only layer where a coefficient is one for each task."""
 
@@ -35,18 +38,31 @@ def recipe_of(row: Row, base: Entry | None, experts: Mapping[str, Entry], rounds
 
 def _recipe(row: Row, base: Entry | None, experts: Mapping[str, Entry], rounds: int) -> dict[str, JSON]:
     measured: Mapping[str, Any] = row.measured
+    recorded: Mapping[str, Any] = measured.get("recipe") or {}
     settings = dict(measured.get("settings") or row.settings)
     recipe: dict[str, JSON] = {"base": base.path} if base is not None else {}
     if rounds:
-        recipe |= {"protocol": row.protocol, "rounds": rounds}
+        recipe |= {"protocol": row.protocol, "rounds": rounds, **_recorded(recorded, _OF_ROUNDS)}
     else:
         weights = measured.get("weights") or {}
         recipe["experts"] = {task: _expert(one, task, weights) for task, one in experts.items()}
         learned = measured.get("learned")
         if learned:
             settings.setdefault("coefficients", _coefficients(learned))
-    recipe["method"] = {"name": row.method, **settings}
-    return recipe if row.seed is None else {**recipe, "seed": row.seed}
+    recipe["method"] = {"name": _method(row, recorded), **settings}
+    seed = {} if row.seed is None else {"seed": row.seed}
+    return {**recipe, **seed, **_recorded(recorded, _OF_MERGES)}
+
+
+def _recorded(recorded: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, JSON]:
+    return {name: recorded[name] for name in names if recorded.get(name) is not None}
+
+
+def _method(row: Row, recorded: Mapping[str, Any]) -> str | None:
+    """As `manyshot merge` takes it: of a method of the user's own the file, looked for beside the recipe."""
+    if not row.measured.get("source"):
+        return row.method
+    return f"./{PurePosixPath(recorded.get('method', f'{row.method}.py:{row.method}')).name}"
 
 
 def _expert(expert: Entry, task: str, weights: Mapping[str, float]) -> JSON:

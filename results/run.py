@@ -44,8 +44,8 @@ class Entry:
         of: label of the merged checkpoint that a round led to.
         turn: the round's number, from 1.
         measured: of a round or a merged checkpoint: weights, losses and gaps by task, mask density, seconds
-            by phase, most bytes of memory, what was tried to choose settings, what was learned, and the
-            source of a method of the user's own.
+            by phase, most bytes of memory, what was tried to choose settings, what was learned, the source
+            of a method of the user's own, and what else the merge was told (`recipe`).
     """
 
     label: str

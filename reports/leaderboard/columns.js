@@ -7,9 +7,9 @@ function leagueOf(entry) {
   return data.leagues[entry.league];
 }
 
-function leagueText({ suite, backbone, limit }) {
+function leagueText({ suite, backbone, limit, without }) {
   const limited = limit === null ? "" : `at most ${limit} documents of each lm-eval task`;
-  return [suite, `backbone ${backbone}`, limited].filter(Boolean).join(" · ");
+  return [suite, `backbone ${backbone}`, limited, without].filter(Boolean).join(" · ");
 }
 
 /** Whether there is but one, in all or because it was chosen: then no column needs to say which. */
@@ -39,11 +39,11 @@ function columnsFor(state) {
     },
     {
       key: "backbone", title: "Backbone", width: [6.5, 2], value: (entry) => leagueOf(entry).backbone,
-      settled: isSettled(state.backbone, "base"),
+      settled: isSettled(state.backbone, "base"), ofLeague: true,
     },
     {
       key: "suite", title: "Suite", width: [6.5, 2], value: (entry) => leagueOf(entry).label,
-      settled: isSettled(state.suite, "scheme"),
+      settled: isSettled(state.suite, "scheme"), ofLeague: true,
     },
     {
       key: "average", title: "Average", width: [10.6, 1], number: (entry) => entry.average,
@@ -67,8 +67,22 @@ function widthOf(title) {
   return 2.1 + 0.45 * Math.max(5, ...title.split(/\s+/).map((word) => word.length));
 }
 
-/** How two entries compare in a column; what is not known comes last either way. */
+/** The columns, which of them the table is sorted by, and whether from the top down. */
+function sorting(state) {
+  const columns = columnsFor(state);
+  const sorted = columns.find((column) => column.key === state.sort) ?? columns[0];
+  return { columns, sorted, descending: state.order ? state.order === "down" : startsDescending(sorted) };
+}
+
+/** How two entries compare: league by league, since ranks and numbers of two leagues say nothing of each other. */
 function comparison(column, descending) {
+  const within = comparisonWithin(column, descending);
+  if (column.ofLeague) return (one, other) => within(one, other) || one.league - other.league;
+  return (one, other) => one.league - other.league || within(one, other);
+}
+
+/** How two of a league compare in a column; what is not known comes last either way. */
+function comparisonWithin(column, descending) {
   const turn = descending ? -1 : 1;
   if (column.compare) return (one, other) => turn * column.compare(one, other);
   if (column.value) return (one, other) => turn * names.compare(column.value(one), column.value(other));
@@ -79,10 +93,9 @@ function comparison(column, descending) {
   };
 }
 
-/** League by league: by rank, in one rank the higher value first, then what has no rank, then references. */
+/** By rank, in one rank the higher value first, then what has no rank, then references. */
 function inOrderOfRank(one, other, by) {
   const place = (entry) => [
-    entry.league,
     Number(entry.role !== "merged"),
     entry.ranks[by] ?? Infinity,
     entry[by] ? -entry[by].mean : Infinity,
@@ -107,7 +120,7 @@ function rankCell(entry, by) {
 function titleCell(entry) {
   const about = [entry.settings, count(entry.seeds, "seed"), `n = ${entry.n.toLocaleString("en")}`];
   if (entry.experts) about.push(`experts ${entry.experts}`);
-  const link = element("a", { href: `#entry=${entry.id}`, "data-entry": entry.id }, entry.title);
+  const link = element("a", { "data-entry": entry.id }, entry.title);
   return [link, element("span", { class: "about" }, about.filter(Boolean).join(" · "))];
 }
 
@@ -137,6 +150,11 @@ function bar(spread) {
 
 function worstCell(entry) {
   const shown = [number(entry.worst_task?.mean)];
-  if (entry.worst_task) shown.push(" ", element("span", { class: "quiet weakest" }, entry.weakest));
+  if (entry.worst_task) shown.push(" ", element("span", { class: "quiet weakest" }, weakestOf(entry)));
   return shown;
+}
+
+/** Which task is the worst: where that differs by seed, the mean of the worst is no one task's. */
+function weakestOf(entry) {
+  return entry.weakest ?? "differs by seed";
 }

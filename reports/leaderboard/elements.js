@@ -9,6 +9,11 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** A box for what may be wider than the screen; the keyboard's arrows scroll it. */
+function scroller(label, ...children) {
+  return element("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": label }, ...children);
+}
+
 const UNKNOWN = "–";
 
 function number(value, signed = false) {

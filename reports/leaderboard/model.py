@@ -17,6 +17,7 @@ from results.samples import shortened
 
 _DIGITS = 5
 _LONGEST_CODE = 20_000
+_OWN = "# The method's source is below: save it beside this file, under the name that it has here.\n"
 
 
 def table_of(board: Leaderboard) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def details_of(standing: Standing, pictures: Sequence[Picture]) -> dict[str, Any
         "checkpoints": [asdict(one) for one in entry.checkpoints],
         "sources": [asdict(one) for one in standing.sources],
         "notes": [printable(note) for note in entry.notes],
-        "recipe": _yaml(entry.recipe),
+        "recipe": _yaml(entry.recipe, is_own=entry.source_code is not None),
         "code": shortened(entry.source_code, _LONGEST_CODE),
         "pictures": [asdict(one) for one in pictures],
         "scores": [_score(one) for one in entry.benchmarks],
@@ -58,8 +59,24 @@ def _league(league: League) -> dict[str, Any]:
         "tasks": [printable(task) for task in league.suite.tasks],
         "limit": league.limit,
         "settings": _in_words(league.settings),
+        "without": printable(_without(league)),
         "left_out": [printable(reason) for reason in league.left_out.values()],
     }
+
+
+def _without(league: League) -> str:
+    """Which tasks count in no aggregate, and which benchmarks of the others; empty where all count."""
+    counted = league.suite.counted(league.left_out)
+    names = [
+        one.name if task in counted else task
+        for task, benchmarks in league.suite.tasks.items()
+        for one in benchmarks[: None if task in counted else 1]
+        if one.name in league.left_out
+    ]
+    if not names:
+        return ""
+    reason = "its expert is at chance" if len(names) == 1 else "their experts are at chance"
+    return f"{', '.join(names)} left out: {reason}"
 
 
 def _experts(board: Leaderboard) -> dict[str, str]:
@@ -81,7 +98,7 @@ def _letter(place: int) -> str:
 def _row(standing: Standing, place: int, experts: Mapping[str, str]) -> dict[str, Any]:
     entry = standing.entry
     return {
-        "id": entry.id,
+        "id": standing.id,
         "league": place,
         "role": entry.role,
         "title": printable(entry.title),
@@ -136,8 +153,8 @@ def _in_words(settings: Mapping[str, JSON]) -> str:
     return printable(", ".join(f"{name} {value}" for name, value in settings.items() if value is not None))
 
 
-def _yaml(recipe: Mapping[str, JSON]) -> str:
+def _yaml(recipe: Mapping[str, JSON], *, is_own: bool) -> str:
     if not recipe:
         return ""
     text: str = yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True, width=100)
-    return text
+    return _OWN + text if is_own else text

@@ -20,14 +20,12 @@ function fillFilters() {
 }
 
 function showControls(state) {
-  const columns = columnsFor(state);
+  const { columns, sorted, descending } = sorting(state);
   filters.elements.sort.replaceChildren(...columns.map((column) => element("option", { value: column.key }, column.title)));
-  const sorted = columns.find((column) => column.key === state.sort) ?? columns[0];
   filters.elements.sort.value = sorted.key;
   for (const name of ["suite", "backbone", "protocol", "method", "by"]) filters.elements[name].value = state[name];
   if (filters.elements.find !== document.activeElement) filters.elements.find.value = state.find;
   filters.elements.references.checked = state.references === "shown";
-  const descending = state.order ? state.order === "down" : startsDescending(sorted);
   const turn = document.getElementById("turn");
   turn.textContent = descending ? "↓" : "↑";
   turn.setAttribute("aria-label", descending ? "Descending; turn round" : "Ascending; turn round");
@@ -40,8 +38,12 @@ function known(state) {
   return { ...USUAL, ...Object.fromEntries(kept.map((name) => [name, state[name]])) };
 }
 
+function stateShown() {
+  return known(readState());
+}
+
 function show() {
-  const state = known(readState());
+  const state = stateShown();
   const { entry, ...table } = state;
   const text = JSON.stringify(table);
   if (text !== shownState) {
@@ -52,11 +54,13 @@ function show() {
   drawPanel(entry);
 }
 
-function sortBy(key, state = readState()) {
-  const column = columnsFor(state).find((one) => one.key === key);
+/** Sort by a column, or turn round where the table is sorted by it. */
+function sortBy(key) {
+  const now = sorting(stateShown());
+  const column = now.columns.find((one) => one.key === key);
+  if (!column) return;
   const usual = startsDescending(column);
-  const now = state.order ? state.order === "down" : usual;
-  const descending = state.sort === key ? !now : usual;
+  const descending = now.sorted === column ? !now.descending : usual;
   go({ sort: key, order: descending === usual ? "" : descending ? "down" : "up" });
 }
 

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.leaderboard.model import details_of, table_of
-from reports.leaderboard.pictures import Picture, draw_pictures
+from reports.leaderboard.pictures import FOLDER, Picture, draw_pictures
 from reports.palette import BASE_COLOUR, COLOURS
 from results.errors import InputError
 from results.files import write_atomically
@@ -33,16 +33,16 @@ def write_page(board: Leaderboard, out: Path) -> Path:
         The page's file.
 
     Raises:
-        InputError: the folder is a file, or has an index.html that is not a leaderboard.
+        InputError: a file stands where the folder or its pictures would, or its index.html is not a
+            leaderboard.
     """
     page = out / PAGE
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: a file, not a folder; give a folder for the leaderboard")
-    if page.exists() and _MARK.encode() not in page.read_bytes():
+    for folder in (*reversed(out.parents), out, out / FOLDER):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: a file, not a folder; give another folder for the leaderboard")
+    if page.exists() and not (page.is_file() and _MARK.encode() in page.read_bytes()):
         raise InputError(f"{page}: not a leaderboard, and is not replaced; give another folder")
-    pictures = {
-        one.entry.id: draw_pictures(one.entry, out) for one in board.standings if one.entry.role == "merged"
-    }
+    pictures = {one.id: draw_pictures(one, out) for one in board.standings if one.entry.role == "merged"}
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(page, render(board, pictures).encode())
     return page
@@ -56,17 +56,17 @@ def render(board: Leaderboard, pictures: Mapping[str, Sequence[Picture]]) -> str
 
     Args:
         board: what to show.
-        pictures: of entries, by id.
+        pictures: by the id of a standing.
     """
+    ids = [one.id for one in board.standings]
+    assert len(set(ids)) == len(ids), "the page finds rows, details and pictures by these ids"
     environment = Environment(
         loader=PackageLoader("reports.leaderboard", "."), autoescape=True, undefined=StrictUndefined
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     style = _COLOURS + _text("style.css")
     script = '"use strict";\n' + "\n".join(map(_text, _SCRIPTS))
-    details: dict[str, Any] = {
-        one.entry.id: details_of(one, pictures.get(one.entry.id, ())) for one in board.standings
-    }
+    details: dict[str, Any] = {one.id: details_of(one, pictures.get(one.id, ())) for one in board.standings}
     return environment.get_template("page.html").render(
         mark=Markup(_MARK),
         policy=f"default-src 'none'; img-src 'self' file:; base-uri 'none'; form-action 'none'; "

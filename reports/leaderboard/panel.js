@@ -35,7 +35,7 @@ function facts(entry, details) {
     ? [number(entry.average.mean), interval(entry.average.documents), seedsText(entry.average)].filter(Boolean).join(" ")
     : entry.scored[0] < entry.scored[1] ? `incomplete (${entry.scored.join("/")} benchmarks)` : UNKNOWN;
   const worst = entry.worst_task
-    ? [number(entry.worst_task.mean), interval(entry.worst_task.documents), `(${entry.weakest})`].join(" ")
+    ? [number(entry.worst_task.mean), interval(entry.worst_task.documents), `(${weakestOf(entry)})`].join(" ")
     : UNKNOWN;
   const told = {
     Rank: rankText(entry),
@@ -77,16 +77,18 @@ function scores(entry, details) {
   const watched = details.scores.filter((one) => one.task === null)
     .map((one) => scoreRow(one, "", withInterval(one.forgetting, true)));
   return element("section", {},
-    element("h3", {}, "Scores"), scoreTable("NP", rows),
-    ...(watched.length ? [element("h3", {}, "What it forgot"), scoreTable("Minus base", watched)] : []));
+    element("h3", {}, "Scores"), scoreTable("Scores", "NP", rows),
+    ...(watched.length ? [element("h3", {}, "What it forgot"), scoreTable("What it forgot", "Minus base", watched)] : []));
 }
 
-function scoreTable(outcome, rows) {
+function scoreTable(name, outcome, rows) {
   const titles = ["Task", "Benchmark", outcome, "Score", "Expert", "Base", "n"];
+  // Where a row is stacked, on a phone, each number says what it is.
+  for (const row of rows) [...row.cells].forEach((cell, place) => { cell.dataset.title = titles[place]; });
   const head = titles.map((title, place) => element("th", { scope: "col", class: place > 1 ? "number" : null }, title));
   const table = element("table", { class: "scores" },
     element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
-  return element("div", { class: "scroll" }, table);
+  return scroller(`${name}, a table that scrolls sideways`, table);
 }
 
 function scoreRow(one, task, outcome) {
@@ -112,7 +114,8 @@ function withInterval(spread, signed = false) {
 function pictures(details) {
   if (!details.pictures.length) return null;
   const shown = details.pictures.map((one) => element("figure", {},
-    element("img", { src: one.file, alt: `${one.shows}; the numbers are in the table above`, loading: "lazy" }),
+    scroller(`${one.shows}, a picture that scrolls sideways`,
+      element("img", { src: one.file, alt: `${one.shows}; the numbers are in the table above`, loading: "lazy" })),
     element("figcaption", {}, one.shows)));
   return element("section", { class: "pictures" }, ...shown);
 }

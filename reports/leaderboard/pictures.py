@@ -13,6 +13,7 @@ from reports.palette import BASE_COLOUR, COLOURS
 from reports.rounds import performance_over_rounds
 from reports.sheet import UNKNOWN, printable
 from results.entries import Entry
+from results.leaderboard import Standing
 from results.pooled import Pooled
 
 FOLDER = "pictures"
@@ -27,20 +28,21 @@ class Picture:
     shows: str
 
 
-def draw_pictures(entry: Entry, out: Path) -> tuple[Picture, ...]:
+def draw_pictures(standing: Standing, out: Path) -> tuple[Picture, ...]:
     """Draw an entry's pictures into a folder beside the page.
 
     Args:
-        entry: a merged checkpoint's.
+        standing: a merged checkpoint's.
         out: the page's folder.
     """
-    tasks = Picture(f"{FOLDER}/{entry.id}-tasks.svg", "Normalised performance by task")
+    entry = standing.entry
+    tasks = Picture(f"{FOLDER}/{standing.id}-tasks.svg", "Normalised performance by task")
     performance_by_task(entry, out / tasks.file)
     labels = {row.label for row in entry.rows}
     rounds = tuple(row for row in entry.comparison.rounds if row.of in labels)
     if not rounds:
         return (tasks,)
-    over_rounds = Picture(f"{FOLDER}/{entry.id}-rounds.svg", "Normalised performance over the rounds")
+    over_rounds = Picture(f"{FOLDER}/{standing.id}-rounds.svg", "Normalised performance over the rounds")
     performance_over_rounds(replace(entry.comparison, rounds=rounds), out / over_rounds.file)
     return tasks, over_rounds
 

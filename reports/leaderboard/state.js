@@ -19,7 +19,7 @@ function address(state) {
 
 /** Change what is shown: a step that "back" undoes, or, while somebody types, in place of the last one. */
 function go(changes, { inPlace = false } = {}) {
-  const next = address({ ...readState(), ...changes });
+  const next = address({ ...stateShown(), ...changes });
   if (next === (location.hash || "#")) return;
   if (inPlace) location.replace(next);
   else location.hash = next;

@@ -17,9 +17,7 @@ function fits(entry, state) {
 }
 
 function drawTable(state) {
-  const columns = columnsFor(state);
-  const sorted = columns.find((column) => column.key === state.sort) ?? columns[0];
-  const descending = state.order ? state.order === "down" : startsDescending(sorted);
+  const { columns, sorted, descending } = sorting(state);
   layOut(columns);
   drawHead(columns, sorted, descending);
   const signature = [state.by, ...columns.map((column) => column.key)].join("\n");
@@ -30,8 +28,10 @@ function drawTable(state) {
   entries.forEach((entry, place) => {
     const before = entries[place - 1];
     const isFirst = !before || before.league !== entry.league;
-    if (sorted.key === "rank" && isFirst && leagues.size > 1) rows.push(leagueRow(entry));
+    if (isFirst && leagues.size > 1) rows.push(leagueRow(entry));
     const row = rowOf(entry, columns);
+    // A link that is opened in another tab shows the same table there.
+    row.querySelector("[data-entry]").href = address({ ...state, entry: entry.id });
     row.classList.toggle("begins", sorted.key === "rank" && !isFirst && begins(before, entry, state.by));
     rows.push(row);
   });

@@ -12,10 +12,15 @@ from transformers import AutoModelForCausalLM
 from manyshot.experiment import SHIPPED, find_experiment, load_experiment
 from manyshot.lab.base import BaseSettings, make_base
 from manyshot.runner import run_experiment
+from merging.adapter import open_checkpoint
+from merging.merge import merge
+from merging.recipe import Recipe
 from results.comparison import compare
 from results.errors import InputError
+from results.leaderboard import gather
 from results.run import load_run
 from results.store import Store
+from results.yaml_file import validated
 
 ROWS = {
     "tulu_3_personas_if.jsonl": {"messages": [{"content": "Say hello {i}."}, {"content": "Hello {i}."}]},
@@ -104,6 +109,25 @@ def test_factors_merge_into_an_adapter_and_products_into_a_model(done, base):
     PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), paths["metis, many-shot"])
     AutoModelForCausalLM.from_pretrained(paths["products"])
     assert (paths["math expert"] / "adapter_model.safetensors").is_file()
+
+
+def test_the_leaderboards_recipe_merges_the_same_checkpoint(done, tmp_path, monkeypatch):
+    folder, _ = done
+    monkeypatch.chdir(tmp_path)  # where nothing relative would be found
+    standings = gather([folder / "store"]).standings
+    entries = {one.entry.title: one.entry for one in standings if one.entry.protocol == "post-hoc"}
+    assert entries["metis"].recipe["space"] == "factors"
+    for title, entry in entries.items():
+        merge(validated(Recipe, entry.recipe, title), tmp_path / title, progress=False)
+        assert [open_checkpoint(title).identity().digest] == [one.digest for one in entry.checkpoints]
+
+
+def test_of_rounds_the_leaderboard_says_how_they_were_made(done):
+    folder, _ = done
+    (many,) = [one.entry for one in gather([folder / "store"]).standings if one.entry.title == "products"]
+    known = {name: many.recipe[name] for name in ("rounds", "keep", "anchor", "space")}
+    assert known == {"rounds": 2, "keep": "best_worst_task", "anchor": "base", "space": "delta"}
+    assert many.recipe["weighting"]["name"] == "loss_gap"
 
 
 def test_the_round_that_counts_is_the_best_on_validation_data(done):

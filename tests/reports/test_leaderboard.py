@@ -163,6 +163,50 @@ def test_the_same_records_in_two_runs_are_one_entry(tmp_path):
     assert len(gather([tmp_path]).standings) == 5
 
 
+def test_the_same_records_in_two_leagues_are_two_rows_of_the_page(tmp_path):
+    save(tmp_path, "one", "ties")
+    save(tmp_path, "two", "ties", suite=replace(SUITE, name="other"))
+    board = gather([tmp_path])
+    ties = [one for one in board.standings if one.entry.role == "merged"]
+    assert len(board.leagues) == 2 and len({one.entry.id for one in ties}) == 1
+    write_page(board, tmp_path / "page")
+    page = (tmp_path / "page/index.html").read_text()
+    told = blocks(page)
+    assert len(told) == 1 + len(board.standings)
+    ids = [one["id"] for one in told["data"]["entries"]]
+    assert {f"entry-{one}" for one in ids} | {"data"} == set(told)
+    assert len(list((tmp_path / "page/pictures").iterdir())) == 2
+    with pytest.raises(AssertionError):
+        render(replace(board, standings=board.standings * 2), {})
+
+
+def test_without_a_base_runs_of_one_name_are_leagues_of_their_own(tmp_path):
+    for store in ("mine", "yours", "copy"):
+        family = Family(Store(tmp_path / store), [])
+        references(family)
+        family.entries = family.entries[1:]
+        merged(family, "dare" if store == "yours" else "ties", scores(20, 24, 18, 22, 27), "ties")
+        save_run(family.store, family.run(name="one"))
+    board = gather([tmp_path / "mine", tmp_path / "yours"])
+    assert len({league.id for league in board.leagues}) == 2
+    assert len({league.backbone for league in board.leagues}) == 2
+    assert len([one for one in board.standings if one.entry.role == "merged"]) == 2
+    # The very same run is one, wherever it lies.
+    board = gather([tmp_path / "mine", tmp_path / "copy"])
+    (ties,) = [one for one in board.standings if one.entry.role == "merged"]
+    assert [source.store for source in ties.sources] == [str(tmp_path / "mine"), str(tmp_path / "copy")]
+    assert board.leagues[0].backbone == "unknown"
+
+
+def test_a_store_that_is_named_in_two_ways_is_read_once(tmp_path, monkeypatch):
+    save(tmp_path / "mine", "one", "ties")
+    monkeypatch.chdir(tmp_path)
+    (ties,) = [
+        one for one in gather([Path("mine"), tmp_path / "mine"]).standings if one.entry.role == "merged"
+    ]
+    assert [source.store for source in ties.sources] == ["mine"]
+
+
 def without(family: Family, benchmark: str) -> None:
     """Take a benchmark's records from all entries of a family."""
     family.entries = [
@@ -194,7 +238,7 @@ def test_a_run_that_lacks_a_benchmark_joins_one_league_that_it_would_be_in(tmp_p
     assert [(one.entry.title, one.ranks["average"]) for one in joined] == [("dare", None)]
 
 
-def test_without_a_benchmark_that_counts_nowhere_an_entry_is_incomplete_too(tmp_path):
+def test_without_a_benchmark_that_counts_nowhere_an_entry_is_complete(tmp_path):
     family = Family(Store(tmp_path), [])
     references(family)
     family.entries[2:3] = []
@@ -208,7 +252,36 @@ def test_without_a_benchmark_that_counts_nowhere_an_entry_is_incomplete_too(tmp_
     board = gather([tmp_path])
     (ties,) = [one for one in board.standings if one.entry.role == "merged"]
     assert list(board.leagues[0].left_out) == ["m_mmlu"]
-    assert (ties.entry.scored, ties.ranks["average"]) == ((3, 4), None)
+    assert (ties.entry.scored, ties.ranks["average"]) == ((3, 3), 1)
+    # What is said of the league and of n is of the others alone.
+    assert ties.entry.n == 3 * 40
+    (league,) = table_of(board)["leagues"]
+    assert league["without"] == "m_mmlu left out: its expert is at chance"
+
+
+def test_a_task_of_which_nothing_counts_is_named_as_left_out(tmp_path):
+    family = Family(Store(tmp_path), [])
+    references(family)
+    family.entries[2:3] = []
+    family.add("guessing", "expert", scores(8, 10, 0, 30, 24), task="multilingual")
+    merged(family, "ties", scores(20, 24, 18, 22, 27), "ties")
+    save_run(family.store, family.run(replace(SUITE, leave_out_at_chance=True)))
+    (league,) = table_of(gather([tmp_path]))["leagues"]
+    assert league["without"] == "multilingual left out: its expert is at chance"
+
+
+def test_the_worst_task_is_named_where_all_seeds_agree(tmp_path):
+    family = Family(Store(tmp_path), [])
+    references(family)
+    for title, worst in {"alike": (10, 12), "apart": (10, 34)}.items():
+        for seed, gsm8k in enumerate(worst):
+            right = scores(gsm8k, 24, 18, 22, 27)
+            merged(family, f"{title}, seed {seed}", right, "ties", title=title, seed=seed)
+    save_run(family.store, family.run())
+    board = gather([tmp_path])
+    entries = {one.entry.title: one.entry for one in board.standings if one.entry.role == "merged"}
+    assert (entries["alike"].weakest, entries["apart"].weakest) == ("math", None)
+    assert entries["apart"].worst_task.value is not None
 
 
 def test_entries_that_are_divided_by_other_experts_are_told_apart(tmp_path):
@@ -299,6 +372,60 @@ def test_the_recipe_of_a_checkpoint_merged_once_can_be_merged_again(tmp_path):
     assert (recipe.method.name, recipe.method.settings) == ("task_arithmetic", {"scaling": 0.5})
 
 
+def recipe_of(root: Path, title: str, **about: object) -> dict[str, object]:
+    """What the page says of how a made-up checkpoint was merged."""
+    family = Family(Store(root), [])
+    references(family)
+    merged(family, title, scores(20, 24, 18, 22, 27), "ties", **about)
+    save_run(family.store, family.run())
+    (found,) = [one for one in gather([root]).standings if one.entry.title == title]
+    return yaml.safe_load(details_of(found, ())["recipe"])
+
+
+TOLD = {
+    "weighting": {"name": "loss_gap"},
+    "anchor": "previous",
+    "keep": "last",
+    "space": "factors",
+    "seed": 3,
+}
+
+
+def test_all_that_a_merge_was_told_is_in_the_recipe(tmp_path):
+    told = {**TOLD, "output_dtype": "bfloat16", "method": "ties"}
+    found = validated(Recipe, recipe_of(tmp_path, "told", measured={"recipe": told}), "the page")
+    assert (found.space, found.output_dtype, found.seed) == ("factors", "bfloat16", 3)
+    assert found.method.name == "ties"
+
+
+def test_of_rounds_is_said_how_they_were_made(tmp_path):
+    family = Family(Store(tmp_path), [])
+    references(family)
+    about = {"protocol": "many-shot", "seed": 3, "measured": {"recipe": TOLD}}
+    merged(family, "metis", scores(20, 24, 18, 22, 27), "metis", **about)
+    merged(family, "round", scores(20, 24, 18, 22, 27), "metis", of="metis", turn=1, **about)
+    family.entries[-1] = replace(family.entries[-1], role="round")
+    save_run(family.store, family.run())
+    (metis,) = [one.entry for one in gather([tmp_path]).standings if one.entry.role == "merged"]
+    expected = {"base": "models/base", "protocol": "many-shot", "rounds": 1, "method": {"name": "metis"}}
+    assert metis.recipe == expected | TOLD
+
+
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [
+        ({"method": "own.py:Own"}, "./own.py:Own"),
+        ({"method": "../../etc/x.py:Own"}, "./x.py:Own"),
+        ({}, None),
+    ],
+)
+def test_a_method_of_the_users_own_is_named_by_a_file_beside_the_recipe(told, name, tmp_path):
+    found = recipe_of(tmp_path, "mine", measured={"source": "class ties: ...", "recipe": told})
+    assert found["method"] == {"name": name or "./ties.py:ties"}
+    (mine,) = [one for one in gather([tmp_path]).standings if one.entry.title == "mine"]
+    assert details_of(mine, ())["recipe"].startswith("# The method's source is below")
+
+
 def test_learned_coefficients_are_in_the_recipe(tmp_path):
     family = Family(Store(tmp_path), [])
     references(family)
@@ -314,6 +441,8 @@ def test_learned_coefficients_are_in_the_recipe(tmp_path):
     [
         {"weights": [1, 2]},
         {"settings": "scaling"},
+        {"recipe": ["ties"]},
+        {"source": "class Own: ...", "recipe": {"method": 5}},
         {"learned": {"tasks": ["math"], "layers": ["model"], "coefficients": []}},
     ],
 )
@@ -389,9 +518,9 @@ def test_nothing_foreign_is_touched(board, tmp_path):
     assert write_page(board, tmp_path) == page
     assert (tmp_path / "notes.txt").read_text() == "mine"
     names = {one.name for one in (tmp_path / "pictures").iterdir()}
-    metis = standing(board, "metis").entry.id
+    metis = standing(board, "metis").id
     assert {f"{metis}-tasks.svg", f"{metis}-rounds.svg"} <= names
-    assert f"{standing(board, LABEL).entry.id}-rounds.svg" not in names
+    assert f"{standing(board, LABEL).id}-rounds.svg" not in names
 
     other = tmp_path / "site"
     other.mkdir()
@@ -399,8 +528,16 @@ def test_nothing_foreign_is_touched(board, tmp_path):
     with pytest.raises(InputError, match=r"index\.html: not a leaderboard, and is not replaced"):
         write_page(board, other)
     assert [one.name for one in other.iterdir()] == ["index.html"]
-    with pytest.raises(InputError, match="a file, not a folder"):
-        write_page(board, tmp_path / "notes.txt")
+    for out in ("notes.txt", "notes.txt/board"):
+        with pytest.raises(InputError, match=r"notes\.txt: a file, not a folder"):
+            write_page(board, tmp_path / out)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken/pictures").write_text("mine")
+    with pytest.raises(InputError, match="taken/pictures: a file, not a folder"):
+        write_page(board, tmp_path / "taken")
+    (tmp_path / "odd/index.html").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"index\.html: not a leaderboard"):
+        write_page(board, tmp_path / "odd")
 
 
 def test_the_command_writes_the_page_and_says_where(store, tmp_path, capsys):

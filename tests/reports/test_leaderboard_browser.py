@@ -1,14 +1,18 @@
 """The leaderboard in a browser, from file://: what a reader can do, and what a hostile output cannot."""
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 import pytest
 from chromium import headless_chromium
-from made_up_leaderboard import LABEL, SCRIPT, crowded, make_store
+from made_up_family import SUITE, Family
+from made_up_leaderboard import LABEL, SCRIPT, crowded, make_store, merged, references, scores
 
 from reports.leaderboard.page import render, write_page
 from results.leaderboard import gather
+from results.run import save_run
+from results.store import Store
 
 RANKED = [LABEL, "metis", "task_arithmetic", "average", "dare"]
 
@@ -201,9 +205,77 @@ def test_a_link_to_an_entry_opens_it_and_one_to_what_is_gone_shows_all(visit, ad
     page = visit(address)
     link = page.get_by_role("link", name="task_arithmetic").get_attribute("href")
     assert panel(visit(address + link)).get_by_role("heading", level=2).inner_text() == "task_arithmetic"
-    gone = visit(f"{address}#suite=gone&method=gone&sort=task:gone&entry=gone&nothing=1")
+    stale = f"{address}#suite=gone&method=gone&sort=task:gone&entry=gone&nothing=1"
+    gone = visit(stale)
     assert titles(gone) == [*RANKED, "average"]
     assert panel(gone).count() == 0
+    gone.get_by_role("columnheader", name="Average").get_by_role("button").click()
+    assert gone.locator("#board th[aria-sort=descending]").inner_text() == "Average"
+    assert "suite" not in gone.url
+    turned = visit(stale, 375, 812)
+    turned.locator("#turn").click()
+    assert titles(turned) == ["dare", "average", "task_arithmetic", "metis", LABEL, "average"]
+    one_suite = visit(f"{address}#suite={two_tasks(gone)}&backbone=gone")
+    one_suite.get_by_role("columnheader", name="safety").get_by_role("button").click()
+    assert one_suite.locator("#board th[aria-sort=descending]").inner_text() == "safety"
+
+
+def two_tasks(page) -> str:
+    return page.locator("select[name=suite] option", has_text="lab, 2 tasks").get_attribute("value")
+
+
+def test_a_heading_of_a_task_that_is_not_shown_does_nothing(visit, address):
+    page = visit(address)
+    page.evaluate("sortBy('task:gone')")
+    assert titles(page) == [*RANKED, "average"]
+
+
+def test_an_entry_in_another_tab_keeps_the_table(visit, address):
+    page = visit(address)
+    suite(page)
+    page.get_by_role("columnheader", name="Gap").get_by_role("button").click()
+    page.get_by_label("Search").fill("scaling 0.3")
+    link = page.get_by_role("link", name="task_arithmetic").get_attribute("href")
+    other = visit(address + link)
+    assert titles(other) == ["task_arithmetic"]
+    assert other.locator("#board th[aria-sort=descending]").inner_text() == "Gap"
+    assert panel(other).get_by_role("heading", level=2).inner_text() == "task_arithmetic"
+
+
+def test_however_it_is_sorted_leagues_stay_together(visit, address):
+    page = visit(address)
+    leagues = page.locator("#board tr.league")
+    for name in ("Average", "Average", "Method", "Rank", "Suite"):
+        page.get_by_role("columnheader", name=name).get_by_role("button").click()
+        assert leagues.count() == 2
+        assert leagues.first.inner_text().startswith("lab: math, multilingual") == (name != "Suite")
+
+
+def test_the_same_records_in_two_leagues_are_two_rows(visit, tmp_path):
+    for name in ("lab", "other"):
+        family = Family(Store(tmp_path / "store"), [])
+        references(family)
+        merged(family, "ties", scores(20, 24, 18, 22, 27), "ties")
+        save_run(family.store, family.run(replace(SUITE, name=name), name=name))
+    page = visit(write_page(gather([tmp_path / "store"]), tmp_path / "page").as_uri())
+    assert titles(page) == ["ties", "ties"]
+    page.get_by_role("link", name="ties").last.click()
+    assert "other: math" in panel(page).inner_text()
+
+
+def test_what_is_left_out_is_said_above_its_league(visit, tmp_path):
+    family = Family(Store(tmp_path / "store"), [])
+    references(family)
+    family.entries[2:3] = []
+    family.add("guessing", "expert", scores(8, 10, 0, 30, 24), task="multilingual")
+    for seed, right in enumerate((scores(10, 24, 18, 22, 27), scores(34, 24, 18, 22, 27))):
+        merged(family, f"ties, seed {seed}", right, "ties", title="ties", seed=seed)
+    save_run(family.store, family.run(replace(SUITE, leave_out_at_chance=True)))
+    page = visit(write_page(gather([tmp_path / "store"]), tmp_path / "page").as_uri())
+    assert page.locator("#count").inner_text().endswith("multilingual left out: its expert is at chance")
+    row = page.locator("#board tr.merged")
+    assert "n = 80" in row.inner_text()
+    assert row.locator(".weakest").inner_text() == "differs by seed"
 
 
 def test_a_thousand_entries_are_sorted_in_less_than_a_tenth_of_a_second(visit, board, tmp_path):
@@ -256,6 +328,13 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(visit, address):
     assert opened.bounding_box()["width"] == 375
     assert widest() <= 375
     assert page.evaluate("document.querySelector('.content').scrollWidth") <= 375
+    # No score is beyond the edge, and each says what it is; pictures scroll, and can be read.
+    assert opened.locator(".scores").first.bounding_box()["width"] <= 375
+    assert opened.locator(".scores td.number").first.get_attribute("data-title") == "NP"
+    assert opened.locator(".scores thead").first.is_hidden()
+    assert opened.locator("img").first.bounding_box()["width"] >= 500
+    for scroller in page.locator(".scroll").all():
+        assert scroller.get_attribute("tabindex") == "0" and scroller.get_attribute("aria-label")
     opened.get_by_role("button", name="Close").click()
     assert panel(page).count() == 0
 
