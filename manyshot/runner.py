@@ -29,10 +29,13 @@ from merging.weighting import recipe_weights
 from results.comparison import Comparison, compare
 from results.errors import InputError
 from results.record import Record
-from results.run import SUBSETS_OF, Entry, Run, save_run
+from results.run import SUBSETS_OF, Entry, Run, save_run, set_aside
 from results.store import Store
 from results.subsets import over_subsets, subsets_of
 from results.yaml_file import validated
+
+_REPORT_OF = ".run"
+"""File in a report's folder with the name of its run."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,11 @@ def run_experiment(
     """
     suite = load_suite(experiment.suite)
     do = partial(_run, out=out, store=store, data_root=data_root, skip_missing=skip_missing)
+    report = _report_folder(out, name)
     if experiment.subsets is None:
-        return do(experiment, suite, name, report=out / "report")
+        finished = do(experiment, suite, name, report=report)
+        (report / _REPORT_OF).write_text(name, encoding="utf-8")
+        return finished
     comparisons = {}
     for subset in subsets_of(list(suite.tasks), experiment.subsets):
         plain = "+".join(subset)
@@ -85,11 +91,20 @@ def run_experiment(
         done = do(
             *_only(subset, experiment, suite),
             of_subset,
-            report=out / "report" / "subsets" / plain,
+            report=report / "subsets" / plain,
             family=name,
         )
         comparisons[subset] = done.comparison
-    return FinishedSubsets(comparisons, _write_subsets(comparisons, out / "report"))
+    written = _write_subsets(comparisons, report)
+    (report / _REPORT_OF).write_text(name, encoding="utf-8")
+    return FinishedSubsets(comparisons, written)
+
+
+def _report_folder(out: Path, name: str) -> Path:
+    """`report/`, or `report-<name>/` where that is the report of another run with the same folder."""
+    mark = out / "report" / _REPORT_OF
+    is_others = mark.is_file() and mark.read_text(encoding="utf-8") != name
+    return out / (f"report-{name}" if is_others else "report")
 
 
 def _only(subset: tuple[str, ...], experiment: Experiment, suite: Suite) -> tuple[Experiment, Suite]:
@@ -172,6 +187,11 @@ def _run(
             for entry, candidate in zip(entries, candidates, strict=True)
         ),
     )
+    other = set_aside(store, run)
+    if other is not None:
+        logger.warning(
+            "the store has a run '%s' of other experts or tasks; that is called '%s' now", name, other
+        )
     save_run(store, run)
     comparison = compare(run, store)
     return Finished(comparison, write_report(comparison, report))

@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from merging.method_file import class_name
+
 
 def model_card(report: dict[str, Any]) -> str:
     """Return the README.md of a merged checkpoint.
@@ -15,7 +17,7 @@ def model_card(report: dict[str, Any]) -> str:
         report: the content of merge.json.
     """
     recipe, model = report["recipe"], report["model"]
-    method, experts = recipe["method"]["name"], recipe["experts"]
+    method, experts = class_name(recipe["method"]["name"]), recipe["experts"]
     sources = [recipe["base"], *(expert["path"] for expert in experts.values())]
     header = {
         "library_name": "transformers",

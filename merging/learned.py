@@ -36,7 +36,7 @@ class LearnedMethod(Method):
         learning_rate: Adam's.
         initial: every coefficient's first value; null is 1/T.
         patience: looks at the held-out inputs without a better value after which learning stops; null: never.
-        keep: whether the `last` coefficients count or the `best` on held-out inputs.
+        keep_step: whether the `last` coefficients count or the `best` on held-out inputs.
         source: whether the inputs are those of `validation` or of `test` rows; answers are never looked at.
         max_new_tokens: most tokens that an expert goes on with.
         top_k: likeliest tokens of an expert that are compared, the rest as one; null compares all of them.
@@ -52,7 +52,7 @@ class LearnedMethod(Method):
     learning_rate: float = 1e-2
     initial: float | None = 0.5
     patience: int | None = None
-    keep: Literal["last", "best"] = "last"
+    keep_step: Literal["last", "best"] = "last"
     source: Literal["validation", "test"] = "validation"
     max_new_tokens: int = 32
     top_k: int | None = None
@@ -62,9 +62,9 @@ class LearnedMethod(Method):
 
     def __post_init__(self) -> None:
         self.learning(0)
-        if not self.held_out and (self.patience is not None or self.keep == "best"):
+        if not self.held_out and (self.patience is not None or self.keep_step == "best"):
             raise InputError(
-                "'patience' and 'keep: best' look at held-out inputs: give their number, `held_out`."
+                "'patience' and 'keep_step: best' look at held-out inputs: give their number, `held_out`."
             )
         for name, least in {"inputs": 1, "steps": 1, "held_out": 0, "max_new_tokens": 1, "top_k": 1}.items():
             value = getattr(self, name)
@@ -91,7 +91,7 @@ class LearnedMethod(Method):
             learning_rate=self.learning_rate,
             initial=self.initial,
             patience=self.patience,
-            keep=self.keep,
+            keep_step=self.keep_step,
             seed=seed,
         )
 

@@ -51,7 +51,7 @@ class LearningSettings:
         initial: every coefficient's first value; None is 1/T.
         patience: steps of validation without a better value after which learning stops; None never stops.
         validations: how often in an epoch the held-out inputs are looked at.
-        keep: whether the `last` coefficients count, or the `best` on held-out inputs.
+        keep_step: whether the `last` coefficients count, or the `best` on held-out inputs.
         seed: of the order of the inputs.
         save_seconds: what was learned is saved so often, to be gone on with when it was killed.
 
@@ -67,9 +67,9 @@ class LearningSettings:
     initial: float | None = 0.5
     patience: int | None = None
     validations: int = 4
-    keep: Literal["last", "best"] = "last"
+    keep_step: Literal["last", "best"] = "last"
     seed: int = 0
-    save_seconds: float = 60
+    save_seconds: float = 10
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_per_task", "validations"):
@@ -198,7 +198,7 @@ def learn(
         _validate(state, objective)
         state.learned.path.append(state.coefficients.tolist())
         kept = state.coefficients.tolist()
-        if settings.keep == "best" and state.learned.best_step is not None:
+        if settings.keep_step == "best" and state.learned.best_step is not None:
             kept = state.learned.path[state.learned.best_step]
         state.learned = replace(state.learned, coefficients=kept, seconds=_seconds(state, started))
         _save(note, digest, state)

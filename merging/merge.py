@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from merging.blocks import Block
 from merging.card import model_card
 from merging.checkpoint import TensorInfo
@@ -19,6 +21,8 @@ from merging.factors import write_companions
 from merging.journal import Journal
 from merging.linear import Linear, merge_bfloat16
 from merging.memory import AddedMemory
+from merging.method import Context
+from merging.method_file import source_of
 from merging.parallel import in_order, one_torch_thread_each
 from merging.prepare import Prepared, prepare
 from merging.recipe import Recipe
@@ -155,15 +159,37 @@ def _merge_block(
             writer.write(tensor.name, block.start, done[0])
             return done[1]
     deltas, context = vectors.read(tensor.name, block, statistics)
-    merged = prepared.method(deltas, vectors.weights, context)
+    merged = _by_method(prepared, deltas, context)
     rounded = add_rounded(context.base, merged, BY_CODE[tensor.dtype])
     if not rounded.is_finite:
         raise InputError(
             f"The merged tensor {tensor.name!r} does not fit into {tensor.dtype} (it holds NaN or infinity); "
-            "choose output_dtype float32 or bfloat16, or a smaller scaling."
+            "choose a wider output_dtype or a smaller scaling, and look for a division by zero in a method "
+            "of your own."
         )
     writer.write(tensor.name, block.start, rounded.weights.cpu())
     return tally(deltas, context, merged, rounded.lost)
+
+
+def _by_method(prepared: Prepared, deltas: torch.Tensor, context: Context) -> torch.Tensor:
+    """The merged delta of a block; what a user's own method does wrong is said in a sentence."""
+    method, name = prepared.method, prepared.recipe.method.name
+    where = f"Method {name!r}, tensor {context.tensor!r}"
+    try:
+        merged = method(deltas, prepared.vectors.weights, context)
+    except InputError:
+        raise
+    except Exception as error:
+        if source_of(type(method)) is None:
+            raise
+        raise InputError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    if not isinstance(merged, torch.Tensor) or merged.shape != context.base.shape:
+        found = tuple(merged.shape) if isinstance(merged, torch.Tensor) else type(merged).__name__
+        raise InputError(
+            f"{where}: it returned {found}, and a tensor of the shape {tuple(context.base.shape)} is "
+            f"expected: one task's block of deltas, which are {tuple(deltas.shape)}."
+        )
+    return merged
 
 
 @contextmanager

@@ -27,7 +27,7 @@ _BEFORE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
 \usepackage{booktabs}
-\usepackage[landscape,margin=1cm,paperwidth=70cm,paperheight=50cm]{geometry}
+\usepackage[margin=1cm,paperwidth=120cm,paperheight=60cm]{geometry}
 \pagestyle{empty}
 \begin{document}
 \noindent

@@ -19,9 +19,10 @@ def marks(
 ) -> list[Mark]:
     """Mark the numbers of a column, higher being better.
 
-    The highest is best and the next one second, equals together. A number that only noise tells from the
-    highest is a tie, and so is the highest then, and nothing is best or second: one in the highest's rank
-    group, or one whose difference to it under equal seeds has a 95 % interval that holds zero (Student's t).
+    The highest is best and the next one second; equals together where nothing is known of their noise, ties
+    else. A number that only noise tells from the highest is a tie, and so is the highest then, and nothing is
+    best or second: one in the highest's rank group, or one whose difference to it under equal seeds has a
+    95 % interval that holds zero (Student's t).
 
     Args:
         values: as they are shown, None where one is not known.
@@ -40,10 +41,13 @@ def marks(
         and ((top in equal and other in equal) or _seeds_disagree(each, top, other))
         for other, value in enumerate(values)
     ]
-    if any(tied):
+    measured = any(drawn is not None and drawn.size for drawn in draws or ()) or any(each or ())
+    if any(tied) or (measured and known.count(highest) > 1):
         return ["tie" if one or value == highest else "" for one, value in zip(tied, values, strict=True)]
     below = [value for value in known if value < highest]
     second = max(below) if below else None
+    if measured and known.count(second or 0.0) > 1:
+        second = None
     return [
         "best" if value == highest else "second" if value is not None and value == second else ""
         for value in values

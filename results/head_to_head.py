@@ -158,7 +158,7 @@ def _aggregates(names: tuple[str, str], store: Store, run: Run) -> tuple[dict[st
     for name in () if missing else AGGREGATES:
         one, two = (getattr(row, name).value for row in rows)
         found[name] = Aggregate((one, two), paired_difference(comparison, *names, name))
-    return found, missing
+    return found, [*missing, *comparison.left_out.values()]
 
 
 def _side(name: str, store: Store, run: Run | None) -> Side:

@@ -3,10 +3,11 @@
 It lies in <store>/runs/<name>.json. It points at results and holds none, so running again may rewrite it.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -150,6 +151,34 @@ def save_run(store: Store, run: Run) -> Path:
     text = json.dumps(run.to_json(), sort_keys=True, indent=2, allow_nan=False)
     write_atomically(path, f"{text}\n".encode())
     return path
+
+
+def set_aside(store: Store, run: Run) -> str | None:
+    """Give a manifest of the run's name another name where it is of other tasks, base or experts.
+
+    A run that was made again, or went on with more methods, replaces its own manifest; another is kept.
+
+    Returns:
+        The name that the other one has now; None where there is none.
+
+    Raises:
+        InputError: the manifest is broken.
+    """
+    path = _path(store, run.name)
+    if not path.exists():
+        return None
+    there = load_run(store, run.name)
+    if _made_of(there) == _made_of(run):
+        return None
+    name = f"{run.name}-{hashlib.sha256(path.read_bytes()).hexdigest()[:6]}"
+    save_run(store, replace(there, name=name))
+    return name
+
+
+def _made_of(run: Run) -> list[Any]:
+    entries = [entry for entry in run.entries if entry.role in {"base", "expert"}]
+    known = [[entry.role, entry.task, entry.seed, entry.checkpoint.digest] for entry in entries]
+    return [run.suite.name, list(run.suite.tasks), sorted(known, key=str)]
 
 
 def run_names(store: Store) -> list[str]:

@@ -1,5 +1,6 @@
 """Reading a YAML file that a user wrote, and saying in one sentence what is wrong with it."""
 
+import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -95,3 +96,9 @@ class StrictLoader(yaml.SafeLoader):
                     None, None, f"the key {key!r} is given twice", node.start_mark
                 )
         return super().construct_mapping(node, deep)
+
+
+# YAML 1.1 takes 1e-3, which lacks a point, for text.
+StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+)

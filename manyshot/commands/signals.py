@@ -12,11 +12,16 @@ from manyshot.scoring import Candidate, score_settings
 from manyshot.signal_reports import by_task, measure
 from manyshot.terminal import answer
 from reports.signals import signal_figures, signals_text
+from results.errors import InputError
 from results.store import Store, store_root
 
 
 def run(options: argparse.Namespace) -> None:
     """Measure, and print tables or JSON; draw heat maps where a folder is named."""
+    for name in ("inputs", "max_new_tokens", "top_k", "limit"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name.replace('_', '-')} is {value}; a whole number from 1 on is expected")
     suite = load_suite(options.suite)
     experts = by_task(suite, options.experts)
     asked_engine = EngineSettings(name=options.engine, dtype=options.dtype, device=options.device)

@@ -115,8 +115,20 @@ def beside(ours: Content, paper: Content) -> Content:
             )
     printed = {row.key: row for block in paper.blocks for row in block.rows}
     found = {row.key for block in ours.blocks for row in block.rows}
+    # An average is compared only with one over the same rows.
+    uneven = {
+        key
+        for key in found & set(printed)
+        if key[-1] == "average"
+        and {one for one in found if one[:-1] == key[:-1]} != {one for one in printed if one[:-1] == key[:-1]}
+    }
     blocks = [
-        replace(block, rows=tuple(_with_paper(row, printed.get(row.key), columns) for row in block.rows))
+        replace(
+            block,
+            rows=tuple(
+                _with_paper(row, printed.get(row.key), differ=row.key not in uneven) for row in block.rows
+            ),
+        )
         for block in ours.blocks
     ]
     for block in paper.blocks:
@@ -132,14 +144,14 @@ def beside(ours: Content, paper: Content) -> Content:
     return Content(columns, tuple(blocks), ours.head, f"{ours.caption} Paper: {paper.caption}", notes)
 
 
-def _with_paper(row: TableRow, printed: TableRow | None, columns: Mapping[str, TableColumn]) -> TableRow:
+def _with_paper(row: TableRow, printed: TableRow | None, *, differ: bool) -> TableRow:
     if printed is None:
         return row
     values = dict(row.values)
     for name, value in printed.values.items():
         own = row.values.get(name, Value(None)).number
         values[f"{name} paper"] = value
-        if own is not None and value.number is not None:
+        if differ and own is not None and value.number is not None:
             values[f"{name} difference"] = Value(own - value.number)
     return replace(row, values=values)
 

@@ -303,7 +303,9 @@ def _family_notes(title: str, comparisons: Mapping[tuple[str, ...], Comparison])
             for name, number in row.n.items():
                 counts.setdefault(name, set()).add(number)
     counted = " Means are over the tasks that are not left out." * bool(left_out)
-    said = f"{title}: {len(comparisons)} subsets of tasks; {sizes(counts, seeds)}.{counted}"
+    bare = sum(all(row.anp.value is None for row in run.rows) for run in comparisons.values())
+    without = f", {bare} of them without an ANP" * bool(bare)
+    said = f"{title}: {len(comparisons)} subsets of tasks{without}; {sizes(counts, seeds)}.{counted}"
     return [said, *left_out.values()]
 
 

@@ -184,7 +184,14 @@ def _notes(runs: Backbones, *, of_tasks: bool = True) -> tuple[str, ...]:
         seeds = {len(one.rows) for one in merged_methods(run)}
         notes.append(f"{backbone}: {sizes(counts, seeds)}")
         notes += run.left_out.values()
-        notes += [f"{row.label}: {note}" for row in rows for note in row.notes]
+        about: dict[str, list[str]] = {}
+        for row in rows if of_tasks else ():
+            for note in row.notes:
+                about.setdefault(note, []).append(row.label)
+        notes += [
+            note if len(labels) == len(rows) else f"{', '.join(labels)}: {note}"
+            for note, labels in about.items()
+        ]
     return tuple(notes)
 
 

@@ -261,7 +261,7 @@ def test_experts_with_disjoint_supports_are_both_kept(tmp_path):
 
 def test_a_stopped_learning_ends_with_the_same_numbers(families, tmp_path, monkeypatch):
     base, experts, targets = families["llama"]
-    options = {"level": "layer", "epochs": 3, "held_out": 1, "save_seconds": 0, "keep": "best"}
+    options = {"level": "layer", "epochs": 3, "held_out": 1, "save_seconds": 0, "keep_step": "best"}
     whole = learned(base, experts, targets, tmp_path / "whole", **options)
     steps = []
     step = learning._step
@@ -332,7 +332,7 @@ def test_what_experts_say_is_made_once_though_two_ask(families, tmp_path):
 
 
 def test_settings_that_mean_nothing_are_refused():
-    for settings in ({"patience": 2}, {"keep": "best"}):
+    for settings in ({"patience": 2}, {"keep_step": "best"}):
         with pytest.raises(InputError, match="look at held-out inputs"):
             make("divmerge", settings)
     options = {"tasks": ["a", "b"]}

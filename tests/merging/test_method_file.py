@@ -100,3 +100,22 @@ def test_a_setting_that_it_has_not_is_refused(file):
         make(f"{file}:Half", {"less": 1})
     with pytest.raises(InputError, match=r"nowhere.py cannot be read \(No such file"):
         make("nowhere.py:Half", {})
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ("deltas", "it returned (3, "),
+        ("deltas.mean()", "it returned ()"),
+        ("None", "it returned NoneType"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_what_a_method_returns_is_checked(  # noqa: PLR0917
+    file, family, recipe_for, tmp_path, returned, said
+):
+    base, experts = family
+    file.write_text(HALF.format(share=1).replace("(SHARE + self.more) * deltas[0]", returned))
+    with pytest.raises(InputError) as caught:
+        merge(recipe_for(base, experts, f"{file}:Half"), tmp_path / "out", progress=False)
+    assert said in str(caught.value) and not (tmp_path / "out").exists()

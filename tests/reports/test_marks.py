@@ -35,3 +35,14 @@ def test_the_highest_without_resamples_ties_with_nothing():
 def test_seeds_are_paired_by_the_seed_whatever_their_order():
     each = [{0: 0.50, 1: 0.90}, {1: 0.92, 0: 0.52}]
     assert marks([0.70, 0.72], None, each) == ["second", "best"]
+
+
+def test_equal_measured_numbers_are_a_tie_and_equal_seconds_none():
+    assert marks([0.5, 0.5, 0.3, 0.3], [one + NOISE for one in (0.5, 0.5, 0.3, 0.3)]) == [
+        "tie",
+        "tie",
+        "",
+        "",
+    ]
+    draws = [one + NOISE for one in (0.5, 0.3, 0.3)]
+    assert marks([0.5, 0.3, 0.3], draws) == ["best", "", ""]

@@ -268,7 +268,8 @@ def test_correlations_from_a_file_of_signals():
     sheet = paper_sheet("divmerge-correlation", "both", Measured({}, {}, {"lab": report}))
     rows = {line.label: [cell.value for cell in line.cells] for line in sheet.groups[0]}
     assert rows["a"][0] == "+1.000"
-    assert rows["average"] == ["+1.000", "+0.773", "+0.227", "+1.000", "+0.818", "+0.182"]
+    # Ours is over other tasks than the paper's, so there is no difference.
+    assert rows["average"] == ["+1.000", "+0.773", "–", "+1.000", "+0.818", "–"]
 
 
 def test_what_is_not_there_is_said():

@@ -4,10 +4,10 @@ import os
 from dataclasses import replace
 
 import pytest
-from made_up_family import SUITE, Family
+from made_up_family import SUITE, Family, identity
 
 from results.errors import InputError
-from results.run import SUBSETS_OF, load_family, load_run, save_run
+from results.run import SUBSETS_OF, load_family, load_run, run_names, save_run, set_aside
 from results.suite import BenchmarkSpec, SuiteSpec
 
 
@@ -92,3 +92,16 @@ def test_a_suite_without_tasks_or_with_a_benchmark_twice_is_refused() -> None:
         SuiteSpec("s", {"math": ()})
     with pytest.raises(InputError, match="gsm8k is named twice"):
         SuiteSpec("s", {"math": (one,)}, (one,))
+
+
+def test_a_run_of_other_experts_is_set_aside_and_one_that_went_on_is_not(lab: Family) -> None:
+    save_run(lab.store, lab.run())
+    assert set_aside(lab.store, replace(lab.run(), entries=lab.run().entries[:-1])) is None
+    others = [
+        replace(one, checkpoint=identity("another")) if one.role == "base" else one for one in lab.entries
+    ]
+    run = replace(lab.run(), entries=tuple(others))
+    name = set_aside(lab.store, run)
+    save_run(lab.store, run)
+    assert name is not None and set(run_names(lab.store)) == {"first", name}
+    assert load_run(lab.store, name).entries == lab.run().entries
