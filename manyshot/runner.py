@@ -242,7 +242,8 @@ def _check_tasks(experiment: Experiment, suite: Suite) -> None:
     for task in suite.tasks:
         if task not in experts:
             raise InputError(
-                f"The suite {suite.name} has the task '{task}', but the experiment names no expert for it."
+                f"The suite {suite.name} has the task '{task}', but the experiment names no expert for it: "
+                "name one, or give a copy of the suite without that task."
             )
     for task in experts:
         if task not in suite.tasks:

@@ -13,6 +13,7 @@ from manyshot.signal_reports import by_task, measure
 from manyshot.terminal import answer
 from reports.signals import signal_figures, signals_text
 from results.errors import InputError
+from results.signals import KINDS
 from results.store import Store, store_root
 
 
@@ -40,6 +41,9 @@ def run(options: argparse.Namespace) -> None:
     answer(text if options.json else signals_text(report))
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
+        for picture in options.out.glob("*.png"):
+            if picture.stem in {*KINDS, "cosines", "correlation"}:
+                picture.unlink()  # one of other signals would lie beside these
         (options.out / "signals.json").write_text(f"{text}\n")
         files = signal_figures(report, options.out)
         if not options.json:
