@@ -5,7 +5,8 @@ from typing import Any
 
 from results.bootstrap import Interval
 from results.comparison import Comparison
-from results.seeds import STATISTICS, Spread, gains, over_seeds
+from results.pooled import Pooled, merged_methods
+from results.seeds import STATISTICS, gains
 
 _HEADS = {"average": "average", "worst_task": "worst task"}
 
@@ -13,18 +14,19 @@ _HEADS = {"average": "average", "worst_task": "worst task"}
 def seeds_table(comparison: Comparison) -> str:
     """Return means of normalised performance over seeds, with both 95 % intervals, as Markdown."""
     heads = [head for name in STATISTICS for head in (_HEADS[name], "over seeds", "over documents")]
-    rows = [[one.method, one.protocol, *_cells(one.spreads, "")] for one in over_seeds(comparison)]
+    means = [(one, {name: one.aggregate(name) for name in STATISTICS}) for one in merged_methods(comparison)]
+    rows = [[one.title, one.protocol, *_cells(found, "")] for one, found in means]
     text = _table(["method", "protocol", *heads], rows)
     found = gains(comparison)
     if found:
-        differences = [[one.method, *_cells(one.spreads, "+")] for one in found]
+        differences = [[one.method, *_cells(one.differences, "+")] for one in found]
         text += "\nMany-shot less post-hoc, of the same seed on the same documents:\n\n"
         text += _table(["method", *heads], differences)
     choices = chosen(comparison)
     if choices:
         text += "\nChosen on validation data:\n\n"
         text += _table(["method", "protocol", "seed", "settings", "round"], choices)
-    seeds = {spread.n for one in over_seeds(comparison) for spread in one.spreads.values() if spread}
+    seeds = {len(one.values) for _, of_method in means for one in of_method.values() if one.values}
     number = " or ".join(map(str, sorted(seeds))) or "no"
     return text + (
         f"\nMeans of {number} {'seed' if seeds == {1} else 'seeds'}, with 95 % intervals: over seeds by "
@@ -52,14 +54,13 @@ def _table(heads: list[str], rows: Iterable[list[str]]) -> str:
     return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
 
 
-def _cells(spreads: Mapping[str, Spread | None], sign: str) -> list[str]:
+def _cells(statistics: Mapping[str, Pooled], sign: str) -> list[str]:
     cells = []
-    for spread in spreads.values():
-        if spread is None:
+    for one in statistics.values():
+        if one.value is None:
             cells += ["—"] * 3
         else:
-            intervals = [_interval(spread.seeds, sign), _interval(spread.documents, sign)]
-            cells += [f"{spread.mean:{sign}.3f}", *intervals]
+            cells += [f"{one.value:{sign}.3f}", _interval(one.seeds, sign), _interval(one.documents, sign)]
     return cells
 
 

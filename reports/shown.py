@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from results.comparison import Comparison, Estimate, Row
 from results.errors import InputError
-from results.pooled import pooled_draws
-from results.seeds import by_method, spread
+from results.pooled import Merged, merged_methods, pooled_draws
 
 _NAMED = 8
 """Benchmarks that are named one by one."""
@@ -52,11 +51,9 @@ class Shown:
         """
         if len(self.rows) == 1:
             return _one(self.rows[0], statistic)
-        found = spread(self.rows, statistic)
-        if found is None:
-            return Estimate(None)
+        found = Merged(self.title, self.protocol, self.rows).statistic(statistic)
         interval = found.documents
-        return Estimate(found.mean, interval.low, interval.high) if interval else Estimate(found.mean)
+        return Estimate(found.value, interval.low, interval.high) if interval else Estimate(found.value)
 
     def of_seeds(self, statistic: str) -> list[float]:
         """The value of each seed, where there are several and all are known."""
@@ -90,7 +87,7 @@ def shown(comparison: Comparison, *, base: bool = True) -> list[Shown]:
         InputError: there is nothing of it.
     """
     bases = [Shown(row.label, (row,)) for row in comparison.rows if row.role == "base" and base]
-    methods = [Shown(_label(rows), tuple(rows)) for rows in by_method(comparison).values()]
+    methods = [Shown(_label(one.rows), one.rows) for one in merged_methods(comparison)]
     if not bases and not methods:
         what = "no base and no merged checkpoint" if base else "no merged checkpoint"
         raise InputError(f"run {comparison.name}: nothing to draw, because it has {what}")

@@ -80,6 +80,10 @@ class Merged:
         each = [(row.tasks[name].value, row.resampled.tasks.get(name)) for row in self.rows]
         return pooled_draws(each, self.seeds)
 
+    def statistic(self, name: str) -> Pooled:
+        """Normalised performance on the task of this name, or the aggregate."""
+        return self.task(name) if name in self.rows[0].tasks else self.aggregate(name)
+
     def score(self, benchmark: str) -> Pooled:
         """The score on a benchmark, as the benchmark reports it."""
         return pooled_scores(self.rows, benchmark)

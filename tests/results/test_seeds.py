@@ -5,8 +5,9 @@ import pytest
 from made_up_family import SUITE
 
 from results.comparison import compare
+from results.pooled import merged_methods
 from results.run import Run
-from results.seeds import by_method, gains, over_seeds, spread
+from results.seeds import gains
 
 # Of the base's math benchmark, one value for each of three seeds.
 ONCE, MANY = (0.2, 0.3, 0.4), (0.5, 0.5, 0.8)
@@ -30,22 +31,22 @@ def comparison(family):
 
 
 def test_means_have_students_interval(comparison):
-    once, many = over_seeds(comparison)
-    assert (once.method, once.protocol, many.protocol) == ("ties", "post-hoc", "many-shot")
-    spread = once.spreads["worst_task"]
+    once, many = merged_methods(comparison)
+    assert (once.title, once.protocol, many.protocol) == ("ties", "post-hoc", "many-shot")
+    spread = once.aggregate("worst_task")
     # t(0.975, 2) = 4.302653; the standard deviation of 0.2, 0.3, 0.4 is 0.1.
     half = 4.302653 * 0.1 / 3**0.5
-    assert (spread.mean, *_ends(spread.seeds)) == pytest.approx((0.3, 0.3 - half, 0.3 + half), abs=1e-6)
-    assert spread.n == 3
+    assert (spread.value, *_ends(spread.seeds)) == pytest.approx((0.3, 0.3 - half, 0.3 + half), abs=1e-6)
+    assert len(spread.values) == 3
 
 
 def test_differences_are_of_the_same_seed(comparison):
     (gain,) = gains(comparison)
-    spread = gain.spreads["worst_task"]
+    spread = gain.differences["worst_task"]
     # 0.3, 0.2, 0.4: their standard deviation is 0.1 too.
     half = 4.302653 * 0.1 / 3**0.5
-    assert (spread.mean, *_ends(spread.seeds)) == pytest.approx((0.3, 0.3 - half, 0.3 + half), abs=1e-6)
-    assert gain.spreads["average"].mean == pytest.approx(0.3 / 4)
+    assert (spread.value, *_ends(spread.seeds)) == pytest.approx((0.3, 0.3 - half, 0.3 + half), abs=1e-6)
+    assert gain.differences["average"].value == pytest.approx(0.3 / 4)
 
 
 def test_the_interval_over_documents_is_of_the_mean_of_these_seeds(comparison):
@@ -53,7 +54,7 @@ def test_the_interval_over_documents_is_of_the_mean_of_these_seeds(comparison):
     pairs = [(f"ties, many-shot, seed {seed}", f"ties, seed {seed}") for seed in range(3)]
     drawn = [comparison.row(a).resampled.average - comparison.row(b).resampled.average for a, b in pairs]
     expected = np.percentile(sum(drawn) / 3, [2.5, 97.5])
-    assert _ends(gain.spreads["average"].documents) == pytest.approx(tuple(expected), abs=1e-12)
+    assert _ends(gain.differences["average"].documents) == pytest.approx(tuple(expected), abs=1e-12)
 
 
 def test_one_seed_has_documents_but_no_interval_over_seeds(family):
@@ -62,9 +63,11 @@ def test_one_seed_has_documents_but_no_interval_over_seeds(family):
         family.add(f"{task} expert", "expert", full, task=task)
     half = full | {"gsm8k": [1.0, 0.0] * 5}
     family.add("ties", "merged", half, method="ties", title="ties", protocol="post-hoc", seed=0)
-    (one,) = over_seeds(compare(Run("made up", SUITE, {}, tuple(family.entries)), family.store, resamples=50))
-    spread = one.spreads["worst_task"]
-    assert (spread.mean, spread.n, spread.seeds) == (0.5, 1, None)
+    (one,) = merged_methods(
+        compare(Run("made up", SUITE, {}, tuple(family.entries)), family.store, resamples=50)
+    )
+    spread = one.aggregate("worst_task")
+    assert (spread.value, len(spread.values), spread.seeds) == (0.5, 1, None)
     assert spread.documents.low < 0.5 < spread.documents.high
 
 
@@ -73,9 +76,10 @@ def _ends(interval):
 
 
 def test_the_spread_of_a_task_is_that_of_its_seeds(comparison):
-    rows = by_method(comparison)["ties", "many-shot"]
+    _, many = merged_methods(comparison)
+    rows = many.rows
     assert [row.seed for row in rows] == [0, 1, 2]
-    found = spread(rows, "math")
-    assert found.mean == pytest.approx(sum(MANY) / 3) and found.n == 3
+    found = many.statistic("math")
+    assert found.value == pytest.approx(sum(MANY) / 3) and len(found.values) == 3
     mean = np.mean([row.resampled.tasks["math"] for row in rows], axis=0)
     assert _ends(found.documents) == pytest.approx(tuple(np.percentile(mean, [2.5, 97.5])))
