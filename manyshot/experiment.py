@@ -16,8 +16,10 @@ In place of `experts`, `train` says how they are made, and methods may be many-s
 
 train: {rounds: 5, examples: 2000, learning_rate: 3e-4, adapter: {rank: 16, alpha: 16}}
 methods:
-  - {name: task_arithmetic, scaling: [0.3, 0.5, 1.0], objective: worst_task}    # chosen on validation data
+  - {name: task_arithmetic, scaling: {choose: [0.3, 0.5, 1.0]}, objective: worst_task}    # on validation data
   - {name: metis, protocol: many-shot, weighting: {name: loss_gap, temperature: 2}, space: factors}
+  - {name: metis, protocol: many-shot, scaling: [1.6, 1.2, 1.2, 1.0, 1.0]}                # one for each round
+  - {name: metis, protocol: many-shot, preset: scheduled}                                 # the same and more
 """
 
 import json
@@ -28,10 +30,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from bench.engine import AUTO, EngineSettings
 from bench.judge import PatternJudge
+from merging.method import MethodPreset, find_preset
 from merging.method_file import absolute, class_name, is_method_file, load_class, source_of
 from merging.rounds import Protocol
 from merging.train_settings import AdapterSettings, Loss, TrainSettings
-from merging.tuning import Objective, grid, to_try
+from merging.tuning import Objective, chosen_settings, number_of_candidates
 from merging.weighting import Divergence, Kind, Weighting
 from results.errors import InputError
 from results.record import digest_of
@@ -125,19 +128,21 @@ class MethodEntry(BaseModel):
     Attributes:
         name: the method's, or `path/to/file.py:Class` of one in the user's own file.
         label: how the row is called; else by name and settings.
+        preset: of the method's presets, the settings and weighting that it starts from.
         protocol: merge once (`post-hoc`), or in the experiment's rounds (`many-shot`).
         weighting: of the tasks; METIS's is `loss_gap`, that of the others `uniform`, unless given.
         anchor: what task vectors of a round are relative to.
         space: where adapters are merged.
         keep: the round whose merged checkpoint counts: the `last`, or the best on validation data; of equal
             ones the later.
-        objective: what is best there, for settings that are lists of what to try.
+        objective: what is best there, for settings that are chosen.
     """
 
     model_config = ConfigDict(extra="allow")
 
     name: str
     label: str | None = None
+    preset: str | None = None
     protocol: Protocol = "post-hoc"
     weighting: WeightingOptions | None = None
     anchor: Literal["base", "previous"] = "base"
@@ -153,13 +158,19 @@ class MethodEntry(BaseModel):
     @property
     def settings(self) -> dict[str, Any]:
         """The method's own settings."""
-        return dict(self.model_extra or {})
+        return {**(self._preset.settings if self._preset else {}), **(self.model_extra or {})}
+
+    @property
+    def _preset(self) -> MethodPreset | None:
+        return None if self.preset is None else find_preset(self.name, self.preset)
 
     @property
     def by(self) -> Weighting:
         """The weighting of the tasks."""
         if self.weighting is not None:
             return self.weighting.weighting
+        if self._preset is not None:
+            return WeightingOptions(**self._preset.weighting).weighting
         return Weighting("loss_gap") if self.name == "metis" else Weighting()
 
     @property
@@ -182,11 +193,12 @@ class MethodEntry(BaseModel):
         """The same without the protocol."""
         if self.label:
             return self.label
-        settings = ", ".join(
-            f"{name} tuned" if one is not value or isinstance(value, list) else f"{name}={value}"
-            for (name, value), one in zip(self.settings.items(), to_try(self.settings).values(), strict=True)
-        )
-        return f"{self.method_name} ({settings})" if settings else self.method_name
+        chosen = chosen_settings(self.settings)
+        parts = [self.preset] if self.preset else []
+        parts += [f"{key}={value}" for key, value in (self.model_extra or {}).items() if key not in chosen]
+        if chosen:
+            parts.append(f"{' and '.join(chosen)} tuned: {number_of_candidates(self.settings)} tried")
+        return f"{self.method_name} ({', '.join(parts)})" if parts else self.method_name
 
     @model_validator(mode="before")
     @classmethod
@@ -235,10 +247,9 @@ class Experiment(BaseModel):
                     raise ValueError(
                         f"'{method.title}' is merged once, so '{key}' means nothing; leave it out"
                     )
-            if "objective" in method.model_fields_set and len(grid(to_try(method.settings))) == 1:
+            if "objective" in method.model_fields_set and not number_of_candidates(method.settings):
                 raise ValueError(
-                    f"'{method.title}' has no list of settings to choose from, so 'objective' means nothing; "
-                    "leave it out"
+                    f"'{method.title}' has no settings to choose, so 'objective' means nothing; leave it out"
                 )
         return self
 

@@ -24,7 +24,7 @@ from merging.method import Method, find_method, make
 from merging.method_file import source_of
 from merging.provenance import code_digest, described
 from merging.recipe import Recipe
-from merging.tuning import check_settings, choose, grid, needs, to_try
+from merging.tuning import check_settings, choose, examples_of, needs, number_of_candidates, of_round
 from merging.weighting import recipe_weights
 from results.comparison import Comparison, compare
 from results.errors import InputError
@@ -269,7 +269,8 @@ def _merges(experiment: Experiment) -> list[_Merge]:
     for entry in experiment.methods:
         tasks = list(experiment.experts or {})
         check_settings(entry.name, entry.settings, tasks, space=entry.space, weighting=entry.by.name)
-        method = make(entry.name, grid(to_try(entry.settings))[0])
+        entry.by.check(rounds=1)
+        method = make(entry.name, next(examples_of(entry.settings)))
         if not method.random:
             merges.append(_Merge(entry.title, entry, method, None))
             continue
@@ -345,7 +346,7 @@ def _merged(
         )
 
     settings, tried = choose(
-        entry.settings,
+        of_round(entry.settings, 1, 1),
         lambda some, out: merge(recipe_of(complete(some)), out, progress=False),
         harness,
         tasks=list(experts),
@@ -392,6 +393,7 @@ def _merged(
         "gaps": measured.gaps,
         "settings": settings,
         "tried": tried,
+        "candidates": number_of_candidates(entry.settings),
         "learned": learned,
         "source": source_of(type(method)),
         "recipe": recipe_record(entry, experiment.output_dtype, recipe.seed),

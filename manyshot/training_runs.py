@@ -19,7 +19,7 @@ from merging.method_file import source_of
 from merging.recipe import MethodSpec
 from merging.rounds import Plan, Round, run_rounds, trained
 from merging.training import Example
-from merging.tuning import Objective, check_settings, needs, worth
+from merging.tuning import Objective, check_settings, needs, number_of_candidates, worth
 from merging.weighting import Needs
 from results.errors import InputError
 from results.run import Entry
@@ -47,14 +47,14 @@ def make_checkpoints(
     options = experiment.train
     assert options is not None
     out = out.resolve()
-    _check_methods(experiment, suite)
+    _check_methods(experiment, suite, options)
     examples = _examples(suite, options, data_root)
     plans = [
         [(method, _plan(experiment, method, examples, seed)) for method in experiment.methods]
         for seed in experiment.seeds
     ]
     for method in experiment.methods:
-        harness.check(_needs(method))
+        harness.check(_needs(method, _rounds(method, options)))
     base = Candidate.open(experiment.base)
     yield Made(_entry("base", "base", base), base)
     several = len(experiment.seeds) > 1
@@ -112,7 +112,7 @@ def _plan(
         examples=examples,
         training=training,
         method=MethodSpec(name=method.name, **method.settings),
-        rounds=options.rounds if many else 1,
+        rounds=_rounds(method, options),
         weighting=method.by,
         objective=method.objective,
         anchor=method.anchor,
@@ -122,8 +122,13 @@ def _plan(
     )
 
 
-def _needs(method: MethodEntry) -> Needs:
-    return method.by.needs | needs(method.name, method.settings) | Needs(scores=method.keep != "last")
+def _rounds(method: MethodEntry, options: TrainOptions) -> int:
+    return options.rounds if method.protocol == "many-shot" else 1
+
+
+def _needs(method: MethodEntry, rounds: int) -> Needs:
+    of_settings = needs(method.name, method.settings, rounds)
+    return method.by.needs | of_settings | Needs(scores=method.keep != "last")
 
 
 def _of_rounds(
@@ -149,6 +154,7 @@ def _of_rounds(
     source = source_of(find_method(method.name).kind)
     measured = {
         **_measured(chosen),
+        "candidates": number_of_candidates(method.settings),
         "kept_round": chosen.turn,
         "validation": curve,
         "source": source,
@@ -184,7 +190,7 @@ def _measured(one: Round) -> dict[str, Any]:
     gaps = {task: before - after for task, (before, after) in one.losses.items()}
     kept = (
         "weights", "losses", "normalised", "divergences", "settings", "tried", "learned", "mask_density",
-        "seconds",
+        "mask_norm", "mask_reach", "seconds",
     )  # fmt: skip
     return {**{name: content[name] for name in kept}, "gaps": gaps, "memory": memory_of(one.merged)}
 
@@ -214,7 +220,7 @@ def _examples(suite: Suite, options: TrainOptions, data_root: Path | None) -> di
     return found
 
 
-def _check_methods(experiment: Experiment, suite: Suite) -> None:
+def _check_methods(experiment: Experiment, suite: Suite, options: TrainOptions) -> None:
     """Refuse methods, settings and names before anything is trained."""
     titles = [method.title for method in experiment.methods]
     for method in experiment.methods:
@@ -224,6 +230,7 @@ def _check_methods(experiment: Experiment, suite: Suite) -> None:
             method.name,
             method.settings,
             list(suite.tasks),
+            rounds=_rounds(method, options),
             space=method.space,
             weighting=method.by.name,
         )

@@ -80,6 +80,13 @@ def consensus(
     return merged, held, kept
 
 
+def sum_of_squares(values: torch.Tensor) -> float:
+    """Return Σ x² of float32 values, summed in float64."""
+    if values.device.type == "cpu":
+        return float(kernels.sum_squares(values.reshape(-1).numpy()))
+    return float(values.square().sum(dtype=torch.float64))
+
+
 def masked(delta: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Return a float32 delta with zeros where an int32 mask is 0; where it is −1 the entries stay."""
     return (delta.view(torch.int32) & mask).view(torch.float32)

@@ -50,6 +50,7 @@ def model_card(report: dict[str, Any]) -> str:
             f"The merged delta is not 0 in {_percent(model['density'])} of its entries and has the norm "
             f"{_number(model['norm'])}; rounding moved it by {_percent(model['rounding'])} of that. "
             "`merge.json` says the same of every tensor.",
+            *(f"\n{notice[0].upper()}{notice[1:]}." for notice in report["notices"]),
             "",
             "| expert | checkpoint | weight | norm of task vector | kept | signs agree | weights digest |",
             "| --- | --- | --- | --- | --- | --- | --- |",

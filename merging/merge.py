@@ -61,7 +61,7 @@ def merge(
         recipe: what to merge.
         out: folder to write; it must not exist, and appears only when it is complete. A merge that was killed
             is gone on with when the same is asked for again.
-        progress: show a progress bar on stderr, where that is a terminal.
+        progress: log the notices of the report, and show a progress bar on stderr where that is a terminal.
         device: where to compute: `cpu`, `cuda`, …
         block_size: entries in a block; None takes what suits the device.
 
@@ -105,6 +105,9 @@ def merge(
         (folder / "merge.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         (folder / "README.md").write_text(model_card(content), encoding="utf-8")
         (folder / JOURNAL).unlink()
+    if progress:
+        for notice in content["notices"]:
+            logger.warning("%s: %s", out, notice)
     return out
 
 

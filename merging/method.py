@@ -21,6 +21,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from merging import noise
+from merging.arithmetic import sum_of_squares
+from merging.mask_reach import MaskReach
 from merging.method_file import class_name, is_method_file, load_class
 from results.errors import InputError
 
@@ -50,8 +52,8 @@ class Context:
         digests: the experts' weights digests, in the order of the deltas; empty for methods not `random`.
         statistics: what the first passes found, by the pass's name.
         kept: what is left of each task vector's block after dropping entries, where the method says so.
-        agreed: of the entries where the weighted sum is not 0, how many a consensus holds, and how many there
-            are, where the method has one.
+        agreed: what a consensus holds, where the method has one: of the entries where the weighted sum is not
+            0, how many it holds and how many there are; and the sum of their squares, held and in all.
     """
 
     tensor: str
@@ -82,7 +84,8 @@ class Context:
             held: Σ w_t τ_t with zeros where there is no consensus.
             merged: Σ w_t τ_t.
         """
-        self.agreed[:] = float(held.count_nonzero()), float(merged.count_nonzero())
+        counts = [float(one.count_nonzero()) for one in (held, merged)]
+        self.agreed[:] = *counts, *(sum_of_squares(one) for one in (held, merged))
 
     def uniform(self, task: int) -> torch.Tensor:
         """Return uniform numbers in [0, 1) for one task's block, in its shape and in float32.
@@ -131,6 +134,21 @@ class FirstPass(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class MethodPreset:
+    """Settings of a method in rounds that go together, such as those of a paper's code.
+
+    Attributes:
+        about: where they come from.
+        settings: of the method; a list has one value a round.
+        weighting: of the tasks, as an experiment says it.
+    """
+
+    about: str
+    settings: Mapping[str, Any]
+    weighting: Mapping[str, Any]
+
+
 class Method(ABC):
     """A merge method; subclasses are frozen dataclasses registered with `register`.
 
@@ -142,11 +160,13 @@ class Method(ABC):
             passes, and gets flat blocks as an `element` method does.
         random: whether `Context.uniform` or `Context.keep_mask` is used, for which the experts are digested
             beforehand.
+        presets: settings for an experiment by name.
     """
 
     scope: ClassVar[Scope]
     streamed: ClassVar[bool] = False
     random: ClassVar[bool] = False
+    presets: ClassVar[Mapping[str, MethodPreset]] = {}
 
     @property
     def block_scope(self) -> Scope:
@@ -156,6 +176,14 @@ class Method(ABC):
     def first_passes(self) -> Mapping[str, FirstPass]:
         """Return the passes that run before the merge, in order, by the name of their statistic."""
         return {}
+
+    def mask_reach(self, weights: Mapping[str, float]) -> MaskReach | None:
+        """Return whether what all tasks agree on can pass its consensus mask; None without a mask.
+
+        Args:
+            weights: of the recipe, by task.
+        """
+        return None
 
     @abstractmethod
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
@@ -253,6 +281,19 @@ def find_method(name: str) -> KnownMethod:
             "path/to/file.py:Class."
         )
     return known[name]
+
+
+def find_preset(method: str, preset: str) -> MethodPreset:
+    """Return a method's preset by its name.
+
+    Raises:
+        InputError: the method, or the preset, is not known.
+    """
+    presets = find_method(method).kind.presets
+    if preset not in presets:
+        known = f"there are {', '.join(presets)}" if presets else "it has none"
+        raise InputError(f"Method {method!r} has no preset {preset!r}; {known}.")
+    return presets[preset]
 
 
 def make(name: str, settings: Mapping[str, Any]) -> Method:

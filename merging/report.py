@@ -45,6 +45,9 @@ def report(
     recipe, tasks = prepared.recipe, tuple(prepared.vectors.experts)
     resolved = recipe.model_dump(mode="json")
     resolved["method"] = {"name": recipe.method.name, **asdict(prepared.method)}  # type: ignore[call-overload]
+    model = whole_model(tallies, len(tasks)).summary(tasks)
+    weights = dict(zip(tasks, prepared.vectors.weights.tolist(), strict=True))
+    reach = prepared.method.mask_reach(weights)
     return {
         "recipe": resolved,
         "paper": find_method(recipe.method.name).paper,
@@ -58,7 +61,9 @@ def report(
         "memory": memory,
         "resumed": resumed,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": whole_model(tallies, len(tasks)).summary(tasks),
+        "notices": [reach.notice(model["mask_norm"])] if reach and reach.is_short else [],
+        "mask_reach": reach and reach.to_json(),
+        "model": model,
         "tensors": {name: tally.summary(tasks) for name, tally in sorted(tallies.items())},
     }
 

@@ -21,7 +21,7 @@ from merging.provenance import code_digest
 from merging.recipe import ExpertSpec, MethodSpec, Recipe
 from merging.train_settings import UNDECIDING, TrainSettings
 from merging.training import Example, code_of_training, examples_digest, made_from, train, versions
-from merging.tuning import Objective, choose, needs
+from merging.tuning import Objective, choose, needs, of_round
 from merging.weighting import Signals, Weighting, recipe_weights
 from results.errors import InputError
 from results.files import write_atomically
@@ -38,10 +38,11 @@ class Plan:
         base: θ₀.
         examples: what each task's expert learns.
         training: of one round, or of the whole post-hoc training.
-        method: name and settings of the merge method.
+        method: name and settings of the merge method; a setting may have one value a round, or values to
+            choose among on validation data, as `merging.tuning` has it.
         rounds: R; 1 is post-hoc merging.
         weighting: of the tasks.
-        objective: what is best on validation data, where the method's settings have lists of what to try.
+        objective: what is best on validation data, where settings of the method are chosen.
         anchor: what task vectors are relative to: the `base`, or the `previous` merged model.
         space: where adapters are merged.
         output_dtype: of whole merged models; None keeps the base's.
@@ -65,7 +66,8 @@ class Plan:
             raise InputError(f"The number of rounds is {self.rounds}; 1 or more are expected.")
         if self.space == "factors" and self.training.adapter is None:
             raise InputError("The space 'factors' is for adapters: say which to train, or take 'delta'.")
-        self.weighting.at(self.rounds)
+        self.weighting.check(self.rounds)
+        of_round(self.method.settings, 1, self.rounds)
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ class Round:
         tried: what each that was tried gave there.
         learned: coefficients and how they came about, of a method that learns them.
         mask_density: share of the entries that moved which a consensus holds; None without one.
+        mask_norm: share of the norm of the weighted sum that it holds; None without one.
+        mask_reach: whether the weights let it hold what all tasks agree on, as `merge.json` says.
         seconds: by phase: train, signals, choose, merge, and the rest, such as digests.
     """
 
@@ -97,6 +101,8 @@ class Round:
     settings: Mapping[str, Any]
     tried: Sequence[Mapping[str, Any]]
     mask_density: float | None
+    mask_norm: float | None
+    mask_reach: Mapping[str, Any] | None
     seconds: Mapping[str, float]
     learned: Mapping[str, Any] | None = None
 
@@ -191,7 +197,7 @@ def _run_round(
         return merge_experts(plan, settings, anchor, experts, measured.weights, signals=signals, out=out)
 
     settings, tried = choose(
-        plan.method.settings,
+        of_round(plan.method.settings, turn, plan.rounds),
         merge_to,
         signals,
         tasks=list(experts),
@@ -203,6 +209,8 @@ def _run_round(
     merge_to(settings, merged)
     clock["merge"] = time.monotonic() - started
     report = json.loads((merged / "merge.json").read_text(encoding="utf-8"))
+    for notice in report["notices"]:
+        say(f"{of}: {notice}")
     return Round(
         turn=turn,
         merged=merged,
@@ -214,6 +222,8 @@ def _run_round(
         settings=settings,
         tried=tried,
         mask_density=report["model"]["mask_density"],
+        mask_norm=report["model"]["mask_norm"],
+        mask_reach=report["mask_reach"],
         seconds={name: round(seconds, 3) for name, seconds in clock.items()},
         learned=what_was_learned(note_of(place, settings)),
     )
@@ -301,7 +311,7 @@ def _seconds_of_training(expert: Path) -> float:
 
 def _digest(plan: Plan, signals: Signals) -> str:
     """Digest of all that decides what a plan's rounds hold, whatever their number."""
-    needed = plan.weighting.needs | needs(plan.method.name, plan.method.settings)
+    needed = plan.weighting.needs | needs(plan.method.name, plan.method.settings, plan.rounds)
     content = [
         open_checkpoint(plan.base).identity().digest,
         {task: examples_digest(examples) for task, examples in plan.examples.items()},

@@ -22,14 +22,14 @@ class Tally:
         tasks: of each task vector τ_t: Σ τ², how many are not 0, how many the method kept, in how many
             neither τ nor Δ is 0, and in how many both have one sign, (n_tasks, 5).
         sparse: whether the method drops entries, and said which.
-        agreed: entries that a consensus holds, and entries that count, by `Context.note_agreed`, (2,).
+        agreed: what a consensus holds of the weighted sum, by `Context.agreed`, (4,).
     """
 
     entries: int
     result: np.ndarray
     tasks: np.ndarray
     sparse: bool
-    agreed: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    agreed: np.ndarray = field(default_factory=lambda: np.zeros(4))
 
     @classmethod
     def empty(cls, n_tasks: int) -> "Tally":
@@ -65,18 +65,20 @@ class Tally:
 
         `norm` and `density` of the merged delta: its L2 norm, and the share of entries that are not 0;
         `mask_density`: among the entries where Σ w_t τ_t is not 0, the share that a consensus holds (null for
-        methods without one);
+        methods without one); `mask_norm`: the L2 norm of what it holds of Σ w_t τ_t, over the whole sum's;
         `rounding`: the L2 norm of what rounding to the output's dtype took from it or added, over its norm.
         For each expert the norm and density of its task vector, `kept`: the share of the tensor's entries
         that the method kept of it (null where it drops none), and `sign_agreement`: among the entries where
         both are not 0, the share in which the merged delta has its sign. A share of nothing is null.
         """
         squares, nonzero, errors = self.result.tolist()
+        norm = _share(*self.agreed[2:].tolist())
         return {
             "entries": self.entries,
             "norm": sqrt(squares),
             "density": _share(nonzero, self.entries),
-            "mask_density": _share(*self.agreed.tolist()),
+            "mask_density": _share(*self.agreed[:2].tolist()),
+            "mask_norm": None if norm is None else sqrt(norm),
             "rounding": sqrt(errors / squares) if squares else None,
             "experts": {
                 name: {
@@ -115,7 +117,7 @@ def tally(deltas: torch.Tensor, context: Context, merged: torch.Tensor, lost: fl
         np.array([squares, nonzero, lost]),
         np.insert(tasks, 2, left, axis=1),
         bool(kept),
-        np.array(context.agreed or [0.0, 0.0]),
+        np.array(context.agreed or [0.0] * 4),
     )
 
 

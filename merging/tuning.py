@@ -1,39 +1,110 @@
-"""Choosing a method's settings by what each gives on validation data."""
+"""A method's settings that vary: one value a round, or values of which the best on validation data is chosen.
+
+`scaling: 0.3` is a value. `scaling: [1.6, 1.2, 1.0]` has one value for each of three rounds. `{choose: [0.2,
+0.3]}` has the value chosen that is best on validation data, and `{choose_per_task: [0.2, 0.3]}` one value for
+each task. Several settings to choose are chosen together, over all their combinations.
+"""
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from merging.learned import LearnedMethod
 from merging.method import find_method, make
-from merging.weighting import Kind, Needs, Signals
+from merging.weighting import Kind, Needs, Signals, how_many
 from results.errors import InputError
 from results.files import locked, write_atomically
 
 Objective = Literal["average", "worst_task"]
+CHOOSE, CHOOSE_PER_TASK = "choose", "choose_per_task"
+
+
+def values_to_choose(value: Any, key: str = CHOOSE) -> list[Any] | None:
+    """Return what `{key: [...]}` lists; None for any other value of a setting.
+
+    Raises:
+        InputError: nothing is listed.
+    """
+    if not (isinstance(value, Mapping) and set(value) == {key}):
+        return None
+    listed = value[key]
+    if not isinstance(listed, list | tuple) or not listed:
+        raise InputError(f"'{key}' is {listed!r}; a list of values to choose among is expected.")
+    return list(dict.fromkeys(tuple(one) if isinstance(one, list) else one for one in listed))
+
+
+def chosen_settings(settings: Mapping[str, Any]) -> list[str]:
+    """Return the names of the settings that are chosen on validation data."""
+    keys = (CHOOSE, CHOOSE_PER_TASK)
+    return [name for name, value in settings.items() if any(values_to_choose(value, key) for key in keys)]
+
+
+def of_round(settings: Mapping[str, Any], round_index: int, rounds: int) -> dict[str, Any]:
+    """Return the settings of one round, from 1, where some have one value a round.
+
+    Raises:
+        InputError: a setting has more or fewer values than there are rounds.
+    """
+    found = {}
+    for name, value in settings.items():
+        for key in (CHOOSE, CHOOSE_PER_TASK):
+            if listed := values_to_choose(value, key):
+                at_round = [_of_round(name, one, round_index, rounds) for one in listed]
+                found[name] = {key: list(dict.fromkeys(at_round))}
+                break
+        else:
+            found[name] = _of_round(name, value, round_index, rounds)
+    return found
+
+
+def _of_round(name: str, value: Any, round_index: int, rounds: int) -> Any:
+    if not isinstance(value, list | tuple):
+        return value
+    if len(value) != rounds:
+        raise InputError(
+            f"The setting '{name}' has {len(value)} values, one for each round, and there "
+            f"{how_many(rounds)}; give one for each, a single value, or "
+            f"{{{CHOOSE}: [...]}} to have one chosen on validation data."
+        )
+    return value[round_index - 1]
 
 
 def grid(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return every combination of settings of which some are lists of what to try; one where none is.
+    """Return every combination of the values that are listed under `choose`; one where none are."""
+    listed = {name: values for name, value in settings.items() if (values := values_to_choose(value))}
+    return [
+        {**settings, **dict(zip(listed, combined, strict=True))} for combined in product(*listed.values())
+    ]
 
-    Raises:
-        InputError: a list is empty.
+
+def number_of_candidates(settings: Mapping[str, Any]) -> int:
+    """Return how often all tasks' validation data are scored to choose the settings; 0 where none is chosen.
+
+    A value that is tried for one task alone is scored on that task's data; as many tasks as there are make
+    one candidate.
     """
-    tried = {name: value for name, value in settings.items() if isinstance(value, list | tuple)}
-    for name, values in tried.items():
-        if not values:
-            raise InputError(f"The setting '{name}' is an empty list; give a number, or numbers to try.")
-    return [{**settings, **dict(zip(tried, values, strict=True))} for values in product(*tried.values())]
+    combinations = len(grid(settings))
+    per_task = [len(values) for value in settings.values() if (values := _per_task(value))]
+    return combinations * sum(per_task) + (combinations if combinations > 1 else 0)
 
 
-def needs(name: str, settings: Mapping[str, Any]) -> Needs:
+def examples_of(settings: Mapping[str, Any], rounds: int = 1) -> Iterator[dict[str, Any]]:
+    """Yield settings by which a method can be made, which have each listed value at least once."""
+    for round_index in range(1, rounds + 1):
+        for combination in grid(of_round(settings, round_index, rounds)):
+            per_task = {name: values for name, value in combination.items() if (values := _per_task(value))}
+            for combined in product(*per_task.values()):
+                yield {**combination, **dict(zip(per_task, combined, strict=True))}
+
+
+def needs(name: str, settings: Mapping[str, Any], rounds: int = 1) -> Needs:
     """Return what a method's settings ask of the signals: to be chosen among, or to be learned."""
-    candidates = grid(to_try(settings))
-    found = Needs(scores=len(candidates) > 1)
-    method = make(name, candidates[0])
+    found = Needs(scores=number_of_candidates(settings) > 0)
+    method = make(name, next(examples_of(settings, rounds)))
     if isinstance(method, LearnedMethod) and method.coefficients is None:
         of_tests = method.source == "test"
         found |= Needs(losses=not of_tests, questions=of_tests)
@@ -45,15 +116,17 @@ def check_settings(
     settings: Mapping[str, Any],
     tasks: Sequence[str],
     *,
+    rounds: int = 1,
     space: str = "delta",
     weighting: Kind = "uniform",
 ) -> None:
     """Refuse settings of a method that could not be merged by, whichever are chosen, before any work.
 
     Raises:
-        InputError: a setting is unknown or of the wrong type, or names a task that is not there.
+        InputError: a setting is unknown or of the wrong type, names a task that is not there, or does not
+            have one value for each round.
     """
-    for candidate in grid(to_try(settings)):
+    for candidate in examples_of(settings, rounds):
         method = make(name, candidate)
         if isinstance(method, LearnedMethod):
             if space == "factors":
@@ -70,21 +143,19 @@ def check_settings(
                     f"Method {name!r}: setting {setting!r} is for {', '.join(map(str, value))}, but the "
                     f"tasks are {', '.join(tasks)}; name each once."
                 )
-    for setting, value in settings.items():
-        if _per_task(value) is not None and "only" not in find_method(name).settings:
+    per_task = {setting: values for setting, value in settings.items() if (values := _per_task(value))}
+    for setting, values in per_task.items():
+        if "only" not in find_method(name).settings or len(per_task) > 1:
             raise InputError(
                 f"Method {name!r}: setting {setting!r} cannot be chosen for each task alone, which needs a "
-                "method that can merge for one task; give a number or a list."
+                "method that can merge for one task, and can be asked of one setting only; give a number or "
+                f"{{{CHOOSE}: [...]}}."
             )
-
-
-def to_try(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the same settings with `{per_task: [...]}`, a number for each task, as the list of these."""
-    return {name: _per_task(value) or value for name, value in settings.items()}
+        make(name, {**next(examples_of(settings, rounds)), setting: dict.fromkeys(tasks, values[0])})
 
 
 def _per_task(value: Any) -> list[Any] | None:
-    return value["per_task"] if isinstance(value, dict) and set(value) == {"per_task"} else None
+    return values_to_choose(value, CHOOSE_PER_TASK)
 
 
 def choose(
@@ -98,10 +169,12 @@ def choose(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the settings that are best on validation data, and the curve: what each that was tried gave.
 
+    Every combination of the values under `choose` is tried. A value under `choose_per_task` is chosen for
+    each task by that task alone, merged by the method's setting `only`, within every such combination: so
+    settings that depend on each other are chosen together.
+
     Args:
-        settings: some of them lists; or `{per_task: [...]}` for a number that is chosen for each task by that
-            task alone, of methods with a setting `only`. It is chosen first, with the method's defaults in
-            place of the lists.
+        settings: those of one round.
         merge_to: merges by given settings into a folder.
         signals: the harness, which sees validation data only.
         tasks: whose normalised performance counts.
@@ -113,60 +186,66 @@ def choose(
     """
     if objective not in get_args(Objective):
         raise InputError(f"There is no objective '{objective}'; there are {', '.join(get_args(Objective))}.")
-    curve_by_task: list[dict[str, Any]] = []
-    for name, value in settings.items():
-        if (values := _per_task(value)) is not None:
-            fixed = {other: one for other, one in settings.items() if not isinstance(one, list | dict)}
-            best_of = {}
-            for task in tasks:
-                chosen, tried = choose(
-                    {**fixed, name: values, "only": task},
-                    merge_to,
-                    signals,
-                    tasks=[task],
-                    objective=objective,
-                    place=place / f"{name} of {task}",
-                )
-                best_of[task] = chosen[name]
-                curve_by_task += tried
-            settings = {**settings, name: best_of}
-    candidates = grid(settings)
-    if len(candidates) == 1:
-        return candidates[0], curve_by_task
+    if not chosen_settings(settings):
+        return dict(settings), []
     place.mkdir(parents=True, exist_ok=True)
     with locked(place / ".lock"):  # another process may try the same
-        curve = _tried(candidates, merge_to, signals, tasks=tasks, objective=objective, place=place)
-    best = max(range(len(curve)), key=lambda i: (curve[i]["value"], -i))
-    return candidates[best], curve_by_task + curve
+        trials = _Trials(merge_to, signals, objective, place)
+        candidates = []
+        for combination in grid(settings):
+            candidate = dict(combination)
+            for name, value in combination.items():
+                for_one = {**combination, "only": None}
+                if (values := _per_task(value)) is not None:
+                    candidate[name] = {
+                        task: max(
+                            values, key=lambda one: trials.value({**for_one, name: one, "only": task}, [task])
+                        )
+                        for task in tasks
+                    }
+            candidates.append(candidate)
+        if len(candidates) == 1:
+            return candidates[0], trials.curve
+        values = [trials.value(candidate, tasks) for candidate in candidates]
+        return candidates[values.index(max(values))], trials.curve
 
 
-def _tried(
-    candidates: Sequence[Mapping[str, Any]],
-    merge_to: Callable[[Mapping[str, Any], Path], object],
-    signals: Signals,
-    *,
-    tasks: Sequence[str],
-    objective: Objective,
-    place: Path,
-) -> list[dict[str, Any]]:
-    """What each of the candidates gives, gone on with from what was noted."""
-    note = place / "tried.json"
-    noted: list[dict[str, Any]] = json.loads(note.read_bytes()) if note.is_file() else []
-    curve: list[dict[str, Any]] = []
-    for one, candidate in zip(noted, candidates, strict=False):
-        if one["settings"] != candidate:
-            break
-        curve.append(one)
-    for number, candidate in enumerate(candidates[len(curve) :], start=len(curve)):
-        out = place / f"tried-{number}"
+@dataclass
+class _Trials:
+    """What candidates give on validation data: each is merged, scored and deleted, and noted in a file."""
+
+    merge_to: Callable[[Mapping[str, Any], Path], object]
+    signals: Signals
+    objective: Objective
+    place: Path
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._note = self.place / "tried.json"
+        noted = json.loads(self._note.read_bytes()) if self._note.is_file() else []
+        self._noted: list[dict[str, Any]] = noted
+
+    def value(self, candidate: Mapping[str, Any], tasks: Sequence[str]) -> float:
+        """What a candidate comes to on some tasks."""
+        settings = json.loads(json.dumps(candidate))
+        for one in self.curve + self._noted:
+            if one["settings"] == settings and list(one["tasks"]) == list(tasks):
+                break
+        else:
+            one = {"settings": settings, **self._try(candidate, tasks)}
+        if one not in self.curve:
+            self.curve.append(one)
+            content = self.curve + [other for other in self._noted if other not in self.curve]
+            write_atomically(self._note, (json.dumps(content, indent=1) + "\n").encode())
+        return float(one["value"])
+
+    def _try(self, candidate: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
+        out = self.place / f"tried-{len(self.curve)}"
         shutil.rmtree(out, ignore_errors=True)
-        merge_to(candidate, out)
-        reached = {task: signals.normalised(out, task) for task in tasks}
-        value = worth(reached, objective, signals)
-        curve.append({"settings": dict(candidate), "tasks": reached, "value": value})
+        self.merge_to(candidate, out)
+        reached = {task: self.signals.normalised(out, task) for task in tasks}
         shutil.rmtree(out)
-        write_atomically(note, (json.dumps(curve, indent=1) + "\n").encode())
-    return curve
+        return {"tasks": reached, "value": worth(reached, self.objective, self.signals)}
 
 
 def worth(reached: Mapping[str, float], objective: Objective, signals: Signals) -> float:

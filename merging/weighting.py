@@ -142,7 +142,7 @@ class Weighting:
             turn: the round, from 1.
 
         Raises:
-            InputError: a loss or score is not finite, or there is no temperature for the round.
+            InputError: a loss or score is not finite.
         """
         losses, normalised, divergences = {}, {}, {}
         if self.name == "loss_gap":
@@ -169,17 +169,29 @@ class Weighting:
 
     def at(self, turn: int) -> float:
         """Return the temperature of a round, from 1."""
-        each = self._each()
-        if len(each) == 1:
-            return each[0]
-        if turn > len(each):
+        if isinstance(self.temperature, int | float):
+            return self.temperature
+        return self.temperature[turn - 1]
+
+    def check(self, rounds: int) -> None:
+        """Refuse temperatures that are not one for each round.
+
+        Raises:
+            InputError: there are more or fewer.
+        """
+        if not isinstance(self.temperature, int | float) and len(self.temperature) != rounds:
             raise InputError(
-                f"The weighting '{self.name}' has {len(each)} temperatures, and round {turn} needs one more."
+                f"The weighting '{self.name}' has {len(self.temperature)} temperatures, one for each round, "
+                f"and there {how_many(rounds)}; give one for each, or one number."
             )
-        return each[turn - 1]
 
     def _each(self) -> Sequence[float]:
         return (self.temperature,) if isinstance(self.temperature, int | float) else self.temperature
+
+
+def how_many(rounds: int) -> str:
+    """Return a number of rounds as the end of "there …"."""
+    return "is 1 round" if rounds == 1 else f"are {rounds} rounds"
 
 
 def softmax(values: Mapping[str, float], temperature: float) -> dict[str, float]:

@@ -30,6 +30,7 @@ _PANELS_PER_LINE = 3
 _ALONE = 3
 """Most methods whose weights and gaps have a line of their own."""
 _ONCE: Any = (0, (1.5, 1.5))
+_LEAST: Any = (0, (6, 1.5, 1.5, 1.5))
 _SIGNALS = {"gaps": "loss gap", "divergences": "divergence", "normalised": "NP before the round"}
 """What weighs tasks, as a round notes it, and how it is called."""
 _USUAL = {"gaps": "no gap", "divergences": "no divergence", "normalised": "the expert's NP"}
@@ -98,6 +99,9 @@ def tasks_over_rounds(comparison: Comparison, out: Path) -> Path:
 def weights_over_rounds(comparison: Comparison, out: Path) -> Path:
     """Weights of every task over the rounds, and what they came from, side by side for each method.
 
+    Of a method with a consensus mask the dash-dotted line is the least weight with which a task's mask holds
+    an entry that all tasks agree on, and it is said which share of the weighted sum's norm the mask kept.
+
     Args:
         comparison: of a run with rounds.
         out: the figure's file; its suffix says the format: .png, .pdf or .svg.
@@ -111,7 +115,7 @@ def weights_over_rounds(comparison: Comparison, out: Path) -> Path:
         raise InputError(f"run {comparison.name}: nothing to draw, because no method weighs by a signal")
     tasks = {task: look(index) for index, task in enumerate(comparison.suite.tasks)}
     with rc_context(STYLE):
-        titles = [title for name in groups for title in (name, "")]
+        titles = [title for name, runs in groups.items() for title in (name, _kept_by_mask(runs))]
         figure, found = figure_of_panels(titles, 2 if len(groups) <= _ALONE else 4, sharex=True)
         for place, runs in enumerate(groups.values()):
             signal = signal_of(runs[0][0])
@@ -122,17 +126,36 @@ def weights_over_rounds(comparison: Comparison, out: Path) -> Path:
             ):
                 usual = 1 / len(tasks) if kind == "weights" else float(kind == "normalised")
                 prepare(axes, usual)
+                for least in _mask_thresholds(runs) if kind == "weights" else ():
+                    axes.axhline(least, color=REFERENCE, linewidth=0.9, linestyle=_LEAST, zorder=1)
                 axes.set_ylabel(what)
                 for task, own in tasks.items():
                     curves = [[(_turn(row), _number(row, kind, task)) for row in rows] for rows in runs]
                     draw_curves(axes, curves, own)
         handles = [line_handle(*one) for one in tasks.items()]
         told = dict.fromkeys(_USUAL[signal_of(runs[0][0])] for runs in groups.values())
-        legend_above(figure, [*handles, reference_line(f"equal weights; {', '.join(told)}")])
+        handles.append(reference_line(f"equal weights; {', '.join(told)}"))
+        if any(map(_mask_thresholds, groups.values())):
+            label = "least weight for the mask to keep what all tasks agree on"
+            handles.append(Line2D([], [], color=REFERENCE, linewidth=0.9, linestyle=_LEAST, label=label))
+        legend_above(figure, handles)
         label_below(figure, "round")
         counted = seeds([len(runs) for runs in groups.values()], "thin lines")
         footer = f"{documents(comparison.validation, 'validation examples', 'tasks')}. {counted}."
         return save(figure, out, footer)
+
+
+def _mask_thresholds(runs: Sequence[Sequence[Row]]) -> list[float]:
+    """The least weights with which masks hold what all tasks agree on."""
+    reached: list[Any] = [row.measured.get("mask_reach") for rows in runs for row in rows]
+    return sorted({value for reach in reached if reach for value in reach["thresholds"].values()})
+
+
+def _kept_by_mask(runs: Sequence[Sequence[Row]]) -> str:
+    """Which share of the weighted sum's norm the masks kept, over rounds and seeds."""
+    norms: list[Any] = [row.measured.get("mask_norm") for rows in runs for row in rows]
+    kept = [norm for norm in norms if norm is not None]
+    return f"mask kept {min(kept):.2f} to {max(kept):.2f} of the sum's norm" if kept else ""
 
 
 def signal_of(row: Row) -> str:

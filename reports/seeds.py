@@ -25,7 +25,7 @@ def seeds_table(comparison: Comparison) -> str:
     choices = chosen(comparison)
     if choices:
         text += "\nChosen on validation data:\n\n"
-        text += _table(["method", "protocol", "seed", "settings", "round"], choices)
+        text += _table(["method", "protocol", "seed", "settings", "candidates", "round"], choices)
     seeds = {len(one.values) for _, of_method in means for one in of_method.values() if one.values}
     number = " or ".join(map(str, sorted(seeds))) or "no"
     return text + (
@@ -35,7 +35,7 @@ def seeds_table(comparison: Comparison) -> str:
 
 
 def chosen(comparison: Comparison) -> list[list[str]]:
-    """Return what was chosen on validation data: method, protocol, seed, settings, and the round."""
+    """Return what was chosen on validation data: method, protocol, seed, settings, of how many, and round."""
     found = []
     for row in comparison.rows:
         measured: Any = row.measured
@@ -43,9 +43,11 @@ def chosen(comparison: Comparison) -> list[list[str]]:
         if not tried and not curve:
             continue
         settings = ", ".join(f"{name}={value}" for name, value in measured["settings"].items())
+        candidates = str(measured["candidates"]) if tried else "—"
         kept = f"{measured['kept_round']} of {len(curve)}" if curve else "last"
         seed = "—" if row.seed is None else str(row.seed)
-        found.append([row.title or row.label, row.protocol or "", seed, settings if tried else "—", kept])
+        method = [row.title or row.label, row.protocol or "", seed]
+        found.append([*method, settings if tried else "—", candidates, kept])
     return found
 
 

@@ -39,7 +39,8 @@ def recipe_of(row: Row, base: Entry | None, experts: Mapping[str, Entry], rounds
 def _recipe(row: Row, base: Entry | None, experts: Mapping[str, Entry], rounds: int) -> dict[str, JSON]:
     measured: Mapping[str, Any] = row.measured
     recorded: Mapping[str, Any] = measured.get("recipe") or {}
-    settings = dict(measured.get("settings") or row.settings)
+    # In rounds each has its own, of what the experiment says.
+    settings = dict(row.settings if rounds else measured.get("settings") or row.settings)
     recipe: dict[str, JSON] = {"base": base.path} if base is not None else {}
     if rounds:
         recipe |= {"protocol": row.protocol, "rounds": rounds, **_recorded(recorded, _OF_ROUNDS)}

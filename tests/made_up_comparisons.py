@@ -219,7 +219,8 @@ def sweep_of(methods: int = 2, *, long: bool = False, seeds: int = 1) -> Compari
     ]
     tuned = row_of(
         "ties (scaling tuned)", "merged", dict.fromkeys(whole.suite.tasks, 0.6), method="ties",
-        settings={"scaling": [0.2, 0.4, 0.6]}, measured={"tried": tried, "settings": {"scaling": 0.6}},
+        settings={"scaling": {"choose": [0.2, 0.4, 0.6]}},
+        measured={"tried": tried, "candidates": 3, "settings": {"scaling": 0.6}},
     )  # fmt: skip
     return replace(whole, rows=(*rows, tuned), validation=dict.fromkeys(whole.suite.tasks, 50))
 

@@ -12,6 +12,7 @@ from manyshot.terminal import logger
 from results.store import Store
 
 _PROTOCOLS = ("post-hoc", "many-shot")
+_SCALINGS = {"task_arithmetic": [0.2, 0.3, 0.5], "metis": [1.0, 1.5, 2.0]}
 _SMOKE = {"rounds": 2, "examples": 8, "validation": 4, "batch_size": 4}
 _SMOKE_LIMIT = 8
 _HEADER = "# Written by `manyshot demo` each time it runs: copy it before you change it.\n"
@@ -33,14 +34,21 @@ def run(options: argparse.Namespace) -> None:
 
 
 def experiment(smoke: bool) -> dict[str, object]:
-    """The lab's experiment with one seed and two methods, one tuned; paths are relative to the file."""
+    """The lab's experiment with one seed and two methods; paths are relative to the file.
+
+    Each method chooses its scaling among as many candidates.
+    """
     lab = yaml.safe_load((SHIPPED / "lab.yaml").read_text(encoding="utf-8"))
-    # Models that know nothing score zero, by which nothing can be chosen.
-    choice = {"scaling": 0.5} if smoke else {"scaling": [0.2, 0.3, 0.5], "objective": "worst_task"}
-    tuned = {"name": "task_arithmetic", **choice}
-    metis = next(method for method in lab["methods"] if method["name"] == "metis")
     if smoke:
         lab |= {"train": lab["train"] | _SMOKE, "limit": _SMOKE_LIMIT}
-    methods = [{**method, "protocol": protocol} for method in (tuned, metis) for protocol in _PROTOCOLS]
+    methods = []
+    for name, scalings in _SCALINGS.items():
+        # Models that know nothing score zero, by which nothing can be chosen.
+        choice = {"scaling": scalings[-1]} if smoke else _choice(scalings)
+        methods += [{"name": name, **choice, "protocol": protocol} for protocol in _PROTOCOLS]
     lab |= {"base": "models/base", "methods": methods, "seeds": [0]}
     return lab
+
+
+def _choice(scalings: list[float]) -> dict[str, object]:
+    return {"scaling": {"choose": scalings}, "objective": "worst_task"}

@@ -163,7 +163,13 @@ def _methods(name: str | None, root: Path | None) -> str:
     kinds = [kind for kind in method.kind.__mro__ if issubclass(kind, Method) and kind is not Method]
     documentation = "\n\n".join(inspect.cleandoc(kind.__doc__ or "") for kind in kinds)
     signature = str(inspect.signature(method.kind)).removesuffix(" -> None")
-    return f"{class_name(method.name)}{signature}\n{method.paper}\n\n{documentation}"
+    presets = [
+        f"preset {name}: {one.about}\n    "
+        + ", ".join(f"{key}={value}" for key, value in one.settings.items())
+        + f"; weighting {', '.join(f'{key}={value}' for key, value in one.weighting.items())}"
+        for name, one in method.kind.presets.items()
+    ]
+    return "\n\n".join([f"{class_name(method.name)}{signature}\n{method.paper}", documentation, *presets])
 
 
 def _signals(name: str | None, root: Path | None) -> str:

@@ -8,6 +8,7 @@ import torch
 
 from merging.arithmetic import consensus
 from merging.checks import check_finite
+from merging.mask_reach import MaskReach
 from merging.method import Context, Method, Scope, register
 from results.errors import InputError
 
@@ -26,7 +27,7 @@ class ConsensusTA(Method):
         consensus: k.
         scaling: α.
         only: the task whose mask alone counts, θ₀ + α m_t ⊙ τ_M, by which the paper chooses its λ_t; in an
-            experiment that is `mask_threshold: {per_task: [0.2, 0.3, 0.4, 0.5, 0.6]}`.
+            experiment that is `mask_threshold: {choose_per_task: [0.2, 0.3, 0.4, 0.5, 0.6]}`.
     """
 
     mask_threshold: float | dict[str, float] = 0.4
@@ -45,6 +46,14 @@ class ConsensusTA(Method):
                 raise InputError(f"setting 'mask_threshold' is {value}, expected 0 or more.")
         if self.consensus < 0:
             raise InputError(f"setting 'consensus' is {self.consensus}, expected 0 or more.")
+
+    def mask_reach(self, weights: Mapping[str, float]) -> MaskReach | None:
+        """Return how many weights reach λ_t/(1 + λ_t) of their sum."""
+        if not self.consensus or self.only is not None or sum(weights.values()) <= 0:
+            return None
+        each = self.mask_threshold
+        ratios = each if isinstance(each, Mapping) else dict.fromkeys(weights, each)
+        return MaskReach.of(self.consensus, weights, ratios)
 
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
         """Return α m ⊙ τ_M of deltas (n_tasks, …)."""

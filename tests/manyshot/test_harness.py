@@ -136,7 +136,7 @@ def test_settings_are_told_apart_by_what_each_gives(harness, checkpoints, tmp_pa
 
     def chosen(scalings):
         options = {"tasks": ["yes_no"], "objective": "average", "place": tmp_path / "tried"}
-        return choose({"scaling": scalings}, merge_to, harness, **options)
+        return choose({"scaling": {"choose": scalings}}, merge_to, harness, **options)
 
     settings, curve = chosen([0.0, 0.5, 1.0])
     values = [tried["value"] for tried in curve]

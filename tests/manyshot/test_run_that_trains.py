@@ -181,7 +181,39 @@ def test_every_shipped_experiment_can_be_read():
         ({"methods": [{"name": "metis", "weighting": "fisher"}]}, "weighting"),
         ({"methods": [{"name": "average", "protocol": "twice"}]}, "protocol"),
         ({"methods": [{"name": "metis", "space": "factors"}]}, "adapters"),
-        ({"methods": [{"name": "task_arithmetic", "scaling": []}]}, "empty list"),
+        ({"methods": [{"name": "task_arithmetic", "scaling": {"choose": []}}]}, "list of values to choose"),
+        (
+            {"methods": [{"name": "task_arithmetic", "scaling": [0.3, 0.5]}]},
+            "has 2 values, .* there is 1 round",
+        ),
+        (
+            {"methods": [{"name": "metis", "protocol": "many-shot", "scaling": [1.6, 1.2, 1.0]}]},
+            "has 3 values, .* there are 5 rounds",
+        ),
+        (
+            {
+                "methods": [{"name": "metis", "protocol": "many-shot", "preset": "scheduled"}],
+                "train": {"rounds": 6},
+            },
+            "has 5 values, .* there are 6 rounds",
+        ),
+        (
+            {
+                "methods": [
+                    {
+                        "name": "metis",
+                        "weighting": {"name": "loss_gap", "temperature": [2, 1]},
+                        "label": "once",
+                    }
+                ]
+            },
+            "has 2 temperatures, .* there is 1 round",
+        ),
+        (
+            {"methods": [{"name": "metis", "preset": "paper"}]},
+            "no preset 'paper'; there are constant, scheduled",
+        ),
+        ({"methods": [{"name": "ties", "preset": "paper"}]}, "no preset 'paper'; it has none"),
         ({"train": {"learning_rate": -1}}, "learning_rate"),
         ({"train": {"rounds": 0}}, "train.rounds"),
         ({"methods": [{"name": "average", "keep": "best_average"}]}, "'keep' means nothing"),
@@ -191,7 +223,7 @@ def test_every_shipped_experiment_can_be_read():
             "learns coefficients of whole task vectors",
         ),
         (
-            {"methods": [{"name": "task_arithmetic", "scaling": {"per_task": [0.3, 0.5]}}]},
+            {"methods": [{"name": "task_arithmetic", "scaling": {"choose_per_task": [0.3, 0.5]}}]},
             "cannot be chosen for each task alone",
         ),
         (

@@ -17,7 +17,8 @@ from merging.optimise import reading_order
 from merging.recipe import MethodSpec
 from merging.rounds import Plan, run_rounds
 from merging.train_settings import AdapterSettings, TrainSettings
-from merging.weighting import Weighting
+from merging.tuning import number_of_candidates
+from merging.weighting import Weighting, softmax
 from results.errors import InputError
 
 TRAINING = TrainSettings(batch_size=4, learning_rate=1e-2, cpu=True, save_seconds=0)
@@ -156,7 +157,7 @@ def test_settings_are_chosen_on_what_the_harness_says(base, tmp_path):
                 task == "both"
             ) / 4
 
-    method = MethodSpec(name="task_arithmetic", scaling=[0.2, 0.4, 0.6])
+    method = MethodSpec(name="task_arithmetic", scaling={"choose": [0.2, 0.4, 0.6]})
     (one,) = run_rounds(plan(base, rounds=1, method=method, objective="worst_task"), tmp_path, Scaled())
     assert one.settings == {"scaling": 0.4}
     assert [tried["value"] for tried in one.tried] == pytest.approx([0.25, 0.65, 0.65])
@@ -169,18 +170,55 @@ def test_a_threshold_of_consensus_is_chosen_for_each_task_by_that_task_alone(bas
 
         def normalised(self, checkpoint, task):
             method = json.loads((checkpoint / "merge.json").read_text())["recipe"]["method"]
-            assert method.get("only") == task, "for all"
-            assert method["scaling"] == 1.0  # as the paper chooses it, whatever is tried for all
+            assert method.get("only") == task
             return 1 - abs(method["mask_threshold"] - {"colours": 0.2, "shades": 0.4, "both": 0.6}[task])
 
-    thresholds = {"per_task": [0.2, 0.4, 0.6]}
-    method = MethodSpec(name="consensus_ta", mask_threshold=thresholds, scaling=[0.1, 1.0])
-    with pytest.raises(AssertionError, match="for all"):
-        run_rounds(plan(base, rounds=1, method=method), tmp_path, Wanting())
-    method = MethodSpec(name="consensus_ta", mask_threshold=thresholds)
+    method = MethodSpec(name="consensus_ta", mask_threshold={"choose_per_task": [0.2, 0.4, 0.6]})
     (one,) = run_rounds(plan(base, rounds=1, method=method), tmp_path, Wanting())
     assert one.settings == {"mask_threshold": {"colours": 0.2, "shades": 0.4, "both": 0.6}}
     assert len(one.tried) == 9
+
+
+@pytest.mark.parametrize("key", ["choose", "choose_per_task"])
+def test_settings_that_depend_on_each_other_are_chosen_together(base, tmp_path, key):
+    """A threshold of 0.2 is the best, but only at a scaling of 0.3; at 1.0 it is the worst."""
+
+    class Hidden(Counted):
+        def normalised(self, checkpoint, task):
+            method = json.loads((checkpoint / "merge.json").read_text())["recipe"]["method"]
+            threshold, scaling = method["mask_threshold"], method["scaling"]
+            if isinstance(threshold, dict):
+                threshold = threshold[task]
+            return {1.0: {0.2: 0.4, 0.4: 0.5, 0.6: 0.6}, 0.3: {0.2: 0.9, 0.4: 0.7, 0.6: 0.5}}[scaling][
+                threshold
+            ]
+
+    settings = {"mask_threshold": {key: [0.2, 0.4, 0.6]}, "scaling": {"choose": [1.0, 0.3]}}
+    method = MethodSpec(name="consensus_ta", **settings)
+    (one,) = run_rounds(plan(base, rounds=1, method=method), tmp_path, Hidden())
+    assert one.settings["scaling"] == 0.3
+    threshold = one.settings["mask_threshold"]
+    assert set(threshold.values() if key == "choose_per_task" else [threshold]) == {0.2}
+    # By task: for both scalings three thresholds of each of three tasks alone, then two merges for all.
+    assert len(one.tried) == {"choose": 6, "choose_per_task": 2 * 3 * 3 + 2}[key]
+    assert number_of_candidates(settings) == {"choose": 6, "choose_per_task": 2 * 3 + 2}[key]
+
+
+def test_scale_and_temperature_are_one_number_a_round(base, tmp_path):
+    weighting = Weighting("loss_gap", (4.0, 0.5))
+    method = MethodSpec(name="metis", scaling=[1.6, 0.8])
+    rounds = run_rounds(plan(base, rounds=2, method=method, weighting=weighting), tmp_path, Counted())
+    for one, scaling, temperature in zip(rounds, (1.6, 0.8), (4.0, 0.5), strict=True):
+        recipe = json.loads((one.merged / "merge.json").read_text())["recipe"]
+        assert recipe["method"]["scaling"] == one.settings["scaling"] == scaling
+        gaps = {task: before - after for task, (before, after) in one.losses.items()}
+        assert dict(one.weights) == pytest.approx(softmax(gaps, temperature))
+    with pytest.raises(
+        InputError, match=r"'scaling' has 2 values, one for each round, and there are 3 rounds"
+    ):
+        plan(base, rounds=3, method=method)
+    with pytest.raises(InputError, match=r"'scaling' has 2 values, one for each round, and there is 1 round"):
+        plan(base, rounds=1, method=method)
 
 
 KILLED = """
@@ -246,6 +284,8 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(base, tmp_path)
         plan(base, rounds=0)
     with pytest.raises(InputError, match="for adapters"):
         plan(base, space="factors")
-    with pytest.raises(InputError, match="2 temperatures, and round 3"):
+    with pytest.raises(InputError, match="2 temperatures, one for each round, and there are 3 rounds"):
         plan(base, rounds=3, weighting=Weighting("loss_gap", (1.0, 2.0)))
+    with pytest.raises(InputError, match="3 temperatures, one for each round, and there are 2 rounds"):
+        plan(base, rounds=2, weighting=Weighting("loss_gap", (1.0, 2.0, 3.0)))
     assert not any(tmp_path.iterdir())

@@ -73,8 +73,11 @@ def test_a_temperature_for_each_round():
         weighting.measure(of_gaps(1, 0, 0), Path("start"), EXPERTS, turn).weights["a"] for turn in (1, 2)
     ]
     assert weights == pytest.approx([math.exp(0.5) / (math.exp(0.5) + 2), math.exp(2) / (math.exp(2) + 2)])
-    with pytest.raises(InputError, match="round 3 needs one more"):
-        weighting.at(3)
+    weighting.check(2)
+    for rounds, complaint in {1: "there is 1 round;", 3: "there are 3 rounds;"}.items():
+        with pytest.raises(InputError, match=f"has 2 temperatures, one for each round, and {complaint}"):
+            weighting.check(rounds)
+    Weighting("loss_gap", 2.0).check(7)
 
 
 @pytest.mark.parametrize("temperature", [0, -1.0, float("nan"), float("inf"), (1.0, 0.0), ()])

@@ -358,7 +358,7 @@ def test_the_recipe_of_a_checkpoint_merged_once_can_be_merged_again(tmp_path):
     measured = {"weights": shares, "settings": {"scaling": 0.5}, "tried": []}
     merged(
         family, "tuned", scores(20, 24, 18, 22, 27), "task_arithmetic",
-        settings={"scaling": [0.3, 0.5]}, measured=measured,
+        settings={"scaling": {"choose": [0.3, 0.5]}}, measured=measured,
     )  # fmt: skip
     save_run(family.store, family.run())
     (tuned,) = [one for one in gather([tmp_path]).standings if one.entry.title == "tuned"]

@@ -66,10 +66,27 @@ def test_every_weighted_method_has_its_weights_and_what_they_came_from(drawn, in
         drawn(weights_over_rounds, unweighted)
 
 
+def test_the_figure_of_weights_shows_what_a_mask_asks_of_them(drawn, in_rounds):
+    masked = {"mask_reach": {"thresholds": dict.fromkeys(TASKS, 0.3 / 1.3)}}
+    rounds = [
+        replace(row, measured={**row.measured, **masked, "mask_norm": 0.1 * row.turn})
+        if row.title == "ties" else row
+        for row in in_rounds.rounds
+    ]  # fmt: skip
+    figure = drawn(weights_over_rounds, replace(in_rounds, rounds=tuple(rounds)))
+    assert (
+        labels(figure)[-1].replace("\n", " ") == "least weight for the mask to keep what all tasks agree on"
+    )
+    weights, signal, of_average, _ = figure.axes
+    assert signal.get_title().replace("\n", " ") == "mask kept 0.10 to 0.20 of the sum's norm"
+    assert [0.3 / 1.3] * 2 in [list(line.get_ydata()) for line in weights.lines]
+    assert [0.3 / 1.3] * 2 not in [list(line.get_ydata()) for line in of_average.lines]
+
+
 def test_what_was_chosen_on_validation_data_is_told(make_comparison, make_row):
     comparison = make_comparison(0)
     tasks = dict.fromkeys(TASKS, 0.7)
-    tuned = {"settings": {"scaling": 0.3}, "tried": [{"value": 1}], "kept_round": 1, "validation": []}
+    tuned = {"settings": {"scaling": 0.3}, "tried": [{"value": 1}], "candidates": 8, "validation": []}
     kept = {"settings": {}, "tried": [], "kept_round": 2, "validation": [{"round": 1}, {"round": 2}]}
     rows = [
         make_row("ta", "merged", tasks, title="ta", measured=tuned, seed=4),
@@ -77,8 +94,8 @@ def test_what_was_chosen_on_validation_data_is_told(make_comparison, make_row):
         make_row("ties", "merged", tasks, title="ties", seed=4),
     ]
     text = seeds_table(replace(comparison, rows=(*comparison.rows, *rows)))
-    assert "| ta | post-hoc | 4 | scaling=0.3 | last |" in text
-    assert "| metis | many-shot | 4 | — | 2 of 2 |" in text
+    assert "| ta | post-hoc | 4 | scaling=0.3 | 8 | last |" in text
+    assert "| metis | many-shot | 4 | — | — | 2 of 2 |" in text
     assert "ties | post-hoc | 4" not in text
 
 
