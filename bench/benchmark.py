@@ -21,11 +21,12 @@ from bench.definition import (
 from results.errors import InputError
 from results.suite import BenchmarkSpec
 
-ASKED = 1
-"""Counts up when requests are cut, stopped or batched in another way that can change a score."""
+SCORING_VERSION = 1
+"""Part of the key of every record. To be raised by whatever changes scores in general: how requests are cut,
+stopped or batched. What changes those of one benchmark raises the `version` in its benchmark.yaml."""
 
 _REQUIRED = ("benchmark", "title", "category", "licence", "metric", "tasks")
-_FACTS = ("paper", "filter", "higher_is_better", "chance")
+_FACTS = ("paper", "filter", "higher_is_better", "chance", "version")
 _OPTIONAL = (*_FACTS, "languages", "recorded", "judged", "notice")
 _TASK_KEYS = ("packaged", "config", "files", "columns", "convert", "generate", "size")
 
@@ -105,6 +106,7 @@ class Benchmark:
         metric: primary metric, as lm-eval names it.
         filter: lm-eval filter whose answers the primary metric is taken over.
         chance: score of a model that guesses; for a generated label, of one that always gives the commonest.
+        version: part of the key of its records. To be raised by whatever changes what its functions do.
         recorded: how recorded outputs look.
         judged: how verdicts on refusals become metrics, for a benchmark that needs a judge.
         notice_function: says what this machine lacks for scoring as the authors do; None where nothing.
@@ -120,6 +122,7 @@ class Benchmark:
     filter: str = "none"
     higher_is_better: bool = True
     chance: float = 0.0
+    version: int = 1
     recorded: RecordedForm | None = None
     judged: JudgedForm | None = None
     notice_function: FunctionReference | None = None
@@ -162,7 +165,7 @@ class Benchmark:
             "metric": [self.metric, self.filter],
             "tasks": {task.name: fingerprint(task.config) for task in self.tasks},
             "lm_eval": version("lm_eval"),
-            "asked": ASKED,
+            "versions": [SCORING_VERSION, self.version],
             "judged": fingerprint(vars(self.judged)) if self.judged else None,
             "notice": self.notice,
         }

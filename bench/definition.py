@@ -5,7 +5,6 @@ so a definition can be listed and fingerprinted without lm-eval.
 """
 
 import functools
-import hashlib
 import importlib
 import importlib.util
 from collections.abc import Mapping
@@ -38,12 +37,6 @@ class FunctionReference:
         except (ImportError, AttributeError) as error:
             raise InputError(f"The function {self.module}.{self.name} cannot be loaded: {error}.") from error
 
-    def source(self) -> bytes:
-        """Bytes of everything in the function's folder but definitions, without importing it."""
-        folder = _module_file(self.module).parent
-        files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix != ".yaml"]
-        return b"".join(path.name.encode() + path.read_bytes() for path in files)
-
 
 def packaged_tasks() -> Path:
     """Folder of the task definitions that lm-eval ships."""
@@ -71,13 +64,8 @@ def resolve_functions(value: Any) -> Any:
 
 
 def fingerprint(value: Any) -> Any:
-    """The same structure, ready for JSON, with every function replaced by its name and folder's digest."""
-
-    def describe(reference: FunctionReference) -> list[str]:
-        digest = hashlib.sha256(reference.source()).hexdigest()
-        return [f"{reference.module}.{reference.name}", digest]
-
-    return _replace_references(value, describe)
+    """The same structure, ready for JSON, with every function replaced by its name."""
+    return _replace_references(value, lambda reference: f"{reference.module}.{reference.name}")
 
 
 def filled(value: Any, **names: str) -> Any:

@@ -17,6 +17,8 @@ from results.errors import InputError
 Divergence = Literal["kl", "js"]
 DIVERGENCES: tuple[Divergence, ...] = get_args(Divergence)
 LARGEST_JS = log(2)
+DIVERGENCE_VERSION = 1
+"""Part of the key of divergences that are kept. To be raised by whatever changes their values."""
 
 
 @dataclass(frozen=True)

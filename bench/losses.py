@@ -7,6 +7,9 @@ import numpy as np
 from bench.engine import Engine, Progress, TokenIds
 from results.errors import InputError
 
+LOSS_VERSION = 1
+"""Part of the key of losses that are kept. To be raised by what changes them, how texts become tokens too."""
+
 
 def mean_loss(
     engine: Engine, pairs: Sequence[tuple[TokenIds, TokenIds]], progress: Progress | None = None

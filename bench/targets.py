@@ -6,12 +6,10 @@ Four bytes a number: 200 inputs of 4 tokens over a vocabulary of 151,936 are 486
 likeliest of each are kept.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import accumulate
 from pathlib import Path
 
@@ -23,17 +21,11 @@ from bench.engine import Engine, GenerationRequest, Progress, TokenIds
 from results.errors import InputError
 from results.files import locked
 
+CONTINUATIONS_VERSION = 1
+"""Part of the key of continuations that are kept. To be raised by whatever changes what an expert says."""
 MOST_BYTES = 8 * 2**30
 """Room that one expert's distributions may take, unless said otherwise."""
 _INPUTS, _LOGPROBS, _TOKENS = "inputs.json", "logprobs.npy", "tokens.npy"
-
-
-@cache
-def code_of_signals() -> str:
-    """Return the digest of the code that makes divergences: other code's are not taken for the same."""
-    here = Path(__file__).parent
-    names = ("divergence.py", "targets.py", "losses.py", "hf/forced.py", "hf/objective.py")
-    return hashlib.sha256(b"\0".join((here / name).read_bytes() for name in names)).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -11,23 +11,22 @@ from pathlib import Path
 from typing import Literal
 
 from bench.benchmark import Benchmark
-from bench.divergence import Divergence
+from bench.divergence import DIVERGENCE_VERSION, Divergence
 from bench.engine import HF, VLLM, Engine, EngineSettings, Progress, open_engine
 from bench.examples import load_examples, load_shares
-from bench.losses import mean_loss
+from bench.losses import LOSS_VERSION, mean_loss
 from bench.registry import Suite
 from bench.scoring import Scorer
-from bench.targets import Targets, code_of_signals, make_targets, mean_divergences
+from bench.targets import CONTINUATIONS_VERSION, Targets, make_targets, mean_divergences
 from bench.vllm_questions import MOST_LOGPROBS
 from manyshot.scoring import Candidate
 from manyshot.terminal import ScoringProgress, logger
 from merging.coefficients import Followed
 from merging.learned import LearnedMethod
-from merging.learning import Learned, learn, learned_before
+from merging.learning import LEARNING_VERSION, Learned, learn, learned_before
 from merging.optimise import IGNORED
 from merging.prepare import task_vectors
 from merging.pretrained import load_model, load_tokenizer, padding_of
-from merging.provenance import code_digest
 from merging.train_settings import Loss, TrainSettings
 from merging.training import Example, encode, examples_digest
 from merging.weighting import Needs
@@ -117,6 +116,7 @@ class Harness:
         examples = self.examples(task)
         key = {
             "kind": f"loss over {over}",
+            "version": LOSS_VERSION,
             "checkpoint": candidate.identity.digest,
             "examples": examples_digest(examples),
             "max_length": self._max_length,
@@ -147,7 +147,7 @@ class Harness:
             "inputs": hashlib.sha256(json.dumps(texts).encode()).hexdigest(),
             "asked": [asked.max_new_tokens, asked.top_k],
             "engine": [HF if asked.exact else engine.name, *self.scorer.engine_key()[1:]],
-            "code": code_of_signals(),
+            "version": CONTINUATIONS_VERSION,
         }
         folder = self.scorer.store.root / "signals" / f"targets-{_digest(key)[:32]}"
         if folder.is_dir():
@@ -196,7 +196,7 @@ class Harness:
             "checkpoint": candidate.identity.digest,
             "targets": targets.folder.name,
             "engine": self.scorer.engine_key(),
-            "code": code_of_signals(),
+            "version": DIVERGENCE_VERSION,
         }
         file = self.scorer.store.root / "signals" / f"{_digest(key)}.json"
         if file.is_file():
@@ -228,7 +228,7 @@ class Harness:
             [method.objective, method.held_out],
             {name: self._candidate(path).identity.digest for name, path in {"": base, **experts}.items()},
             {task: one.folder.name for task, one in targets.items()},
-            [code_digest(), code_of_signals(), self.scorer.engine_key()],
+            [LEARNING_VERSION, self.scorer.engine_key()],
         ]
         settings = method.learning(seed)
         known = learned_before(settings, note, key)
@@ -313,7 +313,8 @@ class Harness:
         """All that decides the losses or scores that are needed besides the checkpoint."""
         by_loss = [task for task in self._suite.tasks if self._asks_for_losses(task, needs)]
         return [
-            [code_of_signals(), {task: examples_digest(self.examples(task)) for task in by_loss}],
+            [LOSS_VERSION, CONTINUATIONS_VERSION, DIVERGENCE_VERSION],
+            {task: examples_digest(self.examples(task)) for task in by_loss},
             self._max_length,
             self.scorer.settings_key(),
             {

@@ -22,7 +22,7 @@ from merging.learned import note_of, what_was_learned, with_coefficients
 from merging.merge import merge
 from merging.method import Method, find_method, make
 from merging.method_file import source_of
-from merging.provenance import code_digest, described
+from merging.provenance import MERGING_VERSION, code_of, described
 from merging.recipe import Recipe
 from merging.tuning import check_settings, choose, examples_of, needs, number_of_candidates, of_round
 from merging.weighting import recipe_weights
@@ -328,7 +328,7 @@ def _merged(
         return validated(Recipe, content, "the experiment")
 
     needed = needs(entry.name, entry.settings)
-    code = [code_digest(), source_of(find_method(entry.name).kind)]
+    code = [MERGING_VERSION, code_of(find_method(entry.name).kind)]
     tried_key = [inputs, code, harness.key(needed) if needed else None]
     place = folder / f".{_plain(title)}-{_digest([recipe_of({}), entry.objective, tried_key])[:8]}.tried"
 
@@ -362,7 +362,7 @@ def _merged(
         "recipe": recipe.model_dump(exclude={"base", "experts", "method"}, mode="json"),
         "method": described(method),
         "weights": dict(measured.weights),
-        "code": code_digest(),
+        "version": MERGING_VERSION,
     }
     digest = _digest(content)
     out = folder / f"{_plain(title)}-{digest[:8]}"

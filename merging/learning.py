@@ -38,6 +38,10 @@ class Objective(Protocol):
         """
 
 
+LEARNING_VERSION = 1
+"""Part of the key of coefficients that are kept. To be raised by whatever changes what is learned."""
+
+
 @dataclass(frozen=True)
 class LearningSettings:
     """How coefficients are learned. The defaults are DivMerge's (arXiv 2509.02108).

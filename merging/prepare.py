@@ -17,7 +17,7 @@ from merging.dtypes import BY_NAME, MERGED
 from merging.factors import open_factors
 from merging.learned import LearnedMethod
 from merging.method import Method, make
-from merging.provenance import code_digest, described, versions
+from merging.provenance import MERGING_VERSION, described, versions
 from merging.recipe import Recipe
 from merging.task_vectors import TaskVectors
 from merging.tied import without_duplicates
@@ -75,7 +75,7 @@ class Prepared:
             [[_stamp(one.folder / name) for name in one.files] for one in self.checkpoints],
             [one.config for one in self.checkpoints],
             [self.block_size, str(self.vectors.device)],
-            [code_digest(), versions(), _machine_start()],
+            [MERGING_VERSION, versions(), _machine_start()],
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -1,34 +1,32 @@
 """What a merge is made from and by: enough to tell whether another one would give the same."""
 
-import hashlib
 import inspect
 import platform
 from dataclasses import asdict
-from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from merging.method import Method
 from merging.method_file import source_of
 
+MERGING_VERSION = 1
+"""Part of the key of merges that are kept. To be raised by what changes the weights that a merge gives."""
+
 
 def described(method: Method) -> list[Any]:
     """Return what decides a method's results: its settings, and its code where that is no part of ours."""
     kind = type(method)
+    return [kind.__qualname__, asdict(method), code_of(kind)]  # type: ignore[call-overload]
+
+
+def code_of(kind: type[Method]) -> str:
+    """Return the code of a method of the user's own; of ours `MERGING_VERSION` says which it is."""
+    if kind.__module__.startswith("merging."):
+        return ""
     try:
-        code = source_of(kind) or inspect.getsource(kind)
+        return source_of(kind) or inspect.getsource(kind)
     except (OSError, TypeError):  # typed into an interpreter
-        code = ""
-    return [kind.__qualname__, asdict(method), code]  # type: ignore[call-overload]
-
-
-@cache
-def code_digest() -> str:
-    """Return the digest of this package's code, so that a merge by other code is not taken for the same."""
-    folder = Path(__file__).parent
-    files = sorted(folder.rglob("*.py"))
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
+        return ""
 
 
 def versions() -> dict[str, str]:

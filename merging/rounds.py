@@ -16,11 +16,10 @@ from merging.hub import locate
 from merging.learned import Teacher, note_of, what_was_learned, with_coefficients
 from merging.merge import merge
 from merging.method import find_method
-from merging.method_file import source_of
-from merging.provenance import code_digest
+from merging.provenance import MERGING_VERSION, code_of
 from merging.recipe import ExpertSpec, MethodSpec, Recipe
 from merging.train_settings import UNDECIDING, TrainSettings
-from merging.training import Example, code_of_training, examples_digest, made_from, train, versions
+from merging.training import TRAINING_VERSION, Example, examples_digest, made_from, train, versions
 from merging.tuning import Objective, choose, needs, of_round
 from merging.weighting import Signals, Weighting, recipe_weights
 from results.errors import InputError
@@ -289,7 +288,7 @@ def trained(
     Raises:
         InputError: it cannot be trained.
     """
-    made_by = [made_from(start, examples, settings), versions(), code_of_training()]
+    made_by = [made_from(start, examples, settings), versions()]
     content = json.dumps(made_by, sort_keys=True)
     out = folder / f"{task}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
     if out.exists():
@@ -320,7 +319,7 @@ def _digest(plan: Plan, signals: Signals) -> str:
         plan.method.model_dump(mode="json"),
         [asdict(plan.weighting), plan.objective],
         [plan.anchor, plan.space, plan.output_dtype, plan.seed],
-        [code_digest(), source_of(find_method(plan.method.name).kind)],
+        [TRAINING_VERSION, MERGING_VERSION, code_of(find_method(plan.method.name).kind)],
     ]
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,9 @@ from merging.staging import hidden, refuse_existing, resumable
 from merging.tokenizer import TOKENIZER_FILES
 from merging.train_settings import UNDECIDING, TrainSettings
 from results.errors import InputError
+
+TRAINING_VERSION = 1
+"""Part of the key of trainings that are kept. To be raised by whatever changes the weights that one gives."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +111,8 @@ def made_from(base: Path, examples: Sequence[Example], settings: TrainSettings) 
         "base": open_checkpoint(base).identity().digest,
         "examples": examples_digest(examples),
         "settings": json.loads(json.dumps(decides)),
+        "version": TRAINING_VERSION,
     }
-
-
-@cache
-def code_of_training() -> str:
-    """Return the digest of the code that trains: what other code trained is not taken for the same."""
-    modules = ("training.py", "optimise.py", "pretrained.py", "train_settings.py")
-    content = [(Path(__file__).parent / name).read_bytes() for name in modules]
-    return hashlib.sha256(b"\0".join(content)).hexdigest()
 
 
 def versions() -> dict[str, str]:

@@ -2,9 +2,9 @@
 
 import pytest
 
+import bench.benchmark as benchmark_module
 from bench.benchmark import read_benchmark
 from bench.data import load_rows
-from bench.definition import FunctionReference
 from bench.examples import load_examples
 from bench.hub import NoDataError
 from bench.prompts import prompts_of
@@ -55,21 +55,19 @@ def test_a_packaged_task_keeps_what_lm_eval_says_of_it():
     assert (task.config["num_fewshot"], task.hub, task.scored_split) == (8, "openai/gsm8k (main)", "test")
 
 
-def test_the_definition_digest_follows_the_definition_and_its_functions(tmp_path):
+def test_the_definition_digest_follows_the_definition_and_its_version(tmp_path):
     digests = []
-    for prompt in ("How many?", "How many?", "What number?"):
-        (tmp_path / "benchmark.yaml").write_text(DEFINITION % prompt)
+    for prompt, version in (("How many?", 1), ("How many?", 1), ("What number?", 1), ("How many?", 2)):
+        (tmp_path / "benchmark.yaml").write_text(DEFINITION % prompt + f"version: {version}\n")
         digests.append(read_benchmark(tmp_path).definition_digest)
-    assert digests[0] == digests[1] != digests[2]
-
-
-def test_the_definition_digest_follows_the_function_that_scores_verdicts(monkeypatch):
-    digests = [load_benchmark("lab_safety").definition_digest]
-    monkeypatch.setattr(FunctionReference, "source", lambda self: b"other" if self.name == "metrics" else b"")
-    digests.append(load_benchmark("lab_safety").definition_digest)
-    monkeypatch.setattr(FunctionReference, "source", lambda self: b"")
-    digests.append(load_benchmark("lab_safety").definition_digest)
+    assert digests[0] == digests[1]
     assert len(set(digests)) == 3
+
+
+def test_the_definition_digest_follows_the_version_of_scoring(monkeypatch):
+    before = load_benchmark("lab_safety").definition_digest
+    monkeypatch.setattr(benchmark_module, "SCORING_VERSION", 0)
+    assert load_benchmark("lab_safety").definition_digest != before
 
 
 @pytest.mark.parametrize(
