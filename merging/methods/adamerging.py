@@ -12,9 +12,10 @@ from merging.method import register
 class AdaMerging(LearnedMethod):
     """θ = θ₀ + Σ_t Γ_t τ_t with Γ* = argmin Σ_t E_x H(θ(Γ)), the entropy of the merged model's predictions.
 
-    For language models as DivMerge's paper compares it: the entropy of next-token distributions, mean over
-    the tokens of the expert's greedy continuation, on validation inputs, with 5 epochs of Adam and a learning
-    rate of 1e-2 for generation and 1e-3 for classification. The original takes test inputs: `source: test`.
+    The original minimises the entropy of image classifiers on test inputs (`source: test`). For language
+    models the epochs, learning rates (1e-2 for generation, 1e-3 for classification) and validation inputs are
+    those of DivMerge's comparison (arXiv 2509.02108). That the entropy is of next-token distributions, mean
+    over the tokens of the expert's greedy continuation, is our choice: neither paper says where it is taken.
     """
 
     epochs: int = 5
