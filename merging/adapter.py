@@ -16,6 +16,7 @@ from merging.hub import locate
 from merging.tokenizer import read_json
 from results.errors import InputError
 from results.record import CheckpointIdentity
+from results.weights import refuse_no_weights
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
@@ -68,7 +69,9 @@ class Adapter:
             )
         if not (folder / WEIGHTS).is_file():
             raise InputError(f"{folder} has no {WEIGHTS}; copy or download the adapter again.")
-        return cls(folder, config, open_safetensors(folder / WEIGHTS))
+        stored = open_safetensors(folder / WEIGHTS)
+        refuse_no_weights(folder / WEIGHTS, {name: one.info.dtype for name, one in stored.items()}, {})
+        return cls(folder, config, stored)
 
     @property
     def base(self) -> str:

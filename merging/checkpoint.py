@@ -22,6 +22,7 @@ from merging.hub import locate
 from merging.tokenizer import read_json
 from results.errors import InputError
 from results.record import CheckpointIdentity
+from results.weights import refuse_no_weights
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -97,9 +98,13 @@ class Checkpoint:
             (BIN_FILE, BIN_INDEX_FILE, _open_bin),
         ):
             if (folder / single).is_file():
-                return cls(folder, config, [single], open_file(folder / single))
-            if (folder / index).is_file():
-                return cls(folder, config, *_open_shards(folder, index, open_file))
+                files, stored = [single], open_file(folder / single)
+            elif (folder / index).is_file():
+                files, stored = _open_shards(folder, index, open_file)
+            else:
+                continue
+            refuse_no_weights(folder, {name: one.info.dtype for name, one in stored.items()}, config)
+            return cls(folder, config, files, stored)
         raise InputError(
             f"{folder} has neither {SINGLE_FILE} nor {BIN_FILE}, nor an index of such files in shards; "
             "weights are expected beside config.json."
