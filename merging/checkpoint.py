@@ -66,6 +66,8 @@ class Checkpoint:
     Attributes:
         folder: where it lies on this machine.
         config: the content of config.json.
+        home: the folder of the whole model: its configuration, generation settings and tokenizer.
+        tokenizer_folder: the folder of the tokenizer that it was trained with, maybe an adapter's own.
         files: the names of the files that hold the weights.
     """
 
@@ -74,6 +76,7 @@ class Checkpoint:
     ) -> None:
         self.folder = folder
         self.config = config
+        self.home = self.tokenizer_folder = folder
         self.files = tuple(files)
         self._all = tuple(stored.values())
         self._shown = dict(sorted(stored.items()))

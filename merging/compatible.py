@@ -26,7 +26,7 @@ def check(base: Checkpoint, experts: Mapping[str, Checkpoint]) -> None:
         _check_names(called, base, expert)
         for tensor in base.names:
             _check_shape(called, tensor, base, expert)
-        _check_tokens(called, base.folder, expert.folder)
+        _check_tokens(called, base.tokenizer_folder, expert.tokenizer_folder)
         for tensor in base.names:
             _check_dtype(called, tensor, base, expert)
 
@@ -52,7 +52,7 @@ def asks_for_code(checkpoint: Checkpoint) -> str | None:
     """Return the name of the file in which a checkpoint asks for code of its own, None where it does not."""
     if "auto_map" in checkpoint.config:
         return "config.json"
-    tokenizer = checkpoint.folder / "tokenizer_config.json"
+    tokenizer = checkpoint.home / "tokenizer_config.json"
     return tokenizer.name if tokenizer.is_file() and "auto_map" in read_json(tokenizer) else None
 
 
@@ -87,7 +87,7 @@ def _check_shape(called: str, tensor: str, base: Checkpoint, expert: Checkpoint)
     if table and (ours[0], theirs[0]) == (base.config.get("vocab_size"), expert.config.get("vocab_size")):
         raise InputError(
             f"{called} has a vocabulary of {theirs[0]} rows in {tensor!r} but the base has {ours[0]}"
-            f"{_first_added(base.folder, expert.folder)}; "
+            f"{_first_added(base.tokenizer_folder, expert.tokenizer_folder)}; "
             "resize the expert's embedding to the base's tokenizer."
         )
     raise InputError(

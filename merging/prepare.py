@@ -20,7 +20,7 @@ from merging.method import Method, make
 from merging.provenance import code_digest, described, versions
 from merging.recipe import Recipe
 from merging.task_vectors import TaskVectors
-from merging.tied import without_duplicates
+from merging.tied import alike
 from merging.write import Shard, plan_shards
 from results.errors import InputError
 
@@ -101,8 +101,8 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
     if recipe.space == "factors":
         base, experts = open_factors(recipe.base, {name: spec.path for name, spec in specs.items()})
     else:
-        base = without_duplicates(open_checkpoint(recipe.base))
-        experts = {name: without_duplicates(open_checkpoint(spec.path)) for name, spec in specs.items()}
+        opened = {name: open_checkpoint(spec.path) for name, spec in specs.items()}
+        base, experts = alike(open_checkpoint(recipe.base), opened)
     if not recipe.trust_remote_code:
         refuse_remote_code(base, experts)
     check(base, experts)
@@ -132,8 +132,9 @@ def task_vectors(base: str, experts: Mapping[str, str], device: str = "cpu") -> 
         InputError: they do not fit together.
     """
     where = _device(device)
-    opened = without_duplicates(open_checkpoint(base))
-    several = {name: without_duplicates(open_checkpoint(path)) for name, path in experts.items()}
+    opened, several = alike(
+        open_checkpoint(base), {name: open_checkpoint(path) for name, path in experts.items()}
+    )
     check(opened, several)
     return TaskVectors(opened, several, weights=torch.ones(len(several)), device=where)
 
