@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from merging import kernels
-from merging.checkpoint import Checkpoint, Stored, TensorInfo, open_safetensors
+from merging.checkpoint import FACTORS, Checkpoint, Stored, TensorInfo, open_safetensors
 from merging.digest import tensor_digest, weights_digest
 from merging.hub import locate
 from merging.tied import apart, class_ties
@@ -99,7 +99,7 @@ class Adapter:
 
     def factors(self) -> Checkpoint:
         """The factors themselves as a checkpoint, A and B of every matrix apart."""
-        described = {"model_type": "LoRA adapter", **_shape_settings(self.config)}
+        described = {"model_type": FACTORS, **_shape_settings(self.config)}
         return Checkpoint(self.folder, described, [WEIGHTS], self.stored)
 
     @property

@@ -28,6 +28,8 @@ SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 BIN_FILE = "pytorch_model.bin"
 BIN_INDEX_FILE = "pytorch_model.bin.index.json"
+FACTORS = "LoRA adapter"
+"""The model_type of a checkpoint that is an adapter's factors."""
 
 
 @dataclass(frozen=True)

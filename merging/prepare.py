@@ -13,6 +13,7 @@ from merging.adapter import WEIGHTS, open_checkpoint
 from merging.blocks import BLOCK, BLOCK_ON_DEVICE, Block, blocks
 from merging.checkpoint import Checkpoint, TensorInfo
 from merging.compatible import check, refuse_remote_code
+from merging.differences import Difference, compare, say
 from merging.dtypes import BY_NAME, MERGED
 from merging.factors import open_factors
 from merging.learned import LearnedMethod
@@ -33,6 +34,7 @@ class Prepared:
         recipe: what was asked for.
         method: the method with its settings.
         vectors: the task vectors; the experts are in the order of their names, whatever the recipe's.
+        differences: in what else than weights the experts differ from the base, and why that may be.
         shards: the files that will be written.
         block_size: entries in a block.
         threads: how many blocks are worked on at once: one for each core, or two on an accelerator.
@@ -41,6 +43,7 @@ class Prepared:
     recipe: Recipe
     method: Method
     vectors: TaskVectors
+    differences: tuple[Difference, ...]
     shards: tuple[Shard, ...]
     block_size: int
     threads: int
@@ -106,6 +109,8 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
     if not recipe.trust_remote_code:
         refuse_remote_code(base, experts)
     check(base, experts)
+    differences = compare(base, experts, recipe.accept_differences)
+    say(differences, experts)
     vectors = TaskVectors(
         base,
         experts,
@@ -119,6 +124,7 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         recipe,
         method,
         vectors,
+        differences,
         _shards(planned, recipe),
         block_size or (BLOCK if on_cpu else BLOCK_ON_DEVICE),
         torch.get_num_threads() if on_cpu else min(torch.get_num_threads(), 2),
