@@ -164,7 +164,7 @@ class AdaptedCheckpoint(Checkpoint):
         self._replaced = {name: tensor.reshape(-1) for name, tensor in replaced.items()}
         self._names = {name: name for name in base.names}
         self.folder, self.config = adapter.folder, base.config
-        self.home = base.home
+        self.home, self.was_tied = base.home, base.was_tied
         own_tokenizer = any((adapter.folder / name).is_file() for name in TOKENIZER_FILES)
         self.tokenizer_folder = adapter.folder if own_tokenizer else base.tokenizer_folder
         self.files = (

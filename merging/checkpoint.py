@@ -69,6 +69,7 @@ class Checkpoint:
         folder: where it lies on this machine.
         config: the content of config.json.
         home: the folder of the whole model: its configuration, generation settings and tokenizer.
+        was_tied: whether its tables were tied, and are shown apart.
         tokenizer_folder: the folder of the tokenizer that it was trained with, maybe an adapter's own.
         files: the names of the files that hold the weights.
     """
@@ -79,6 +80,7 @@ class Checkpoint:
         self.folder = folder
         self.config = config
         self.home = self.tokenizer_folder = folder
+        self.was_tied = False
         self.files = tuple(files)
         self._all = tuple(stored.values())
         self._shown = dict(sorted(stored.items()))

@@ -102,14 +102,16 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
     where = _device(device)
     specs = dict(sorted(recipe.experts.items()))
     if recipe.space == "factors":
-        base, experts = open_factors(recipe.base, {name: spec.path for name, spec in specs.items()})
+        opened, several = open_factors(recipe.base, {name: spec.path for name, spec in specs.items()})
+        base, experts = opened, several
     else:
-        opened = {name: open_checkpoint(spec.path) for name, spec in specs.items()}
-        base, experts = alike(open_checkpoint(recipe.base), opened)
+        opened = open_checkpoint(recipe.base)
+        several = {name: open_checkpoint(spec.path) for name, spec in specs.items()}
+        base, experts = alike(opened, several)
     if not recipe.trust_remote_code:
         refuse_remote_code(base, experts)
     check(base, experts)
-    differences = compare(base, experts, recipe.accept_differences)
+    differences = compare(opened, several, recipe.accept_differences)
     say(differences, experts)
     vectors = TaskVectors(
         base,

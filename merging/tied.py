@@ -50,19 +50,15 @@ def apart(checkpoint: Checkpoint) -> Checkpoint:
     shown = {name: name for name in single.names}
     both = single.showing(shown | {duplicate: table for duplicate, table in ties.items() if table in shown})
     both.config = {**both.config, "tie_word_embeddings": False}
+    both.was_tied = True
     return both
 
 
 def alike(base: Checkpoint, experts: Mapping[str, Checkpoint]) -> tuple[Checkpoint, dict[str, Checkpoint]]:
-    """Return checkpoints without duplicates that tie alike.
-
-    Where one decoder has a table of its own for the output, the others show theirs under both names.
-    """
+    """Return checkpoints without duplicates; all have their tables apart where an adapter made one's so."""
     every = [without_duplicates(one) for one in (base, *experts.values())]
-    if len({one.names for one in every}) > 1 and not base.config.get("is_encoder_decoder"):
-        duplicates = {duplicate for one in every for duplicate in class_ties(one)}
-        if any(duplicates.intersection(one.names) for one in every):
-            every = [apart(one) for one in every]
+    if any(one.was_tied for one in every):
+        every = [apart(one) for one in every]
     return every[0], dict(zip(experts, every[1:], strict=True))
 
 
