@@ -1,10 +1,8 @@
 """Reading a checkpoint's configuration, tokenizer and tensors, with errors that name it."""
 
+import copy
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 import bench.lean  # noqa: F401
 from results.errors import InputError
+from results.weights import refuse_no_weights, refuse_unfilled, stored_dtypes
 
 _UNLIMITED = 10**9  # tokenizers without a limit report a huge model_max_length
 _DEFAULT_MAX_LENGTH = 2048
@@ -36,52 +35,6 @@ def named_errors(checkpoint: Path) -> Iterator[None]:
             transformers.utils.logging.enable_progress_bar()
 
 
-def adapted_base(checkpoint: Path) -> Path | None:
-    """The folder of the model that a PEFT adapter is for; None for a whole model.
-
-    Raises:
-        InputError: it is an adapter whose base is not on this machine.
-    """
-    file = checkpoint / "adapter_config.json"
-    if not file.is_file() or (checkpoint / "config.json").is_file():
-        return None
-    try:
-        named = json.loads(file.read_bytes())["base_model_name_or_path"]
-        for folder in (checkpoint / named, Path(named)):
-            if folder.is_dir():
-                return folder
-    except (ValueError, TypeError, KeyError):
-        raise InputError(f"{file} names no base; train or save the adapter again.") from None
-    with named_errors(checkpoint):
-        from huggingface_hub import snapshot_download
-
-        return Path(snapshot_download(named, allow_patterns=["*.safetensors", "*.json", "*.model"]))
-
-
-@contextmanager
-def written_out(adapter: Path, base: Path) -> Iterator[Path]:
-    """Give a folder with the whole model that an adapter makes of its base, in memory where there is one.
-
-    Raises:
-        InputError: one of the two cannot be loaded.
-    """
-    from peft import PeftModel
-
-    shared = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as name:
-        with named_errors(adapter):
-            whole = transformers.AutoModelForCausalLM.from_pretrained(
-                base, dtype="auto", use_safetensors=True, trust_remote_code=False
-            )
-            PeftModel.from_pretrained(whole, str(adapter)).merge_and_unload().save_pretrained(name)
-            for file in base.iterdir():
-                if file.is_file() and file.suffix in {".json", ".model", ".jinja", ".txt"}:
-                    target = Path(name) / file.name
-                    if not target.exists() and not file.name.endswith(".index.json"):
-                        shutil.copyfile(file, target)
-        yield Path(name)
-
-
 def load_config(checkpoint: Path) -> Any:
     """A checkpoint's configuration.
 
@@ -90,6 +43,71 @@ def load_config(checkpoint: Path) -> Any:
     """
     with named_errors(checkpoint):
         return transformers.AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
+
+
+def family(config: Any) -> Any:
+    """The class of transformers that loads models of a configuration."""
+    return (
+        transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
+    )
+
+
+def refuse_unfit(checkpoint: Path, config: Any) -> None:
+    """Refuse a checkpoint whose tensors are no weights, or not those of the model in config.json.
+
+    Judged by the headers of its files before an engine reads a byte, with transformers' own knowledge of
+    names that changed, that tie and that nobody reads. What a quantised checkpoint must hold is for its
+    reader to say.
+
+    Raises:
+        InputError: names the tensor.
+    """
+    files = _weight_files(checkpoint)
+    dtypes = stored_dtypes(files)
+    refuse_no_weights(checkpoint, dtypes, config.to_dict())
+    if getattr(config, "quantization_config", None):
+        return
+    with named_errors(checkpoint):
+        model, loading = family(config).from_pretrained(
+            checkpoint,
+            config=copy.deepcopy(config),
+            device_map="meta",
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they are named
+        )
+    refuse_unfilled(checkpoint, loading)
+    if getattr(config, "tie_word_embeddings", False):
+        ties = getattr(model, "all_tied_weights_keys", None) or {}
+        _refuse_unequal(checkpoint, {a: b for a, b in ties.items() if a in dtypes and b in dtypes})
+
+
+def _refuse_unequal(checkpoint: Path, ties: Mapping[str, str]) -> None:
+    """Refuse two tensors that the configuration ties, which engines would choose between as they like."""
+    if not ties:
+        return
+    named = {*ties, *ties.values()}
+    tensors = {name: tensor for name, tensor in stored_tensors(checkpoint) if name in named}
+    for duplicate, table in ties.items():
+        if not torch.equal(tensors[duplicate], tensors[table]):
+            raise InputError(
+                f"{checkpoint}: tensor {duplicate!r} differs from {table!r}, though config.json ties the "
+                'two; set "tie_word_embeddings": false there if both are meant, or save the model again.'
+            )
+
+
+def _weight_files(checkpoint: Path) -> list[Path]:
+    index = checkpoint / "model.safetensors.index.json"
+    if (checkpoint / "model.safetensors").is_file() or not index.is_file():
+        return sorted(checkpoint.glob("model.safetensors"))
+    try:
+        shards = set(json.loads(index.read_bytes())["weight_map"].values())
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"{index} has no weight_map from tensor names to shard names; download it again."
+        ) from error
+    return [checkpoint / shard for shard in sorted(shards)]
 
 
 def load_tokenizer(checkpoint: Path) -> Any:

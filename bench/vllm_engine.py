@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from bench.adapters import adapted_base, written_out
 from bench.divergence import Distributions
 from bench.engine import (
     EngineSettings,
@@ -29,7 +30,6 @@ from bench.engine import (
     refuse_too_long,
 )
 from bench.pretrained import (
-    adapted_base,
     architecture,
     end_tokens,
     load_config,
@@ -37,13 +37,14 @@ from bench.pretrained import (
     load_tokenizer,
     max_length,
     refuse_not_finite,
+    refuse_unfit,
     stored_tensors,
-    written_out,
 )
 from bench.sharing import documents
 from bench.stopping import finished
 from bench.vllm_questions import MOST_LOGPROBS, Distribution, Scored, questions
 from results.errors import InputError
+from results.weights import refuse_no_weights, stored_dtypes
 
 _CPU_CACHE = 2 * 2**30  # bytes of key-value cache on a CPU where no share of memory is given
 _SET_NUM_THREADS = torch.set_num_threads  # vLLM replaces it on a CPU
@@ -95,10 +96,13 @@ class VLLMEngine:
         self._from_memory = True
 
     def _begin(self, checkpoint: Path) -> None:
-        self._open(checkpoint, load_config(checkpoint), load_tokenizer(checkpoint))
+        config, tokenizer = load_config(checkpoint), load_tokenizer(checkpoint)
+        refuse_unfit(checkpoint, config)
+        self._open(checkpoint, config, tokenizer)
 
     def _swap(self, checkpoint: Path) -> None:
         config, tokenizer = load_config(checkpoint), load_tokenizer(checkpoint)
+        refuse_unfit(checkpoint, config)
         shapes = _finite_shapes(checkpoint)
         same = (
             architecture(config) == architecture(self._config)
@@ -365,6 +369,7 @@ class VLLMEngine:
             weights = adapter / "adapter_model.safetensors"
             if not weights.is_file():
                 raise InputError(f"{adapter} is no LoRA adapter: it has no {weights.name}.")
+            refuse_no_weights(weights, stored_dtypes([weights]), {})
             changed = weights.stat().st_mtime_ns
             number = self._adapters.setdefault((adapter, changed), len(self._adapters) + 1)
             requests[adapter] = LoRARequest(f"{adapter.name}-{number}", number, str(adapter))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
@@ -10,16 +11,21 @@ from typing import Any
 import torch
 
 from merging import kernels
-from merging.checkpoint import Checkpoint, Stored, TensorInfo, open_safetensors
+from merging.checkpoint import FACTORS, Checkpoint, Stored, TensorInfo, open_safetensors
 from merging.digest import tensor_digest, weights_digest
 from merging.hub import locate
-from merging.tokenizer import read_json
+from merging.tied import apart, class_ties
+from merging.tokenizer import TOKENIZER_FILES, read_json
 from results.errors import InputError
 from results.record import CheckpointIdentity
+from results.weights import refuse_no_weights
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-_PREFIX = "base_model.model."
+_PREFIX, _BASE_LAYER = "base_model.model.", ".base_layer."
 _FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(\.weight)?")
+
+_OTHER_KINDS = ("alora_invocation_tokens", "use_qalora", "layer_replication")
+"""Settings by which an adapter acts after some tokens only, on pooled inputs, or on repeated layers."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,12 @@ class Adapter:
         config = read_json(folder / CONFIG)
         if not isinstance(config, dict):
             raise InputError(f"{folder / CONFIG} holds no mapping; an adapter's configuration is expected.")
+        for setting in _OTHER_KINDS:
+            if config.get(setting):
+                raise InputError(
+                    f"{folder} is an adapter with `{setting}`, which is no fixed sum to its base's weights; "
+                    "plain LoRA is what can be merged."
+                )
         kind = config.get("peft_type")
         if kind != "LORA" or config.get("use_dora") or config.get("use_bdlora"):
             called = "DoRA" if config.get("use_dora") else kind
@@ -68,7 +80,9 @@ class Adapter:
             )
         if not (folder / WEIGHTS).is_file():
             raise InputError(f"{folder} has no {WEIGHTS}; copy or download the adapter again.")
-        return cls(folder, config, open_safetensors(folder / WEIGHTS))
+        stored = open_safetensors(folder / WEIGHTS)
+        refuse_no_weights(folder / WEIGHTS, {name: one.info.dtype for name, one in stored.items()}, {})
+        return cls(folder, config, stored)
 
     @property
     def base(self) -> str:
@@ -85,8 +99,17 @@ class Adapter:
 
     def factors(self) -> Checkpoint:
         """The factors themselves as a checkpoint, A and B of every matrix apart."""
-        described = {"model_type": "LoRA adapter", **_shape_settings(self.config)}
+        described = {"model_type": FACTORS, **_shape_settings(self.config)}
         return Checkpoint(self.folder, described, [WEIGHTS], self.stored)
+
+    @property
+    def saved_tables(self) -> frozenset[str]:
+        """The base's own tables that peft saves beside factors of them, by the base's names."""
+        return frozenset(
+            name.removeprefix(_PREFIX).replace(_BASE_LAYER, ".")
+            for name in self.stored
+            if _BASE_LAYER in name
+        )
 
     def changes(self) -> tuple[dict[str, LowRank], dict[str, torch.Tensor]]:
         """What it adds to matrices of its base, and what it puts in place of tensors, by the base's names.
@@ -98,7 +121,7 @@ class Adapter:
         replaced = {}
         for name, stored in self.stored.items():
             tensor = stored.flat.reshape(stored.info.shape)
-            inner = name.removeprefix(_PREFIX).replace(".base_layer.", ".")
+            inner = name.removeprefix(_PREFIX).replace(_BASE_LAYER, ".")
             match = _FACTOR.fullmatch(inner)
             if match is None:
                 replaced[inner] = tensor
@@ -129,16 +152,21 @@ class Adapter:
 class AdaptedCheckpoint(Checkpoint):
     """The checkpoint that an adapter makes of its base, made block by block: θ + B·A·α/r.
 
-    Its folder is the adapter's; configuration and tokenizer are the base's.
+    Its folder is the adapter's, its configuration the base's. Where the adapter changes one of two tables
+    that the base ties, the two are apart, since an adapter that runs beside its base changes only the one.
     """
 
-    def __init__(self, base: Checkpoint, adapter: Adapter, names: Mapping[str, str] | None = None) -> None:
-        self._base, self._adapter = base, adapter
+    def __init__(self, base: Checkpoint, adapter: Adapter) -> None:
+        self._adapter = adapter
         self._low_rank, replaced = adapter.changes()
+        self._base = base = _apart_where_changed(base, adapter, self._low_rank, replaced)
         _refuse_misfits(base, adapter, self._low_rank, replaced)
         self._replaced = {name: tensor.reshape(-1) for name, tensor in replaced.items()}
-        self._names = names or {name: name for name in base.names}
+        self._names = {name: name for name in base.names}
         self.folder, self.config = adapter.folder, base.config
+        self.home, self.was_tied = base.home, base.was_tied
+        own_tokenizer = any((adapter.folder / name).is_file() for name in TOKENIZER_FILES)
+        self.tokenizer_folder = adapter.folder if own_tokenizer else base.tokenizer_folder
         self.files = (
             *(str((base.folder / file).resolve()) for file in base.files),
             str((adapter.folder / CONFIG).resolve()),
@@ -174,9 +202,9 @@ class AdaptedCheckpoint(Checkpoint):
 
     def showing(self, names: Mapping[str, str]) -> "AdaptedCheckpoint":
         """Return the same checkpoint with only some of its tensors, under other names."""
-        return AdaptedCheckpoint(
-            self._base, self._adapter, {new: self._names[old] for new, old in names.items()}
-        )
+        view = copy(self)
+        view._names = {new: self._names[old] for new, old in names.items()}
+        return view
 
     def hash(self, names: object) -> None:
         """Nothing is hashed ahead: the base is hashed on its own, and the adapter is small."""
@@ -234,6 +262,45 @@ def _shape_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that decide what the factors mean."""
     names = ("r", "lora_alpha", "use_rslora", "fan_in_fan_out", "rank_pattern", "alpha_pattern")
     return {name: config[name] for name in names if config.get(name)}
+
+
+def _apart_where_changed(
+    base: Checkpoint, adapter: Adapter, low_rank: Mapping[str, LowRank], replaced: dict[str, torch.Tensor]
+) -> Checkpoint:
+    """Return the base, its tied tables apart where the adapter changes one of them.
+
+    A table that was saved beside factors stands for both: it joins `replaced` under the other's name too.
+
+    Raises:
+        InputError: the adapter asks to keep the tie, or the base's kind cannot store the tables apart.
+    """
+    changed = {*low_rank, *replaced}
+    known, rows = set(base.names), (base.config.get("vocab_size"),)
+    # Importing a model class takes seconds, so it is not done for an adapter of other layers.
+    if all(name in known and base.info(name).shape[:1] != rows for name in changed):
+        return base
+    touched = [pair for pair in class_ties(base).items() if changed.intersection(pair)]
+    if not touched:
+        return base
+    name = min(changed.intersection(touched[0]))
+    start = (
+        f"The adapter {adapter.folder} changes {name!r}, which its base {base.folder} ties to another table"
+    )
+    if adapter.config.get("ensure_weight_tying"):
+        raise InputError(
+            f"{start}, and asks to keep it tied (`ensure_weight_tying`); write the adapted model out with "
+            "peft and merge that."
+        )
+    if base.config.get("is_encoder_decoder"):
+        raise InputError(
+            f"{start}, and encoder-decoders cannot store the two apart; leave it out of `target_modules` and "
+            "`modules_to_save`."
+        )
+    for duplicate, table in touched:
+        for one, other in ((duplicate, table), (table, duplicate)):
+            if one in adapter.saved_tables and other not in replaced:
+                replaced[other] = replaced[one]
+    return apart(base)
 
 
 def _refuse_misfits(

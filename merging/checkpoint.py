@@ -22,11 +22,14 @@ from merging.hub import locate
 from merging.tokenizer import read_json
 from results.errors import InputError
 from results.record import CheckpointIdentity
+from results.weights import refuse_no_weights
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 BIN_FILE = "pytorch_model.bin"
 BIN_INDEX_FILE = "pytorch_model.bin.index.json"
+FACTORS = "LoRA adapter"
+"""The model_type of a checkpoint that is an adapter's factors."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,9 @@ class Checkpoint:
     Attributes:
         folder: where it lies on this machine.
         config: the content of config.json.
+        home: the folder of the whole model: its configuration, generation settings and tokenizer.
+        was_tied: whether its tables were tied, and are shown apart.
+        tokenizer_folder: the folder of the tokenizer that it was trained with, maybe an adapter's own.
         files: the names of the files that hold the weights.
     """
 
@@ -73,6 +79,8 @@ class Checkpoint:
     ) -> None:
         self.folder = folder
         self.config = config
+        self.home = self.tokenizer_folder = folder
+        self.was_tied = False
         self.files = tuple(files)
         self._all = tuple(stored.values())
         self._shown = dict(sorted(stored.items()))
@@ -97,9 +105,13 @@ class Checkpoint:
             (BIN_FILE, BIN_INDEX_FILE, _open_bin),
         ):
             if (folder / single).is_file():
-                return cls(folder, config, [single], open_file(folder / single))
-            if (folder / index).is_file():
-                return cls(folder, config, *_open_shards(folder, index, open_file))
+                files, stored = [single], open_file(folder / single)
+            elif (folder / index).is_file():
+                files, stored = _open_shards(folder, index, open_file)
+            else:
+                continue
+            refuse_no_weights(folder, {name: one.info.dtype for name, one in stored.items()}, config)
+            return cls(folder, config, files, stored)
         raise InputError(
             f"{folder} has neither {SINGLE_FILE} nor {BIN_FILE}, nor an index of such files in shards; "
             "weights are expected beside config.json."

@@ -20,10 +20,10 @@ def copy_companions(base: Checkpoint, folder: Path, dtype: str | None) -> None:
     """
     config = base.config if dtype is None else _with_dtype(base.config, dtype)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    code = [path.name for path in base.folder.glob("*.py")] if asks_for_code(base) else []
+    code = [path.name for path in base.home.glob("*.py")] if asks_for_code(base) else []
     for name in ("generation_config.json", *TOKENIZER_FILES, *code):
-        if (base.folder / name).is_file():
-            shutil.copyfile(base.folder / name, folder / name)
+        if (base.home / name).is_file():
+            shutil.copyfile(base.home / name, folder / name)
 
 
 def _with_dtype(config: dict[str, Any], dtype: str) -> dict[str, Any]:

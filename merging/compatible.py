@@ -7,7 +7,7 @@ import torch
 
 from merging.checkpoint import Checkpoint
 from merging.dtypes import MERGED
-from merging.tokenizer import read_json, vocabulary
+from merging.tokenizer import read_json, same_file, vocabulary
 from results.errors import InputError
 
 
@@ -26,7 +26,7 @@ def check(base: Checkpoint, experts: Mapping[str, Checkpoint]) -> None:
         _check_names(called, base, expert)
         for tensor in base.names:
             _check_shape(called, tensor, base, expert)
-        _check_tokens(called, base.folder, expert.folder)
+        _check_tokens(called, base.home, expert.tokenizer_folder)
         for tensor in base.names:
             _check_dtype(called, tensor, base, expert)
 
@@ -52,7 +52,7 @@ def asks_for_code(checkpoint: Checkpoint) -> str | None:
     """Return the name of the file in which a checkpoint asks for code of its own, None where it does not."""
     if "auto_map" in checkpoint.config:
         return "config.json"
-    tokenizer = checkpoint.folder / "tokenizer_config.json"
+    tokenizer = checkpoint.home / "tokenizer_config.json"
     return tokenizer.name if tokenizer.is_file() and "auto_map" in read_json(tokenizer) else None
 
 
@@ -87,7 +87,7 @@ def _check_shape(called: str, tensor: str, base: Checkpoint, expert: Checkpoint)
     if table and (ours[0], theirs[0]) == (base.config.get("vocab_size"), expert.config.get("vocab_size")):
         raise InputError(
             f"{called} has a vocabulary of {theirs[0]} rows in {tensor!r} but the base has {ours[0]}"
-            f"{_first_added(base.folder, expert.folder)}; "
+            f"{_first_added(base.home, expert.tokenizer_folder)}; "
             "resize the expert's embedding to the base's tokenizer."
         )
     raise InputError(
@@ -105,7 +105,7 @@ def _first_added(base: Path, expert: Path) -> str:
 
 
 def _check_tokens(called: str, base: Path, expert: Path) -> None:
-    if _same_file(base / "tokenizer.json", expert / "tokenizer.json"):
+    if same_file(base / "tokenizer.json", expert / "tokenizer.json"):
         return
     ours, theirs = vocabulary(base), vocabulary(expert)
     if ours is None or theirs is None:
@@ -117,10 +117,6 @@ def _check_tokens(called: str, base: Path, expert: Path) -> None:
             f"{called} maps token {token!r} to id {theirs[token]} but the base maps it to {ours[token]}; "
             "merge models of one tokenizer."
         )
-
-
-def _same_file(one: Path, other: Path) -> bool:
-    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
 
 
 def _check_dtype(called: str, tensor: str, base: Checkpoint, expert: Checkpoint) -> None:

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from results.weights import FLOATS
+
 BY_CODE: dict[str, torch.dtype] = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -24,9 +26,8 @@ BY_CODE: dict[str, torch.dtype] = {
 
 CODES: dict[torch.dtype, str] = {dtype: code for code, dtype in BY_CODE.items()}
 
-# What task vectors are taken of. Eight-bit floats are missing on purpose: they mean nothing without the
-# scales that a quantised checkpoint stores beside them.
-MERGED = frozenset({"F64", "F32", "F16", "BF16"})
+MERGED = FLOATS
+"""What task vectors are taken of; eight-bit floats, which mean nothing without their scales, are copied."""
 
 BY_NAME: dict[str, str] = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 """The output dtypes of a recipe, which are also config.json's names."""

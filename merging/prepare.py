@@ -13,6 +13,7 @@ from merging.adapter import WEIGHTS, open_checkpoint
 from merging.blocks import BLOCK, BLOCK_ON_DEVICE, Block, blocks
 from merging.checkpoint import Checkpoint, TensorInfo
 from merging.compatible import check, refuse_remote_code
+from merging.differences import Difference, compare, say
 from merging.dtypes import BY_NAME, MERGED
 from merging.factors import open_factors
 from merging.learned import LearnedMethod
@@ -20,7 +21,7 @@ from merging.method import Method, make
 from merging.provenance import MERGING_VERSION, described, versions
 from merging.recipe import Recipe
 from merging.task_vectors import TaskVectors
-from merging.tied import without_duplicates
+from merging.tied import alike
 from merging.write import Shard, plan_shards
 from results.errors import InputError
 
@@ -33,6 +34,7 @@ class Prepared:
         recipe: what was asked for.
         method: the method with its settings.
         vectors: the task vectors; the experts are in the order of their names, whatever the recipe's.
+        differences: in what else than weights the experts differ from the base, and why that may be.
         shards: the files that will be written.
         block_size: entries in a block.
         threads: how many blocks are worked on at once: one for each core, or two on an accelerator.
@@ -41,6 +43,7 @@ class Prepared:
     recipe: Recipe
     method: Method
     vectors: TaskVectors
+    differences: tuple[Difference, ...]
     shards: tuple[Shard, ...]
     block_size: int
     threads: int
@@ -99,13 +102,17 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
     where = _device(device)
     specs = dict(sorted(recipe.experts.items()))
     if recipe.space == "factors":
-        base, experts = open_factors(recipe.base, {name: spec.path for name, spec in specs.items()})
+        opened, several = open_factors(recipe.base, {name: spec.path for name, spec in specs.items()})
+        base, experts = opened, several
     else:
-        base = without_duplicates(open_checkpoint(recipe.base))
-        experts = {name: without_duplicates(open_checkpoint(spec.path)) for name, spec in specs.items()}
+        opened = open_checkpoint(recipe.base)
+        several = {name: open_checkpoint(spec.path) for name, spec in specs.items()}
+        base, experts = alike(opened, several)
     if not recipe.trust_remote_code:
         refuse_remote_code(base, experts)
     check(base, experts)
+    differences = compare(opened, several, recipe.accept_differences)
+    say(differences, experts)
     vectors = TaskVectors(
         base,
         experts,
@@ -119,6 +126,7 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         recipe,
         method,
         vectors,
+        differences,
         _shards(planned, recipe),
         block_size or (BLOCK if on_cpu else BLOCK_ON_DEVICE),
         torch.get_num_threads() if on_cpu else min(torch.get_num_threads(), 2),
@@ -132,8 +140,9 @@ def task_vectors(base: str, experts: Mapping[str, str], device: str = "cpu") -> 
         InputError: they do not fit together.
     """
     where = _device(device)
-    opened = without_duplicates(open_checkpoint(base))
-    several = {name: without_duplicates(open_checkpoint(path)) for name, path in experts.items()}
+    opened, several = alike(
+        open_checkpoint(base), {name: open_checkpoint(path) for name, path in experts.items()}
+    )
     check(opened, several)
     return TaskVectors(opened, several, weights=torch.ones(len(several)), device=where)
 

@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.utils import logging
 
 from results.errors import InputError
+from results.weights import refuse_unfilled
 
 VOCABULARY_FILES = (
     "sentencepiece.bpe.model",
@@ -64,14 +65,7 @@ def load_model(folder: Path) -> Any:
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # so that they are named below
         )
-    # transformers would go on with random numbers in their place.
-    for name in sorted(found["missing_keys"]):
-        raise InputError(f"{folder}: the weights lack the tensor {name!r}; copy or download the model again.")
-    for name, stored, expected in sorted(found["mismatched_keys"]):
-        raise InputError(
-            f"{folder}: tensor {name!r} has the shape {tuple(stored)}, but config.json asks for "
-            f"{tuple(expected)}; copy or download the model again."
-        )
+    refuse_unfilled(folder, found)
     return model
 
 

@@ -10,6 +10,7 @@ from merging.method_file import absolute
 from results.yaml_file import beside, read_yaml, validated
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|[KMGT]I?B)?", re.IGNORECASE)
+_KEY = r"^(config|generation|tokenizer)\."
 _POWERS = {"B": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
@@ -80,6 +81,8 @@ class Recipe(_Strict):
             `factors`, A and B of every matrix apart, into an adapter, as METIS's released code does.
         trust_remote_code: accept checkpoints whose configuration asks for code of its own. Merging runs none;
             the files of code that lie beside the base's weights are copied beside the merged ones.
+        accept_differences: keys of configuration, generation settings and tokenizer in which experts may
+            differ from the base, whose values are kept: `config.rope_theta`, `tokenizer.added_tokens`.
     """
 
     base: Location
@@ -91,6 +94,7 @@ class Recipe(_Strict):
     seed: int = Field(0, ge=0)
     space: Literal["delta", "factors"] = "delta"
     trust_remote_code: bool = False
+    accept_differences: list[Annotated[str, Field(pattern=_KEY)]] = Field(default_factory=list)
 
 
 def load_recipe(path: Path) -> Recipe:

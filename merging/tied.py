@@ -5,6 +5,7 @@ with the model type's default where the key is absent) and the model class says 
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -40,6 +41,27 @@ def without_duplicates(checkpoint: Checkpoint) -> Checkpoint:
     return checkpoint.showing(shown)
 
 
+def apart(checkpoint: Checkpoint) -> Checkpoint:
+    """Return the checkpoint with every tied weight under each of its names, and said to be untied."""
+    ties = class_ties(checkpoint)
+    if not ties:
+        return checkpoint
+    single = without_duplicates(checkpoint)
+    shown = {name: name for name in single.names}
+    both = single.showing(shown | {duplicate: table for duplicate, table in ties.items() if table in shown})
+    both.config = {**both.config, "tie_word_embeddings": False}
+    both.was_tied = True
+    return both
+
+
+def alike(base: Checkpoint, experts: Mapping[str, Checkpoint]) -> tuple[Checkpoint, dict[str, Checkpoint]]:
+    """Return checkpoints without duplicates; all have their tables apart where an adapter made one's so."""
+    every = [without_duplicates(one) for one in (base, *experts.values())]
+    if any(one.was_tied for one in every):
+        every = [apart(one) for one in every]
+    return every[0], dict(zip(experts, every[1:], strict=True))
+
+
 def _unread(checkpoint: Checkpoint) -> set[str]:
     """Return the tensors that the model class says it does not read; only encoder-decoders have some."""
     if not checkpoint.config.get("is_encoder_decoder"):
@@ -59,7 +81,7 @@ def _ties(checkpoint: Checkpoint) -> dict[str, str]:
         tables = [name for name in checkpoint.names if checkpoint.info(name).shape[:1] == (rows,)]
         if len(tables) < 2 or (said is False and len(tables) == 2):
             return {}
-    ties = _class_ties(config, said)
+    ties = class_ties(checkpoint)
     if said is False:
         # T5 1.1: the encoder's and the decoder's table are one although the key says false of the head.
         ties = {
@@ -68,10 +90,12 @@ def _ties(checkpoint: Checkpoint) -> dict[str, str]:
     return ties
 
 
-def _class_ties(config: dict[str, Any], said: bool | None) -> dict[str, str]:
+def class_ties(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return duplicate -> embedding as the model class has it, stored or not; empty where nothing is tied."""
     import transformers
 
-    kind = config.get("model_type")
+    config = checkpoint.config
+    kind, said = config.get("model_type"), config.get("tie_word_embeddings")
     try:
         settled = transformers.AutoConfig.for_model(
             kind, **({} if said is None else {"tie_word_embeddings": said})

@@ -60,3 +60,29 @@ def _fast_vocabulary(path: Path) -> dict[str, int]:
         return tokens | {added["content"]: added["id"] for added in content.get("added_tokens") or ()}
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(f"{path} is not a tokenizer file ({type(error).__name__}: {error}).") from error
+
+
+def added_tokens(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the flags (special, stripped, …) of the tokens that tokenizer.json sets apart, by the token."""
+    if not (folder / "tokenizer.json").is_file():
+        return {}
+    listed = read_json(folder / "tokenizer.json").get("added_tokens") or ()
+    return {
+        one["content"]: {key: value for key, value in one.items() if key not in ("id", "content")}
+        for one in listed
+    }
+
+
+def chat_template(folder: Path) -> Any:
+    """Return the template of conversations: text, or several by name; None where there is none."""
+    if (folder / "chat_template.jinja").is_file():
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        if (folder / name).is_file() and (template := read_json(folder / name).get("chat_template")):
+            return template
+    return None
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Return whether two files are there and have the same bytes."""
+    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()

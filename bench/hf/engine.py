@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 
+from bench.adapters import adapted, adapted_base
 from bench.divergence import Distributions, likeliest
 from bench.engine import (
     EngineSettings,
@@ -29,15 +29,16 @@ from bench.hf.likelihood import Scores, score_documents
 from bench.hf.plain import PlainModel
 from bench.hf.support import why_not_shared
 from bench.pretrained import (
-    adapted_base,
     architecture,
     end_tokens,
+    family,
     load_config,
     load_generation_config,
     load_tokenizer,
     max_length,
     named_errors,
     refuse_not_finite,
+    refuse_unfit,
     stored_tensors,
 )
 from bench.sharing import documents
@@ -72,6 +73,7 @@ class HFEngine:
             self._adapt(checkpoint)
             return
         config, tokenizer = load_config(checkpoint), load_tokenizer(checkpoint)
+        refuse_unfit(checkpoint, config)
         tensors = dict(stored_tensors(checkpoint))
         if not self._holds(config, tensors):
             self._load(checkpoint)
@@ -189,11 +191,8 @@ class HFEngine:
 
     def _adapt(self, adapter: Path) -> None:
         """Add an adapter to the weights of its base, which are loaded."""
-        from peft import PeftModel
-
         attention = self._model.config._attn_implementation
-        with named_errors(adapter):
-            self._model = PeftModel.from_pretrained(self._model, str(adapter)).merge_and_unload().eval()
+        self._model = adapted(self._model, adapter).eval()
         self._model.config._attn_implementation = attention
         self._plain = PlainModel(self._model, self._plain.pad, self._batch_tokens)
         self._refuse_not_finite(adapter)
@@ -207,23 +206,15 @@ class HFEngine:
             return
         config, tokenizer = load_config(checkpoint), load_tokenizer(checkpoint)
         self.is_encoder_decoder = bool(config.is_encoder_decoder)
-        family: Any = (
-            transformers.AutoModelForSeq2SeqLM
-            if self.is_encoder_decoder
-            else transformers.AutoModelForCausalLM
-        )
+        refuse_unfit(checkpoint, config)
         with named_errors(checkpoint):
-            model, loading = family.from_pretrained(
+            model = family(config).from_pretrained(
                 checkpoint,
                 config=config,
                 dtype=_DTYPES.get(self._settings.dtype, "auto"),
                 use_safetensors=True,
                 trust_remote_code=False,
-                output_loading_info=True,
             )
-        if loading["missing_keys"]:
-            # transformers would go on with random numbers in their place.
-            raise InputError(f"The checkpoint {checkpoint} lacks the tensor {min(loading['missing_keys'])}.")
         try:
             self._model = model.to(self._settings.device).eval()
         except (RuntimeError, AssertionError) as error:

@@ -153,9 +153,9 @@ def test_a_checkpoint_that_lacks_a_tensor_is_refused(llama, tmp_path):
     tensors = load_file(broken / "model.safetensors")
     del tensors["model.norm.weight"]
     save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match=r"broken lacks the tensor model\.norm\.weight"):
+    with pytest.raises(InputError, match=r"broken: the weights lack the tensor 'model\.norm\.weight'"):
         open_engine(broken, EngineSettings())
-    with pytest.raises(InputError, match=r"broken lacks the tensor model\.norm\.weight"):
+    with pytest.raises(InputError, match=r"broken: the weights lack the tensor 'model\.norm\.weight'"):
         open_engine(llama, EngineSettings()).swap(broken)
 
 
@@ -196,7 +196,9 @@ def test_unknown_engines_dtypes_and_broken_checkpoints_are_refused(llama, tmp_pa
     broken = tiny_llama(tmp_path / "broken")
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(InputError, match="broken cannot be loaded"):
-        open_engine(broken, EngineSettings())
-    with pytest.raises(InputError, match=r"model\.safetensors is not a complete safetensors file"):
-        open_engine(llama, EngineSettings()).swap(broken)
+    for opening in (
+        lambda: open_engine(broken, EngineSettings()),
+        lambda: open_engine(llama, EngineSettings()).swap(broken),
+    ):
+        with pytest.raises(InputError, match=r"model\.safetensors is not a complete safetensors file"):
+            opening()

@@ -59,7 +59,7 @@ def test_the_weights_digest_sees_names_shapes_dtypes_and_values_but_no_files(sav
     other = [
         save("value", weights | {"model.scale": weights["model.scale"] + 1}),
         save("shape", weights | {"model.norm.weight": weights["model.norm.weight"].reshape(1, 7)}),
-        save("dtype", weights | {"model.norm.weight": weights["model.norm.weight"].view(torch.int32)}),
+        save("dtype", weights | {"model.position_ids": weights["model.position_ids"].view(torch.float64)}),
         save("name", {("x" if n == "model.scale" else n): t for n, t in weights.items()}),
     ]
     assert len({Checkpoint.open(folder).identity().weights for folder in same}) == 1

@@ -1,0 +1,120 @@
+"""Keys in which a base and its experts may differ, each with the reason. All others are refused by name.
+
+A key is known by any part of its dotted name, so that it is known in the configuration of a part as well
+(`config.text_config.use_cache`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Known:
+    """Why a difference may be.
+
+    Attributes:
+        why: the reason, for the merge's report.
+        said: whether the user is told, since something of the expert's is left out.
+    """
+
+    why: str
+    said: bool = False
+
+
+_WRITER = Known("says who wrote the file")
+_STORED = Known(
+    "the dtype of the file; merging computes in float32 and writes `output_dtype`, else the base's"
+)
+_RETURNED = Known("what a call returns or keeps, not what it computes")
+_TRAINING = Known("used when weights are drawn or trained, not when a model answers")
+_CLASSES = Known("names of classes that a language model does not have")
+_PADDING = Known("fills rows up, and is masked")
+_FILES = Known("where the tokenizer's files came from, or what reads them; the files themselves are compared")
+_COMPARED = Known("the tokens themselves are compared, by their ids")
+_WEIGHTS = Known(
+    "the weights say it: where one has a table of its own for the output, the merged model has", True
+)
+_DRAWING = Known("how tokens are drawn from the logits, which are the same; the base's is kept", True)
+_TEMPLATE = Known("how a conversation is written as a prompt; the base's is kept", True)
+_DECODING = Known("how tokens are written as text; the base's is kept", True)
+_DROPPED = Known("the merged model has the base's tokenizer, which lacks them", True)
+_LACKING = Known("the merged model has the base's tokenizer, with all its tokens", True)
+_NO_FILES = Known("the merged model has the base's tokenizer, if it has one", True)
+
+
+def _keys(known: Known, *names: str) -> dict[str, Known]:
+    return dict.fromkeys(names, known)
+
+
+_CONFIG = {
+    **_keys(_WRITER, "transformers_version", "_name_or_path", "name_or_path", "_commit_hash"),
+    **_keys(_WRITER, "unsloth_version", "unsloth_fixed", "js_config"),
+    **_keys(_STORED, "dtype", "torch_dtype"),
+    **_keys(_RETURNED, "use_cache", "output_attentions", "output_hidden_states", "output_router_logits"),
+    **_keys(_RETURNED, "return_dict", "use_return_dict", "torchscript"),
+    # Slices of one product, or of one sequence, which are put together again.
+    **_keys(Known("computes the same in slices"), "pretraining_tp", "chunk_size_feed_forward"),
+    **_keys(
+        Known("how attention is computed, not what"), "_attn_implementation", "_attn_implementation_internal"
+    ),
+    **_keys(_TRAINING, "initializer_range", "initializer_factor", "init_std", "gradient_checkpointing"),
+    **_keys(
+        _TRAINING, "attention_dropout", "hidden_dropout", "dropout", "dropout_rate", "activation_dropout"
+    ),
+    **_keys(_TRAINING, "attn_pdrop", "embd_pdrop", "resid_pdrop", "summary_first_dropout", "layerdrop"),
+    **_keys(
+        _TRAINING, "encoder_layerdrop", "decoder_layerdrop", "classifier_dropout", "classifier_dropout_prob"
+    ),
+    **_keys(_TRAINING, "hidden_dropout_prob", "attention_probs_dropout_prob"),
+    **_keys(_TRAINING, "router_aux_loss_coef", "router_z_loss_coef", "router_jitter_noise"),
+    **_keys(_CLASSES, "id2label", "label2id", "num_labels", "_num_labels", "problem_type", "finetuning_task"),
+    # Settings by task of transformers' pipelines, which no other code reads.
+    **_keys(_DRAWING, "task_specific_params"),
+    **_keys(_PADDING, "pad_token_id"),
+    **_keys(_WEIGHTS, "tie_word_embeddings"),
+}
+
+_GENERATION = {
+    **_keys(_WRITER, "transformers_version", "_from_model_config", "_commit_hash"),
+    **_keys(_PADDING, "pad_token_id"),
+    **_keys(_RETURNED, "use_cache", "cache_implementation", "cache_config", "return_dict_in_generate"),
+    **_keys(_RETURNED, "output_attentions", "output_hidden_states", "output_scores", "output_logits"),
+    **_keys(_DRAWING, "do_sample", "temperature", "top_k", "top_p", "min_p", "typical_p", "top_h"),
+    **_keys(_DRAWING, "epsilon_cutoff", "eta_cutoff", "num_beams", "num_return_sequences", "early_stopping"),
+    **_keys(_DRAWING, "length_penalty", "repetition_penalty", "no_repeat_ngram_size", "max_time"),
+    **_keys(_DRAWING, "max_length", "max_new_tokens", "min_length", "min_new_tokens"),
+}
+
+_TOKENIZER = {
+    **_keys(_WRITER, "name_or_path", "processor_class", "version", "is_local", "local_files_only", "backend"),
+    **_keys(
+        _FILES, "tokenizer_file", "vocab_file", "special_tokens_map_file", "from_slow", "tokenizer_class"
+    ),
+    **_keys(_PADDING, "pad_token", "pad_token_id", "pad_token_type_id", "padding_side", "pad_to_multiple_of"),
+    **_keys(_PADDING, "padding"),
+    **_keys(
+        Known("cuts texts that are too long where its caller asks for it"),
+        *("truncation", "truncation_side", "truncation_strategy", "max_length", "stride", "model_max_length"),
+    ),
+    **_keys(_COMPARED, "added_tokens_decoder", "additional_special_tokens", "extra_special_tokens"),
+    **_keys(_COMPARED, "model_specific_special_tokens"),
+    **_keys(_DECODING, "clean_up_tokenization_spaces", "spaces_between_special_tokens", "decoder"),
+    **_keys(_TEMPLATE, "chat_template", "use_default_system_prompt"),
+    **_keys(_DROPPED, "added_tokens"),
+    **_keys(_LACKING, "missing_tokens"),
+    **_keys(_NO_FILES, "files"),
+}
+
+_TABLES: Mapping[str, Mapping[str, Known]] = {
+    "config": _CONFIG,
+    "generation": _GENERATION,
+    "tokenizer": _TOKENIZER,
+}
+
+
+def known(key: str) -> Known | None:
+    """Return why a difference in a key may be, such as `config.use_cache`; None where it may not."""
+    where, *parts = key.split(".")
+    table = _TABLES[where]
+    inner = key.partition(".")[2]
+    return next((table[part] for part in (inner, *parts) if part in table), None)

@@ -1,0 +1,125 @@
+"""What counts as weights: stored dtypes that a model computes with, and a file that fills its model.
+
+Merging, training and scoring all ask here, by the headers of files or by what a loader says, so that a
+checkpoint is taken by all or by none.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from results.errors import InputError
+
+FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
+"""Codes of the safetensors format for dtypes that mean what they say."""
+
+_COUNTS = frozenset({"I64", "I32", "BOOL"})
+"""Positions, indices and masks lie in these beside weights; no parameter does."""
+
+_FLOAT8_NAMES = ("fp8", "float8", "float-quantized", "e4m3", "e5m2")
+
+
+def refuse_no_weights(where: Path, dtypes: Mapping[str, str], config: Mapping[str, Any]) -> None:
+    """Refuse tensors in a dtype that means nothing by itself.
+
+    Weights are floats of sixteen bits or more. Eight-bit floats are weights where the configuration says that
+    they are quantised so and their scales lie beside them, and other packed numbers where it has a
+    `quantization_config`. Integers that are no weights (positions, masks) may lie in any checkpoint.
+
+    Args:
+        where: the folder or file, for the message.
+        dtypes: dtype codes of the safetensors format by the tensors' names.
+        config: the model's, or adapter's, configuration.
+
+    Raises:
+        InputError: names the tensor, its dtype and what is missing.
+    """
+    quantised = config.get("quantization_config")
+    for name, dtype in sorted(dtypes.items()):
+        if dtype in FLOATS or _counts(name, dtype):
+            continue
+        start = f"{where}: the tensor {name!r} has dtype {dtype}"
+        advice = "dequantise the model to F32, BF16 or F16."
+        if not quantised:
+            raise InputError(
+                f"{start}, which is no weight without a `quantization_config` that says how to read it; "
+                f"{advice}"
+            )
+        if dtype.startswith("F8"):
+            if not any(word in json.dumps(quantised).lower() for word in _FLOAT8_NAMES):
+                raise InputError(f"{start}, but `quantization_config` speaks of no 8-bit floats; {advice}")
+            if not _has_scale(name, dtypes):
+                raise InputError(f"{start}, but its scale does not lie beside it; {advice}")
+
+
+def _counts(name: str, dtype: str) -> bool:
+    last = name.rpartition(".")[2]
+    # The causal mask of old GPT-2s is called a bias.
+    return (dtype in _COUNTS and last != "weight") or (dtype == "U8" and last == "bias")
+
+
+def _has_scale(name: str, dtypes: Collection[str]) -> bool:
+    module = name.removesuffix("weight")
+    return any(
+        other != name and other.startswith(module) and "scale" in other[len(module) :] for other in dtypes
+    )
+
+
+def stored_dtypes(files: Collection[Path]) -> dict[str, str]:
+    """Return the dtype codes of all tensors by their names, from the headers of safetensors files.
+
+    Raises:
+        InputError: a file is not whole.
+    """
+    dtypes: dict[str, str] = {}
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                length = min(int.from_bytes(file.read(8), "little"), path.stat().st_size)
+                header = json.loads(file.read(length))
+            tensors = {name: one for name, one in header.items() if name != "__metadata__"}
+            end = max((one["data_offsets"][1] for one in tensors.values()), default=0)
+            problem = "" if path.stat().st_size == 8 + length + end else "its length is not what it says"
+            dtypes |= {name: one["dtype"] for name, one in tensors.items()}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        if problem:
+            raise InputError(
+                f"{path} is not a complete safetensors file ({problem}); copy or download it again."
+            )
+    return dtypes
+
+
+def refuse_unfilled(where: Path, loading: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint that does not fill its model, or holds more than the model reads.
+
+    Args:
+        where: the checkpoint's folder.
+        loading: what transformers' loading says: `missing_keys`, `unexpected_keys` (less what the model class
+            itself leaves unread) and `mismatched_keys`.
+
+    Raises:
+        InputError: names the first tensor.
+    """
+    # transformers would go on with random numbers in their place.
+    for name in sorted(loading["missing_keys"]):
+        raise InputError(
+            f"{where}: the weights lack the tensor {name!r}{_more(loading['missing_keys'])}; "
+            "copy or download the model again."
+        )
+    for name, stored, expected in sorted(loading["mismatched_keys"]):
+        raise InputError(
+            f"{where}: tensor {name!r} has the shape {tuple(stored)}, but config.json asks for "
+            f"{tuple(expected)}; copy or download the model again."
+        )
+    for name in sorted(loading["unexpected_keys"]):
+        raise InputError(
+            f"{where}: the model that config.json describes reads no tensor {name!r}"
+            f"{_more(loading['unexpected_keys'])}, and would be another without it; correct config.json, or "
+            "save the model again."
+        )
+
+
+def _more(names: Collection[str]) -> str:
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
