@@ -99,6 +99,9 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--subsets", type=int, nargs="+", help="merge every so many of the tasks, in place of the file's"
     )
+    parser.add_argument(
+        "--judge", help="judge of refusals, in place of the file's: patterns, or a classifier"
+    )
     parser.add_argument("--out", type=Path, help="folder for merged checkpoints and the report")
     parser.add_argument(
         "--leaderboard", type=Path, metavar="DIR", help="also write the leaderboard of the store's runs"

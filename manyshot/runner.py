@@ -201,7 +201,14 @@ def _harness(experiment: Experiment, scorer: Scorer, suite: Suite, data_root: Pa
     options = experiment.train
     if options is None:
         return Harness(scorer, suite, data_root)
-    return Harness(scorer, suite, data_root, max_length=options.max_length, limit=options.validation)
+    return Harness(
+        scorer,
+        suite,
+        data_root,
+        max_length=options.loss_max_length or options.max_length,
+        end_token=options.end_token,
+        limit=options.validation,
+    )
 
 
 def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:

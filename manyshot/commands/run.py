@@ -26,6 +26,7 @@ def run(options: argparse.Namespace) -> None:
         "limit": options.limit,
         "seeds": options.seed,
         "subsets": options.subsets,
+        "judge": options.judge,
     }
     changed = experiment.model_dump(exclude_unset=True) | {
         key: value for key, value in changes.items() if value is not None

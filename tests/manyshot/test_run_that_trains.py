@@ -46,7 +46,7 @@ def manyshot(*arguments, cwd):
 
 
 def run_metis(folder, base, rows):
-    arguments = ["--base", base, "--data", rows, "--limit", 1, "--skip-missing"]
+    arguments = ["--base", base, "--data", rows, "--limit", 1, "--skip-missing", "--judge", "patterns"]
     return manyshot("run", "metis.yaml", *arguments, "--store", "store", "--out", "out", cwd=folder)
 
 
@@ -74,6 +74,7 @@ def done(base, rows, tmp_path_factory):
     folder = tmp_path_factory.mktemp("metis")
     content = yaml.safe_load((SHIPPED / "metis.yaml").read_text())
     content["train"] |= {"rounds": 2, "examples": 8, "validation": 4, "max_length": 128}
+    assert content["judge"] == "allenai/wildguard"  # which is not at hand
     content["methods"] = [
         method
         for method in content["methods"]
@@ -151,6 +152,24 @@ def test_post_hoc_experts_read_as_many_epochs_at_once_as_there_are_rounds(done):
     ]
     assert [report["settings"]["epochs"] for report in reports] == [2] * 4
     assert [report["settings"]["first_epoch"] for report in reports] == [0] * 4
+
+
+def test_losses_are_of_longer_texts_than_are_trained_on_and_without_an_end(done):
+    folder, _ = done
+    notes = [json.loads(path.read_text()) for path in (folder / "store" / "signals").glob("*.json")]
+    losses = [note for note in notes if note["kind"] == "loss over text"]
+    assert losses and {(note["max_length"], note["end_token"]) for note in losses} == {(2048, False)}
+
+
+def test_a_judge_that_cannot_be_had_is_said_before_anything_is_trained(base, rows, tmp_path):
+    experiment = load_experiment(find_experiment("metis")).model_copy(
+        update={"base": str(base), "judge": "no"}
+    )
+    with pytest.raises(
+        InputError, match=r"The judge of refusals cannot be had: no: no such folder.*'patterns'"
+    ):
+        run_experiment(experiment, "metis", tmp_path / "out", store=Store(tmp_path / "store"), data_root=rows)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_finished_run_makes_nothing_again(done, base, rows):
