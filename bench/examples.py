@@ -91,6 +91,12 @@ def load_shares(
     return [example for examples, share in zip(each, shares, strict=True) for example in examples[:share]]
 
 
+def at_hand(source: ExampleSource, root: Path | None) -> bool:
+    """Whether a source's rows are made here, or lie under a local data root."""
+    file = _local_file(source, root)
+    return source.generate is not None or (file is not None and file.is_file())
+
+
 def _examples(source: ExampleSource, root: Path | None) -> list[tuple[str, str]]:
     import jinja2
     import jinja2.sandbox
@@ -146,14 +152,19 @@ def _shuffled(groups: list[list[Row]], source: ExampleSource) -> list[list[Row]]
 def _rows(source: ExampleSource, root: Path | None) -> Sequence[Row]:
     if source.generate is not None:
         return generated_rows(source.generate, source.split)
-    if root is not None and source.files and source.split in source.files:
-        path = root / source.files[source.split]
+    path = _local_file(source, root)
+    if path is not None:
         if not path.is_file():
             raise NoDataError(f"{path} does not exist; on the hub: {source.hub}")
         return read_jsonl(path)
     if root is None and source.hub:
         return hub_rows(source.hub, source.hub_config, source.split, **source.hub_options)
     raise NoDataError(f"The training data ({source.hub or 'no hub name'}) is not under the data root {root}.")
+
+
+def _local_file(source: ExampleSource, root: Path | None) -> Path | None:
+    file = (source.files or {}).get(source.split)
+    return None if root is None or file is None else root / file
 
 
 def _place(source: ExampleSource, root: Path | None) -> str:

@@ -107,6 +107,15 @@ def _run(parser: argparse.ArgumentParser) -> None:
         "--leaderboard", type=Path, metavar="DIR", help="also write the leaderboard of the store's runs"
     )
     parser.add_argument("--skip-missing", action="store_true", help="leave out benchmarks without data")
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="say what will be trained, scored, read and written; fetch nothing",
+    )
+    parser.add_argument(
+        "--tokens-per-second", type=float, nargs="+", metavar="N",
+        help="with --plan: a rate of training and one of scoring, or one for both, which give hours",
+    )  # fmt: skip
     _common(parser)
 
 

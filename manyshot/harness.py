@@ -37,7 +37,7 @@ from results.files import write_atomically
 _LEARNED_AT_ONCE = {"cpu": 2048}
 _MOST_LEARNED_AT_ONCE = 16384
 """Tokens in a forward and backward pass, padding included."""
-_WEIGHED_TOP_K = 64
+WEIGHED_TOP_K = 64
 """Likeliest tokens by which tasks are weighed: a bound from below that keeps what is stored small."""
 
 
@@ -193,7 +193,7 @@ class Harness:
         self, kind: Divergence, expert: Path, checkpoint: Path, task: str, asked: Asked | None = None
     ) -> float:
         """D(expert‖checkpoint): mean over the task's inputs of the mean over what the expert says."""
-        targets = self.targets(expert, task, asked or Asked(self._limit, top_k=_WEIGHED_TOP_K))
+        targets = self.targets(expert, task, asked or Asked(self._limit, top_k=WEIGHED_TOP_K))
         candidate = self._candidate(checkpoint)
         key = {
             "kind": "divergences",

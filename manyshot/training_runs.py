@@ -47,7 +47,7 @@ def make_checkpoints(
     options = experiment.train
     assert options is not None
     out = out.resolve()
-    _check_methods(experiment, suite)
+    check_methods(experiment, suite)
     examples = _examples(suite, options, data_root)
     plans = [
         [(method, _plan(experiment, method, examples, seed)) for method in experiment.methods]
@@ -214,7 +214,7 @@ def _examples(suite: Suite, options: TrainOptions, data_root: Path | None) -> di
     return found
 
 
-def _check_methods(experiment: Experiment, suite: Suite) -> None:
+def check_methods(experiment: Experiment, suite: Suite) -> None:
     """Refuse methods, settings and names before anything is trained."""
     titles = [method.title for method in experiment.methods]
     for method in experiment.methods:

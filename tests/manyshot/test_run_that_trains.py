@@ -1,6 +1,7 @@
 """Experiments that train their experts, from end to end: METIS's own, with adapters, on a few rows."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -45,9 +46,9 @@ def manyshot(*arguments, cwd):
     return subprocess.run(command, cwd=cwd, check=False, capture_output=True, text=True)
 
 
-def run_metis(folder, base, rows):
+def run_metis(folder, base, rows, *more):
     arguments = ["--base", base, "--data", rows, "--limit", 1, "--skip-missing", "--judge", "patterns"]
-    return manyshot("run", "metis.yaml", *arguments, "--store", "store", "--out", "out", cwd=folder)
+    return manyshot("run", "metis.yaml", *arguments, "--store", "store", "--out", "out", *more, cwd=folder)
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +171,36 @@ def test_a_judge_that_cannot_be_had_is_said_before_anything_is_trained(base, row
     ):
         run_experiment(experiment, "metis", tmp_path / "out", store=Store(tmp_path / "store"), data_root=rows)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_plan_says_what_the_run_did(done, base, rows, tmp_path):
+    folder, ran = done
+    shutil.copy(folder / "metis.yaml", tmp_path)
+    said = run_metis(tmp_path, base, rows, "--plan", "--json", "--tokens-per-second", 100, 1000)
+    assert said.returncode == 0, said.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["metis.yaml"]  # nothing is written
+    plan = json.loads(said.stdout)
+
+    def planned(phase, key="times"):
+        return sum(step[key] for step in plan["steps"] if step["phase"] == phase)
+
+    reports = [json.loads(path.read_text()) for path in folder.glob("out/experts/*/training.json")]
+    assert planned("train") == len(reports)
+    read = sum(one["settings"]["epochs"] * (one["used"] + one["left_out"]) for one in reports)
+    assert planned("train", "texts") == read
+    merged = [path for path in folder.glob("out/rounds-*/round-*/merged") if path.is_dir()]
+    assert planned("merge") == len(merged)
+    assert f"{planned('score')} records made" in ran.stderr
+    losses = list((folder / "store" / "signals").glob("*.json"))
+    assert planned("signals") + planned("choose") == len(losses)
+    assert plan["tasks"]["math"]["training"]["texts"] == 8 and plan["tasks"]["math"]["training"]["counted"]
+    (training, *_) = [step for step in plan["steps"] if step["phase"] == "train"]
+    assert training["hours"] == pytest.approx(training["tokens"] / 100 / 3600, abs=1e-4)
+    sizes = {one["what"]: one["nbytes"] for one in plan["places"] if one["use"] == "writes"}
+    weights = [path.stat().st_size for path in folder.glob("out/experts/*/*.safetensors")]
+    assert sizes[f"{len(reports)} experts"] == pytest.approx(sum(weights), rel=0.1)
+    whole = [path.stat().st_size for one in merged for path in one.glob("model*.safetensors")]
+    assert sizes[f"{len(whole)} merged whole models"] == pytest.approx(sum(whole), rel=0.1)
 
 
 def test_a_finished_run_makes_nothing_again(done, base, rows):
