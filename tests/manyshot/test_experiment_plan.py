@@ -49,6 +49,20 @@ def test_metis_shares_the_first_round_and_the_standalone_experts():
     assert alone.tokens == 4 * 5 * 1000 * 512  # without rows, what a text is cut at
 
 
+def test_metis_has_no_baseline_worse_off_than_itself():
+    tasks = ["instruction", "math", "multilingual", "safety"]
+    numbers = {}
+    for method in load_experiment(SHIPPED / "metis.yaml").methods:
+        numbers.setdefault((method.name, method.protocol), []).append(len(_tried(method.settings, tasks)))
+    names = {name for name, _ in numbers}
+    assert numbers == {
+        (name, protocol): [0] if name == "average" else [0, 6]
+        for name in names
+        for protocol in ("post-hoc", "many-shot")
+    }
+    assert names == {"average", "task_arithmetic", "dare", "ties", "consensus_ta", "metis"}
+
+
 def experiment(tmp_path, **changes):
     content = {"suite": "lab", "base": "lab", "train": {"rounds": 2, "examples": 8}, **changes}
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(content))
