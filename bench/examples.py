@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from bench.data import Row, generated_rows, read_jsonl
 from bench.definition import FunctionReference
@@ -27,6 +29,8 @@ class ExampleSource:
         hub_options: what else `datasets.load_dataset` is given.
         keep: jinja expression over a row's columns; rows for which it is false are left out.
         shuffle_seed: the rows that are kept are put into an order drawn with this seed; None leaves them.
+        shuffle: whose order the seed draws: that of Python's `random`, or that of `Dataset.shuffle` in
+            `datasets`.
         start: how many of them are passed over: they are somebody else's, such as validation's.
         size: most examples that are taken then; None takes all.
         group_by: column whose equal values stay together, as several answers to one prompt; `start` and
@@ -43,6 +47,7 @@ class ExampleSource:
     hub_options: Mapping[str, Any] = field(default_factory=dict)
     keep: str | None = None
     shuffle_seed: int | None = None
+    shuffle: Literal["python", "datasets"] = "python"
     start: int = 0
     size: int | None = None
     group_by: str | None = None
@@ -52,6 +57,8 @@ class ExampleSource:
             raise InputError(
                 f"'start' must be 0 or more and 'size' 1 or more, not {self.start} and {self.size}."
             )
+        if self.shuffle not in ("python", "datasets"):
+            raise InputError(f"'shuffle' must be 'python' or 'datasets', not {self.shuffle!r}.")
 
 
 def load_examples(sources: Sequence[ExampleSource], root: Path | None) -> list[tuple[str, str]]:
@@ -84,6 +91,12 @@ def load_shares(
     return [example for examples, share in zip(each, shares, strict=True) for example in examples[:share]]
 
 
+def at_hand(source: ExampleSource, root: Path | None) -> bool:
+    """Whether a source's rows are made here, or lie under a local data root."""
+    file = _local_file(source, root)
+    return source.generate is not None or (file is not None and file.is_file())
+
+
 def _examples(source: ExampleSource, root: Path | None) -> list[tuple[str, str]]:
     import jinja2
     import jinja2.sandbox
@@ -99,7 +112,7 @@ def _examples(source: ExampleSource, root: Path | None) -> list[tuple[str, str]]
             rows = [row for row in rows if keep(**row)]
         groups = _grouped(rows, source.group_by)
         if source.shuffle_seed is not None:
-            Random(source.shuffle_seed).shuffle(groups)
+            groups = _shuffled(groups, source)
         end = None if source.size is None else source.start + source.size
         taken = [row for group in groups[source.start : end] for row in group]
         if not taken:
@@ -128,17 +141,30 @@ def _grouped(rows: Sequence[Row], column: str | None) -> list[list[Row]]:
     return list(groups.values())
 
 
+def _shuffled(groups: list[list[Row]], source: ExampleSource) -> list[list[Row]]:
+    if source.shuffle == "datasets":
+        return [groups[i] for i in np.random.default_rng(source.shuffle_seed).permutation(len(groups))]
+    groups = list(groups)
+    Random(source.shuffle_seed).shuffle(groups)
+    return groups
+
+
 def _rows(source: ExampleSource, root: Path | None) -> Sequence[Row]:
     if source.generate is not None:
         return generated_rows(source.generate, source.split)
-    if root is not None and source.files and source.split in source.files:
-        path = root / source.files[source.split]
+    path = _local_file(source, root)
+    if path is not None:
         if not path.is_file():
             raise NoDataError(f"{path} does not exist; on the hub: {source.hub}")
         return read_jsonl(path)
     if root is None and source.hub:
         return hub_rows(source.hub, source.hub_config, source.split, **source.hub_options)
     raise NoDataError(f"The training data ({source.hub or 'no hub name'}) is not under the data root {root}.")
+
+
+def _local_file(source: ExampleSource, root: Path | None) -> Path | None:
+    file = (source.files or {}).get(source.split)
+    return None if root is None or file is None else root / file
 
 
 def _place(source: ExampleSource, root: Path | None) -> str:

@@ -9,9 +9,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 
 from bench.engine import Engine, Generation, GenerationRequest, Progress
+from bench.prompts import DEFAULT_NEW_TOKENS
 from results.errors import InputError
-
-_DEFAULT_NEW_TOKENS = 256  # lm-eval's
 
 
 class TokenCache:
@@ -150,7 +149,7 @@ class EngineLM(TemplateLM):
             raise InputError("A benchmark asks for sampled answers; answers are decoded greedily only.")
         until = arguments.get("until") or []
         stop = [until] if isinstance(until, str) else list(until)
-        wanted = arguments.get("max_gen_toks", _DEFAULT_NEW_TOKENS)
+        wanted = arguments.get("max_gen_toks", DEFAULT_NEW_TOKENS)
         room, length = self.engine.max_length, wanted
         if not self.engine.is_encoder_decoder:
             # The prompt gives way to the answer, as in lm-eval. Where the answer alone would fill the model,

@@ -7,6 +7,9 @@ from typing import Any
 from bench.benchmark import EvalTask
 from bench.data import Row, Rows
 
+DEFAULT_NEW_TOKENS = 256
+"""Most tokens of an answer, lm-eval's, where a benchmark does not say."""
+
 
 @dataclass(frozen=True)
 class Prompt:

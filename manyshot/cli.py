@@ -99,11 +99,23 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--subsets", type=int, nargs="+", help="merge every so many of the tasks, in place of the file's"
     )
+    parser.add_argument(
+        "--judge", help="judge of refusals, in place of the file's: patterns, or a classifier"
+    )
     parser.add_argument("--out", type=Path, help="folder for merged checkpoints and the report")
     parser.add_argument(
         "--leaderboard", type=Path, metavar="DIR", help="also write the leaderboard of the store's runs"
     )
     parser.add_argument("--skip-missing", action="store_true", help="leave out benchmarks without data")
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="say what will be trained, scored, read and written; fetch nothing",
+    )
+    parser.add_argument(
+        "--tokens-per-second", type=float, nargs="+", metavar="N",
+        help="with --plan: a rate of training and one of scoring, or one for both, which give hours",
+    )  # fmt: skip
     _common(parser)
 
 

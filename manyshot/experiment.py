@@ -33,7 +33,7 @@ from bench.judge import PatternJudge
 from merging.method import MethodPreset, find_preset
 from merging.method_file import absolute, class_name, is_method_file, load_class, source_of
 from merging.rounds import Protocol
-from merging.train_settings import AdapterSettings, Loss, TrainSettings
+from merging.train_settings import AdapterSettings, Loss, Order, TrainSettings
 from merging.tuning import Objective, chosen_settings, number_of_candidates
 from merging.weighting import Divergence, Kind, Weighting
 from results.errors import InputError
@@ -73,7 +73,10 @@ class AdapterOptions(BaseModel):
 
 
 class TrainOptions(BaseModel):
-    """How experts are trained: in each of `rounds` rounds, or post hoc for all of them at once."""
+    """How experts are trained: in each of `rounds` rounds, or post hoc for all of them at once.
+
+    Where losses are measured, texts are cut after `loss_max_length` tokens; without it, as in training.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -90,6 +93,9 @@ class TrainOptions(BaseModel):
     weight_decay: float = TrainSettings.weight_decay
     loss: Loss = "text"
     max_length: int = TrainSettings.max_length
+    loss_max_length: int | None = Field(None, gt=1)
+    end_token: bool = TrainSettings.end_token
+    order: Order = TrainSettings.order
     bf16: bool | None = TrainSettings.bf16
     group_by_length: bool = TrainSettings.group_by_length
     cpu: bool = TrainSettings.cpu
@@ -99,7 +105,8 @@ class TrainOptions(BaseModel):
     @property
     def settings(self) -> TrainSettings:
         """Those of one round."""
-        named = self.model_dump(exclude={"rounds", "examples", "validation", "adapter", "report_to"})
+        apart = {"rounds", "examples", "validation", "loss_max_length", "adapter", "report_to"}
+        named = self.model_dump(exclude=apart)
         adapter = self.adapter.settings if self.adapter else None
         return TrainSettings(**named, adapter=adapter, report_to=tuple(self.report_to))
 

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
@@ -36,7 +36,7 @@ from results.files import write_atomically
 _LEARNED_AT_ONCE = {"cpu": 2048}
 _MOST_LEARNED_AT_ONCE = 16384
 """Tokens in a forward and backward pass, padding included."""
-_WEIGHED_TOP_K = 64
+WEIGHED_TOP_K = 64
 """Likeliest tokens by which tasks are weighed: a bound from below that keeps what is stored small."""
 
 
@@ -66,7 +66,8 @@ class Harness:
         scorer: has the engine, the settings and the store.
         suite: whose tasks are meant.
         data_root: local data root, or None for the hub.
-        max_length: tokens after which an example is cut, as in training.
+        max_length: tokens after which an example is cut.
+        end_token: whether the end-of-sequence token is added to an example, as in training.
         limit: most validation examples of a task; None takes all.
     """
 
@@ -77,10 +78,12 @@ class Harness:
         data_root: Path | None,
         *,
         max_length: int = TrainSettings.max_length,
+        end_token: bool = TrainSettings.end_token,
         limit: int | None = None,
     ) -> None:
         self.scorer, self._suite, self._root = scorer, suite, data_root
-        self._max_length, self._limit = max_length, limit
+        self._cut = TrainSettings(max_length=max_length, end_token=end_token)
+        self._limit = limit
         self._examples: dict[str, list[Example]] = {}
         self._texts: dict[tuple[str, str, int | None], list[str]] = {}
         self._candidates: dict[Path, tuple[object, Candidate]] = {}
@@ -119,14 +122,15 @@ class Harness:
             "version": LOSS_VERSION,
             "checkpoint": candidate.identity.digest,
             "examples": examples_digest(examples),
-            "max_length": self._max_length,
+            "max_length": self._cut.max_length,
+            "end_token": self._cut.end_token,
             "engine": self.scorer.engine_key(),
         }
         file = self.scorer.store.root / "signals" / f"{_digest(key)}.json"
         if file.is_file():
             return float(json.loads(file.read_bytes())["value"])
         running = self.scorer.engine_with(candidate.path, candidate.identity)
-        settings = TrainSettings(loss=over, max_length=self._max_length)
+        settings = replace(self._cut, loss=over)
         encoder = running.is_encoder_decoder
         rows = [encode(running.tokenizer, one, settings, encoder=encoder) for one in examples]
         pairs = [(row["input_ids"], row["labels"]) for row in rows] if encoder else _pairs(rows)
@@ -189,7 +193,7 @@ class Harness:
         self, kind: Divergence, expert: Path, checkpoint: Path, task: str, asked: Asked | None = None
     ) -> float:
         """D(expert‖checkpoint): mean over the task's inputs of the mean over what the expert says."""
-        targets = self.targets(expert, task, asked or Asked(self._limit, top_k=_WEIGHED_TOP_K))
+        targets = self.targets(expert, task, asked or Asked(self._limit, top_k=WEIGHED_TOP_K))
         candidate = self._candidate(checkpoint)
         key = {
             "kind": "divergences",
@@ -315,7 +319,7 @@ class Harness:
         return [
             [LOSS_VERSION, CONTINUATIONS_VERSION, DIVERGENCE_VERSION],
             {task: examples_digest(self.examples(task)) for task in by_loss},
-            self._max_length,
+            [self._cut.max_length, self._cut.end_token],
             self.scorer.settings_key(),
             {
                 task: {one.name: self.scorer.digests(one) for one in benchmarks}

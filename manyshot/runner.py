@@ -112,7 +112,7 @@ def _only(subset: tuple[str, ...], experiment: Experiment, suite: Suite) -> tupl
     tasks = {task: suite.tasks[task] for task in subset}
     experts = experiment.experts
     if experts is not None:
-        _check_tasks(experiment, suite)
+        check_tasks(experiment, suite)
         experts = {task: experts[task] for task in subset}
     return experiment.model_copy(update={"experts": experts}), replace(suite, tasks=tasks)
 
@@ -143,7 +143,7 @@ def _run(
 ) -> Finished:
     asked = EngineSettings(**experiment.engine.model_dump())
     if experiment.train is None:
-        _check_tasks(experiment, suite)
+        check_tasks(experiment, suite)
         merges = _merges(experiment)
         entries, candidates = _given(experiment, suite)
         known = [candidate.path for candidate in candidates]
@@ -201,7 +201,14 @@ def _harness(experiment: Experiment, scorer: Scorer, suite: Suite, data_root: Pa
     options = experiment.train
     if options is None:
         return Harness(scorer, suite, data_root)
-    return Harness(scorer, suite, data_root, max_length=options.max_length, limit=options.validation)
+    return Harness(
+        scorer,
+        suite,
+        data_root,
+        max_length=options.loss_max_length or options.max_length,
+        end_token=options.end_token,
+        limit=options.validation,
+    )
 
 
 def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
@@ -237,7 +244,8 @@ def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     return tuple(files)
 
 
-def _check_tasks(experiment: Experiment, suite: Suite) -> None:
+def check_tasks(experiment: Experiment, suite: Suite) -> None:
+    """Refuse experts that are not those of the suite's tasks."""
     experts = experiment.experts or {}
     for task in suite.tasks:
         if task not in experts:

@@ -68,7 +68,13 @@ def open_judge(name: str, engine: EngineSettings) -> Judge:
     """
     if name == PatternJudge.name:
         return PatternJudge()
-    candidate = Candidate.open(name)
+    try:
+        candidate = Candidate.open(name)
+    except InputError as error:
+        raise InputError(
+            f"The judge of refusals cannot be had: {error} With --judge, or `judge` in an experiment, name "
+            f"another, or '{PatternJudge.name}', which needs no model."
+        ) from error
     settings = EngineSettings(HF, engine.dtype, engine.device, engine.batch_tokens)
     return ClassifierJudge(candidate.path, candidate.identity.digest, settings)
 

@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,32 @@ logger = logging.getLogger("manyshot")
 def answer(text: str) -> None:
     """Write an answer to stdout."""
     sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+
+
+def as_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Rows under headings, where there are some, in columns as wide as they need to be."""
+    lines = [tuple(map(str, row)) for row in rows]
+    if headings:
+        lines.insert(0, tuple(headings))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things, as in `2 files`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def size(nbytes: float) -> str:
+    """A size, as in `1.5 GB`."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if nbytes < 1000:
+            return f"{nbytes:.3g} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:.3g} TB"
 
 
 def console() -> "Console":

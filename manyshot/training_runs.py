@@ -47,14 +47,14 @@ def make_checkpoints(
     options = experiment.train
     assert options is not None
     out = out.resolve()
-    _check_methods(experiment, suite, options)
+    check_methods(experiment, suite)
     examples = _examples(suite, options, data_root)
     plans = [
         [(method, _plan(experiment, method, examples, seed)) for method in experiment.methods]
         for seed in experiment.seeds
     ]
     for method in experiment.methods:
-        harness.check(_needs(method, _rounds(method, options)))
+        harness.check(_needs(method, rounds_of(method, options)))
     base = Candidate.open(experiment.base)
     yield Made(_entry("base", "base", base), base)
     several = len(experiment.seeds) > 1
@@ -112,7 +112,7 @@ def _plan(
         examples=examples,
         training=training,
         method=MethodSpec(name=method.name, **method.settings),
-        rounds=_rounds(method, options),
+        rounds=rounds_of(method, options),
         weighting=method.by,
         objective=method.objective,
         anchor=method.anchor,
@@ -122,8 +122,9 @@ def _plan(
     )
 
 
-def _rounds(method: MethodEntry, options: TrainOptions) -> int:
-    return options.rounds if method.protocol == "many-shot" else 1
+def rounds_of(method: MethodEntry, options: TrainOptions | None) -> int:
+    """How often a method merges: in the experiment's rounds, or once."""
+    return options.rounds if options is not None and method.protocol == "many-shot" else 1
 
 
 def _needs(method: MethodEntry, rounds: int) -> Needs:
@@ -220,7 +221,7 @@ def _examples(suite: Suite, options: TrainOptions, data_root: Path | None) -> di
     return found
 
 
-def _check_methods(experiment: Experiment, suite: Suite, options: TrainOptions) -> None:
+def check_methods(experiment: Experiment, suite: Suite) -> None:
     """Refuse methods, settings and names before anything is trained."""
     titles = [method.title for method in experiment.methods]
     for method in experiment.methods:
@@ -230,7 +231,7 @@ def _check_methods(experiment: Experiment, suite: Suite, options: TrainOptions) 
             method.name,
             method.settings,
             list(suite.tasks),
-            rounds=_rounds(method, options),
+            rounds=rounds_of(method, experiment.train),
             space=method.space,
             weighting=method.by.name,
         )

@@ -39,7 +39,10 @@ def optimise(
     steps = settings.max_steps
     if steps is None:
         steps = max(1, round(settings.epochs * -(-len(rows) // settings.batch_size)))
-    order = reading_order([len(row["input_ids"]) for row in rows], steps, settings)
+    own_order = settings.order == "own"
+    if own_order:
+        order = reading_order([len(row["input_ids"]) for row in rows], steps, settings)
+        rows = [rows[i] for i in order]
     arguments = TrainingArguments(
         output_dir=str(folder / SAVES),
         max_steps=steps,
@@ -50,7 +53,7 @@ def optimise(
         lr_scheduler_type=settings.schedule,
         weight_decay=settings.weight_decay,
         optim="adamw_torch_fused",
-        train_sampling_strategy="sequential",
+        train_sampling_strategy="sequential" if own_order else "random",
         seed=settings.seed,
         data_seed=settings.seed,
         bf16=_has_bf16(settings) if settings.bf16 is None else settings.bf16,
@@ -70,7 +73,7 @@ def optimise(
     trainer = Trainer(
         model=model,
         args=arguments,
-        train_dataset=[rows[i] for i in order],
+        train_dataset=rows,
         data_collator=lambda batch: collate(batch, padding),
     )
     trainer.remove_callback(PrinterCallback)

@@ -21,6 +21,7 @@ TRACKERS = ("tensorboard", "wandb", "mlflow")
 UNDECIDING = frozenset({"save_seconds", "report_to"})
 """Settings that what is trained does not depend on."""
 Loss = Literal["completion", "text"]
+Order = Literal["own", "trainer"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,12 @@ class TrainSettings:
         weight_decay: AdamW's decoupled weight decay.
         loss: mean token loss over the "completion" only, or over the whole "text".
         max_length: tokens after which an example is cut.
-        first_epoch: number of the first pass, which decides its order: round r of a training in rounds reads
-            as the r-th pass of one training does.
+        end_token: whether the end-of-sequence token is added to an example, where its tokenizer does not.
+        order: of the examples. In our `own` order each pass is drawn by the seed and the pass's number,
+            and its last batch filled up. With `trainer` it is what transformers' Trainer draws: the first
+            pass of every training by the seed alone, pass e by seed + e, and the last batch as it comes.
+        first_epoch: number of the first pass, which decides its own order: round r of a training in rounds
+            reads as the r-th pass of one training does. The Trainer starts every round from the same order.
         seed: seed of the order of the examples and of dropout.
         bf16: compute in bfloat16 where autocast does so, weights stay in float32; None: on GPUs that have it.
         group_by_length: put examples of similar length in one batch, which saves padding.
@@ -87,6 +92,8 @@ class TrainSettings:
     weight_decay: float = 0.0
     loss: Loss = "completion"
     max_length: int = 512
+    end_token: bool = True
+    order: Order = "own"
     first_epoch: int = 0
     seed: int = 0
     bf16: bool | None = None
@@ -101,6 +108,11 @@ class TrainSettings:
             value = getattr(self, name)
             if not holds(value):
                 raise InputError(f"The training setting {name} is {value!r}; {expected} is expected.")
+        if self.order == "trainer" and self.group_by_length:
+            raise InputError(
+                "The training setting order is 'trainer', which does not look at lengths: set "
+                "group_by_length to false, or order to 'own'."
+            )
 
 
 def _trackers(value: object) -> bool:
@@ -128,6 +140,8 @@ _EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "weight_decay": (lambda value: _number(value) and value >= 0, "a number from 0 on"),
     "loss": (lambda value: value in get_args(Loss), f"one of {', '.join(get_args(Loss))}"),
     "max_length": (lambda value: _whole(value, 2), "a whole number from 2 on"),
+    "end_token": (lambda value: isinstance(value, bool), "true or false"),
+    "order": (lambda value: value in get_args(Order), f"one of {', '.join(get_args(Order))}"),
     "report_to": (_trackers, f"any of {', '.join(TRACKERS)}"),
     "seed": (lambda value: _whole(value, 0) and value < 2**32, "a whole number from 0 to 2**32 - 1"),
 }

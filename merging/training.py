@@ -36,7 +36,7 @@ TRAINING_VERSION = 1
 
 @dataclass(frozen=True)
 class Example:
-    """A prompt and the completion to learn; the end-of-sequence token is added when training."""
+    """A prompt and the completion to learn; training adds the end-of-sequence token, where one is wanted."""
 
     prompt: str
     completion: str
@@ -208,13 +208,13 @@ def encode(
     alone has: as lm-eval splits a context from its continuation. With an encoder the prompt is what it reads,
     and the labels are the completion.
     """
-    end, length = tokenizer.eos_token_id, settings.max_length
+    end, length, adds_end = tokenizer.eos_token_id, settings.max_length, settings.end_token
     if encoder:
         labels = tokenizer(text_target=example.completion)["input_ids"]
-        labels = labels if labels and labels[-1] == end else [*labels, end]
+        labels = [*labels, end] if adds_end and labels[-1:] != [end] else labels
         return {"input_ids": tokenizer(example.prompt)["input_ids"][:length], "labels": labels[:length]}
     ids = tokenizer(example.prompt + example.completion)["input_ids"]
-    if not ids or ids[-1] != end:
+    if adds_end and ids[-1:] != [end]:
         ids = [*ids, end]
     learned_from = 0
     if settings.loss == "completion" and example.prompt:

@@ -3,7 +3,6 @@
 import argparse
 import inspect
 import textwrap
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from manyshot.experiment import (
     TrainOptions,
     WeightingOptions,
 )
-from manyshot.terminal import answer
+from manyshot.terminal import answer, as_table
 from merging.method import Method, find_method, known_methods
 from merging.method_file import class_name
 from merging.weighting import SIGNALS
@@ -60,14 +59,14 @@ def _tables(name: str | None, _root: Path | None) -> str:
         (name, table.title, needs[table.needs], "yes" if table.paper else "no")
         for name, table in shown.items()
     ]
-    return _table(("table", "what it shows", "ours from", "printed in the paper"), rows)
+    return as_table(("table", "what it shows", "ours from", "printed in the paper"), rows)
 
 
 def _benchmarks(name: str | None, root: Path | None) -> str:
     if name is None:
         benchmarks = [load_benchmark(one) for one in benchmark_names()]
         rows = [(b.name, b.category, b.metric, *_data(b, root), b.title) for b in benchmarks]
-        return _table(("benchmark", "category", "metric", "rows", "from", "what is asked"), rows)
+        return as_table(("benchmark", "category", "metric", "rows", "from", "what is asked"), rows)
     benchmark = load_benchmark(name)
     rows_at_hand, source = _data(benchmark, root)
     languages = benchmark_languages(tasks_folder() / benchmark.name) if name in benchmark_names() else ()
@@ -88,7 +87,7 @@ def _benchmarks(name: str | None, root: Path | None) -> str:
         "licence": benchmark.licence,
         "paper": benchmark.paper or "none",
     }
-    return f"{_table((), facts.items())}\n\n{_example(benchmark, root)}"
+    return f"{as_table((), facts.items())}\n\n{_example(benchmark, root)}"
 
 
 def _recorded(benchmark: Benchmark) -> str:
@@ -116,7 +115,7 @@ def _example(benchmark: Benchmark, root: Path | None) -> str:
 def _suites(name: str | None, root: Path | None) -> str:
     if name is None:
         suites = [load_suite(suite) for suite in suite_names()]
-        return _table(
+        return as_table(
             ("suite", "tasks", "benchmarks"),
             [(s.name, ", ".join(s.tasks), len(s.benchmarks)) for s in suites],
         )
@@ -124,7 +123,7 @@ def _suites(name: str | None, root: Path | None) -> str:
     rows = [
         (b.name, suite.task_of(b.name) or "forgetting", b.metric, *_data(b, root)) for b in suite.benchmarks
     ]
-    blocks = [suite.title, _table(("benchmark", "task", "metric", "rows", "from"), rows)]
+    blocks = [suite.title, as_table(("benchmark", "task", "metric", "rows", "from"), rows)]
     sources = [
         (task, use, _origin(source), source.split, source.start, source.size or "all")
         for task, of in suite.tasks.items()
@@ -132,13 +131,15 @@ def _suites(name: str | None, root: Path | None) -> str:
         for source in of_use
     ]
     if sources:
-        blocks.append(_table(("task", "used for", "examples from", "split", "from row", "at most"), sources))
+        blocks.append(
+            as_table(("task", "used for", "examples from", "split", "from row", "at most"), sources)
+        )
     if suite.presets:
         presets = [
             (name, one.limit or "all", _limits(one), ScoreSettings.seed if one.seed is None else one.seed)
             for name, one in suite.presets.items()
         ]
-        blocks.append(_table(("preset", "documents", "apart from", "seed"), presets))
+        blocks.append(as_table(("preset", "documents", "apart from", "seed"), presets))
     return "\n\n".join(blocks)
 
 
@@ -155,7 +156,7 @@ def _limits(preset: Preset) -> str:
 def _methods(name: str | None, root: Path | None) -> str:
     methods = known_methods()
     if name is None:
-        return _table(
+        return as_table(
             ("method", "settings", "paper"),
             [(m.name, ", ".join(m.settings) or "none", m.paper) for m in methods.values()],
         )
@@ -176,7 +177,7 @@ def _signals(name: str | None, root: Path | None) -> str:
     if name not in (None, *SIGNALS):
         raise InputError(f"There is no signal '{name}'; there are {', '.join(SIGNALS)}.")
     shown = SIGNALS if name is None else {name: SIGNALS[name]}
-    return _table(("signal", "as a weighting of tasks"), shown.items())
+    return as_table(("signal", "as a weighting of tasks"), shown.items())
 
 
 def _experiments(name: str | None, root: Path | None) -> str:
@@ -242,14 +243,3 @@ def _data(benchmark: Benchmark, root: Path | None) -> tuple[str, str]:
     if missing:
         source += f", none for {missing} of {len(benchmark.tasks)} lm-eval tasks"
     return str(rows), source
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [tuple(map(str, row)) for row in rows]
-    if headings:
-        lines.insert(0, tuple(headings))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Iterator
 
-from manyshot.terminal import answer
+from manyshot.terminal import answer, counted, size
 from merging.merge import merge
 from merging.plan import Plan, plan
 from merging.prepare import prepare
@@ -29,26 +29,14 @@ def _lines(planned: Plan) -> Iterator[str]:
     width = max(len(one.name) for one in planned.inputs)
     yield f"method   {planned.method} on {planned.device}"
     for i, one in enumerate(planned.inputs):
-        read = f"{_counted(one.files, 'file')}, {_size(one.nbytes)}, {one.folder}"
+        read = f"{counted(one.files, 'file')}, {size(one.nbytes)}, {one.folder}"
         yield f"{'' if i else 'reads':<9}{one.name:<{width}}  {read}"
-    total, times = sum(one.nbytes for one in planned.inputs), _counted(len(planned.passes), "time")
-    yield f"         {_size(total)} in all, {times}: {', '.join(planned.passes)}"
+    total, times = sum(one.nbytes for one in planned.inputs), counted(len(planned.passes), "time")
+    yield f"         {size(total)} in all, {times}: {', '.join(planned.passes)}"
     for i, (name, nbytes) in enumerate(planned.outputs.items()):
-        yield f"{'' if i else 'writes':<9}{name}, {_size(nbytes)}"
-    yield f"         {_size(sum(planned.outputs.values()))} in all, as {', '.join(planned.dtypes)}"
+        yield f"{'' if i else 'writes':<9}{name}, {size(nbytes)}"
+    yield f"         {size(sum(planned.outputs.values()))} in all, as {', '.join(planned.dtypes)}"
     yield (
-        f"memory   about {_size(planned.memory)} in {_counted(planned.threads, 'block')} at once of up to "
+        f"memory   about {size(planned.memory)} in {counted(planned.threads, 'block')} at once of up to "
         f"{planned.block_entries:,} entries, beside the program and the mapped files"
     )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _size(nbytes: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if nbytes < 1000:
-            return f"{nbytes:.3g} {unit}"
-        nbytes /= 1000
-    return f"{nbytes:.3g} TB"

@@ -9,6 +9,7 @@ from bench.data import data_root
 from manyshot.experiment import HOMEMADE, LAB, T5_LAB, Experiment, find_experiment, load_experiment
 from manyshot.runner import Finished, FinishedSubsets, run_experiment
 from manyshot.terminal import answer, logger
+from results.errors import InputError
 from results.store import Store, store_root
 from results.yaml_file import validated
 
@@ -26,11 +27,15 @@ def run(options: argparse.Namespace) -> None:
         "limit": options.limit,
         "seeds": options.seed,
         "subsets": options.subsets,
+        "judge": options.judge,
     }
     changed = experiment.model_dump(exclude_unset=True) | {
         key: value for key, value in changes.items() if value is not None
     }
     experiment = validated(Experiment, changed, str(file))
+    if options.plan or options.tokens_per_second:
+        _show_plan(experiment, out, options)
+        return
     if experiment.base in HOMEMADE and not (Path(experiment.base) / "config.json").exists():
         logger.info("making the base of %s, or finding it made", experiment.base)
         base = make_homemade(experiment.base, out / "models" / experiment.base, data_root(options.data))
@@ -55,6 +60,20 @@ def run(options: argparse.Namespace) -> None:
 
         page = write_leaderboard([store_root(options.store)], options.leaderboard)
         (logger.info if options.json else answer)(f"wrote {page}")
+
+
+def _show_plan(experiment: Experiment, out: Path, options: argparse.Namespace) -> None:
+    """Say what the run will do, and do nothing."""
+    from manyshot.commands.run_plan import plan_as_json, plan_as_text, rates_of
+    from manyshot.experiment_plan import plan_experiment
+    from manyshot.plan_places import places
+
+    if not options.plan:
+        raise InputError("--tokens-per-second is of a plan: give --plan too, or leave it out.")
+    rates, root = rates_of(options.tokens_per_second), data_root(options.data)
+    planned = plan_experiment(experiment, root, skip_missing=options.skip_missing)
+    found = places(experiment, planned, out=out, store=store_root(options.store), data_root=root)
+    answer((plan_as_json if options.json else plan_as_text)(planned, found, rates))
 
 
 def make_homemade(name: str, out: Path, root: Path | None) -> Path:

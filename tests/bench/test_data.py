@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from datasets import Dataset
 
 from bench.data import data_root, load_rows, read_jsonl
 from bench.examples import ExampleSource, load_examples
@@ -108,6 +109,17 @@ def test_validation_and_training_share_a_shuffled_set(tmp_path):
         load_examples(
             [ExampleSource("train", "", "", files={"train": "other.jsonl"}, hub="somebody/set")], tmp_path
         )
+
+
+def test_a_set_can_be_shuffled_as_datasets_does(tmp_path):
+    rows = [{"n": n} for n in range(50)]
+    write_rows(tmp_path / "train.jsonl", rows)
+    of = {"split": "train", "prompt": "{{n}}", "completion": "", "files": {"train": "train.jsonl"}}
+    found = load_examples([ExampleSource(**of, shuffle_seed=1234, shuffle="datasets")], tmp_path)
+    assert [int(prompt) for prompt, _ in found] == Dataset.from_list(rows).shuffle(seed=1234)["n"][:]
+    assert found != load_examples([ExampleSource(**of, shuffle_seed=1234)], tmp_path)
+    with pytest.raises(InputError, match="'shuffle' must be 'python' or 'datasets', not 'numpy'"):
+        ExampleSource(**of, shuffle="numpy")
 
 
 def test_several_answers_to_one_prompt_stay_on_one_side(tmp_path):

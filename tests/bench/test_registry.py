@@ -139,14 +139,18 @@ def test_a_language_of_a_benchmark_is_a_benchmark_by_name():
         load_benchmark("m_arc_xx")
 
 
-def test_the_papers_preset_limits_the_six_and_keeps_forgetting_whole():
+def test_the_papers_preset_limits_five_and_keeps_xstest_and_forgetting_whole(data):
     preset = load_suite("metis").preset("paper")
     settings = ScoreSettings(limit=preset.limit, seed=preset.seed, limits=preset.limits)
     limits = {
         benchmark.name: settings.limit_of(benchmark.name) for benchmark in load_suite("metis").benchmarks
     }
-    six = ("ifeval", "gsm8k_cot", "m_mmlu", "m_arc", "m_hellaswag", "xstest")
-    assert limits == dict.fromkeys(six, 100) | {"coqa": None, "pubmedqa": None}
+    five = ("ifeval", "gsm8k_cot", "m_mmlu", "m_arc", "m_hellaswag")
+    assert limits == dict.fromkeys(five, 100) | dict.fromkeys(("xstest", "coqa", "pubmedqa"))
+    (xstest,) = load_benchmark("xstest").tasks
+    rows = load_rows(xstest, data)
+    assert len({row["type"] for row in rows.splits["test"][:100]}) == 4
+    assert len(prompts_of(xstest, rows, settings.seed, settings.limit_of("xstest"))) == 450
     assert settings.seed == 42
     with pytest.raises(InputError, match="The suite metis has no preset 'papers'; it has paper"):
         load_suite("metis").preset("papers")

@@ -31,6 +31,13 @@ def test_the_lab_is_tuned_with_eight_candidates_and_the_demo_with_three():
     assert demo == {"task_arithmetic": {3}, "metis": {3}}
 
 
+@pytest.mark.parametrize("protocol", ["post-hoc", "many-shot"])
+def test_metis_run_has_every_method_as_it_comes_and_tuned_with_six_candidates(protocol):
+    methods = load_experiment(SHIPPED / "metis.yaml").methods
+    found = budgets([method for method in methods if method.protocol == protocol])
+    assert found == {name: {0, 6} for name in ("task_arithmetic", "dare", "ties", "consensus_ta", "metis")}
+
+
 def test_the_number_of_candidates_is_in_the_title_of_every_table():
     tuned = MethodEntry(
         name="ties", density={"choose": [0.2, 0.5]}, scaling={"choose": [0.5, 1.0]}, variant="paper"

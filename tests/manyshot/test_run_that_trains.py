@@ -1,6 +1,7 @@
 """Experiments that train their experts, from end to end: METIS's own, with adapters, on a few rows."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -45,9 +46,9 @@ def manyshot(*arguments, cwd):
     return subprocess.run(command, cwd=cwd, check=False, capture_output=True, text=True)
 
 
-def run_metis(folder, base, rows):
-    arguments = ["--base", base, "--data", rows, "--limit", 1, "--skip-missing"]
-    return manyshot("run", "metis.yaml", *arguments, "--store", "store", "--out", "out", cwd=folder)
+def run_metis(folder, base, rows, *more):
+    arguments = ["--base", base, "--data", rows, "--limit", 1, "--skip-missing", "--judge", "patterns"]
+    return manyshot("run", "metis.yaml", *arguments, "--store", "store", "--out", "out", *more, cwd=folder)
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +75,12 @@ def done(base, rows, tmp_path_factory):
     folder = tmp_path_factory.mktemp("metis")
     content = yaml.safe_load((SHIPPED / "metis.yaml").read_text())
     content["train"] |= {"rounds": 2, "examples": 8, "validation": 4, "max_length": 128}
+    assert content["judge"] == "allenai/wildguard"  # which is not at hand
     content["methods"] = [
         method
         for method in content["methods"]
-        if method["name"] == "metis" or (method["name"], method.get("protocol")) == ("average", None)
+        if method.get("preset") == "constant"  # the scheduled one has five rounds
+        or (method["name"], method.get("protocol")) == ("average", None)
     ]
     content["methods"].append(
         {"name": "metis", "space": "delta", "protocol": "many-shot", "label": "products", **KEEP}
@@ -95,8 +98,8 @@ def test_the_run_has_both_protocols_and_both_spaces(done):
     merged = [(entry.label, entry.protocol) for entry in run.entries if entry.role == "merged"]
     assert merged == [
         ("average", "post-hoc"),
-        ("metis", "post-hoc"),
-        ("metis, many-shot", "many-shot"),
+        ("metis (constant)", "post-hoc"),
+        ("metis (constant), many-shot", "many-shot"),
         ("products", "many-shot"),
     ]
     assert [entry.turn for entry in run.entries if entry.role == "round"] == [1, 2, 1, 2]
@@ -106,7 +109,9 @@ def test_the_run_has_both_protocols_and_both_spaces(done):
 def test_factors_merge_into_an_adapter_and_products_into_a_model(done, base):
     folder, _ = done
     paths = {entry.label: folder / entry.path for entry in load_run(Store(folder / "store")).entries}
-    PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), paths["metis, many-shot"])
+    PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(base), paths["metis (constant), many-shot"]
+    )
     AutoModelForCausalLM.from_pretrained(paths["products"])
     assert (paths["math expert"] / "adapter_model.safetensors").is_file()
 
@@ -116,7 +121,7 @@ def test_the_leaderboards_recipe_merges_the_same_checkpoint(done, tmp_path, monk
     monkeypatch.chdir(tmp_path)  # where nothing relative would be found
     standings = gather([folder / "store"]).standings
     entries = {one.entry.title: one.entry for one in standings if one.entry.protocol == "post-hoc"}
-    assert entries["metis"].recipe["space"] == "factors"
+    assert entries["metis (constant)"].recipe["space"] == "factors"
     for title, entry in entries.items():
         merge(validated(Recipe, entry.recipe, title), tmp_path / title, progress=False)
         assert [open_checkpoint(title).identity().digest] == [one.digest for one in entry.checkpoints]
@@ -151,6 +156,54 @@ def test_post_hoc_experts_read_as_many_epochs_at_once_as_there_are_rounds(done):
     ]
     assert [report["settings"]["epochs"] for report in reports] == [2] * 4
     assert [report["settings"]["first_epoch"] for report in reports] == [0] * 4
+
+
+def test_losses_are_of_longer_texts_than_are_trained_on_and_without_an_end(done):
+    folder, _ = done
+    notes = [json.loads(path.read_text()) for path in (folder / "store" / "signals").glob("*.json")]
+    losses = [note for note in notes if note["kind"] == "loss over text"]
+    assert losses and {(note["max_length"], note["end_token"]) for note in losses} == {(2048, False)}
+
+
+def test_a_judge_that_cannot_be_had_is_said_before_anything_is_trained(base, rows, tmp_path):
+    experiment = load_experiment(find_experiment("metis")).model_copy(
+        update={"base": str(base), "judge": "no"}
+    )
+    with pytest.raises(
+        InputError, match=r"The judge of refusals cannot be had: no: no such folder.*'patterns'"
+    ):
+        run_experiment(experiment, "metis", tmp_path / "out", store=Store(tmp_path / "store"), data_root=rows)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_plan_says_what_the_run_did(done, base, rows, tmp_path):
+    folder, ran = done
+    shutil.copy(folder / "metis.yaml", tmp_path)
+    said = run_metis(tmp_path, base, rows, "--plan", "--json", "--tokens-per-second", 100, 1000)
+    assert said.returncode == 0, said.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["metis.yaml"]  # nothing is written
+    plan = json.loads(said.stdout)
+
+    def planned(phase, key="times"):
+        return sum(step[key] for step in plan["steps"] if step["phase"] == phase)
+
+    reports = [json.loads(path.read_text()) for path in folder.glob("out/experts/*/training.json")]
+    assert planned("train") == len(reports)
+    read = sum(one["settings"]["epochs"] * (one["used"] + one["left_out"]) for one in reports)
+    assert planned("train", "texts") == read
+    merged = [path for path in folder.glob("out/rounds-*/round-*/merged") if path.is_dir()]
+    assert planned("merge") == len(merged)
+    assert f"{planned('score')} records made" in ran.stderr
+    losses = list((folder / "store" / "signals").glob("*.json"))
+    assert planned("signals") + planned("choose") == len(losses)
+    assert plan["tasks"]["math"]["training"]["texts"] == 8 and plan["tasks"]["math"]["training"]["counted"]
+    (training, *_) = [step for step in plan["steps"] if step["phase"] == "train"]
+    assert training["hours"] == pytest.approx(training["tokens"] / 100 / 3600, abs=1e-4)
+    sizes = {one["what"]: one["nbytes"] for one in plan["places"] if one["use"] == "writes"}
+    weights = [path.stat().st_size for path in folder.glob("out/experts/*/*.safetensors")]
+    assert sizes[f"{len(reports)} experts"] == pytest.approx(sum(weights), rel=0.1)
+    whole = [path.stat().st_size for one in merged for path in one.glob("model*.safetensors")]
+    assert sizes[f"{len(whole)} merged whole models"] == pytest.approx(sum(whole), rel=0.1)
 
 
 def test_a_finished_run_makes_nothing_again(done, base, rows):

@@ -121,6 +121,8 @@ def test_examples_without_a_token_to_learn_are_refused_and_counted(base, tmp_pat
         "weight_decay": [-0.1, float("nan")],
         "loss": ["prompt"],
         "max_length": [1, 0],
+        "end_token": [None, 1],
+        "order": ["sequential"],
         "seed": [-1, 2**32],
     }.items(),
 )
@@ -130,6 +132,18 @@ def test_a_setting_out_of_range_is_refused_with_its_value_and_what_is_expected(s
             TrainSettings(**{setting: value})
         assert f"The training setting {setting} is {value!r}; " in str(refusal.value)
         assert "is expected" in str(refusal.value)
+
+
+def test_the_trainers_order_looks_at_no_lengths():
+    with pytest.raises(InputError, match="order is 'trainer', which does not look at lengths: set group_by_"):
+        TrainSettings(order="trainer")
+
+
+def test_an_end_token_is_added_where_it_is_to_be(tokenizer):
+    for added in (True, False):
+        ids = encode(tokenizer, EXAMPLES[0], TrainSettings(end_token=added))["input_ids"]
+        assert (ids[-1] == tokenizer.eos_token_id) == added
+        assert ids[: len(ids) - added] == tokenizer(EXAMPLES[0].prompt + EXAMPLES[0].completion)["input_ids"]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -47,7 +47,13 @@ def weights(out):
 
 @pytest.mark.parametrize(
     ("settings", "step"),
-    [(FULL, 3), (FULL, 6), (LORA, 6), (replace(FULL, accumulation=2, group_by_length=False), 6)],
+    [
+        (FULL, 3),
+        (FULL, 6),
+        (LORA, 6),
+        (replace(FULL, accumulation=2, group_by_length=False), 6),
+        (replace(LORA, order="trainer", group_by_length=False), 6),
+    ],
 )
 def test_a_stopped_training_ends_with_the_same_bits(base, tmp_path, monkeypatch, settings, step):
     whole = train(base, EXAMPLES, settings, tmp_path / "whole")

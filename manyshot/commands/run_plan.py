@@ -1,0 +1,135 @@
+"""What `manyshot run --plan` prints: the work of an experiment, its hours, and what it reads and writes."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+from manyshot.plan_estimates import HOW
+from manyshot.plan_places import Place
+from manyshot.plan_steps import Amount, ExperimentPlan, Step
+from manyshot.terminal import as_table, size
+from results.errors import InputError
+
+_UNKNOWN = "?"
+_MANY = 4
+
+
+def rates_of(given: Sequence[float] | None) -> tuple[float, float] | None:
+    """Tokens a second of training and of scoring, where they are given; one number stands for both.
+
+    Raises:
+        InputError: there are more than two, or one is not above 0.
+    """
+    if not given:
+        return None
+    if len(given) > 2 or not all(0 < rate < float("inf") for rate in given):
+        raise InputError(
+            f"--tokens-per-second is {' '.join(f'{rate:g}' for rate in given)}; one or two numbers above 0 "
+            "are expected: of training and of scoring."
+        )
+    return given[0], given[-1]
+
+
+def plan_as_json(plan: ExperimentPlan, places: Sequence[Place], rates: tuple[float, float] | None) -> str:
+    """The plan for programs."""
+    content = {
+        "tasks": {task: asdict(texts) for task, texts in plan.tasks.items()},
+        "benchmarks": {name: asdict(amount) for name, amount in plan.benchmarks.items()},
+        "steps": [
+            {
+                **asdict(step),
+                "data": list(step.data),
+                "tokens": round(step.tokens),
+                "hours": _hours(step, rates),
+            }
+            for step in plan.steps
+        ],
+        "places": [asdict(place) for place in places],
+        "estimate": HOW,
+    }
+    return json.dumps(content, indent=2)
+
+
+def plan_as_text(plan: ExperimentPlan, places: Sequence[Place], rates: tuple[float, float] | None) -> str:
+    """The plan for people."""
+    return "\n\n".join(_blocks(plan, places, rates))
+
+
+def _blocks(
+    plan: ExperimentPlan, places: Sequence[Place], rates: tuple[float, float] | None
+) -> Iterator[str]:
+    tasks = [
+        (task, *_amount(texts.training), *_amount(texts.validation)) for task, texts in plan.tasks.items()
+    ]
+    yield as_table(("task", "training texts", "tokens each", "validation texts", "tokens each"), tasks)
+    asked = [(name, *_amount(amount)) for name, amount in plan.benchmarks.items()]
+    yield as_table(("benchmark", "documents", "tokens each"), asked)
+    rows = [
+        (step.phase, step.what, _names(step), f"{step.times:,}", *_read(step), *_shown_hours(step, rates))
+        for step in plan.steps
+    ]
+    whole = Step("score", "", {}, 0, sum(s.texts for s in plan.steps), sum(s.tokens for s in plan.steps))
+    whole.more = any(step.more for step in plan.steps)
+    hours = [f"{sum(step.hours(*rates) for step in plan.steps):.2f}"] if rates else []
+    rows.append(("in all", "", "", "", *_read(whole), *hours))
+    headings = ("work", "of what", "texts of", "times", "texts", "tokens", *(["hours"] if rates else []))
+    yield as_table(headings, rows)
+    yield as_table((), _merged_places(places))
+    notes = [
+        HOW,
+        "~ marks numbers that were not counted on rows; a + stands for texts of which nobody knows how many.",
+        f"Hours are at {rates[0]:g} tokens a second forward and backward (train, learn) and {rates[1]:g} "
+        "forward; merging, loading and the judge are not in them."
+        if rates
+        else "With --tokens-per-second TRAINING SCORING come hours.",
+    ]
+    yield "\n".join(notes)
+
+
+def _amount(amount: Amount | None) -> tuple[str, str]:
+    """How many texts, and their tokens."""
+    if amount is None:
+        return "none", ""
+    mark = "" if amount.counted else "~"
+    texts = f"all ({_UNKNOWN})" if amount.texts is None else f"{mark}{amount.texts:,}"
+    return texts, f"{mark}{amount.tokens_each:,.0f}"
+
+
+def _names(step: Step) -> str:
+    names = list(step.data)
+    shown = ", ".join(names[:_MANY])
+    return shown if len(names) <= _MANY else f"{shown} and {len(names) - _MANY} more"
+
+
+def _read(step: Step) -> tuple[str, str]:
+    if not step.texts and not step.more:
+        return "", ""
+    more = " +" if step.more else ""
+    return f"{step.texts:,}{more}", f"{step.tokens / 1e6:,.2f} M{more}"
+
+
+def _hours(step: Step, rates: tuple[float, float] | None) -> float | None:
+    return None if rates is None else round(step.hours(*rates), 4)
+
+
+def _shown_hours(step: Step, rates: tuple[float, float] | None) -> list[str]:
+    if rates is None:
+        return []
+    return [f"{step.hours(*rates):.2f}" if step.texts else ""]
+
+
+def _merged_places(places: Sequence[Place]) -> Iterator[tuple[str, str, str, str]]:
+    """A line for each thing; files or sets that one thing is read from stand together."""
+    grouped: dict[tuple[str, str], list[Place]] = {}
+    for place in places:
+        grouped.setdefault((place.use, place.what), []).append(place)
+    for use in ("reads", "writes"):
+        first = True
+        for (of, what), each in grouped.items():
+            if of != use:
+                continue
+            known = [one.nbytes for one in each if one.nbytes is not None]
+            nbytes = size(sum(known)) if len(known) == len(each) else _UNKNOWN
+            where = ", ".join(dict.fromkeys(one.where for one in each))
+            yield use if first else "", what, nbytes, where
+            first = False
