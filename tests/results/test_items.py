@@ -16,7 +16,7 @@ from results.paired import SWAPPED, benchmark_difference, mcnemar, swapping
 from results.store import Store
 from results.suite import BenchmarkSpec, SuiteSpec
 
-QUICK, MANY = 400, 4000
+QUICK, MANY = 400, 2000
 # A share of .95 in 400 replications has a standard error of .011.
 SLACK = 0.022
 SHARES = ("score", "difference", "average", "worst_task")
