@@ -10,6 +10,7 @@ from bench.engine import GenerationRequest, Progress
 from bench.judge import NO_VERDICT, Judge
 from bench.score_settings import ScoreSettings
 from results.errors import InputError
+from results.items import ITEM
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,8 @@ class Answers:
     Attributes:
         value: the primary metric: the mean over the benchmark's lm-eval tasks.
         metrics: every metric of every task, "task/metric,filter".
-        documents: one row per document: lm_eval_task, doc_id, score, prompt, target, output, and each metric.
+        documents: one row per document: lm_eval_task, doc_id, the item where the benchmark says which
+            documents are one, score, prompt, target, output, and each metric.
         tokens: numbers of prompt and generated tokens.
         notices: what the reader of the number should know.
     """
@@ -66,9 +68,14 @@ def evaluate(
         settings: limit and few-shot seed.
         judge: gives verdicts on the answers, where the benchmark needs them.
         progress: called with the numbers of answers judged and to be judged.
+
+    Raises:
+        InputError: the rows are not as the benchmark expects, or do not say which documents are one item.
     """
     import pandas as pd
 
+    if benchmark.items is not None:
+        benchmark.items.check({one.name: rows[one.name].splits[one.scored_split] for one in benchmark.tasks})
     results = run_lm_eval(lm, benchmark, rows, settings)
     notices = [f"{name}: {one.notice}" for name, one in rows.items() if one.notice]
     notices += [benchmark.notice] if benchmark.notice else []
@@ -196,9 +203,12 @@ def _documents(benchmark: Benchmark, samples: Mapping[str, list[dict[str, Any]]]
     for task in benchmark.tasks:
         by_document: dict[int, dict[str, Any]] = {}
         for sample in samples[task.name]:
-            row = by_document.setdefault(
-                sample["doc_id"], {"lm_eval_task": task.name, "doc_id": sample["doc_id"]}
-            )
+            number = sample["doc_id"]
+            row = by_document.setdefault(number, {"lm_eval_task": task.name, "doc_id": number})
+            if benchmark.items is not None:
+                row[ITEM] = benchmark.items.name(sample["doc"], number)
+            elif len(benchmark.tasks) > 1:
+                row[ITEM] = f"{benchmark.name}/{task.name}/{number}"
             for metric in sample["metrics"]:
                 if isinstance(sample[metric], int | float):
                     row[f"{metric},{sample['filter']}"] = float(sample[metric])

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ from bench.definition import (
     load_definition,
     packaged_tasks,
 )
+from bench.items import ItemRule, item_rule
 from results.errors import InputError
 from results.suite import BenchmarkSpec
 
@@ -27,7 +28,7 @@ stopped or batched. What changes those of one benchmark raises the `version` in 
 
 _REQUIRED = ("benchmark", "title", "category", "licence", "metric", "tasks")
 _FACTS = ("paper", "filter", "higher_is_better", "chance", "version")
-_OPTIONAL = (*_FACTS, "languages", "recorded", "judged", "notice")
+_OPTIONAL = (*_FACTS, "languages", "items", "recorded", "judged", "notice")
 _TASK_KEYS = ("packaged", "config", "files", "columns", "convert", "generate", "size")
 
 
@@ -107,6 +108,7 @@ class Benchmark:
         filter: lm-eval filter whose answers the primary metric is taken over.
         chance: score of a model that guesses; for a generated label, of one that always gives the commonest.
         version: part of the key of its records. To be raised by whatever changes what its functions do.
+        items: tells which documents are one question in several languages; None where no two are.
         recorded: how recorded outputs look.
         judged: how verdicts on refusals become metrics, for a benchmark that needs a judge.
         notice_function: says what this machine lacks for scoring as the authors do; None where nothing.
@@ -123,6 +125,7 @@ class Benchmark:
     higher_is_better: bool = True
     chance: float = 0.0
     version: int = 1
+    items: ItemRule | None = None
     recorded: RecordedForm | None = None
     judged: JudgedForm | None = None
     notice_function: FunctionReference | None = None
@@ -160,7 +163,7 @@ class Benchmark:
 
     @property
     def definition_digest(self) -> str:
-        """Digest of everything that decides how answers are asked for and judged, data apart."""
+        """Digest of everything that decides how answers are asked for, judged and counted, data apart."""
         content = {
             "metric": [self.metric, self.filter],
             "tasks": {task.name: fingerprint(task.config) for task in self.tasks},
@@ -169,6 +172,8 @@ class Benchmark:
             "judged": fingerprint(vars(self.judged)) if self.judged else None,
             "notice": self.notice,
         }
+        if self.items is not None:
+            content["items"] = asdict(self.items)
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -189,15 +194,23 @@ def read_benchmark(folder: Path, language: str | None = None) -> Benchmark:
             raise InputError(f"{path} has no key '{key}'.")
     _refuse_unknown(content, _REQUIRED + _OPTIONAL, str(path))
     name, title = content["benchmark"], content["title"]
+    items = item_rule(content.get("items"), name, str(path))
     languages = _languages(content, path).default
     if language is not None:
         if language not in _languages(content, path).all:
             raise InputError(f"{path} has no language '{language}'.")
         name, title, languages = f"{name}_{language}", f"{title} [{language}]", (language,)
+    tasks = _read_tasks(content["tasks"], languages, folder)
+    if len(tasks) > 1 and "items" not in content:
+        raise InputError(
+            f"{path} has several lm-eval tasks and no key 'items': name the column that says which of their "
+            "documents are one question in several languages, or null where none are."
+        )
     return Benchmark(
         name=name,
         title=title,
-        tasks=_read_tasks(content["tasks"], languages, folder),
+        tasks=tasks,
+        items=items,
         recorded=_form(RecordedForm, content.get("recorded"), folder, "recorded"),
         judged=_form(JudgedForm, content.get("judged"), folder, "judged"),
         notice_function=function_reference(content["notice"], folder) if "notice" in content else None,

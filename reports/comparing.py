@@ -86,6 +86,7 @@ def _csv(found: HeadToHead) -> str:
             "benchmark": one.benchmark,
             "metric": one.metric,
             "n": one.n,
+            "items": one.items,
             "a": one.scores[0],
             "b": one.scores[1],
             "difference": one.difference,
@@ -115,7 +116,7 @@ def _rows(found: HeadToHead) -> list[list[str]]:
         [
             printable(one.benchmark),
             printable(one.metric) + " ↓" * (not one.higher_is_better),
-            str(one.n),
+            str(one.n) + f" of {one.items} items" * (one.items < one.n),
             *(f"{score:.3f}" for score in one.scores),
             *_difference(one.difference, one.low, one.high),
             _p(one.p_value) + "*" * (one.test == SWAPPED),
@@ -147,8 +148,12 @@ def _caption(found: HeadToHead) -> list[str]:
     exact = "p: McNemar's exact test of the documents that one side alone got right." * any(
         one.test != SWAPPED for one in found.benchmarks
     )
+    items = (
+        " Documents of one item, which are translations of each other, are drawn and swapped together."
+        * any(one.items < one.n for one in found.benchmarks)
+    )
     return [
-        f"A − B is above zero where A is better{turned}; 95 % by a paired bootstrap over documents.",
+        f"A − B is above zero where A is better{turned}; 95 % by a paired bootstrap over documents.{items}",
         f"{exact}{swapped}".strip(),
         f"p (Holm): corrected for the number of benchmarks, {len(found.benchmarks)}.",
     ]

@@ -31,7 +31,7 @@ def csv_sheet(sheet: Sheet) -> str:
     """One line per row of a sheet, numbers in full precision with the ends of their intervals.
 
     A column X has the columns X, X_low and X_high, the latter two where some number has an interval over
-    documents (or over subsets), and X_seeds_low and X_seeds_high where some has one over seeds.
+    documents (or, over subsets, by tasks), and X_seeds_low and X_seeds_high where some has one over seeds.
     """
     cells = [line.cells for group in sheet.groups for line in group]
     ends = [

@@ -22,7 +22,7 @@ _BANDS = 4
 
 
 def subsets_table(found: Sequence[OverSubsets]) -> str:
-    """Return a table of methods by number of tasks, mean ANP with its interval over subsets, as Markdown."""
+    """Return a table of methods by number of tasks, mean ANP with its interval over tasks, as Markdown."""
     sizes = sorted({one.size for one in found})
     numbers = {size: max(one.n for one in found if one.size == size) for size in sizes}
     heads = ["method", "protocol", *(f"{size} tasks (n = {numbers[size]})" for size in sizes)]
@@ -37,7 +37,20 @@ def subsets_table(found: Sequence[OverSubsets]) -> str:
     lines = [heads, ["---"] * len(heads)]
     lines += [[*key, *(row.get(size, "—") for size in sizes)] for key, row in cells.items()]
     text = "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
-    return text + "\nMean ANP over all subsets of so many tasks, with 95 % intervals over the subsets.\n"
+    text += (
+        "\nMean ANP over all subsets of so many tasks, with 95 % intervals by a jackknife over the tasks, "
+        "which subsets share.\n"
+    )
+    partly = dict.fromkeys(
+        f"{one.method} ({one.protocol}) at {one.size} tasks ({one.without})"
+        for one in found
+        if one.without and one.n > 1
+    )
+    if any(one.without and one.n == 1 for one in found):
+        text += "One subset has no interval: there is none to set beside it.\n"
+    if partly:
+        text += f"No interval, because subsets are missing: {', '.join(partly)}.\n"
+    return text
 
 
 def performance_by_number(comparisons: Sequence[Comparison], out: Path) -> Path:
@@ -102,7 +115,7 @@ def performance_by_number(comparisons: Sequence[Comparison], out: Path) -> Path:
         ]
         axes.set_xticks(list(counts), ticks)
         axes.set_xlabel("number of merged tasks, and n subsets with an ANP (dashed: the experts)")
-        axes.set_ylabel(f"mean ANP ({'bars' if beside else 'bands, bars'}: 95 % over subsets)")
+        axes.set_ylabel(f"mean ANP ({'bars' if beside else 'bands, bars'}: 95 % over tasks)")
         if can_be_named(names) and len(counts) > 1:
             name_ends(axes, names, ends, [style[name].colour for name in names])
         else:

@@ -32,13 +32,13 @@ def from_means(metric: str, means: Values) -> Values:
     """The metric, from means of the terms of shape (terms, …); shape (…).
 
     Matthews' correlation of two classes, 0 and 1, is the covariance of gold and predicted over their standard
-    deviations; it is 0 where either is constant.
+    deviations; it is 0 where either is constant, and NaN where a mean is.
     """
     if metric != MATTHEWS:
         return means[0]
     gold, predicted, both = means
     variance = gold * (1 - gold) * predicted * (1 - predicted)
-    usable = variance > 0
+    usable = ~(variance <= 0)
     root = np.sqrt(np.where(usable, variance, 1.0))
     return np.where(usable, (both - gold * predicted) / root, 0.0)
 

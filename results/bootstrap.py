@@ -1,14 +1,15 @@
-"""Intervals from a paired bootstrap over documents.
+"""Intervals from a paired bootstrap over items, which are documents with their translations.
 
-One resample draws, with replacement, as many documents of every lm-eval task as it has, and scores all
+One resample draws, with replacement, as many items of every lm-eval task as it has, and scores all
 checkpoints on that same draw. What two checkpoints share (hard documents, easy documents) then cancels in
-quotients and differences, as it does in the measured values. Percentiles of what was drawn are intervals of
-means and their quotients, but not of a minimum, such as the worst task: its intervals are made in
-`results.minima`.
+quotients and differences, as it does in the measured values. Lm-eval tasks that share items, such as a
+benchmark's languages, draw from all their items together, and an item comes with all documents that it has.
+Percentiles of what was drawn are intervals of means and their quotients, but not of a minimum, such as the
+worst task: its intervals are made in `results.minima`.
 """
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from results.aggregation import from_means, terms
 from results.errors import InputError
+from results.items import ITEM, Names, connected, numbered, own_items
 from results.metrics import mapped
 from results.suite import SuiteSpec
 
@@ -43,11 +45,23 @@ class DocumentScores:
         metric: its primary metric.
         scores: by lm-eval task and checkpoint, what the metric is made of, an array of shape (terms,
             documents of the lm-eval task); the documents are in the same order for every checkpoint.
+        items: by lm-eval task, the item of each document; where a task is not named, each is its own.
     """
 
     benchmark: str
     metric: str
     scores: Mapping[str, Mapping[str, Draws]]
+    items: Mapping[str, Names] = field(default_factory=dict)
+
+    def items_of(self, lm_eval_task: str) -> Names:
+        """The item of each document of an lm-eval task."""
+        if lm_eval_task in self.items:
+            return self.items[lm_eval_task]
+        return own_items(self.benchmark, lm_eval_task, self.size(lm_eval_task))
+
+    def size(self, lm_eval_task: str) -> int:
+        """How many documents an lm-eval task has."""
+        return int(next(iter(self.scores[lm_eval_task].values())).shape[1])
 
 
 @dataclass(frozen=True)
@@ -94,10 +108,12 @@ def align_documents(benchmark: str, metric: str, documents: Mapping[str, pd.Data
     Args:
         benchmark: its name, for messages.
         metric: its primary metric.
-        documents: by checkpoint, a table with `lm_eval_task`, `doc_id` and what the metric is made of.
+        documents: by checkpoint, a table with `lm_eval_task`, `doc_id`, what the metric is made of, and the
+            `item`, without which each document is its own.
 
     Raises:
-        InputError: two checkpoints were scored on different documents, or one twice on the same.
+        InputError: two checkpoints were scored on different documents, or one twice on the same; the
+            documents of several lm-eval tasks do not name their items.
     """
     tables = {checkpoint: _indexed(benchmark, checkpoint, table) for checkpoint, table in documents.items()}
     first = next(iter(tables))
@@ -108,39 +124,119 @@ def align_documents(benchmark: str, metric: str, documents: Mapping[str, pd.Data
                 f"benchmark {benchmark}: '{checkpoint}' and '{first}' were scored on different documents "
                 f"({len(odd)} are not shared, for one {odd[0]}); score both on the same data"
             )
+        if ITEM in table and ITEM in tables[first] and not table[ITEM].equals(tables[first][ITEM]):
+            raise InputError(
+                f"benchmark {benchmark}: documents of '{checkpoint}' and '{first}' name different items; "
+                "score both again"
+            )
     scores: dict[str, dict[str, Draws]] = {}
+    items: dict[str, Names] = {}
     for checkpoint, table in tables.items():
         for lm_eval_task, part in table.groupby(level="lm_eval_task", sort=True):
             scores.setdefault(str(lm_eval_task), {})[checkpoint] = terms(metric, part)
-    return DocumentScores(benchmark, metric, scores)
+            if ITEM in part:
+                items[str(lm_eval_task)] = part[ITEM].to_numpy(dtype=object)
+    if len(scores) > 1 and not items:
+        raise InputError(
+            f"benchmark {benchmark}: the documents of '{first}' do not say which of them are one item in "
+            "several languages, so no interval of them holds; score it again"
+        )
+    return DocumentScores(benchmark, metric, scores, items)
 
 
 def resample_scores(
     documents: DocumentScores, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Draws]:
-    """The benchmark's score in every resample: the mean over lm-eval tasks of the score of each.
-
-    The drawn documents depend on the seed, the benchmark and the lm-eval task alone, so neither another
-    checkpoint nor another benchmark changes them.
+    """The benchmark's score in every resample, as `resample_together` has it for several.
 
     Returns:
         An array of shape (resamples,) for every checkpoint.
     """
-    totals: dict[str, Draws] = {}
-    for lm_eval_task, scores in documents.scores.items():
-        size = next(iter(scores.values())).shape[1]
-        generator = generator_of(seed, documents.benchmark, lm_eval_task)
-        values = {checkpoint: np.empty(resamples) for checkpoint in scores}
-        step = max(1, _ENTRIES_AT_ONCE // size)
-        for start in range(0, resamples, step):
-            stop = min(start + step, resamples)
-            drawn = generator.integers(0, size, size=(stop - start, size))
-            for checkpoint, one in scores.items():
-                means = np.stack([term.take(drawn).mean(axis=1) for term in one])
-                values[checkpoint][start:stop] = from_means(documents.metric, means)
-        for checkpoint, value in values.items():
-            totals[checkpoint] = totals.get(checkpoint, np.zeros(resamples)) + value
-    return {checkpoint: total / len(documents.scores) for checkpoint, total in totals.items()}
+    return resample_together([documents], resamples=resamples, seed=seed)[documents.benchmark]
+
+
+def resample_together(
+    benchmarks: Sequence[DocumentScores], *, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, dict[str, Draws]]:
+    """The score of each benchmark in every resample: the mean over lm-eval tasks of the score of each.
+
+    What is drawn of an lm-eval task that shares no items depends on the seed, the benchmark and the task
+    alone, so neither another checkpoint nor another benchmark changes it. In a resample that has no document
+    of a task the score is NaN.
+
+    Returns:
+        By benchmark, an array of shape (resamples,) for every checkpoint.
+    """
+    by_name = {one.benchmark: one for one in benchmarks}
+    # One document an item needs no names, which take longer than all the rest.
+    alone = [(one.benchmark, task) for one in benchmarks for task in one.scores if task not in one.items]
+    named = {(one.benchmark, task): names for one in benchmarks for task, names in one.items.items()}
+    found: dict[str, list[dict[str, Draws]]] = {one.benchmark: [] for one in benchmarks}
+    for group in [*([node] for node in alone), *connected(named)]:
+        if group[0] in named:
+            numbers, items = numbered({node: named[node] for node in group})
+        else:
+            items = by_name[group[0][0]].size(group[0][1])
+            numbers = {group[0]: np.arange(items)}
+        sums = {
+            (name, task): _by_item(by_name[name].scores[task], numbers[name, task], items)
+            for name, task in group
+        }
+        drawn = _drawn(sums, items, resamples, generator_of(seed, *(part for node in group for part in node)))
+        for (name, _), means in drawn.items():
+            found[name].append(
+                {checkpoint: from_means(by_name[name].metric, one) for checkpoint, one in means.items()}
+            )
+    return {
+        name: {checkpoint: np.mean([one[checkpoint] for one in tasks], axis=0) for checkpoint in tasks[0]}
+        for name, tasks in found.items()
+    }
+
+
+_Node = tuple[str, str]
+_DOCUMENTS = ""
+"""Stands in place of a checkpoint's name for the number of documents."""
+
+
+def _by_item(scores: Mapping[str, Draws], numbers: NDArray[np.int64], items: int) -> dict[str, Draws]:
+    """Sums of each checkpoint's terms over the documents of each item, shape (terms, items)."""
+    counted = {_DOCUMENTS: np.ones((1, len(numbers))), **scores}
+    return {
+        name: np.stack([np.bincount(numbers, weights=term, minlength=items) for term in one])
+        for name, one in counted.items()
+    }
+
+
+def _drawn(
+    sums: Mapping[_Node, Mapping[str, Draws]], items: int, resamples: int, generator: np.random.Generator
+) -> dict[_Node, dict[str, Draws]]:
+    """Means of each checkpoint's terms over the documents of the drawn items, shape (terms, resamples)."""
+    means = {
+        node: {name: np.empty((len(one), resamples)) for name, one in of_node.items()}
+        for node, of_node in sums.items()
+    }
+    step = max(1, _ENTRIES_AT_ONCE // items)
+    for start in range(0, resamples, step):
+        stop = min(start + step, resamples)
+        times = _times_drawn(generator, stop - start, items)
+        for node, of_node in sums.items():
+            for name, one in of_node.items():
+                # Term by term, so that what is beside a checkpoint does not change its last digits.
+                means[node][name][:, start:stop] = [times @ term for term in one]
+    for of_means in means.values():
+        documents = of_means.pop(_DOCUMENTS)
+        documents[documents == 0] = np.nan
+        for name in of_means:
+            of_means[name] /= documents
+    return means
+
+
+def _times_drawn(generator: np.random.Generator, resamples: int, items: int) -> Draws:
+    """How many times each resample has each item, shape (resamples, items)."""
+    drawn = generator.integers(0, items, size=(resamples, items))
+    drawn += items * np.arange(resamples)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=resamples * items)
+    return counts.reshape(resamples, items).astype(np.float64)
 
 
 def resample_performance(

@@ -8,6 +8,7 @@ from results import bootstrap, metrics, minima
 from results.aggregation import document_columns
 from results.chance import at_chance
 from results.errors import InputError
+from results.items import ITEM
 from results.record import JSON, Record
 from results.reference import check_settings, references
 from results.run import Entry, Role, Run
@@ -182,17 +183,17 @@ def compare(run: Run, store: Store, *, resamples: int = bootstrap.RESAMPLES, see
     experts = {entry.label: references(run, entry) for entry in entries}
     base = entries[0] if entries[0].role == "base" else None
     check_settings(run.suite, entries, records, experts, base)
-    drawn = {}
+    aligned = []
     for benchmark in run.suite.benchmarks:
-        columns = [*DOCUMENT_KEY, *document_columns(benchmark.metric)]
+        columns = [*DOCUMENT_KEY, ITEM, *document_columns(benchmark.metric)]
         documents = {
             entry.label: store.documents(records[entry.label][benchmark.name], columns)
             for entry in entries
             if benchmark.name in records[entry.label]
         }
         if documents:
-            aligned = bootstrap.align_documents(benchmark.name, benchmark.metric, documents)
-            drawn[benchmark.name] = bootstrap.resample_scores(aligned, resamples=resamples, seed=seed)
+            aligned.append(bootstrap.align_documents(benchmark.name, benchmark.metric, documents))
+    drawn = bootstrap.resample_together(aligned, resamples=resamples, seed=seed)
     scores = {label: {name: one.value for name, one in known.items()} for label, known in records.items()}
     left_out = at_chance(run, scores, drawn) if run.suite.leave_out_at_chance else {}
     rows = []

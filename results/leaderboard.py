@@ -14,7 +14,7 @@ from results.comparison import compare
 from results.entries import Entry, Source, entries_of
 from results.errors import InputError
 from results.leagues import League, Terms, described, terms_of
-from results.ranking import rank_groups
+from results.ranking import Seeds, rank_groups
 from results.run import load_run, run_names
 from results.store import Store
 from results.submission import MANIFEST, check_submission
@@ -138,13 +138,14 @@ def _ranked(members: Sequence[Standing]) -> list[Standing]:
     """The standings of a league with their ranks."""
     ranks: dict[str, dict[str, int]] = {}
     for statistic in RANKED_BY:
-        known: dict[str, tuple[float, Draws]] = {}
+        known: dict[str, tuple[float, Draws, Seeds]] = {}
         for one in members:
             found = one.entry.pooled(statistic)
             draws, is_ranked = found.draws, one.entry.role == "merged" and one.entry.is_complete
             if is_ranked and found.value is not None and draws is not None:
-                known[one.entry.id] = found.value, draws
-        groups = rank_groups([value for value, _ in known.values()], [drawn for _, drawn in known.values()])
+                known[one.entry.id] = found.value, draws, found.by_seed
+        values, drawn, seeds = zip(*known.values(), strict=True) if known else ((), (), ())
+        groups = rank_groups(values, drawn, seeds)
         ranks[statistic] = dict(zip(known, groups, strict=True))
     return [
         replace(one, ranks={name: ranks[name].get(one.entry.id) for name in RANKED_BY}) for one in members

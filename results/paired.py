@@ -1,19 +1,23 @@
 """Two checkpoints on one benchmark: the paired difference, how likely chance alone is, and where they differ.
 
-Whether chance alone explains a difference is asked of the same documents: where both checkpoints are equally
-good, what they said to a document might as well have been said the other way round. Where documents are right
-or wrong and the score is the share of right ones, only documents that one side alone got right count, and
-they are tosses of a fair coin: McNemar's exact test (Psychometrika 12, 1947). Elsewhere the two sides are
-swapped at random, document by document, and the difference of the scores is taken anew: for a mean that flips
-the signs of the documents' differences, and it serves Matthews' correlation too.
+Whether chance alone explains a difference is asked of the same items: where both checkpoints are equally
+good, what they said to an item, in all its languages, might as well have been said the other way round. Where
+documents are right or wrong and the score is the share of right ones, all ways of swapping are counted. With
+one document an item only documents that one side alone got right count, as tosses of a fair coin: that is
+McNemar's exact test (Psychometrika 12, 1947), which takes translations for independent tosses and would find
+differences where there are none. Elsewhere the two sides are swapped at random, item by item, and the
+difference of the scores is taken anew: for a mean that flips the signs of the items' differences, and it
+serves Matthews' correlation too.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from results.aggregation import MATTHEWS, from_means
 from results.bootstrap import (
@@ -22,8 +26,10 @@ from results.bootstrap import (
     Draws,
     align_documents,
     generator_of,
+    percentile_interval,
     resample_scores,
 )
+from results.items import numbered
 from results.record import Record
 from results.store import DOCUMENT_KEY
 from results.suite import BenchmarkSpec
@@ -64,6 +70,7 @@ class BenchmarkDifference:
         benchmark: its name.
         metric: its primary metric.
         n: number of documents.
+        items: number of items: documents that are one question in several languages are one.
         higher_is_better: whether a larger score is a better one.
         scores: of the two, as the benchmark reports them.
         difference: first − second, on the scale on which higher is better.
@@ -79,6 +86,7 @@ class BenchmarkDifference:
     benchmark: str
     metric: str
     n: int
+    items: int
     higher_is_better: bool
     scores: tuple[float, float]
     difference: float
@@ -121,43 +129,64 @@ def benchmark_difference(
     )
     drawn = resample_scores(aligned, resamples=resamples, seed=seed)
     better = 1 if benchmark.higher_is_better else -1
-    low, high = np.percentile(better * (drawn[_FIRST] - drawn[_SECOND]), [2.5, 97.5])
+    interval = percentile_interval(better * (drawn[_FIRST] - drawn[_SECOND]))
+    assert interval is not None
     scores = (records[0].value, records[1].value)
     one, two = (table.reindex(columns=[*DOCUMENT_KEY, "score", *_TEXTS]) for table in documents)
     both = one.merge(two, on=list(DOCUMENT_KEY), suffixes=(_FIRST, _SECOND))
     ahead = better * (both[f"score{_FIRST}"] - both[f"score{_SECOND}"])
-    tossed = _tosses(aligned)
+    counted = _ahead(aligned)
     return BenchmarkDifference(
         benchmark=benchmark.name,
         metric=benchmark.metric,
         n=len(both),
+        items=_items(aligned)[1],
         higher_is_better=benchmark.higher_is_better,
         scores=scores,
         difference=better * (scores[0] - scores[1]),
-        low=float(low),
-        high=float(high),
-        p_value=mcnemar(*tossed) if tossed else swapping(aligned, seed=seed),
-        test=MCNEMAR if tossed else SWAPPED,
+        low=interval.low,
+        high=interval.high,
+        p_value=swapping(aligned, seed=seed) if counted is None else mcnemar(counted),
+        test=SWAPPED if counted is None else MCNEMAR,
         wins=(int((ahead > 0).sum()), int((ahead < 0).sum())),
         documents=(_furthest(both, ahead, most), _furthest(both, -ahead, most)),
     )
 
 
-def mcnemar(first_alone: int, second_alone: int) -> float:
-    """The two-sided p-value of McNemar's exact test.
+def mcnemar(ahead: Iterable[int]) -> float:
+    """The two-sided p-value of McNemar's exact test, or of its like for items of several documents.
+
+    It is the share of all 2^items ways of swapping the two sides, item by item, in which they are at least
+    as far apart as they were measured.
 
     Args:
-        first_alone: how many documents the first alone got right.
-        second_alone: how many the second alone did.
+        ahead: of each item, how many more of its documents the first got right than the second.
     """
-    from scipy.special import bdtr
+    listed = [int(one) for one in ahead]
+    counts = Counter(abs(one) for one in listed if one)
+    # The first's share of all that sets the two apart is a sum of tosses, those of items that count double
+    # among them.
+    chances: Draws = np.ones(1)
+    for size, count in sorted(counts.items()):
+        spaced = np.zeros(size * count + 1)
+        spaced[::size] = _tosses(count)
+        chances = np.convolve(chances, spaced).astype(np.float64)
+    apart = np.abs(2 * np.arange(len(chances)) - (len(chances) - 1))
+    return min(1.0, float(chances[apart >= abs(sum(listed))].sum()))
 
-    tail = bdtr(min(first_alone, second_alone), first_alone + second_alone, 0.5)
-    return min(1.0, 2 * float(tail))
+
+def _tosses(count: int) -> Draws:
+    """The chances of 0, 1, … heads of so many tosses of a fair coin."""
+    from scipy.special import gammaln
+
+    heads = np.arange(count + 1)
+    logarithms = gammaln(count + 1) - gammaln(heads + 1) - gammaln(count - heads + 1) - count * np.log(2)
+    chances: Draws = np.exp(logarithms)
+    return chances
 
 
 def swapping(documents: DocumentScores, *, swaps: int = SWAPS, seed: int = 0) -> float:
-    """The two-sided p-value by swapping the two sides at random, document by document.
+    """The two-sided p-value by swapping the two sides at random, item by item.
 
     It is the share of swaps, what was measured among them, in which the scores are at least as far apart as
     they were measured.
@@ -167,19 +196,24 @@ def swapping(documents: DocumentScores, *, swaps: int = SWAPS, seed: int = 0) ->
         swaps: how many to draw.
         seed: what they are drawn with.
     """
-    measured, drawn = 0.0, np.zeros(swaps)
-    for lm_eval_task, scores in documents.scores.items():
+    items, number = _items(documents)
+    measured, means, shifts = 0.0, {}, {}
+    for task, scores in documents.scores.items():
         one, two = scores[_FIRST], scores[_SECOND]
-        of_one, of_two = (side.mean(axis=1, keepdims=True) for side in (one, two))
-        measured += _apart(documents.metric, of_one, of_two)[0]
-        differing = (two - one)[:, (one != two).any(axis=0)]
-        generator = generator_of(seed, documents.benchmark, lm_eval_task, "swaps")
-        step = max(1, _ENTRIES_AT_ONCE // max(1, differing.shape[1]))
-        for start in range(0, swaps, step):
-            stop = min(start + step, swaps)
-            swapped = generator.integers(0, 2, size=(differing.shape[1], stop - start))
-            shift = differing @ swapped / one.shape[1]
-            drawn[start:stop] += _apart(documents.metric, of_one + shift, of_two - shift)
+        means[task] = [side.mean(axis=1, keepdims=True) for side in (one, two)]
+        measured += _apart(documents.metric, *means[task])[0]
+        of_items = [np.bincount(items[task], term, number) for term in (two - one) / one.shape[1]]
+        shifts[task] = np.stack(of_items)
+    moved = np.any([(shift != 0).any(axis=0) for shift in shifts.values()], axis=0)
+    generator = generator_of(seed, documents.benchmark, "swaps")
+    drawn = np.zeros(swaps)
+    step = max(1, _ENTRIES_AT_ONCE // max(1, int(moved.sum())))
+    for start in range(0, swaps, step):
+        stop = min(start + step, swaps)
+        swapped = generator.integers(0, 2, size=(int(moved.sum()), stop - start))
+        for task, (first, second) in means.items():
+            shift = shifts[task][:, moved] @ swapped
+            drawn[start:stop] += _apart(documents.metric, first + shift, second - shift)
     # Sums in another order may differ in the last digits.
     as_far = np.abs(drawn) >= abs(measured) - 1e-12
     return float((1 + as_far.sum()) / (1 + swaps))
@@ -203,15 +237,24 @@ def _apart(metric: str, first: Draws, second: Draws) -> Draws:
     return from_means(metric, first) - from_means(metric, second)
 
 
-def _tosses(documents: DocumentScores) -> tuple[int, int] | None:
-    """How many documents the first and the second alone got right, if that decides which score is higher."""
+def _items(documents: DocumentScores) -> tuple[dict[str, NDArray[np.int64]], int]:
+    """By lm-eval task the number of each document's item, and how many items there are."""
+    return numbered({task: documents.items_of(task) for task in documents.scores})
+
+
+def _ahead(documents: DocumentScores) -> NDArray[np.int64] | None:
+    """By item, how many more documents the first got right, if that decides which score is higher."""
     of_tasks = list(documents.scores.values())
     right_or_wrong = all(np.isin(one, (0, 1)).all() for scores in of_tasks for one in scores.values())
     sizes = {one.shape[1] for scores in of_tasks for one in scores.values()}
     if documents.metric == MATTHEWS or not right_or_wrong or len(sizes) > 1:
         return None
-    ahead = np.concatenate([scores[_FIRST][0] - scores[_SECOND][0] for scores in of_tasks])
-    return int((ahead > 0).sum()), int((ahead < 0).sum())
+    items, number = _items(documents)
+    each = [
+        np.bincount(items[task], scores[_FIRST][0] - scores[_SECOND][0], number)
+        for task, scores in documents.scores.items()
+    ]
+    return np.rint(np.sum(each, axis=0)).astype(np.int64)
 
 
 def _furthest(both: pd.DataFrame, ahead: pd.Series, most: int) -> tuple[DifferingDocument, ...]:

@@ -33,6 +33,11 @@ class Pooled:
         return fmean(self.values) if self.values else None
 
     @property
+    def by_seed(self) -> dict[int | None, float]:
+        """The value of each seed."""
+        return dict(zip(self.seeds_of, self.values, strict=True))
+
+    @property
     def documents(self) -> Interval | None:
         """95 % interval over documents, by the bootstrap."""
         return mean_interval(self.terms) if self.terms else None

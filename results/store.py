@@ -18,10 +18,12 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 from pandas.api.types import is_integer_dtype, is_numeric_dtype, is_string_dtype
+from pyarrow import parquet
 
 from results.aggregation import aggregate, document_columns
 from results.errors import InputError
 from results.files import locked, write_atomically
+from results.items import ITEM
 from results.json_types import parsed
 from results.record import Record, RecordKey, digest_of
 
@@ -63,8 +65,9 @@ class Store:
 
         Args:
             record: what to keep.
-            documents: one row per document with `lm_eval_task`, `doc_id`, `score` (the primary metric) and
-                any other columns. The mean over lm-eval tasks of their mean scores is the record's value.
+            documents: one row per document with `lm_eval_task`, `doc_id`, `score` (the primary metric),
+                `item` where there are several lm-eval tasks, and any other columns. The mean over lm-eval
+                tasks of their mean scores is the record's value.
 
         Returns:
             The record that the store holds: `record`, or the one that was there before.
@@ -92,7 +95,8 @@ class Store:
 
         Args:
             record: a record of this store.
-            columns: which columns to read; all of them by default.
+            columns: which columns to read; all of them by default. `item` is left out where the rows do not
+                have it, since each document is an item of its own.
 
         Raises:
             InputError: the store does not have the record, or its rows are not those it was written with.
@@ -108,7 +112,10 @@ class Store:
                 f"{table}: not the rows its record was written with; remove {path} and score again"
             )
         try:
-            return pd.read_parquet(io.BytesIO(content), columns=None if columns is None else list(columns))
+            if columns is not None:
+                there = parquet.read_schema(io.BytesIO(content)).names
+                columns = [name for name in columns if name != ITEM or name in there]
+            return pd.read_parquet(io.BytesIO(content), columns=columns)
         except Exception as error:
             # Pandas and Arrow raise whatever comes to them about a file that neither of them has written.
             said = " ".join(str(error).split())[:100]
@@ -150,6 +157,7 @@ def problems(record: Record, documents: pd.DataFrame) -> Iterator[str]:
             yield f"its documents have no numbers in the column {name}"
         if documents[name].isna().any():
             yield f"a document has no {name}"
+    yield from _problems_of_items(documents)
     if len(documents) != record.n or record.n == 0:
         yield f"the record counts {record.n} documents and {len(documents)} were given"
     if documents.duplicated(list(DOCUMENT_KEY)).any():
@@ -157,6 +165,14 @@ def problems(record: Record, documents: pd.DataFrame) -> Iterator[str]:
     score = aggregate(record.metric, documents)
     if not math.isclose(score, record.value, rel_tol=1e-6, abs_tol=1e-6):
         yield f"{record.metric} is {record.value}, but its documents give {score:.6g}"
+
+
+def _problems_of_items(documents: pd.DataFrame) -> Iterator[str]:
+    if ITEM not in documents:
+        if documents["lm_eval_task"].nunique() > 1:
+            yield "its documents of several lm-eval tasks have no column item: which are one question?"
+    elif not is_string_dtype(documents[ITEM]) or documents[ITEM].isna().any():
+        yield "of a document, item is no text"
 
 
 def store_root(argument: Path | None = None) -> Path:

@@ -27,6 +27,7 @@ import pyarrow as pa
 from results.aggregation import MATTHEWS
 from results.comparison import compare
 from results.errors import InputError
+from results.items import ITEM
 from results.json_types import parsed
 from results.record import Record, digest_of
 from results.run import Entry, Run, load_run, run_names, save_run
@@ -260,7 +261,7 @@ def _check_run(folder: Path, store: Store, run: Run) -> None:
 
 def _problems(record: Record, documents: pd.DataFrame) -> Iterator[str]:
     """What cannot be: scores that documents do not give, or out of their range, and times to come."""
-    for name in ("lm_eval_task", "prompt", "target", "output"):
+    for name in ("lm_eval_task", ITEM, "prompt", "target", "output"):
         if name in documents and not _is_text(documents[name]):
             yield f"of a document, {name} is no text"
     yield from problems(record, documents)

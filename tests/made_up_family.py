@@ -36,6 +36,7 @@ def rows(
     task: str = "task",
     says: Callable[[str, int], str] | None = None,
 ) -> pd.DataFrame:
+    """Documents with these scores; of several lm-eval tasks, those of one number are one item."""
     by_task = scores if isinstance(scores, Mapping) else {task: scores}
     found = pd.DataFrame(
         [
@@ -44,6 +45,8 @@ def rows(
             for index, score in enumerate(listed)
         ]
     )
+    if len(by_task) > 1:
+        found["item"] = [f"item {index}" for index in found["doc_id"]]
     if says is not None:
         found["target"] = [f"answer {index}" for index in found["doc_id"]]
         found["output"] = [

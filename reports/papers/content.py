@@ -17,11 +17,11 @@ class Value:
 
     Attributes:
         number: None where it is not known.
-        low: end of its 95 % interval over documents (or subsets of tasks), None without one.
+        low: end of its 95 % interval over documents (or tasks), None without one.
         high: end of the same.
         over_seeds: its 95 % interval over seeds, None without one.
         draws: its paired resamples of documents, None where there are none.
-        each: what it is the mean of, by seed (or subset of tasks).
+        each: what it is the mean of, by seed (or, over subsets of tasks, pseudo-values by task).
     """
 
     number: float | None
@@ -93,7 +93,7 @@ def of_pooled(found: Pooled, scale: float = 1.0) -> Value:
         scale * documents.high if documents else None,
         Interval(scale * seeds.low, scale * seeds.high) if seeds else None,
         None if found.draws is None else scale * found.draws,
-        {seed: scale * value for seed, value in zip(found.seeds_of, found.values, strict=True)},
+        {seed: scale * value for seed, value in found.by_seed.items()},
     )
 
 

@@ -61,7 +61,7 @@ def pairwise(families: Families) -> Content:
             values = {**(known.values if known else {}), setting: row.value}
             rows[row.name] = TableRow((row.key,), row.label, values)
         notes += _family_notes(title, pairs)
-    caption = f"{_ANP} Intervals are 95 % over pairs."
+    caption = f"{_ANP} Intervals are 95 % by a jackknife over tasks, which pairs share."
     return Content(columns, (TableBlock("", tuple(rows.values())),), "method", caption, tuple(notes))
 
 
@@ -105,7 +105,10 @@ def scaling(families: Families) -> Content:
             rows.append(TableRow((setting, "average"), "average", means))
         blocks.append(TableBlock(title if title == setting else f"{title} ({setting})", tuple(rows)))
         notes += _family_notes(title, comparisons)
-    caption = f"{_ANP} Intervals are 95 % over subsets; the average is over numbers of tasks."
+    caption = (
+        f"{_ANP} Intervals are 95 % by a jackknife over tasks, which subsets share; the average is over "
+        "numbers of tasks."
+    )
     return Content(columns, tuple(blocks), "merged", caption, tuple(notes))
 
 
@@ -285,7 +288,7 @@ def _key(method: str, settings: Mapping[str, object]) -> str | None:
 
 def _percent(one: OverSubsets) -> Value:
     low, high = (100 * one.interval.low, 100 * one.interval.high) if one.interval else (None, None)
-    return Value(100 * one.mean, low, high, each={subset: 100 * anp for subset, anp in one.each.items()})
+    return Value(100 * one.mean, low, high, each={task: 100 * anp for task, anp in one.each.items()})
 
 
 def _percent_of(each: Mapping[int | None, tuple[float | None, Term]]) -> Value:

@@ -4,5 +4,7 @@ from typing import Any
 
 
 def hub_columns(row: dict[str, Any]) -> dict[str, Any]:
-    """The question under the name that the hub gives it; rows that have it already are kept."""
-    return row if "instruction" in row else {**row, "instruction": row["question"]}
+    """The question and its name as the hub has them; rows that have a question so already are kept."""
+    if "instruction" in row:
+        return row
+    return {**row, "id": row["sample_id"], "instruction": row["question"]}

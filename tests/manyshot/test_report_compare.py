@@ -51,7 +51,7 @@ def test_json_and_other_formats(ask):
     first = content["benchmarks"][0]
     assert (first["benchmark"], first["wins"], len(first["documents"][0])) == ("gsm8k", [10, 0], 10)
     assert content["aggregates"]["average"]["value"] > 0
-    assert ask("metis", "ties", "--format", "csv")[1].startswith("benchmark,metric,n,a,b,difference,")
+    assert ask("metis", "ties", "--format", "csv")[1].startswith("benchmark,metric,n,items,a,b,difference,")
     assert "| benchmark | metric |" in ask("metis", "ties", "--format", "markdown")[1]
 
 

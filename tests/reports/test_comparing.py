@@ -21,6 +21,7 @@ def benchmark(name: str = "gsm8k", **changes: object) -> BenchmarkDifference:
         benchmark=name,
         metric="exact_match",
         n=1319,
+        items=1319,
         higher_is_better=True,
         scores=(0.5625, 0.4375),
         difference=0.125,
@@ -56,7 +57,13 @@ def test_a_line_has_scores_difference_interval_p_values_and_wins(form: str) -> N
     assert " ".join(words) == f"gsm8k exact_match {numbers}"
     assert "metis (aaaaaaaaaaaa)" in text
     assert "corrected for the number of benchmarks, 1" in text
-    assert "random swaps" not in text
+    assert "random swaps" not in text and "translations" not in text
+
+
+def test_where_documents_are_translations_it_says_of_how_many_items() -> None:
+    text = comparing_text(made_up(benchmark(n=400, items=100), benchmark("m_arc")))
+    assert "400 of 100 items" in text and "1319 of" not in text
+    assert "Documents of one item, which are translations of each other, are drawn and swapped" in text
 
 
 def test_what_is_not_mcnemars_or_not_higher_is_better_is_marked() -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 from made_up_family import SUITE, Family, hits, record, rows
-from made_up_leaderboard import LABEL, SCRIPT, make_store, merged, references, scores
+from made_up_leaderboard import DOCUMENTS, LABEL, SCRIPT, make_store, merged, references, scores
 
 from manyshot.cli import main
 from merging.recipe import Recipe
@@ -92,6 +92,26 @@ def test_what_cannot_be_told_apart_shares_a_rank(board):
     }
     assert ranks == {"metis": 1, "task_arithmetic": 2, "average": 2}
     assert standing(board, LABEL).ranks == {"average": 1, "worst_task": 1}
+
+
+def test_what_seeds_disagree_on_shares_a_rank_though_documents_tell_it_apart(tmp_path):
+    """On these documents the first is better, by 0.13; but with one of its three seeds it is worse."""
+    store = Store(tmp_path / "store")
+
+    def ranks(name, *levels):
+        family = Family(store, [])
+        references(family)
+        for method, of_seeds in {"first": levels, "second": (24, 24, 24)}.items():
+            for seed, level in enumerate(of_seeds):
+                right = scores(*[level] * 3, DOCUMENTS - level, 20)
+                about = {"seed": seed, "title": method, "pair": method}
+                merged(family, f"{name} {method}, seed {seed}", right, method, **about)
+        save_run(store, family.run(name=name))
+        board = gather([store.root], [name])
+        return {one.entry.title: one.ranks["average"] for one in board.standings if one.entry.method}
+
+    assert ranks("steady", 28, 30, 29) == {"first": 1, "second": 2}
+    assert ranks("unsteady", 37, 18, 32) == {"first": 1, "second": 1}
 
 
 def test_references_and_incomplete_entries_have_no_rank(board):

@@ -1,13 +1,17 @@
-"""ANP over subsets of tasks: means, Student's intervals over subsets, and seeds averaged first."""
+"""ANP over subsets of tasks: means, intervals over the tasks that they share, and seeds averaged first."""
 
 from dataclasses import replace
+from itertools import combinations
+from statistics import fmean
 
+import numpy as np
 import pytest
 
 from reports.subsets import performance_by_number, subsets_table
 from results.comparison import Estimate
 from results.errors import InputError
-from results.subsets import over_subsets, subsets_of
+from results.student import student_interval
+from results.subsets import over_subsets, pseudo_values, subsets_of
 
 
 def test_every_subset_once_in_the_order_of_the_tasks():
@@ -36,15 +40,65 @@ def comparisons(make_comparison, make_row, make_suite):
     return found
 
 
-def test_means_and_intervals_are_over_subsets(comparisons):
+def test_means_are_over_subsets_and_intervals_over_their_tasks(comparisons):
     pairs, whole = over_subsets(comparisons)
     assert (pairs.method, pairs.protocol, pairs.size, pairs.n) == ("ties", "post-hoc", 2, 3)
-    # Of 0.3, 0.5, 0.7: a standard deviation of 0.2; t(0.975, 2) = 4.302653.
-    half = 4.302653 * 0.2 / 3**0.5
+    # ab 0.3, ac 0.5, bc 0.7. Without a task 0.7, 0.5, 0.3 are left, so that the pseudo-values 3 · 0.5 − 2 U₋ₜ
+    # have a standard deviation of 0.4; t(0.975, 2) = 4.302653.
+    assert pairs.each == pytest.approx({"a": 0.1, "b": 0.5, "c": 0.9})
+    half = 4.302653 * 0.4 / 3**0.5
     assert (pairs.mean, pairs.interval.low, pairs.interval.high) == pytest.approx(
         (0.5, 0.5 - half, 0.5 + half), abs=1e-6
     )
     assert (whole.size, whole.mean, whole.interval, whole.n) == (3, 0.6, None, 1)
+
+
+def coverage(tasks: int, size: int, pairs: float, alone: float, replications: int) -> float:
+    """How often the interval holds the mean over all tasks there could be.
+
+    A subset's number is a mean over its tasks of independent effects, plus one over its pairs of tasks with
+    so large effects, plus one of its own.
+    """
+    subsets = subsets_of("abcdefg"[:tasks], [size])
+    generator = np.random.default_rng([tasks, size])
+    found = []
+    for _ in range(replications):
+        of_task = dict(zip("abcdefg", generator.normal(size=7), strict=True))
+        of_pair = {pair: pairs * generator.normal() for pair in combinations("abcdefg", 2)}
+        each = {
+            subset: fmean(map(of_task.__getitem__, subset))
+            + fmean(of_pair[pair] for pair in combinations(subset, 2))
+            + alone * generator.normal()
+            for subset in subsets
+        }
+        values, _ = pseudo_values(each)
+        interval = student_interval(list(values.values()))
+        found.append(interval.low <= 0 <= interval.high)
+    return float(np.mean(found))
+
+
+@pytest.mark.parametrize(("tasks", "size"), [(3, 2), (5, 2), (5, 3), (5, 4)])
+def test_the_interval_holds_95_times_of_100_though_subsets_share_tasks(tasks, size):
+    """A share of .95 in 1000 replications has a standard error of .007."""
+    assert 0.93 <= coverage(tasks, size, 0.0, 0.0, 1000) <= 0.97
+
+
+@pytest.mark.parametrize(("pairs", "alone"), [(1.0, 0.0), (0.0, 0.5), (1.0, 0.5)])
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_it_holds_more_often_where_subsets_differ_by_more_than_their_tasks(size, pairs, alone):
+    assert coverage(5, size, pairs, alone, 500) >= 0.94
+
+
+def test_where_subsets_are_missing_there_is_no_interval_and_the_table_says_why(comparisons):
+    rows = {subset: one for subset, one in comparisons.items() if subset != ("b", "c")}
+    pairs, whole = over_subsets(rows)
+    assert (pairs.n, pairs.interval, pairs.without) == (2, None, "2 of 3 subsets")
+    assert (whole.interval, whole.without) == (None, "one subset")
+    table = subsets_table([pairs, whole])
+    assert "| 0.400 | 0.600 |" in table
+    assert "No interval, because subsets are missing: ties (post-hoc) at 2 tasks (2 of 3 subsets)." in table
+    assert "One subset has no interval" in table
+    assert "No interval" not in subsets_table(over_subsets(comparisons))
 
 
 def test_a_checkpoint_without_anp_is_in_no_mean(make_comparison, make_row):
@@ -95,7 +149,7 @@ def test_intervals_of_many_methods_are_bars_beside_each_other(
 ):
     bands = methods if methods == 4 else 0
     runs = []
-    for tasks in ("ab", "ac", "bc", "abc", "abd"):
+    for tasks in map("".join, [*combinations("abcd", 2), *combinations("abcd", 3)]):
         rows = [
             make_row(f"m{i}", "merged", {task: 0.1 * i + ord(task) / 1000 for task in tasks}, title=f"m{i}")
             for i in range(methods)

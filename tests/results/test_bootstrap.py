@@ -42,6 +42,7 @@ def test_the_interval_of_a_mean_of_coin_tosses_is_the_normal_one() -> None:
 def test_documents_are_resampled_within_their_lm_eval_task() -> None:
     """Two tasks with constant scores, of very different size: nothing varies, and the mean is over tasks."""
     documents = pd.concat([table(np.zeros(90), "easy"), table(np.ones(10), "hard")])
+    documents["item"] = [f"item {index}" for index in range(100)]
     aligned = bootstrap.align_documents("gsm8k", "exact_match", {"model": documents})
     assert np.array_equal(bootstrap.resample_scores(aligned, resamples=50)["model"], np.full(50, 0.5))
 

@@ -1,0 +1,90 @@
+"""Which documents of a benchmark are one item: the same question in several languages.
+
+In a definition `items: id` names the column that holds the item's name in every language, so that it is found
+again also where translations are missing. Where rows have no such column, but every language has all of them
+in one order, `items: {rows_agree_in: [answer_number]}` makes an item of the rows of one number; rows that
+then differ in one of these columns, or languages with more rows than others, are refused. `items: null`
+says that no two documents are the same question.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from results.errors import InputError
+
+
+@dataclass(frozen=True)
+class ItemRule:
+    """How a document's item is known.
+
+    Attributes:
+        of: the benchmark's name, whatever the language, which is the first part of every item's.
+        column: column with the item's name; None where rows are counted.
+        rows_agree_in: columns that rows of the same number must agree in, where rows are counted.
+    """
+
+    of: str
+    column: str | None
+    rows_agree_in: tuple[str, ...] = ()
+
+    def name(self, doc: Mapping[str, Any], number: int) -> str:
+        """The name of a document's item.
+
+        Args:
+            doc: the document.
+            number: its number in the lm-eval task, from 0.
+        """
+        parts = [doc[self.column]] if self.column else [number, *(doc[one] for one in self.rows_agree_in)]
+        return "/".join(map(str, [self.of, *parts]))
+
+    def check(self, documents: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        """Refuse rows of which the rule cannot say which are one item.
+
+        Args:
+            documents: the scored rows by lm-eval task, in their order.
+
+        Raises:
+            InputError: rows are counted, and an lm-eval task has another number of them, or others.
+        """
+        if self.column is not None or not documents:
+            return
+        first, *others = documents
+        for task in others:
+            if len(documents[task]) != len(documents[first]):
+                raise InputError(
+                    f"{self.of}: {len(documents[task])} rows of {task} and {len(documents[first])} of "
+                    f"{first}: rows of one number must be one question in all languages; give all of them"
+                )
+            for number, pair in enumerate(zip(documents[first], documents[task], strict=True)):
+                for column in self.rows_agree_in:
+                    one, two = (doc[column] for doc in pair)
+                    if one != two:
+                        raise InputError(
+                            f"{self.of}: row {number} has the {column} {two} in {task} and {one} in {first}: "
+                            "rows of one number must be one question in all languages; order them alike"
+                        )
+
+
+def item_rule(content: Any, of: str, where: str) -> ItemRule | None:
+    """The rule that a definition gives.
+
+    Args:
+        content: of the key `items`.
+        of: the benchmark's name, without a language.
+        where: the definition's file.
+
+    Raises:
+        InputError: it is none.
+    """
+    if content is None:
+        return None
+    if isinstance(content, str):
+        return ItemRule(of, content)
+    agree = content.get("rows_agree_in") if isinstance(content, Mapping) else None
+    if not isinstance(agree, list) or not agree or not all(isinstance(one, str) for one in agree):
+        raise InputError(
+            f"{where}: 'items' must be the name of a column, null, or {{rows_agree_in: [columns]}}, "
+            f"not {content!r}."
+        )
+    return ItemRule(of, None, tuple(agree))
