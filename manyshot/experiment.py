@@ -10,6 +10,7 @@ engine: {name: hf, dtype: float32}
 seeds: [0]
 limit: 100                  # or the suite's own settings, as in `preset: paper`
 judge: patterns             # of refusals; or the path or hub name of a classifier
+accept_differences: [config.rope_theta]    # of given experts, whose own values are not kept
 subsets: [2, 3]             # merge every two and every three of the tasks, in place of all
 
 In place of `experts`, `train` says how they are made, and methods may be many-shot:
@@ -239,11 +240,16 @@ class Experiment(BaseModel):
     preset: str | None = None
     judge: str = PatternJudge.name
     output_dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    accept_differences: list[str] = []
 
     @model_validator(mode="after")
     def _one_source_of_experts(self) -> "Experiment":
         if (self.experts is None) == (self.train is None):
             raise ValueError("either `experts` (by task) or `train` (how to make them) is expected")
+        if self.accept_differences and self.experts is None:
+            raise ValueError(
+                "`accept_differences` is for given experts; those that are trained are the base's"
+            )
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("each of the seeds is expected once")
         for method in self.methods:

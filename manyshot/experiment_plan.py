@@ -25,7 +25,7 @@ from manyshot.training_runs import check_methods
 from merging.learned import LearnedMethod
 from merging.method import make
 from merging.train_settings import TrainSettings
-from merging.tuning import CHOOSE_PER_TASK, check_settings, examples_of, grid, of_round, values_to_choose
+from merging.tuning import CHOOSE_PER_TASK, examples_of, grid, of_round, values_to_choose
 from merging.weighting import Weighting
 from results.errors import InputError
 from results.subsets import subsets_of
@@ -62,12 +62,9 @@ def plan_experiment(
         InputError: the experiment names what does not fit.
     """
     suite = load_suite(experiment.suite)
-    if experiment.train is not None:
-        check_methods(experiment, suite)
-    else:
+    if experiment.train is None:
         check_tasks(experiment, suite)
-        for one in experiment.methods:
-            check_settings(one.name, one.settings, list(suite.tasks), space=one.space, weighting=one.by.name)
+    check_methods(experiment, suite)
     return _Walk(experiment, suite, data_root, skip_missing=skip_missing).plan()
 
 
@@ -239,7 +236,13 @@ class _Walk:
         """Inputs of a task with what is said after them."""
         found = self._validation_texts(task)
         if asked.source == "test":
-            each = [self._benchmarks[one.name] for one in self._suite.tasks[task].benchmarks]
+            names = [one.name for one in self._suite.tasks[task].benchmarks]
+            if missing := [name for name in names if name not in self._benchmarks]:
+                raise InputError(
+                    f"A method learns from the questions of {missing[0]}, and no rows of it are at hand; "
+                    "give them, or take `source: validation`."
+                )
+            each = [self._benchmarks[name] for name in names]
             known = None if any(one.texts is None for one in each) else sum(one.texts or 0 for one in each)
             found = Amount(known, max(one.tokens_each for one in each), each[0].counted)
         tokens = found.tokens_each + asked.max_new_tokens

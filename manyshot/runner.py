@@ -17,14 +17,14 @@ from manyshot.experiment import Experiment, MethodEntry
 from manyshot.harness import Harness
 from manyshot.scoring import Candidate, benchmarks_with_data, open_judge, score_all, score_settings
 from manyshot.terminal import logger
-from manyshot.training_runs import make_checkpoints, path_of, recipe_record
+from manyshot.training_runs import check_methods, make_checkpoints, path_of, recipe_record
 from merging.learned import note_of, what_was_learned, with_coefficients
 from merging.merge import merge
 from merging.method import Method, find_method, make
 from merging.method_file import source_of
 from merging.provenance import MERGING_VERSION, code_of, described
 from merging.recipe import Recipe
-from merging.tuning import check_settings, choose, examples_of, needs, number_of_candidates, of_round
+from merging.tuning import choose, examples_of, needs, number_of_candidates, of_round
 from merging.weighting import recipe_weights
 from results.comparison import Comparison, compare
 from results.errors import InputError
@@ -144,6 +144,7 @@ def _run(
     asked = EngineSettings(**experiment.engine.model_dump())
     if experiment.train is None:
         check_tasks(experiment, suite)
+        check_methods(experiment, suite)
         merges = _merges(experiment)
         entries, candidates = _given(experiment, suite)
         known = [candidate.path for candidate in candidates]
@@ -275,9 +276,6 @@ def _merges(experiment: Experiment) -> list[_Merge]:
     """What the experiment merges: every method once, or once for each seed where it draws random numbers."""
     merges = []
     for entry in experiment.methods:
-        tasks = list(experiment.experts or {})
-        check_settings(entry.name, entry.settings, tasks, space=entry.space, weighting=entry.by.name)
-        entry.by.check(rounds=1)
         method = make(entry.name, next(examples_of(entry.settings)))
         if not method.random:
             merges.append(_Merge(entry.title, entry, method, None))
@@ -332,6 +330,7 @@ def _merged(
             "output_dtype": experiment.output_dtype,
             "seed": merge_of.seed or 0,
             "space": entry.space,
+            "accept_differences": experiment.accept_differences,
         }
         return validated(Recipe, content, "the experiment")
 
@@ -404,7 +403,8 @@ def _merged(
         "candidates": number_of_candidates(entry.settings),
         "learned": learned,
         "source": source_of(type(method)),
-        "recipe": recipe_record(entry, experiment.output_dtype, recipe.seed),
+        "recipe": recipe_record(entry, experiment.output_dtype, recipe.seed)
+        | {"accept_differences": experiment.accept_differences or None},
         "seconds": seconds_of(out, learned),
         "memory": memory_of(out),
     }

@@ -222,16 +222,18 @@ def _examples(suite: Suite, options: TrainOptions, data_root: Path | None) -> di
 
 
 def check_methods(experiment: Experiment, suite: Suite) -> None:
-    """Refuse methods, settings and names before anything is trained."""
+    """Refuse methods, settings and names before anything is trained or merged."""
     titles = [method.title for method in experiment.methods]
     for method in experiment.methods:
         if titles.count(method.title) > 1:
             raise InputError(f"Two methods are called '{method.title}': give one of them a `label`.")
+        rounds = rounds_of(method, experiment.train)
+        method.by.check(rounds)
         check_settings(
             method.name,
             method.settings,
             list(suite.tasks),
-            rounds=rounds_of(method, experiment.train),
+            rounds=rounds,
             space=method.space,
             weighting=method.by.name,
         )

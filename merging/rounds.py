@@ -14,6 +14,7 @@ from typing import Any, Literal
 from merging.adapter import open_checkpoint
 from merging.hub import locate
 from merging.learned import Teacher, note_of, what_was_learned, with_coefficients
+from merging.learning import LEARNING_VERSION
 from merging.merge import merge
 from merging.method import find_method
 from merging.provenance import MERGING_VERSION, code_of
@@ -319,7 +320,7 @@ def _digest(plan: Plan, signals: Signals) -> str:
         plan.method.model_dump(mode="json"),
         [asdict(plan.weighting), plan.objective],
         [plan.anchor, plan.space, plan.output_dtype, plan.seed],
-        [TRAINING_VERSION, MERGING_VERSION, code_of(find_method(plan.method.name).kind)],
+        [TRAINING_VERSION, MERGING_VERSION, LEARNING_VERSION, code_of(find_method(plan.method.name).kind)],
     ]
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -7,7 +7,7 @@ each task. Several settings to choose are chosen together, over all their combin
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -34,7 +34,12 @@ def values_to_choose(value: Any, key: str = CHOOSE) -> list[Any] | None:
     listed = value[key]
     if not isinstance(listed, list | tuple) or not listed:
         raise InputError(f"'{key}' is {listed!r}; a list of values to choose among is expected.")
-    return list(dict.fromkeys(tuple(one) if isinstance(one, list) else one for one in listed))
+    return _each_once(listed)
+
+
+def _each_once(values: Iterable[Any]) -> list[Any]:
+    """Values without repetitions, in order; true and 1.0 are two."""
+    return list({json.dumps(one, sort_keys=True, default=str): one for one in values}.values())
 
 
 def chosen_settings(settings: Mapping[str, Any]) -> list[str]:
@@ -54,7 +59,7 @@ def of_round(settings: Mapping[str, Any], round_index: int, rounds: int) -> dict
         for key in (CHOOSE, CHOOSE_PER_TASK):
             if listed := values_to_choose(value, key):
                 at_round = [_of_round(name, one, round_index, rounds) for one in listed]
-                found[name] = {key: list(dict.fromkeys(at_round))}
+                found[name] = {key: _each_once(at_round)}
                 break
         else:
             found[name] = _of_round(name, value, round_index, rounds)

@@ -10,7 +10,7 @@ from results.record import JSON
 from results.run import Entry
 
 _OF_ROUNDS = ("weighting", "anchor", "keep")
-_OF_MERGES = ("seed", "space", "output_dtype")
+_OF_MERGES = ("seed", "space", "output_dtype", "accept_differences")
 _WHOLE = "model"
 """The only layer where a coefficient is one for each task."""
 

@@ -53,7 +53,7 @@ class ConsensusTA(Method):
             return None
         each = self.mask_threshold
         ratios = each if isinstance(each, Mapping) else dict.fromkeys(weights, each)
-        return MaskReach.of(self.consensus, weights, ratios)
+        return MaskReach.of(self.consensus, weights, ratios, strict=True)
 
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
         """Return α m ⊙ τ_M of deltas (n_tasks, …)."""

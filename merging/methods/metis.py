@@ -70,7 +70,8 @@ class Metis(Method):
         """Return how many weights reach δ/(1 + δ)."""
         if not self.consensus:
             return None
-        return MaskReach.of(self.consensus, weights, dict.fromkeys(weights, self.mask_ratio))
+        ratios = dict.fromkeys(weights, self.mask_ratio)
+        return MaskReach.of(self.consensus, weights, ratios, strict=self.strict)
 
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
         """Return s m̄ ⊙ V of deltas (n_tasks, …)."""

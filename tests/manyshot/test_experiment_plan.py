@@ -11,6 +11,7 @@ from manyshot.cli import main
 from manyshot.experiment import SHIPPED, load_experiment
 from manyshot.experiment_plan import _tried, plan_experiment
 from merging.tuning import choose
+from results.errors import InputError
 
 
 @pytest.fixture
@@ -128,6 +129,23 @@ def test_what_is_tried_is_what_choosing_tries(settings, tmp_path):
     tasks = ["math", "safety"]
     choose(settings, merge_to, Signals(), tasks=tasks, objective="average", place=tmp_path / "place")
     assert [one for one, _ in _tried(settings, tasks)] == tried
+
+
+def test_the_plan_refuses_what_the_run_would(tmp_path):
+    short = {
+        "name": "metis",
+        "protocol": "many-shot",
+        "weighting": {"name": "loss_gap", "temperature": [1, 2, 3]},
+    }
+    with pytest.raises(InputError, match="3 temperatures, one for each round, and there are 2 rounds"):
+        plan_experiment(experiment(tmp_path, methods=[short]))
+
+
+def test_learning_from_questions_that_are_not_at_hand_is_refused(tmp_path):
+    learns = {"name": "divmerge", "source": "test"}
+    changes = {"suite": "metis", "base": "models/base", "methods": [learns]}
+    with pytest.raises(InputError, match="questions of ifeval, and no rows of it are at hand"):
+        plan_experiment(experiment(tmp_path, **changes), tmp_path, skip_missing=True)
 
 
 def test_given_experts_are_merged_and_weighed(tmp_path, capsys):

@@ -9,6 +9,7 @@ import torch
 from tiny import tiny_llama
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import manyshot.harness as harness_module
 from bench.engine import EngineSettings
 from bench.examples import load_examples
 from bench.registry import load_suite
@@ -175,6 +176,21 @@ def test_the_key_has_all_that_decides_scores_and_no_more(harness, checkpoints):
     both = replace(math, benchmarks=math.benchmarks + suite.tasks["safety"].benchmarks)
     object.__setattr__(harness, "_suite", replace(suite, tasks={**suite.tasks, "math": both}))
     assert keys()[0] == losses and keys()[1] != scores
+
+
+@pytest.mark.parametrize("version", ["LOSS_VERSION", "CONTINUATIONS_VERSION", "DIVERGENCE_VERSION"])
+def test_the_key_has_the_versions_of_what_measures(harness, version, monkeypatch):
+    before = harness.key(Needs(losses=True))
+    monkeypatch.setattr(harness_module, version, 0)
+    assert harness.key(Needs(losses=True)) != before
+
+
+def test_a_loss_of_another_version_is_measured_again(harness, checkpoints, monkeypatch):
+    harness.loss(checkpoints[0], "math", "text")
+    before = len(list(harness.scorer.store.root.glob("signals/*.json")))
+    monkeypatch.setattr(harness_module, "LOSS_VERSION", 0)
+    harness.loss(checkpoints[0], "math", "text")
+    assert len(list(harness.scorer.store.root.glob("signals/*.json"))) == before + 1
 
 
 def test_only_what_is_asked_for_must_be_there(harness):

@@ -79,7 +79,7 @@ def done(base, rows, tmp_path_factory):
     content["methods"] = [
         method
         for method in content["methods"]
-        if method.get("preset") == "constant"  # the scheduled one has five rounds
+        if (method.get("preset"), method.get("mask_ratio")) == ("constant", None)
         or (method["name"], method.get("protocol")) == ("average", None)
     ]
     content["methods"].append(

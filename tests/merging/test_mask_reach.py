@@ -12,7 +12,7 @@ from merging.merge import merge
 from merging.method import make
 
 
-@pytest.mark.parametrize("method", ["metis", "consensus_ta"])
+@pytest.mark.parametrize("method", ["metis", "strict metis", "consensus_ta"])
 @pytest.mark.parametrize(
     "weights",
     [
@@ -23,21 +23,37 @@ from merging.method import make
         [1.0],
     ],
 )
-@pytest.mark.parametrize("ratio", [0.2, 0.3, 0.5])
+@pytest.mark.parametrize("ratio", [0.2, 0.3, 0.55])
 @pytest.mark.parametrize("needed", [0, 1, 2, 3])
 def test_it_says_whether_the_mask_keeps_what_all_tasks_agree_on(method, weights, ratio, needed):
     """By the method itself, on an entry that is the same in all task vectors."""
-    setting = "mask_ratio" if method == "metis" else "mask_threshold"
-    made = make(method, {setting: ratio, "consensus": needed})
+    made = made_of(method, ratio, needed)
     tasks = "abcdefgh"[: len(weights)]
     reach = made.mask_reach(dict(zip(tasks, weights, strict=True)))
     kept = merged(made, {"w": torch.full((len(weights), 3), 0.7)}, weights)["w"].any()
     assert bool(kept) == (reach is None or not reach.is_short)
 
 
+def made_of(method, ratio, needed):
+    if method == "consensus_ta":
+        return make(method, {"mask_threshold": ratio, "consensus": needed})
+    return make("metis", {"mask_ratio": ratio, "consensus": needed, "strict": method == "strict metis"})
+
+
+@pytest.mark.parametrize("method", ["metis", "strict metis", "consensus_ta"])
+@pytest.mark.parametrize(("tasks", "ratio"), [(2, 1.0), (3, 0.5), (4, 1 / 3), (5, 0.25)])
+def test_at_the_edge_it_is_the_comparison_that_decides(method, tasks, ratio):
+    """Equal weights whose share is δ/(1 + δ): both sides of the test are equal."""
+    reach = made_of(method, ratio, 2).mask_reach(dict.fromkeys("abcde"[:tasks], 1.0))
+    assert reach.is_short == (method != "metis")
+    if tasks == 2:  # where no rounding decides
+        kept = merged(made_of(method, ratio, 2), {"w": torch.full((tasks, 3), 0.5)})["w"].any()
+        assert bool(kept) == (method == "metis")
+
+
 def test_four_equal_weights_reach_it_and_five_do_not():
-    assert not MaskReach.of(2, dict.fromkeys("abcd", 1.0), dict.fromkeys("abcd", 0.3)).is_short
-    five = MaskReach.of(2, dict.fromkeys("abcde", 1.0), dict.fromkeys("abcde", 0.3))
+    assert not MaskReach.of(2, dict.fromkeys("abcd", 1.0), dict.fromkeys("abcd", 0.3), strict=True).is_short
+    five = MaskReach.of(2, dict.fromkeys("abcde", 1.0), dict.fromkeys("abcde", 0.3), strict=True)
     assert five.is_short and five.reaching == []
     assert five.thresholds["a"] == pytest.approx(0.2308, abs=1e-4)
 

@@ -12,11 +12,15 @@ import pytest
 from little_training import EXAMPLES, little_base
 from safetensors.torch import load_file
 
+import merging.prepare as prepare_module
+import merging.rounds as rounds_module
+import merging.training as training_module
 from merging.adapter import open_checkpoint
 from merging.optimise import reading_order
-from merging.recipe import MethodSpec
+from merging.recipe import MethodSpec, Recipe
 from merging.rounds import Plan, run_rounds
 from merging.train_settings import AdapterSettings, TrainSettings
+from merging.training import made_from
 from merging.tuning import number_of_candidates
 from merging.weighting import Weighting, softmax
 from results.errors import InputError
@@ -202,6 +206,31 @@ def test_settings_that_depend_on_each_other_are_chosen_together(base, tmp_path, 
     # By task: for both scalings three thresholds of each of three tasks alone, then two merges for all.
     assert len(one.tried) == {"choose": 6, "choose_per_task": 2 * 3 * 3 + 2}[key]
     assert number_of_candidates(settings) == {"choose": 6, "choose_per_task": 2 * 3 + 2}[key]
+
+
+@pytest.mark.parametrize("version", ["TRAINING_VERSION", "MERGING_VERSION", "LEARNING_VERSION"])
+def test_rounds_made_under_another_version_are_not_taken_for_the_same(base, version, monkeypatch):
+    before = rounds_module._digest(plan(base), Counted())
+    monkeypatch.setattr(rounds_module, version, 0)
+    assert rounds_module._digest(plan(base), Counted()) != before
+
+
+def test_experts_and_merges_are_keyed_by_their_version(base, tmp_path, monkeypatch):
+    keys = []
+    for version in (1, 2):
+        monkeypatch.setattr(training_module, "TRAINING_VERSION", version)
+        monkeypatch.setattr(prepare_module, "MERGING_VERSION", version)
+        recipe = Recipe(base=str(base), experts={"a": str(base)}, method={"name": "average"})
+        keys.append((made_from(base, EXAMPLES, TRAINING), prepare_module.prepare(recipe).key()))
+    assert keys[0][0] != keys[1][0] and keys[0][1] != keys[1][1]
+
+
+def test_candidates_may_be_numbers_by_task(base, tmp_path):
+    by_task = [dict.fromkeys(TASKS, 0.2), dict.fromkeys(TASKS, 0.4)]
+    method = MethodSpec(name="consensus_ta", mask_threshold={"choose": [*by_task, by_task[0]]})
+    (one,) = run_rounds(plan(base, rounds=1, method=method), tmp_path, Counted())
+    assert [tried["settings"]["mask_threshold"] for tried in one.tried] == by_task
+    assert one.settings["mask_threshold"] in by_task
 
 
 def test_scale_and_temperature_are_one_number_a_round(base, tmp_path):
