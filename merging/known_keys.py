@@ -39,6 +39,7 @@ _TEMPLATE = Known("how a conversation is written as a prompt; the base's is kept
 _DECODING = Known("how tokens are written as text; the base's is kept", True)
 _DROPPED = Known("the merged model has the base's tokenizer, which lacks them", True)
 _LACKING = Known("the merged model has the base's tokenizer, with all its tokens", True)
+_CODE = Known("accepted by `trust_remote_code`, without which it is refused; the base's code is kept", True)
 _NO_FILES = Known("the merged model has the base's tokenizer, if it has one", True)
 
 
@@ -71,6 +72,7 @@ _CONFIG = {
     # Settings by task of transformers' pipelines, which no other code reads.
     **_keys(_DRAWING, "task_specific_params"),
     **_keys(_PADDING, "pad_token_id"),
+    **_keys(_CODE, "auto_map"),
     **_keys(_WEIGHTS, "tie_word_embeddings"),
 }
 
@@ -100,6 +102,7 @@ _TOKENIZER = {
     **_keys(_COMPARED, "model_specific_special_tokens"),
     **_keys(_DECODING, "clean_up_tokenization_spaces", "spaces_between_special_tokens", "decoder"),
     **_keys(_TEMPLATE, "chat_template", "use_default_system_prompt"),
+    **_keys(_CODE, "auto_map"),
     **_keys(_DROPPED, "added_tokens"),
     **_keys(_LACKING, "missing_tokens"),
     **_keys(_NO_FILES, "files"),

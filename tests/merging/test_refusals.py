@@ -70,6 +70,12 @@ def test_a_base_that_holds_nan(save, recipe_for, tmp_path):
     assert_refused(recipe, tmp_path, ["base", UP, "NaN"])
 
 
+def test_packed_weights_are_refused_though_they_are_equal_everywhere(save, recipe_for, tmp_path):
+    packed = {UP: torch.ones(13, 7, dtype=torch.int8)}
+    recipe = recipe_for(save("base", tensors(0) | packed), {"a": save("a", changed() | packed)})
+    assert_refused(recipe, tmp_path, [str(tmp_path / "base"), UP, "I8", "quantization_config"])
+
+
 def test_weights_that_sum_to_zero(family, recipe_for, tmp_path):
     base, experts = family
     weights = (0.1, 0.2, -0.3)
