@@ -78,9 +78,9 @@ def test_entries_that_only_seeds_set_apart_share_the_first_group(
 @pytest.mark.full
 @pytest.mark.parametrize("documents", [0.01, 0.3, 1.0, 3.0])
 @pytest.mark.parametrize("seeds", [2, 3, 5])
-@pytest.mark.parametrize("entries", [2, 5, 20])
+@pytest.mark.parametrize("entries", [2, 5, 10])
 def test_so_they_do_whichever_varies_more(entries: int, seeds: int, documents: float) -> None:
-    assert equal_with_seeds(entries, seeds, documents, paired=True, replications=1000) >= 0.93
+    assert equal_with_seeds(entries, seeds, documents, paired=True, replications=500) >= 0.93
 
 
 def test_what_seeds_agree_on_is_told_apart_and_what_they_do_not_is_not() -> None:
