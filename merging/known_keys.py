@@ -15,10 +15,12 @@ class Known:
     Attributes:
         why: the reason, for the merge's report.
         said: whether the user is told, since something of the expert's is left out.
+        derives: whether model classes derive other settings from it, which are compared then.
     """
 
     why: str
     said: bool = False
+    derives: bool = False
 
 
 _WRITER = Known("says who wrote the file")
@@ -32,7 +34,9 @@ _PADDING = Known("fills rows up, and is masked")
 _FILES = Known("where the tokenizer's files came from, or what reads them; the files themselves are compared")
 _COMPARED = Known("the tokens themselves are compared, by their ids")
 _WEIGHTS = Known(
-    "the weights say it: where one has a table of its own for the output, the merged model has", True
+    "the weights say it: where one has a table of its own for the output, the merged model has",
+    said=True,
+    derives=True,  # T5 scales what goes into the output by it
 )
 _DRAWING = Known("how tokens are drawn from the logits, which are the same; the base's is kept", True)
 _TEMPLATE = Known("how a conversation is written as a prompt; the base's is kept", True)

@@ -63,7 +63,7 @@ def differing(base: Checkpoint, expert: Checkpoint) -> Pairs:
 
 def _config(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Pairs:
     written = _pairs(_flat(ours, "config"), _flat(theirs, "config"))
-    if all(known(key) for key in written):
+    if all((reason := known(key)) and not reason.derives for key in written):
         return written
     settled = _settled(ours), _settled(theirs)
     if settled[0] is None or settled[1] is None:

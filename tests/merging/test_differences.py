@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from tied_adapters import logits
-from tiny import tiny_llama
+from tiny import tiny_llama, tiny_t5
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from merging.checkpoint import Checkpoint
@@ -126,6 +126,19 @@ def test_defaults_of_the_model_class_that_one_leaves_out_are_no_difference(base,
     epsilon = expert(base, tmp_path / "epsilon", edit("config.json", rms_norm_eps=1e-5))
     assert "config.rms_norm_eps 1e-05 but the base has 1e-06" in refusal(
         base, {"a": epsilon}, tmp_path / "no"
+    )
+
+
+@pytest.mark.parametrize("written", [None, True])
+def test_what_a_model_class_derives_from_a_known_key_is_compared(tmp_path, written):
+    """T5 scales its output where `tie_word_embeddings` is not false."""
+    base = tiny_t5(tmp_path / "base")
+    edit("config.json", scale_decoder_outputs=None, tie_word_embeddings=written)(base)
+    other = tmp_path / "other"
+    shutil.copytree(base, other)
+    edit("config.json", tie_word_embeddings=False)(other)
+    assert "config.scale_decoder_outputs false but the base has true" in refusal(
+        base, {"a": other}, tmp_path / "no"
     )
 
 
