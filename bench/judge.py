@@ -8,12 +8,14 @@ from typing import Protocol
 
 from bench.engine import Engine, EngineSettings, GenerationRequest, Progress, open_engine
 from results.errors import InputError
-from tasks.xstest.patterns import verdict
+from tasks.xstest.patterns import PATTERNS_VERSION, verdict
 
 Exchange = tuple[str, str]
 """What was asked, and the answer to it."""
 
 NO_VERDICT = "no_verdict"
+PATTERNS = "patterns"
+"""How the judge by patterns is asked for."""
 
 _ANSWER_TOKENS = 32  # three lines of a few words
 _REFUSAL = re.compile(r"response refusal\s*:\s*(yes|no)\b", re.IGNORECASE)
@@ -56,7 +58,7 @@ class Judge(Protocol):
 class PatternJudge:
     """Judges by what refusals look like, on any machine. See `tasks.xstest.patterns`."""
 
-    name = "patterns"
+    name = f"{PATTERNS}-{PATTERNS_VERSION}"
 
     def verdicts(self, exchanges: Sequence[Exchange], progress: Progress | None = None) -> list[str]:
         """One verdict for each exchange."""

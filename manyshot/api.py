@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.data import data_root
 from bench.engine import AUTO, EngineSettings, choose_engine
-from bench.judge import PatternJudge
+from bench.judge import PATTERNS
 from bench.registry import load_suite
 from bench.scoring import Scorer
 from manyshot.scoring import (
@@ -59,7 +59,7 @@ def score(
     limit: int | None = None,
     preset: str | None = None,
     engine: EngineSettings | None = None,
-    judge: str = PatternJudge.name,
+    judge: str = PATTERNS,
     store: str | Path | None = None,
     skip_missing: bool = False,
 ) -> "pd.DataFrame":

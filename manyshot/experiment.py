@@ -30,7 +30,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bench.engine import AUTO, EngineSettings
-from bench.judge import PatternJudge
+from bench.judge import PATTERNS
 from merging.method import MethodPreset, find_preset
 from merging.method_file import absolute, class_name, is_method_file, load_class, source_of
 from merging.rounds import Protocol
@@ -238,7 +238,7 @@ class Experiment(BaseModel):
     fewshot_seed: int | None = None
     limit: int | None = Field(None, gt=0)
     preset: str | None = None
-    judge: str = PatternJudge.name
+    judge: str = PATTERNS
     output_dtype: Literal["float32", "bfloat16", "float16"] | None = None
     accept_differences: list[str] = []
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.judge import PatternJudge
+from bench.judge import PATTERNS
 from bench.registry import Suite, load_suite
 from manyshot.experiment import HOMEMADE, Experiment
 from manyshot.experiment_plan import KINDS
@@ -71,7 +71,7 @@ def _experts(experiment: Experiment) -> Iterator[Place]:
 
 
 def _judge(experiment: Experiment) -> Iterator[Place]:
-    if experiment.judge != PatternJudge.name:
+    if experiment.judge != PATTERNS:
         local = Path(experiment.judge).is_dir()
         nbytes = _weights(open_checkpoint(experiment.judge)) if local else None
         yield Place("reads", "the judge of refusals", experiment.judge, nbytes)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.benchmark import Benchmark
 from bench.engine import HF, REPLAY, EngineSettings
-from bench.judge import ClassifierJudge, Judge, PatternJudge
+from bench.judge import PATTERNS, ClassifierJudge, Judge, PatternJudge
 from bench.recorded import recorded_digest
 from bench.registry import Preset, Suite, benchmark_names, load_benchmark
 from bench.score_settings import ScoreSettings
@@ -66,14 +66,14 @@ def open_judge(name: str, engine: EngineSettings) -> Judge:
     Raises:
         InputError: there is no such checkpoint.
     """
-    if name == PatternJudge.name:
+    if name == PATTERNS:
         return PatternJudge()
     try:
         candidate = Candidate.open(name)
     except InputError as error:
         raise InputError(
             f"The judge of refusals cannot be had: {error} With --judge, or `judge` in an experiment, name "
-            f"another, or '{PatternJudge.name}', which needs no model."
+            f"another, or '{PATTERNS}', which needs no model."
         ) from error
     settings = EngineSettings(HF, engine.dtype, engine.device, engine.batch_tokens)
     return ClassifierJudge(candidate.path, candidate.identity.digest, settings)

@@ -17,6 +17,7 @@ from bench.registry import benchmark_names, load_benchmark
 from bench.score_settings import ScoreSettings
 from bench.scoring import Scorer
 from results.store import Store
+from tasks.xstest.patterns import PATTERNS_VERSION, verdict
 
 ANSWERS = (
     "The answer is 4.",
@@ -72,6 +73,13 @@ def test_what_is_asked_and_how_it_is_judged(name, request):
         for task, of_task in results.items()
     }
     check(f"benchmark_{name}", benchmark.version, {"asked": digest(lm.asked), "scores": values})
+
+
+@pytest.mark.parametrize("model", ["gpt4", "llama2new"])
+def test_verdicts_of_the_patterns_on_recorded_answers(model, data):
+    rows = [json.loads(line) for line in (data / "recorded" / "xstest" / f"{model}.jsonl").open()]
+    verdicts = [verdict(row["prompt"], row["completion"]) for row in rows]
+    check(f"patterns_{model}", PATTERNS_VERSION, verdicts)
 
 
 def test_scores_of_a_model(tmp_path):

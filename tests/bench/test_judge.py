@@ -17,6 +17,7 @@ from manyshot.scoring import open_judge
 from results.errors import InputError
 from results.record import CheckpointIdentity
 from results.store import Store
+from tasks.xstest.patterns import PATTERNS_VERSION
 
 ANSWERS = {"sorry": "yes", "sure": "no"}
 HEAD = (
@@ -111,7 +112,7 @@ def test_records_of_different_judges_are_different_records(classifier, tmp_path)
     for judge in (PatternJudge(), open_judge(str(classifier), EngineSettings())):
         scorer = Scorer(ScoreSettings(), store, None, judge=judge)
         keys += [scorer._key(identity, load_benchmark(name)) for name in ("lab_safety", "lab_math")]
-    assert keys[0].settings["judge"] == "patterns"
+    assert keys[0].settings["judge"] == f"patterns-{PATTERNS_VERSION}"
     assert keys[0].digest != keys[2].digest
     assert keys[1] == keys[3]
     assert "judge" not in keys[1].settings

@@ -40,20 +40,20 @@ def test_the_base_knows_what_may_be_forgotten(comparison, benchmark):
 
 
 def test_merging_loses_something_that_the_experts_knew(comparison):
-    for label in ("task_arithmetic (scaling tuned)", "metis"):
+    for label in ("task_arithmetic (scaling tuned: 3 tried)", "metis (scaling tuned: 3 tried)"):
         tasks = comparison.row(label).tasks
         assert sum(estimate.value <= 0.8 for estimate in tasks.values()) >= 2
 
 
 def test_the_scaling_was_chosen_by_the_worst_task_on_validation_data(comparison):
-    measured = comparison.row("task_arithmetic (scaling tuned)").measured
+    measured = comparison.row("task_arithmetic (scaling tuned: 3 tried)").measured
     assert [one["settings"]["scaling"] for one in measured["tried"]] == [0.2, 0.3, 0.5]
     assert all(one["value"] == min(one["tasks"].values()) for one in measured["tried"])
     assert measured["settings"] == max(measured["tried"], key=lambda one: one["value"])["settings"]
 
 
 def test_metis_is_weighed_by_the_loss_gaps(comparison):
-    measured = comparison.row("metis").measured
+    measured = comparison.row("metis (scaling tuned: 3 tried)").measured
     powers = {task: np.exp(gap / 2) for task, gap in measured["gaps"].items()}
     assert measured["weights"] == pytest.approx({t: p / sum(powers.values()) for t, p in powers.items()})
     assert 0 < measured["mask_density"] < 1
@@ -82,7 +82,7 @@ def test_the_report_lies_beside_the_models(demo):
 def test_a_users_own_experiment_does_the_same_as_the_demo(demo, models, comparison, tmp_path):
     """From the same experts come the same weights, whose records are found."""
     shutil.copytree(demo / "results", tmp_path / "store")
-    tuned = "task_arithmetic (scaling tuned)"
+    tuned = "task_arithmetic (scaling tuned: 3 tried)"
     chosen = comparison.row(tuned).measured["settings"]
     experiment = {
         "suite": "lab",

@@ -143,7 +143,7 @@ def test_the_round_that_counts_is_the_best_on_validation_data(done):
     assert [min(one["tasks"].values()) for one in kept["validation"]] == curve
     assert kept["kept_round"] == 1 + max(range(2), key=lambda turn: (curve[turn], turn))
     assert entries["products"].checkpoint == entries[f"products, round {kept['kept_round']}"].checkpoint
-    assert entries["metis, many-shot"].measured["kept_round"] == 2
+    assert entries["metis (constant), many-shot"].measured["kept_round"] == 2
 
 
 def test_post_hoc_experts_read_as_many_epochs_at_once_as_there_are_rounds(done):
