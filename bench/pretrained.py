@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,8 +87,7 @@ def _refuse_unequal(checkpoint: Path, ties: Mapping[str, str]) -> None:
     """Refuse two tensors that the configuration ties, which engines would choose between as they like."""
     if not ties:
         return
-    named = {*ties, *ties.values()}
-    tensors = {name: tensor for name, tensor in stored_tensors(checkpoint) if name in named}
+    tensors = dict(stored_tensors(checkpoint, {*ties, *ties.values()}))
     for duplicate, table in ties.items():
         if not torch.equal(tensors[duplicate], tensors[table]):
             raise InputError(
@@ -151,8 +150,14 @@ def architecture(config: Any) -> dict[str, Any]:
     return {key: value for key, value in config.to_dict().items() if key not in volatile}
 
 
-def stored_tensors(checkpoint: Path) -> Iterator[tuple[str, torch.Tensor]]:
+def stored_tensors(
+    checkpoint: Path, names: Collection[str] | None = None
+) -> Iterator[tuple[str, torch.Tensor]]:
     """A checkpoint's tensors by name, read one by one.
+
+    Args:
+        checkpoint: its folder.
+        names: those to read; None reads all.
 
     Raises:
         InputError: a file is not complete.
@@ -161,7 +166,8 @@ def stored_tensors(checkpoint: Path) -> Iterator[tuple[str, torch.Tensor]]:
         try:
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118 - not a mapping
-                    yield name, file.get_tensor(name)
+                    if names is None or name in names:
+                        yield name, file.get_tensor(name)
         except SafetensorError as error:
             raise InputError(f"{path} is not a complete safetensors file: {error}.") from error
 

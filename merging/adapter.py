@@ -15,7 +15,7 @@ from merging.checkpoint import FACTORS, Checkpoint, Stored, TensorInfo, open_saf
 from merging.digest import tensor_digest, weights_digest
 from merging.hub import locate
 from merging.tied import apart, class_ties
-from merging.tokenizer import TOKENIZER_FILES, read_json
+from merging.tokenizer import read_json, tokenizer_files
 from results.errors import InputError
 from results.record import CheckpointIdentity
 from results.weights import refuse_no_weights
@@ -165,7 +165,7 @@ class AdaptedCheckpoint(Checkpoint):
         self._names = {name: name for name in base.names}
         self.folder, self.config = adapter.folder, base.config
         self.home, self.was_tied = base.home, base.was_tied
-        own_tokenizer = any((adapter.folder / name).is_file() for name in TOKENIZER_FILES)
+        own_tokenizer = bool(tokenizer_files(adapter.folder))
         self.tokenizer_folder = adapter.folder if own_tokenizer else base.tokenizer_folder
         self.files = (
             *(str((base.folder / file).resolve()) for file in base.files),

@@ -7,7 +7,7 @@ from typing import Any
 
 from merging.checkpoint import Checkpoint
 from merging.compatible import asks_for_code
-from merging.tokenizer import TOKENIZER_FILES
+from merging.tokenizer import copy_tokenizer
 
 
 def copy_companions(base: Checkpoint, folder: Path, dtype: str | None) -> None:
@@ -21,7 +21,8 @@ def copy_companions(base: Checkpoint, folder: Path, dtype: str | None) -> None:
     config = base.config if dtype is None else _with_dtype(base.config, dtype)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     code = [path.name for path in base.home.glob("*.py")] if asks_for_code(base) else []
-    for name in ("generation_config.json", *TOKENIZER_FILES, *code):
+    copy_tokenizer(base.home, folder)
+    for name in ("generation_config.json", *code):
         if (base.home / name).is_file():
             shutil.copyfile(base.home / name, folder / name)
 

@@ -7,7 +7,7 @@ import torch
 
 from merging.checkpoint import Checkpoint
 from merging.dtypes import MERGED
-from merging.tokenizer import read_json, same_file, vocabulary
+from merging.tokenizer import read_mapping, same_file, vocabulary
 from results.errors import InputError
 
 
@@ -53,7 +53,7 @@ def asks_for_code(checkpoint: Checkpoint) -> str | None:
     if "auto_map" in checkpoint.config:
         return "config.json"
     tokenizer = checkpoint.home / "tokenizer_config.json"
-    return tokenizer.name if tokenizer.is_file() and "auto_map" in read_json(tokenizer) else None
+    return tokenizer.name if tokenizer.is_file() and "auto_map" in read_mapping(tokenizer) else None
 
 
 def _check_model_type(called: str, base: Checkpoint, expert: Checkpoint) -> None:

@@ -1,21 +1,20 @@
 """In what else than weights experts differ from the base: known, accepted by the recipe, or refused."""
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import Any, Literal
 
 from merging.checkpoint import Checkpoint
 from merging.known_keys import known
-from merging.settings import Pair, differing, todays_name
+from merging.pairs import Pair, todays_name
+from merging.settings import differing
 from merging.tokenizer import same_file, vocabulary
 from results.errors import InputError
 
-logger = logging.getLogger("manyshot.merging")
 Verdict = Literal["known", "said", "accepted"]
 _ADDED = "tokenizer.added_tokens"
+_MISSING = "tokenizer.missing_tokens"
 _SHOWN = 300
 """Characters of a value that are shown; a list of merges has millions."""
 
@@ -64,12 +63,9 @@ def compare(
     clash = _compare_tokens(base, experts, found)
     differences, refused, used = [], [], set()
     for key, pairs in found.items():
-        reason = known(key)
-        left_out = any(pair.theirs is not None for pair in pairs.values())
-        said = reason is not None and reason.said and left_out
-        counts = (reason is None and not all(pair.alike for pair in pairs.values())) or (
-            key == _ADDED and clash != ""
-        )
+        reasons = [pair.reason for pair in pairs.values() if pair.reason]
+        said = any(pair.reason and pair.reason.said and pair.theirs is not None for pair in pairs.values())
+        counts = len(reasons) < len(pairs) or (key == _ADDED and clash != "")
         by = [name for name in accepted if f"{key}.".startswith(f"{todays_name(name)}.")]
         if by and (counts or said):
             used.update(by)
@@ -80,7 +76,7 @@ def compare(
             continue
         else:
             verdict = "said" if said else "known"
-            why = reason.why if reason else next(pair.alike for pair in pairs.values() if pair.alike)
+            why = reasons[0].why
         ours = next(iter(pairs.values())).ours
         theirs = {name: _short(pair.theirs) for name, pair in pairs.items()}
         differences.append(Difference(key, _short(ours), theirs, verdict, why))
@@ -95,19 +91,19 @@ def compare(
     return tuple(differences)
 
 
-def say(differences: Sequence[Difference], experts: Mapping[str, Checkpoint]) -> None:
-    """Tell the user, once, what of the experts the merged model does not have."""
-    for one in differences:
-        if one.verdict == "said":
-            whose = ", ".join(
-                f"{name!r} ({experts[name].folder}): {_text(v)}" for name, v in one.experts.items()
-            )
-            _say_once(f"{one.key} differs from the base's, {_text(one.base)}, in {whose}; {one.why}.")
+def notices(differences: Sequence[Difference]) -> list[str]:
+    """Return what of the experts the merged model does not have, a sentence for each key."""
+    return [
+        f"experts differ from the base in `{one.key}`, which is {_code(one.base)} there and "
+        + ", ".join(f"{_code(value)} in {name!r}" for name, value in one.experts.items())
+        + f"; {one.why}"
+        for one in differences
+        if one.verdict == "said"
+    ]
 
 
-@cache
-def _say_once(text: str) -> None:
-    logger.warning(text)
+def _code(value: Any) -> str:
+    return "none" if value is None else f"`{_text(value)}`"
 
 
 def _compare_tokens(
@@ -128,9 +124,9 @@ def _compare_tokens(
         added = {token: place for token, place in theirs.items() if token not in ours}
         missing = {token: place for token, place in ours.items() if token not in theirs}
         if added:
-            found.setdefault(_ADDED, {})[name] = Pair({}, added)
+            found.setdefault(_ADDED, {})[name] = Pair({}, added, known(_ADDED))
         if missing:
-            found.setdefault("tokenizer.missing_tokens", {})[name] = Pair({}, missing)
+            found.setdefault(_MISSING, {})[name] = Pair({}, missing, known(_MISSING))
         for token, place in added.items():
             whose, other = at.setdefault(place, (f"expert {name!r}", token))
             if other != token and not clash:
@@ -148,7 +144,7 @@ def _refusal(
     clash: str,
 ) -> str:
     key = refused[0]
-    name, pair = next(iter(found[key].items()))
+    name, pair = min(found[key].items(), key=lambda item: item[1].reason is not None)  # the first unknown
     start = (
         f"Expert {name!r} ({experts[name].folder}) has {key} {_text(_short(pair.theirs))} but the base has "
         f"{_text(_short(pair.ours))}, which can change what the model computes"

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from blake3 import blake3
 
-from merging.tokenizer import TOKENIZER_FILES, read_json
+from merging.tokenizer import read_json, tokenizer_files
 
 _SAYS_ONLY_WHO_WROTE_IT = frozenset({"transformers_version", "_name_or_path", "name_or_path", "_commit_hash"})
 _WRITTEN_IN_ANY_ORDER = frozenset({"added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"})
@@ -50,10 +50,8 @@ def config_digest(folder: Path) -> str:
 def tokenizer_digest(folder: Path) -> str:
     """Return the digest over the tokenizer's files that are there; small JSON files in any key order."""
     files: dict[str, Any] = {}
-    for name in TOKENIZER_FILES:
+    for name in tokenizer_files(folder):
         path = folder / name
-        if not path.is_file():
-            continue
         if name in _WRITTEN_IN_ANY_ORDER:
             files[name] = _without_authors(read_json(path))
         else:

@@ -1,7 +1,6 @@
 """Merging adapters in the space of their factors: A and B of every matrix apart, into another adapter."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import torch
 from merging.adapter import CONFIG, Adapter, is_adapter
 from merging.checkpoint import Checkpoint, Stored
 from merging.hub import locate
-from merging.tokenizer import TOKENIZER_FILES
+from merging.tokenizer import copy_tokenizer
 from results.errors import InputError
 
 _ALIKE = (
@@ -57,9 +56,7 @@ def write_companions(expert: Checkpoint, folder: Path) -> None:
     adapter = Adapter.open(expert.folder)
     config = {**adapter.config, "base_model_name_or_path": _absolute(adapter.base), "inference_mode": True}
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    for name in TOKENIZER_FILES:
-        if (expert.folder / name).is_file():
-            shutil.copyfile(expert.folder / name, folder / name)
+    copy_tokenizer(expert.folder, folder)
 
 
 def _absolute(base: str) -> str:

@@ -1,11 +1,12 @@
 """Keys in which a base and its experts may differ, each with the reason. All others are refused by name.
 
-A key is known by any part of its dotted name, so that it is known in the configuration of a part as well
-(`config.text_config.use_cache`).
+A reason may hold under a condition only (`Known.when`). A key is known by any part of its dotted name, so that
+it is known in the configuration of a part as well (`config.text_config.use_cache`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,40 @@ class Known:
         why: the reason, for the merge's report.
         said: whether the user is told, since something of the expert's is left out.
         derives: whether model classes derive other settings from it, which are compared then.
+        when: says of what the key stands among (its part of the configuration, with all defaults; for
+            tokenizers, whether both encode texts the `same`) whether that holds there; None for always.
     """
 
     why: str
     said: bool = False
     derives: bool = False
+    when: Callable[[Mapping[str, Any]], bool] | None = None
+
+
+_POSITIONS_BY_PADDING = frozenset(
+    (
+        *("camembert", "data2vec-text", "esm", "fsmt", "ibert", "kosmos-2", "longformer", "luke", "m2m_100"),
+        *("mpnet", "nllb-moe", "roberta", "roberta-prelayernorm", "seamless_m4t", "seamless_m4t_v2"),
+        *("speech_to_text", "trocr", "xglm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
+    )
+)
+"""Model types that count positions from `pad_token_id` on, as RoBERTa does."""
+
+
+def _pads_alone(config: Mapping[str, Any]) -> bool:
+    return config.get("model_type") not in _POSITIONS_BY_PADDING
+
+
+def _turns_without_a_limit(config: Mapping[str, Any]) -> bool:
+    """Whether positions are turned by angles that do not depend on the longest."""
+    rope = config.get("rope_parameters")
+    if not isinstance(rope, Mapping) or not rope:
+        return False
+    several = [rope] if "rope_type" in rope else list(rope.values())
+    return all(
+        isinstance(one, Mapping) and one.get("rope_type") in ("default", "linear", "llama3")
+        for one in several
+    )
 
 
 _WRITER = Known("says who wrote the file")
@@ -31,7 +61,21 @@ _RETURNED = Known("what a call returns or keeps, not what it computes")
 _TRAINING = Known("used when weights are drawn or trained, not when a model answers")
 _CLASSES = Known("names of classes that a language model does not have")
 _PADDING = Known("fills rows up, and is masked")
-_FILES = Known("where the tokenizer's files came from, or what reads them; the files themselves are compared")
+_PADDING_ALONE = Known(_PADDING.why, when=_pads_alone)
+_LIMIT = Known(
+    "how long texts may be, which no angle depends on; the base's is kept",
+    said=True,
+    when=_turns_without_a_limit,
+)
+_UNREAD_WINDOW = Known(
+    "which layers have a window, where none has",
+    when=lambda config: config.get("use_sliding_window") is False,
+)
+_FILES = Known("where the tokenizer's files came from; the files themselves are compared")
+_READ_ALIKE = Known(
+    "how the files are read, and both encode texts the same", when=lambda loaded: loaded.get("same") is True
+)
+_FASTER = Known("how tokens are computed faster, not which")
 _COMPARED = Known("the tokens themselves are compared, by their ids")
 _WEIGHTS = Known(
     "the weights say it: where one has a table of its own for the output, the merged model has",
@@ -75,8 +119,11 @@ _CONFIG = {
     **_keys(_CLASSES, "id2label", "label2id", "num_labels", "_num_labels", "problem_type", "finetuning_task"),
     # Settings by task of transformers' pipelines, which no other code reads.
     **_keys(_DRAWING, "task_specific_params"),
-    **_keys(_PADDING, "pad_token_id"),
     **_keys(_CODE, "auto_map"),
+    **_keys(_PADDING_ALONE, "pad_token_id"),
+    **_keys(_LIMIT, "max_position_embeddings"),
+    **_keys(_UNREAD_WINDOW, "max_window_layers"),
+    **_keys(Known("off in both", when=lambda config: not config.get("use_mrope")), "use_mrope"),
     **_keys(_WEIGHTS, "tie_word_embeddings"),
 }
 
@@ -89,13 +136,37 @@ _GENERATION = {
     **_keys(_DRAWING, "epsilon_cutoff", "eta_cutoff", "num_beams", "num_return_sequences", "early_stopping"),
     **_keys(_DRAWING, "length_penalty", "repetition_penalty", "no_repeat_ngram_size", "max_time"),
     **_keys(_DRAWING, "max_length", "max_new_tokens", "min_length", "min_new_tokens"),
+    **_keys(_DRAWING, "num_beam_groups", "diversity_penalty", "guidance_scale", "penalty_alpha"),
+    **_keys(_DRAWING, "encoder_repetition_penalty", "encoder_no_repeat_ngram_size", "renormalize_logits"),
+    **_keys(_DRAWING, "remove_invalid_values", "exponential_decay_length_penalty"),
+    **_keys(_FASTER, "low_memory", "num_assistant_tokens", "num_assistant_tokens_schedule", "is_assistant"),
+    **_keys(_FASTER, "assistant_confidence_threshold", "assistant_lookbehind", "target_lookbehind"),
+    **_keys(_FASTER, "prompt_lookup_num_tokens", "disable_compile", "compile_config", "prefill_chunk_size"),
 }
+
+GENERATION_DEFAULTS: Mapping[str, Any] = {
+    **dict.fromkeys(("do_sample", "early_stopping", "renormalize_logits", "remove_invalid_values"), False),
+    **dict.fromkeys(("num_beams", "num_beam_groups", "num_return_sequences"), 1),
+    **dict.fromkeys(("temperature", "top_p", "typical_p", "guidance_scale"), 1.0),
+    **dict.fromkeys(("repetition_penalty", "length_penalty", "encoder_repetition_penalty"), 1.0),
+    **dict.fromkeys(("no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "min_length"), 0),
+    **dict.fromkeys(("epsilon_cutoff", "eta_cutoff", "diversity_penalty"), 0.0),
+}
+"""What generation settings mean where they are left out: nothing, in the form that older versions wrote."""
 
 _TOKENIZER = {
     **_keys(_WRITER, "name_or_path", "processor_class", "version", "is_local", "local_files_only", "backend"),
     **_keys(
-        _FILES, "tokenizer_file", "vocab_file", "special_tokens_map_file", "from_slow", "tokenizer_class"
+        _READ_ALIKE,
+        "tokenizer_class",
+        "use_fast",
+        "from_slow",
+        "legacy",
+        "sp_model_kwargs",
+        "add_prefix_space",
     ),
+    **_keys(_READ_ALIKE, "add_bos_token", "add_eos_token", "trim_offsets", "do_lower_case"),
+    **_keys(_FILES, "tokenizer_file", "vocab_file", "special_tokens_map_file"),
     **_keys(_PADDING, "pad_token", "pad_token_id", "pad_token_type_id", "padding_side", "pad_to_multiple_of"),
     **_keys(_PADDING, "padding"),
     **_keys(
@@ -105,6 +176,7 @@ _TOKENIZER = {
     **_keys(_COMPARED, "added_tokens_decoder", "additional_special_tokens", "extra_special_tokens"),
     **_keys(_COMPARED, "model_specific_special_tokens"),
     **_keys(_DECODING, "clean_up_tokenization_spaces", "spaces_between_special_tokens", "decoder"),
+    **_keys(_DECODING, "errors"),
     **_keys(_TEMPLATE, "chat_template", "use_default_system_prompt"),
     **_keys(_CODE, "auto_map"),
     **_keys(_DROPPED, "added_tokens"),
@@ -119,9 +191,25 @@ _TABLES: Mapping[str, Mapping[str, Known]] = {
 }
 
 
-def known(key: str) -> Known | None:
-    """Return why a difference in a key may be, such as `config.use_cache`; None where it may not."""
+def known(key: str, *contents: Mapping[str, Any]) -> Known | None:
+    """Return why a difference in a key may be; None where it may not.
+
+    Args:
+        key: such as `config.use_cache`.
+        contents: what the key stands among on either side, for reasons that hold under a condition.
+    """
     where, *parts = key.split(".")
     table = _TABLES[where]
     inner = key.partition(".")[2]
-    return next((table[part] for part in (inner, *parts) if part in table), None)
+    reason = next((table[part] for part in (inner, *parts) if part in table), None)
+    if reason is None or reason.when is None:
+        return reason
+    return reason if contents and all(reason.when(_around(parts, one)) for one in contents) else None
+
+
+def _around(parts: list[str], content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a configuration in which a key stands."""
+    for part in parts[:-1]:
+        inner = content.get(part)
+        content = inner if isinstance(inner, Mapping) else {}
+    return content

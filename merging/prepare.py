@@ -13,7 +13,7 @@ from merging.adapter import WEIGHTS, open_checkpoint
 from merging.blocks import BLOCK, BLOCK_ON_DEVICE, Block, blocks
 from merging.checkpoint import Checkpoint, TensorInfo
 from merging.compatible import check, refuse_remote_code
-from merging.differences import Difference, compare, say
+from merging.differences import Difference, compare
 from merging.dtypes import BY_NAME, MERGED
 from merging.factors import open_factors
 from merging.learned import LearnedMethod
@@ -112,7 +112,6 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         refuse_remote_code(base, experts)
     check(base, experts)
     differences = compare(opened, several, recipe.accept_differences)
-    say(differences, experts)
     vectors = TaskVectors(
         base,
         experts,

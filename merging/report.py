@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any
 
 from merging.checkpoint import Checkpoint
+from merging.differences import notices
 from merging.method import find_method
 from merging.prepare import Prepared
 from merging.provenance import versions
@@ -62,7 +63,10 @@ def report(
         "memory": memory,
         "resumed": resumed,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "notices": [reach.notice(model["mask_norm"])] if reach and reach.is_short else [],
+        "notices": [
+            *notices(prepared.differences),
+            *([reach.notice(model["mask_norm"])] if reach and reach.is_short else []),
+        ],
         "mask_reach": reach and reach.to_json(),
         "model": model,
         "tensors": {name: tally.summary(tasks) for name, tally in sorted(tallies.items())},

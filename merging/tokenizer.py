@@ -1,6 +1,7 @@
 """The tokenizer beside a checkpoint's weights: its files, and its vocabulary without loading it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,21 @@ TOKENIZER_FILES = (
     "vocab.txt",
 )
 
+_MORE_TEMPLATES = "additional_chat_templates"
+
+
+def tokenizer_files(folder: Path) -> tuple[str, ...]:
+    """Return the tokenizer's files that are in a folder, by their paths in it."""
+    more = sorted(f"{_MORE_TEMPLATES}/{file.name}" for file in (folder / _MORE_TEMPLATES).glob("*.jinja"))
+    return tuple(name for name in (*TOKENIZER_FILES, *more) if (folder / name).is_file())
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy a folder's tokenizer files, with all chat templates, into another."""
+    for name in tokenizer_files(source):
+        (target / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(source / name, target / name)
+
 
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file.
@@ -36,6 +52,18 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} cannot be read as JSON ({error}).") from error
 
 
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file that must be a mapping.
+
+    Raises:
+        InputError: the file is missing, is not JSON, or holds something else.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no mapping from keys to values; copy or download it again.")
+    return content
+
+
 def vocabulary(folder: Path) -> dict[str, int] | None:
     """Return token -> id as tokenizer.json, else vocab.json, says; None where neither is there.
 
@@ -44,15 +72,29 @@ def vocabulary(folder: Path) -> dict[str, int] | None:
     if (folder / "tokenizer.json").is_file():
         return _fast_vocabulary(folder / "tokenizer.json")
     if (folder / "vocab.json").is_file():
-        tokens = read_json(folder / "vocab.json")
+        tokens = read_mapping(folder / "vocab.json")
         if (folder / "added_tokens.json").is_file():
-            tokens = tokens | read_json(folder / "added_tokens.json")
-        return tokens
+            tokens = tokens | read_mapping(folder / "added_tokens.json")
+        return tokens | _listed_tokens(folder / "tokenizer_config.json")
     return None
 
 
+def _listed_tokens(path: Path) -> dict[str, int]:
+    """Return the tokens that tokenizer_config.json of transformers 4 lists by their ids."""
+    if not path.is_file():
+        return {}
+    try:
+        listed = read_mapping(path).get("added_tokens_decoder") or {}
+        return {token["content"]: int(place) for place, token in listed.items()}
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"{path} lists no tokens in added_tokens_decoder ({type(error).__name__}: {error}); "
+            "copy or download it again."
+        ) from error
+
+
 def _fast_vocabulary(path: Path) -> dict[str, int]:
-    content = read_json(path)
+    content = read_mapping(path)
     try:
         stored = content["model"]["vocab"]
         # A Unigram model lists [token, score] pairs in the order of the ids.
@@ -62,23 +104,22 @@ def _fast_vocabulary(path: Path) -> dict[str, int]:
         raise InputError(f"{path} is not a tokenizer file ({type(error).__name__}: {error}).") from error
 
 
-def added_tokens(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the flags (special, stripped, …) of the tokens that tokenizer.json sets apart, by the token."""
-    if not (folder / "tokenizer.json").is_file():
-        return {}
-    listed = read_json(folder / "tokenizer.json").get("added_tokens") or ()
-    return {
-        one["content"]: {key: value for key, value in one.items() if key not in ("id", "content")}
-        for one in listed
-    }
-
-
 def chat_template(folder: Path) -> Any:
     """Return the template of conversations: text, or several by name; None where there is none."""
+    template = _main_template(folder)
+    more = {
+        Path(name).stem: (folder / name).read_text(encoding="utf-8")
+        for name in tokenizer_files(folder)
+        if name.startswith(_MORE_TEMPLATES)
+    }
+    return {"default": template, **more} if more else template
+
+
+def _main_template(folder: Path) -> Any:
     if (folder / "chat_template.jinja").is_file():
         return (folder / "chat_template.jinja").read_text(encoding="utf-8")
     for name in ("chat_template.json", "tokenizer_config.json"):
-        if (folder / name).is_file() and (template := read_json(folder / name).get("chat_template")):
+        if (folder / name).is_file() and (template := read_mapping(folder / name).get("chat_template")):
             return template
     return None
 

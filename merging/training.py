@@ -26,7 +26,7 @@ from merging.hub import locate
 from merging.optimise import IGNORED, SAVES, optimise
 from merging.pretrained import has_encoder, load_model, load_tokenizer, padding_of, without_file_bars
 from merging.staging import hidden, refuse_existing, resumable
-from merging.tokenizer import TOKENIZER_FILES
+from merging.tokenizer import copy_tokenizer
 from merging.train_settings import UNDECIDING, TrainSettings
 from results.errors import InputError
 
@@ -96,9 +96,7 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
             }
             model.save_pretrained(folder)
             (folder / "README.md").unlink(missing_ok=True)  # peft's form of a model card, with nothing in it
-            for name in TOKENIZER_FILES:
-                if (below / name).is_file():
-                    shutil.copyfile(below / name, folder / name)
+            copy_tokenizer(below, folder)
             (folder / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
             shutil.rmtree(folder / SAVES, ignore_errors=True)
     return out

@@ -15,8 +15,8 @@ from merging.checkpoint import Checkpoint
 from merging.differences import compare
 from merging.known_keys import known
 from merging.merge import merge
+from merging.pairs import todays_name
 from merging.recipe import Recipe, load_recipe
-from merging.settings import todays_name
 from results.errors import InputError
 
 ROPE = "config.rope_parameters.rope_theta"
@@ -204,18 +204,22 @@ def test_a_token_in_the_place_of_another_is_refused_by_both_names(base, tmp_path
     assert f"'renamed' at the id 20, where the base has {token!r}" in said
 
 
-def test_a_token_that_one_expert_adds_is_said_and_reported(base, tmp_path, caplog):
+def test_a_token_that_one_expert_adds_is_said_once_a_merge_and_reported(base, tmp_path, caplog):
     place = json.loads((base / "config.json").read_text())["vocab_size"] - 5
     one = expert(base, tmp_path / "one", adding(tool=place))
     with caplog.at_level(logging.INFO, logger="manyshot.merging"):
         for name in ("first", "second"):
-            out = merge(recipe_of(base, {"one": one}), tmp_path / name, progress=False)
+            out = merge(recipe_of(base, {"one": one}), tmp_path / name, progress=True)
     said = [
         record.getMessage() for record in caplog.records if "tokenizer.added_tokens" in record.getMessage()
     ]
-    assert len(said) == 1
+    assert len(said) == 2
+    assert all(str(tmp_path / name) in one for name, one in zip(("first", "second"), said, strict=True))
     assert "<tool>" in said[0]
     assert "'one'" in said[0]
+    (notice,) = json.loads((out / "merge.json").read_text())["notices"]
+    assert "<tool>" in notice
+    assert notice[1:] in (out / "README.md").read_text()
     assert differences(out)["tokenizer.added_tokens"]["verdict"] == "said"
     assert (out / "tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
 
@@ -226,7 +230,7 @@ def test_a_chat_template_of_an_expert_is_said_unless_it_is_accepted(base, tmp_pa
         (folder / "chat_template.jinja").write_text("{{ messages }}!")
 
     chat = expert(base, tmp_path / "chat", template)
-    out = merge(recipe_of(base, {"chat": chat}, *accepted), tmp_path / "out", progress=False)
+    out = merge(recipe_of(base, {"chat": chat}, *accepted), tmp_path / "out", progress=True)
     assert ("tokenizer.chat_template" in caplog.text) is not bool(accepted)
     found = differences(out)["tokenizer.chat_template"]
     assert found["experts"] == {"chat": "{{ messages }}!"}
@@ -249,6 +253,62 @@ def test_a_chat_template_of_an_expert_is_said_unless_it_is_accepted(base, tmp_pa
 )
 def test_what_could_count_is_refused_by_its_key(base, tmp_path, change, key):
     assert key in refusal(base, {"a": expert(base, tmp_path / "a", change)}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [("tokenizer_config.json", "[]"), ("generation_config.json", "[]"), ("special_tokens_map.json", "3")],
+)
+def test_a_file_that_holds_no_mapping_is_refused_by_its_name(base, tmp_path, name, content):
+    bad = expert(base, tmp_path / "bad", lambda folder: (folder / name).write_text(content))
+    said = refusal(base, {"a": bad}, tmp_path)
+    assert str(bad / name) in said
+    assert "no mapping" in said
+
+
+def found_in(ours, theirs, tmp_path):
+    """What differs by configurations alone, by key."""
+    pair = [Checkpoint(tmp_path, config, [], {}) for config in (ours, theirs)]
+    return {one.key: one for one in compare(pair[0], {"a": pair[1]})}
+
+
+def test_keys_that_an_off_switch_leaves_unread_are_known(tmp_path):
+    qwen = {"model_type": "qwen2", "use_sliding_window": False, "max_window_layers": 24, "use_mrope": False}
+    other = {"model_type": "qwen2", "use_sliding_window": False, "max_window_layers": 21}
+    assert found_in(qwen, other, tmp_path).keys() == {"config.max_window_layers", "config.use_mrope"}
+    on = {"use_sliding_window": True, "sliding_window": 8}
+    for one, two in ((qwen | on, other | on), (qwen | {"use_mrope": True}, other)):
+        with pytest.raises(InputError, match=r"max_window_layers|use_mrope"):
+            found_in(one, two, tmp_path)
+
+
+def test_the_longest_text_is_known_where_no_angle_depends_on_it(tmp_path):
+    short = {"model_type": "llama", "max_position_embeddings": 64, "rope_parameters": {"rope_theta": 1e4}}
+    long = short | {"max_position_embeddings": 128}
+    assert found_in(short, long, tmp_path)["config.max_position_embeddings"].verdict == "said"
+    dynamic = {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}}
+    with pytest.raises(InputError, match=r"max_position_embeddings"):
+        found_in(short | dynamic, long | dynamic, tmp_path)
+
+
+def test_padding_counts_where_positions_are_counted_from_it(tmp_path):
+    for kind in ("llama", "roberta"):
+        configs = [{"model_type": kind, "pad_token_id": place} for place in (1, 2)]
+        if kind == "llama":
+            assert found_in(*configs, tmp_path)["config.pad_token_id"].verdict == "known"
+        else:
+            with pytest.raises(InputError, match=r"config\.pad_token_id"):
+                found_in(*configs, tmp_path)
+
+
+def test_sampling_settings_at_their_old_defaults_are_no_difference(base, tmp_path):
+    old = {"diversity_penalty": 0.0, "guidance_scale": 1.0, "num_beam_groups": 1}
+    same = Checkpoint(expert(base, tmp_path / "same", edit("generation_config.json", **old)), {}, [], {})
+    assert not compare(Checkpoint(base, {}, [], {}), {"a": same})
+    guided = edit("generation_config.json", guidance_scale=2.0)
+    other = Checkpoint(expert(base, tmp_path / "other", guided), {}, [], {})
+    (found,) = compare(Checkpoint(base, {}, [], {}), {"a": other})
+    assert (found.key, found.verdict) == ("generation.guidance_scale", "said")
 
 
 def other_value(value):
