@@ -1,7 +1,7 @@
 """Keys in which a base and its experts may differ, each with the reason. All others are refused by name.
 
-A reason may hold under a condition only (`Known.when`). A key is known by any part of its dotted name, so that
-it is known in the configuration of a part as well (`config.text_config.use_cache`).
+A reason may hold under a condition only (`Known.when`). A key is known by any part of its dotted name, so
+that it is known in the configuration of a part as well (`config.text_config.use_cache`).
 """
 
 from collections.abc import Callable, Mapping
