@@ -248,7 +248,7 @@ def test_every_shipped_experiment_can_be_read():
                 "methods": [{"name": "metis", "protocol": "many-shot", "preset": "scheduled"}],
                 "train": {"rounds": 6},
             },
-            "has 5 values, .* there are 6 rounds",
+            "has 5 temperatures, .* there are 6 rounds",
         ),
         (
             {
