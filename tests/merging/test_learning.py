@@ -345,7 +345,7 @@ def test_settings_that_mean_nothing_are_refused():
 def test_what_learning_asks_of_the_harness():
     assert needs("divmerge", {}) == Needs(losses=True)
     assert needs("adamerging", {"source": "test"}) == Needs(questions=True)
-    assert needs("divmerge", {"learning_rate": [0.01, 0.1]}) == Needs(losses=True, scores=True)
+    assert needs("divmerge", {"learning_rate": {"choose": [0.01, 0.1]}}) == Needs(losses=True, scores=True)
     assert not needs("divmerge", {"coefficients": {"a": 1.0}}) and not needs("ties", {})
 
 
