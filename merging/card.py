@@ -56,7 +56,8 @@ def model_card(report: dict[str, Any]) -> str:
             "| --- | --- | --- | --- | --- | --- | --- |",
             *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows),
             "",
-            "*kept*: the share of entries that the method kept of the task vector; *signs agree*: of those "
+            "*kept*: the share of entries that the method kept of the task vector, by the task's own mask "
+            "where there is a consensus of masks; *signs agree*: of those "
             "where neither is 0, the share in which the merged delta has its sign; *weights digest*: the "
             "start of the digest over all tensors that `merge.json` gives.",
             "",

@@ -155,7 +155,7 @@ def _kept_by_mask(runs: Sequence[Sequence[Row]]) -> str:
     """Which share of the weighted sum's norm the masks kept, over rounds and seeds."""
     norms: list[Any] = [row.measured.get("mask_norm") for rows in runs for row in rows]
     kept = [norm for norm in norms if norm is not None]
-    return f"mask kept {min(kept):.2f} to {max(kept):.2f} of the sum's norm" if kept else ""
+    return f"mask kept {min(kept):.2f} to {max(kept):.2f} of the sum's norm over rounds" if kept else ""
 
 
 def signal_of(row: Row) -> str:

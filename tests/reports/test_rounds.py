@@ -78,7 +78,7 @@ def test_the_figure_of_weights_shows_what_a_mask_asks_of_them(drawn, in_rounds):
         labels(figure)[-1].replace("\n", " ") == "least weight for the mask to keep what all tasks agree on"
     )
     weights, signal, of_average, _ = figure.axes
-    assert signal.get_title().replace("\n", " ") == "mask kept 0.10 to 0.20 of the sum's norm"
+    assert signal.get_title().replace("\n", " ") == "mask kept 0.10 to 0.20 of the sum's norm over rounds"
     assert [0.3 / 1.3] * 2 in [list(line.get_ydata()) for line in weights.lines]
     assert [0.3 / 1.3] * 2 not in [list(line.get_ydata()) for line in of_average.lines]
 
