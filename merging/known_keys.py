@@ -1,7 +1,7 @@
 """Keys in which a base and its experts may differ, each with the reason. All others are refused by name.
 
-A reason may hold under a condition only (`Known.when`). A key is known by any part of its dotted name, so that
-it is known in the configuration of a part as well (`config.text_config.use_cache`).
+A reason may hold under a condition only (`Known.when`). A key is known by any part of its dotted name, so
+that it is known in the configuration of a part as well (`config.text_config.use_cache`).
 """
 
 from collections.abc import Callable, Mapping
@@ -174,7 +174,7 @@ _TOKENIZER = {
     **_keys(_COMPARED, "added_tokens_decoder", "additional_special_tokens", "extra_special_tokens"),
     **_keys(_COMPARED, "model_specific_special_tokens"),
     **_keys(_DECODING, "clean_up_tokenization_spaces", "spaces_between_special_tokens", "decoder"),
-    **_keys(_DECODING, "errors"),
+    **_keys(Known("how bytes that are no text are written; the base's is kept"), "errors"),
     **_keys(_TEMPLATE, "chat_template", "use_default_system_prompt"),
     **_keys(_DROPPED, "added_tokens"),
     **_keys(_LACKING, "missing_tokens"),

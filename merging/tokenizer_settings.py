@@ -88,7 +88,7 @@ def tokenizer_pairs(base: Path, expert: Path) -> Pairs:
     files = tokenizer_files(base), tokenizer_files(expert)
     if not files[0] or not files[1]:
         # An expert without a tokenizer says nothing about it.
-        return with_reasons({"tokenizer.files": Pair(*map(list, files))} if files[1] else {})
+        return with_reasons({"tokenizer.files": Pair(list(files[0]), list(files[1]))} if files[1] else {})
     ours, theirs = _Tokenizer(base), _Tokenizer(expert)
     said = unequal(_tokenizer_config(base), _tokenizer_config(expert), "tokenizer")
     encoded, same = _encoding_pairs(ours, theirs, all(known(key) for key in said))

@@ -243,7 +243,7 @@ def test_a_chat_template_of_an_expert_is_said_unless_it_is_accepted(base, tmp_pa
 @pytest.mark.parametrize(
     "change, key",
     [
-        (edit("tokenizer_config.json", add_bos_token=True), "tokenizer.add_bos_token"),
+        (edit("tokenizer_config.json", tokenizer_class="LlamaTokenizer"), "tokenizer.tokenizer_class"),
         (edit("tokenizer_config.json", eos_token="A"), "tokenizer.eos_token"),
         (edit("tokenizer.json", normalizer={"type": "Lowercase"}), "tokenizer.normalizer.type"),
         (edit("generation_config.json", eos_token_id=[2, 3]), "generation.eos_token_id"),
