@@ -176,7 +176,7 @@ _TOKENIZER = {
     **_keys(_COMPARED, "added_tokens_decoder", "additional_special_tokens", "extra_special_tokens"),
     **_keys(_COMPARED, "model_specific_special_tokens"),
     **_keys(_DECODING, "clean_up_tokenization_spaces", "spaces_between_special_tokens", "decoder"),
-    **_keys(_DECODING, "errors"),
+    **_keys(Known("how bytes that are no text are written; the base's is kept"), "errors"),
     **_keys(_TEMPLATE, "chat_template", "use_default_system_prompt"),
     **_keys(_CODE, "auto_map"),
     **_keys(_DROPPED, "added_tokens"),
