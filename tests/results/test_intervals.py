@@ -32,7 +32,12 @@ TASKS = [f"task {index}" for index in range(len(EXPERT))]
 SUITE = SuiteSpec("simulated", {task: (BenchmarkSpec(task, "acc"),) for task in TASKS})
 PAIRS = [("all tie", "one is clearly the worst"), ("two tie", "all tie")]
 SEEDS = ["two tie", "two nearly tie", "all tie"]
-CASES = [(documents, name) for documents in (100, 500) for name in MERGED]
+CASES = [
+    pytest.param(documents, name, marks=[pytest.mark.full] if documents > 100 else [])
+    for documents in (100, 500)
+    for name in MERGED
+]
+SIZES = [100, pytest.param(500, marks=pytest.mark.full)]
 
 
 @dataclass(frozen=True)
@@ -108,20 +113,20 @@ def test_the_worst_task_and_the_gap_are_covered_also_where_tasks_tie(documents: 
     assert coverage([one.gap[name] for one in replications(documents)], worst - average) >= 0.93
 
 
-@pytest.mark.parametrize("documents", [100, 500])
+@pytest.mark.parametrize("documents", SIZES)
 def test_differences_of_worst_tasks_are_covered(documents: int) -> None:
     for one, two in PAIRS:
         intervals = [found.differences[one, two] for found in replications(documents)]
         assert coverage(intervals, truth(one).min() - truth(two).min()) >= 0.93
 
 
-@pytest.mark.parametrize("documents", [100, 500])
+@pytest.mark.parametrize("documents", SIZES)
 def test_means_of_worst_tasks_over_seeds_are_covered(documents: int) -> None:
     mean = float(np.mean([truth(name).min() for name in SEEDS]))
     assert coverage([found.over_seeds for found in replications(documents)], mean) >= 0.93
 
 
-@pytest.mark.parametrize("documents", [100, 500])
+@pytest.mark.parametrize("documents", SIZES)
 def test_where_one_task_is_clearly_the_worst_the_interval_is_no_wider_than_its_own(documents: int) -> None:
     name = "one is clearly the worst"
     found = replications(documents)
