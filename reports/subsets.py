@@ -79,7 +79,7 @@ def performance_by_number(comparisons: Sequence[Comparison], out: Path) -> Path:
     names = [one.label for one in drawn]
     with rc_context(STYLE):
         figure = Figure(
-            figsize=(6.0, max(3.6, 0.19 * len(drawn) + 0.8)), dpi=STYLE["savefig.dpi"], layout="constrained"
+            figsize=(6.0, max(3.6, 0.28 * len(drawn) + 0.8)), dpi=STYLE["savefig.dpi"], layout="constrained"
         )
         axes = figure.subplots()
         axes.grid(color=GRID, linewidth=0.6)

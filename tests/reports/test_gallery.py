@@ -56,8 +56,7 @@ class Box:
 
 def boxes(text: Text, renderer: object, scale: float) -> list[Box]:
     """Of a text on the slant several small ones along it."""
-    # Of an annotation without the line to what it names.
-    found = Text.get_window_extent(text, renderer)
+    found = text.get_window_extent(renderer)
     left, bottom, right, top = (float(edge) * scale for edge in found.extents)
     parts = 1 if text.get_rotation() % 90 == 0 else 10
     width, height = (right - left) / parts, (top - bottom) / parts
