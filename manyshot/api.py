@@ -20,7 +20,7 @@ from manyshot.scoring import (
 from merging.merge import merge as _merge
 from merging.recipe import Recipe, load_recipe
 from results.store import Store, load_results, store_root
-from results.yaml_file import validated
+from results.validation import validated
 
 if TYPE_CHECKING:
     import pandas as pd

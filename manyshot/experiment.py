@@ -39,7 +39,8 @@ from merging.tuning import Objective, chosen_settings, number_of_candidates
 from merging.weighting import Divergence, Kind, Weighting
 from results.errors import InputError
 from results.record import digest_of
-from results.yaml_file import beside, read_yaml, validated
+from results.validation import validated
+from results.yaml_file import beside, read_yaml
 
 
 class EngineOptions(BaseModel):

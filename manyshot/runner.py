@@ -32,7 +32,7 @@ from results.record import Record
 from results.run import SUBSETS_OF, Entry, Run, save_run, set_aside
 from results.store import Store
 from results.subsets import over_subsets, subsets_of
-from results.yaml_file import validated
+from results.validation import validated
 
 _REPORT_OF = ".run"
 """File in a report's folder with the name of its run."""

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from merging.method_file import absolute
-from results.yaml_file import beside, read_yaml, validated
+from results.validation import validated
+from results.yaml_file import beside, read_yaml
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|[KMGT]I?B)?", re.IGNORECASE)
 _KEY = r"^(config|generation|tokenizer)\."

@@ -11,7 +11,7 @@ from manyshot.runner import Finished, FinishedSubsets, run_experiment
 from manyshot.terminal import answer, logger
 from results.errors import InputError
 from results.store import Store, store_root
-from results.yaml_file import validated
+from results.validation import validated
 
 
 def run(options: argparse.Namespace) -> None:

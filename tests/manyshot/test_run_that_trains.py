@@ -21,7 +21,7 @@ from results.errors import InputError
 from results.leaderboard import gather
 from results.run import load_run
 from results.store import Store
-from results.yaml_file import validated
+from results.validation import validated
 
 ROWS = {
     "tulu_3_personas_if.jsonl": {"messages": [{"content": "Say hello {i}."}, {"content": "Hello {i}."}]},

@@ -22,7 +22,7 @@ from results.run import run_names, save_run
 from results.samples import LONGEST, differing_samples, shortened
 from results.store import Store
 from results.submission import write_submission
-from results.yaml_file import validated
+from results.validation import validated
 
 
 @pytest.fixture(scope="module")

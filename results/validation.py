@@ -1,0 +1,151 @@
+"""Everything that a user writes is validated here: pydantic models, and one sentence for what is wrong.
+
+A setting is declared once, as a field of a `Settings` class with its type, range, default and docstring:
+
+    class EngineSettings(Settings):
+        max_length: int | None = Field(None, ge=8)
+        \"\"\"Longest sequence in tokens; by default the checkpoint's.\"\"\"
+
+The same field is then a key of YAML files, an argument in Python, a command-line flag and a line of the help.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, ValidationError
+
+from results.errors import InputError
+
+_LONGEST_QUOTE = 60
+_LARGEST_INTEGER = 2**63
+
+
+class Settings(BaseModel):
+    """Base of all that a user sets: unknown keys and values of another type are refused, none changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+_Item = TypeVar("_Item")
+Several = Annotated[tuple[_Item, ...], Strict(False)]
+"""A tuple that a file gives as a list."""
+
+
+def _as_list(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else [value] if isinstance(value, str) else value
+
+
+OneOrMore = Annotated[list[_Item], BeforeValidator(_as_list)]
+"""A list in whose place one text may stand."""
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def validated(model: type[_Model], content: object, source: str) -> _Model:
+    """Return content as a model.
+
+    Args:
+        model: what it should be.
+        content: as read.
+        source: what an error calls it, such as the file's path.
+
+    Raises:
+        InputError: names the source and the first key that is wrong.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{source}: {sentence_of(error, model)}.") from None
+
+
+def sentence_of(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """Return what is wrong first, without a full stop: the key, what is expected and what is there."""
+    # An unknown key comes first: where one is missing, it is often the other's misspelling.
+    errors = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
+    first = errors[0]
+    key = ".".join(quoted(part, quotes=False) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        of_model = model is not None and len(first["loc"]) == 1
+        known = f"; known are {', '.join(model.model_fields)}" if model and of_model else ""
+        return f"the key '{key}' is unknown{known}"
+    if first["type"] == "missing":
+        return f"the key '{key}' is required and missing"
+    found = quoted(first["input"])
+    if first["type"] in {"dict_type", "model_type", "model_attributes_type"}:
+        where = f"'{key}'" if key else "the file"
+        return f"{where} must be a mapping of keys to values, as in {{name: value}}, not {found}"
+    if first["type"] == "value_error":
+        said = first["msg"].removeprefix("Value error, ")
+        return f"'{key}': {said}, not {found}" if key else said
+    expected = _expected(first["type"], first.get("ctx", {})) or first["msg"]
+    return f"'{key}' is {found}, where {expected} is expected" if key else f"{expected} is expected"
+
+
+def _expected(kind: str, limits: Mapping[str, Any]) -> str | None:
+    """Return in words what a pydantic error type misses, or None where its own message says it well."""
+    words = {
+        "string_type": "text",
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "int_parsing": "a whole number",
+        "float_type": "a number",
+        "float_parsing": "a number",
+        "bool_type": "true or false",
+        "bool_parsing": "true or false",
+        "list_type": "a list",
+        "tuple_type": "a list",
+        "none_required": "null",
+        "finite_number": "a finite number",
+        "string_too_short": "a text that is not empty",
+    }
+    ranges = {
+        "greater_than": "a number above {gt:g}",
+        "greater_than_equal": "a number from {ge:g} on",
+        "less_than": "a number below {lt:g}",
+        "less_than_equal": "a number up to {le:g}",
+        "too_short": "a list of at least {min_length}",
+    }
+    if kind == "literal_error":
+        return "one of " + str(limits["expected"]).replace("'", "").replace(" or ", ", ")
+    return ranges[kind].format(**limits) if kind in ranges else words.get(kind)
+
+
+def quoted(value: object, *, quotes: bool = True) -> str:
+    """Return a value for an error message, cut to a length; `repr` escapes what cannot be printed."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _LARGEST_INTEGER:
+        return f"a whole number of {value.bit_length()} bits"
+    try:
+        text = repr(value[: _LONGEST_QUOTE + 1] if isinstance(value, str) else value)
+    except ValueError:  # a whole number inside of it has too many digits to be written
+        text = f"a {type(value).__name__} with a huge number"
+    if not quotes and isinstance(value, str):
+        text = text[1:-1]
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def refuse_unwritable(content: object, source: str) -> None:
+    """Refuse what no record could hold again: whole numbers beyond 64 bits, and halves of surrogate pairs.
+
+    Raises:
+        InputError: names the source and the value.
+    """
+    waiting = [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str):
+            if not _is_encodable(value):
+                raise InputError(f"{source}: the text {quoted(value)} has half of a surrogate pair.")
+        elif isinstance(value, int) and not -_LARGEST_INTEGER <= value < _LARGEST_INTEGER:
+            raise InputError(f"{source}: a whole number has {value.bit_length()} bits; 64 are read at most.")
