@@ -15,7 +15,7 @@ from made_up_leaderboard import make_store
 from results.run import load_run, save_run
 from results.submission import check_submission
 
-GUIDE = Path(__file__).parent.parent.parent / "reports" / "guide"
+GUIDE = Path(__file__).parent.parent.parent / "docs" / "guide"
 BLOCK = re.compile(r"^```(?P<kind>[a-z]+)(?: (?P<name>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
