@@ -1,12 +1,15 @@
 """What runs a checkpoint: the contract that every engine keeps, and the engines by name."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from pydantic import Field
 
 from results.errors import InputError
+from results.validation import Settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,65 +18,47 @@ if TYPE_CHECKING:
 
     from bench.divergence import Distributions
 
-_SHORTEST = 8  # a shorter model has no room for a prompt and an answer
-
 TokenIds = Sequence[int]
+Dtype = Literal["float32", "bfloat16", "float16", "auto", "none"]
+"""`none` is of recorded outputs, which nothing computes."""
 Progress = Callable[[int, int], None]
 """Called with the numbers of requests done so far and in all."""
 
 
-@dataclass(frozen=True)
-class EngineSettings:
-    """How checkpoints are run.
+class EngineSettings(Settings):
+    """How checkpoints are run."""
 
-    Attributes:
-        name: `hf`, `vllm`, `auto` (see `choose_engine`), or `replay`, which starts nothing.
-        dtype: `float32`, `bfloat16`, `float16`, or `auto`: float32 on a CPU, the checkpoint's own on a GPU.
-        device: `cpu`, `cuda`, `cuda:1`, …, or `auto`: a GPU where there is one.
-        batch_tokens: most tokens, padding included, that are computed at once; None: as suits the device; hf
-            only, since vllm schedules by itself.
-        max_length: longest sequence in tokens; None takes it from the checkpoint.
-        tensor_parallel: number of GPUs that share each tensor; vllm only.
-        memory_share: share of a device's memory for weights and key-value cache, above 0 and below 1; None is
-            vLLM's 0.9 on a GPU, and 2 GiB of cache on a CPU; vllm only.
-    """
-
-    name: str = "hf"
-    dtype: str = "auto"
-    device: str = "auto"
-    batch_tokens: int | None = None
-    max_length: int | None = None
-    tensor_parallel: int = 1
-    memory_share: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.batch_tokens is not None and self.batch_tokens < 1:
-            raise InputError(f"batch_tokens must be at least 1, not {self.batch_tokens}.")
-        if self.max_length is not None and self.max_length < _SHORTEST:
-            raise InputError(
-                f"The maximum length (--max-length) must be at least {_SHORTEST}, not {self.max_length}."
-            )
-        if self.tensor_parallel < 1:
-            raise InputError(f"tensor_parallel must be at least 1, not {self.tensor_parallel}.")
-        if self.memory_share is not None and not 0 < self.memory_share < 1:
-            raise InputError(
-                f"The share of memory (--memory-share) must lie between 0 and 1, not at {self.memory_share}."
-            )
+    name: str = "auto"
+    """Engine: `hf`; `vllm`; `auto`: vllm on a GPU where it can, else hf; `replay`: recorded outputs."""
+    dtype: Dtype = "auto"
+    """Dtype of the computation; `auto` is float32 on a CPU, and the checkpoint's own on a GPU."""
+    device: str = Field("auto", min_length=1)
+    """Where to compute: `cpu`, `cuda`, `cuda:1`, …, or `auto`: a GPU where there is one."""
+    batch_tokens: int | None = Field(None, gt=0)
+    """Most tokens, padding included, computed at once; else as suits the device; hf only."""
+    max_length: int | None = Field(None, ge=8)
+    """Longest sequence in tokens; else the checkpoint's."""
+    tensor_parallel: int = Field(1, gt=0)
+    """Number of GPUs that share each tensor; vllm only."""
+    memory_share: float | None = Field(None, gt=0, lt=1)
+    """Share of a device's memory for weights and key-value cache; else vLLM's 0.9 on a GPU, and 2 GiB of
+    cache on a CPU; vllm only."""
 
     def resolved(self) -> "EngineSettings":
         """The same settings with `auto` replaced by what it means on this machine.
 
-        On a GPU the dtype stays `auto`, the checkpoint's own, which the digest of its weights tells.
+        The engine is hf where `choose_engine` chose none. On a GPU the dtype stays `auto`, the checkpoint's
+        own, which the digest of its weights tells.
         """
         if self.name == REPLAY:
-            return EngineSettings(REPLAY, dtype="none", device="none")
+            return EngineSettings(name=REPLAY, dtype="none", device="none")
         device = self.device
         if device == "auto":
             import torch
 
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = "float32" if self.dtype == "auto" and device == "cpu" else self.dtype
-        return replace(self, device=device, dtype=dtype)
+        dtype: Dtype = "float32" if self.dtype == "auto" and device == "cpu" else self.dtype
+        return self.but(name=HF if self.name == AUTO else self.name, device=device, dtype=dtype)
 
 
 @dataclass(frozen=True)
@@ -247,7 +232,6 @@ def not_finite(checkpoint: Path) -> str:
     )
 
 
-DTYPES = ("float32", "bfloat16", "float16", "auto")
 AUTO, HF, VLLM, REPLAY = "auto", "hf", "vllm", "replay"
 ENGINES = {
     HF: "transformers, on a CPU or one GPU; decoder-only and encoder-decoder models",
@@ -263,7 +247,7 @@ def choose_engine(settings: EngineSettings, checkpoints: Sequence[Path]) -> Engi
     """
     if settings.name != AUTO:
         return settings
-    return replace(settings, name=VLLM if _vllm_serves(settings, checkpoints) else HF)
+    return settings.but(name=VLLM if _vllm_serves(settings, checkpoints) else HF)
 
 
 def _vllm_serves(settings: EngineSettings, checkpoints: Sequence[Path]) -> bool:
@@ -284,8 +268,6 @@ def open_engine(checkpoint: Path, settings: EngineSettings) -> Engine:
     settings = choose_engine(settings, [checkpoint])
     if settings.name not in ENGINES:
         raise InputError(f"There is no engine '{settings.name}'; there are {', '.join((*ENGINES, AUTO))}.")
-    if settings.dtype not in DTYPES:
-        raise InputError(f"The dtype '{settings.dtype}' is unknown; there are {', '.join(DTYPES)}.")
     for option, value, usual in (
         ("tensor parallelism (--tensor-parallel)", settings.tensor_parallel, 1),
         ("a share of memory (--memory-share)", settings.memory_share, None),

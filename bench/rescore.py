@@ -173,7 +173,7 @@ class _KnownDocuments:
         return {
             shown.prompt.strip(): _Asked(task.name, shown.doc)
             for task, rows in self._tasks
-            for shown in prompts_of(task, rows, ScoreSettings.seed)
+            for shown in prompts_of(task, rows, ScoreSettings().seed)
         }
 
     def answered_by(self, answer: RecordedAnswer) -> _Asked | None:

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -74,7 +74,7 @@ class Scorer:
         self.store = store
         self.progress = progress
         self._judge = judge or PatternJudge()
-        self._settings = replace(settings, engine=settings.engine.resolved())
+        self._settings = settings.but(engine=settings.engine.resolved())
         self._data_root = data_root
         self._engine: Engine | None = None
         self._loaded: CheckpointIdentity | None = None

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.data import data_root
-from bench.engine import AUTO, EngineSettings, choose_engine
+from bench.engine import EngineSettings, choose_engine
 from bench.judge import PATTERNS
 from bench.registry import load_suite
 from bench.scoring import Scorer
@@ -89,7 +89,7 @@ def score(
     wanted = wanted_benchmarks(loaded, benchmarks)
     folder = store_root(Path(store) if store else None)
     names = [str(checkpoint) for checkpoint in checkpoints]
-    asked = engine or EngineSettings(AUTO)
+    asked = engine or EngineSettings()
     candidates = open_candidates(names, asked.name)
     engine = choose_engine(asked, [candidate.path for candidate in candidates])
     settings = score_settings(loaded, preset, engine, limit, None)

@@ -27,108 +27,42 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bench.engine import AUTO, EngineSettings
+from bench.engine import EngineSettings
 from bench.judge import PATTERNS
 from merging.method import MethodPreset, find_preset
 from merging.method_file import absolute, class_name, is_method_file, load_class, source_of
 from merging.rounds import Protocol
-from merging.train_settings import AdapterSettings, Loss, Order, TrainSettings
+from merging.train_settings import Loss, SharedTrainSettings, TrainSettings
 from merging.tuning import Objective, chosen_settings, number_of_candidates
-from merging.weighting import Divergence, Kind, Weighting
+from merging.weighting import Weighting
 from results.errors import InputError
 from results.record import digest_of
 from results.validation import validated
 from results.yaml_file import beside, read_yaml
 
 
-class EngineOptions(BaseModel):
-    """How checkpoints are run."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str = AUTO
-    dtype: str = EngineSettings.dtype
-    device: str = EngineSettings.device
-    batch_tokens: int | None = Field(EngineSettings.batch_tokens, gt=0)
-    max_length: int | None = Field(EngineSettings.max_length, gt=0)
-    tensor_parallel: int = Field(EngineSettings.tensor_parallel, gt=0)
-    memory_share: float | None = Field(EngineSettings.memory_share, gt=0, lt=1)
-
-
-class AdapterOptions(BaseModel):
-    """The LoRA adapter that is trained in place of all weights."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    rank: int = AdapterSettings.rank
-    alpha: float = AdapterSettings.alpha
-    targets: list[str] | str = list(AdapterSettings.targets)
-    dropout: float = AdapterSettings.dropout
-
-    @property
-    def settings(self) -> AdapterSettings:
-        """As the training takes them."""
-        targets = self.targets if isinstance(self.targets, str) else tuple(self.targets)
-        return AdapterSettings(self.rank, self.alpha, targets, self.dropout)
-
-
-class TrainOptions(BaseModel):
-    """How experts are trained: in each of `rounds` rounds, or post hoc for all of them at once.
-
-    Where losses are measured, texts are cut after `loss_max_length` tokens; without it, as in training.
-    """
-
-    model_config = ConfigDict(extra="forbid")
+class TrainOptions(SharedTrainSettings):
+    """How experts are trained: in each of `rounds` rounds, or post hoc for all of them at once."""
 
     rounds: int = Field(5, gt=0)
+    """Rounds of training and merging."""
     examples: int | None = Field(None, gt=0)
+    """Most training examples of a task."""
     validation: int | None = Field(None, gt=0)
-    adapter: AdapterOptions | None = None
+    """Most validation examples of a task."""
     epochs: int = Field(1, gt=0)
-    batch_size: int = TrainSettings.batch_size
-    accumulation: int = TrainSettings.accumulation
-    learning_rate: float = TrainSettings.learning_rate
-    warmup_ratio: float = TrainSettings.warmup_ratio
-    schedule: str = TrainSettings.schedule
-    weight_decay: float = TrainSettings.weight_decay
+    """Passes over the examples in each round."""
     loss: Loss = "text"
-    max_length: int = TrainSettings.max_length
-    loss_max_length: int | None = Field(None, gt=1)
-    end_token: bool = TrainSettings.end_token
-    order: Order = TrainSettings.order
-    bf16: bool | None = TrainSettings.bf16
-    group_by_length: bool = TrainSettings.group_by_length
-    cpu: bool = TrainSettings.cpu
-    save_seconds: float = TrainSettings.save_seconds
-    report_to: list[str] = []
+    """What the training's loss is over: the whole `text`, or the `completion` only."""
+    loss_max_length: int | None = Field(None, ge=2)
+    """Tokens after which texts are cut where losses are measured; else as in training."""
 
     @property
     def settings(self) -> TrainSettings:
         """Those of one round."""
-        apart = {"rounds", "examples", "validation", "loss_max_length", "adapter", "report_to"}
-        named = self.model_dump(exclude=apart)
-        adapter = self.adapter.settings if self.adapter else None
-        return TrainSettings(**named, adapter=adapter, report_to=tuple(self.report_to))
-
-
-class WeightingOptions(BaseModel):
-    """How much each task counts, by a signal."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: Kind
-    temperature: float | list[float] = 2.0
-    over: Loss = Weighting.over
-    divergence: Divergence = Weighting.divergence
-
-    @property
-    def weighting(self) -> Weighting:
-        """As the merging takes it."""
-        each = self.temperature
-        temperature = tuple(each) if isinstance(each, list) else each
-        return Weighting(self.name, temperature, self.over, self.divergence)
+        return TrainSettings(**{name: getattr(self, name) for name in SharedTrainSettings.model_fields})
 
 
 class MethodEntry(BaseModel):
@@ -153,7 +87,7 @@ class MethodEntry(BaseModel):
     label: str | None = None
     preset: str | None = None
     protocol: Protocol = "post-hoc"
-    weighting: WeightingOptions | None = None
+    weighting: Weighting | None = None
     anchor: Literal["base", "previous"] = "base"
     space: Literal["delta", "factors"] = "delta"
     keep: Literal["last", "best_average", "best_worst_task"] = "last"
@@ -177,10 +111,10 @@ class MethodEntry(BaseModel):
     def by(self) -> Weighting:
         """The weighting of the tasks."""
         if self.weighting is not None:
-            return self.weighting.weighting
+            return self.weighting
         if self._preset is not None:
-            return WeightingOptions(**self._preset.weighting).weighting
-        return Weighting("loss_gap") if self.name == "metis" else Weighting()
+            return Weighting(**self._preset.weighting)
+        return Weighting(name="loss_gap" if self.name == "metis" else "uniform")
 
     @property
     def pair(self) -> str:
@@ -217,11 +151,6 @@ class MethodEntry(BaseModel):
             return {"name": value["method"], **{key: one for key, one in value.items() if key != "method"}}
         return value
 
-    @field_validator("weighting", mode="before")
-    @classmethod
-    def _by_name(cls, value: object) -> object:
-        return {"name": value} if isinstance(value, str) else value
-
 
 class Experiment(BaseModel):
     """What an experiment file says. Paths are relative to the file's folder."""
@@ -233,7 +162,7 @@ class Experiment(BaseModel):
     experts: dict[str, str] | None = Field(None, min_length=1)
     train: TrainOptions | None = None
     methods: list[MethodEntry] = Field(min_length=1)
-    engine: EngineOptions = EngineOptions()
+    engine: EngineSettings = EngineSettings()
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
     subsets: list[int] | None = Field(None, min_length=1)
     fewshot_seed: int | None = None

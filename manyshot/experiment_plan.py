@@ -113,7 +113,7 @@ class _Walk:
     def _texts_of(self, task: str, root: Path | None) -> TaskTexts:
         of, options = self._suite.tasks[task], self._experiment.train
         if options is None:
-            cut, most, training = TrainSettings.max_length, None, None
+            cut, most, training = TrainSettings().max_length, None, None
         elif not of.training:
             raise InputError(f"The suite {self._suite.name} names no training data for the task '{task}'.")
         else:
@@ -279,7 +279,7 @@ class _Walk:
 
 def _decides(entry: MethodEntry) -> str:
     """What of a method's entry decides what its rounds hold."""
-    about = [entry.name, entry.settings, astuple(entry.by), entry.objective, entry.anchor, entry.space]
+    about = [entry.name, entry.settings, entry.by.model_dump(), entry.objective, entry.anchor, entry.space]
     return json.dumps(about, sort_keys=True, default=str)
 
 

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
@@ -77,8 +77,8 @@ class Harness:
         suite: Suite,
         data_root: Path | None,
         *,
-        max_length: int = TrainSettings.max_length,
-        end_token: bool = TrainSettings.end_token,
+        max_length: int = TrainSettings().max_length,
+        end_token: bool = TrainSettings().end_token,
         limit: int | None = None,
     ) -> None:
         self.scorer, self._suite, self._root = scorer, suite, data_root
@@ -130,7 +130,7 @@ class Harness:
         if file.is_file():
             return float(json.loads(file.read_bytes())["value"])
         running = self.scorer.engine_with(candidate.path, candidate.identity)
-        settings = replace(self._cut, loss=over)
+        settings = self._cut.but(loss=over)
         encoder = running.is_encoder_decoder
         rows = [encode(running.tokenizer, one, settings, encoder=encoder) for one in examples]
         pairs = [(row["input_ids"], row["labels"]) for row in rows] if encoder else _pairs(rows)
@@ -183,7 +183,9 @@ class Harness:
             return
         self.scorer.close()
         settings = self.scorer.engine_settings
-        running = open_engine(candidate.path, EngineSettings(HF, settings.dtype, settings.device))
+        running = open_engine(
+            candidate.path, EngineSettings(name=HF, dtype=settings.dtype, device=settings.device)
+        )
         try:
             yield running
         finally:

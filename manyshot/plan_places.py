@@ -105,7 +105,7 @@ def _rows_at(what: str, root: Path | None, file: str | None, hub: str | None) ->
 def _made(
     experiment: Experiment, plan: ExperimentPlan, base: Checkpoint | None, out: Path
 ) -> Iterator[Place]:
-    adapter = experiment.train.adapter.settings if experiment.train and experiment.train.adapter else None
+    adapter = experiment.train.adapter if experiment.train else None
     of_adapter, trained, whole = None, None, None
     if base is not None:
         dtype = experiment.output_dtype

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.engine import EngineSettings, choose_engine
+from bench.engine import choose_engine
 from bench.registry import Suite, load_suite
 from bench.scoring import Scorer
 from manyshot.costs import memory_of, seconds_of
@@ -141,7 +141,7 @@ def _run(
     skip_missing: bool,
     family: str | None = None,
 ) -> Finished:
-    asked = EngineSettings(**experiment.engine.model_dump())
+    asked = experiment.engine
     if experiment.train is None:
         check_tasks(experiment, suite)
         check_methods(experiment, suite)

@@ -15,6 +15,7 @@ from manyshot.terminal import ScoringProgress, logger
 from merging.adapter import open_checkpoint
 from results.errors import InputError
 from results.record import CheckpointIdentity, Record
+from results.validation import validated
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,9 @@ def open_judge(name: str, engine: EngineSettings) -> Judge:
             f"The judge of refusals cannot be had: {error} With --judge, or `judge` in an experiment, name "
             f"another, or '{PATTERNS}', which needs no model."
         ) from error
-    settings = EngineSettings(HF, engine.dtype, engine.device, engine.batch_tokens)
+    settings = EngineSettings(
+        name=HF, dtype=engine.dtype, device=engine.device, batch_tokens=engine.batch_tokens
+    )
     return ClassifierJudge(candidate.path, candidate.identity.digest, settings)
 
 
@@ -100,8 +103,9 @@ def score_settings(
     chosen = suite.preset(preset) if suite else Preset()
     if limit is not None:
         chosen = replace(chosen, limit=limit, limits={})
-    seed = chosen.seed if seed is None else seed
-    return ScoreSettings(engine, chosen.limit, ScoreSettings.seed if seed is None else seed, chosen.limits)
+    seeds = [number for number in (seed, chosen.seed) if number is not None]
+    given = {"engine": engine, "limit": chosen.limit, "limits": chosen.limits}
+    return validated(ScoreSettings, given | ({"seed": seeds[0]} if seeds else {}), "The settings of scoring")
 
 
 def benchmarks_with_data(

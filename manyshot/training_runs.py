@@ -60,7 +60,7 @@ def make_checkpoints(
     several = len(experiment.seeds) > 1
     for seed, of_one_seed in zip(experiment.seeds, plans, strict=True):
         of_seed = f", seed {seed}" if several else ""
-        whole = replace(options.settings, epochs=options.rounds * options.epochs, seed=seed)
+        whole = options.settings.but(epochs=options.rounds * options.epochs, seed=seed)
         experts = {}
         for task, learned in examples.items():
             begin = partial(_begin, f"training the expert of {task}{of_seed}", harness)
@@ -79,7 +79,7 @@ def recipe_record(method: MethodEntry, output_dtype: str | None, seed: int) -> d
     """What a merge is told besides the method's settings. Of a method's file only the name is kept."""
     return {
         "method": Path(method.name).name,
-        "weighting": asdict(method.by),
+        "weighting": method.by.model_dump(),
         "anchor": method.anchor,
         "keep": method.keep,
         "space": method.space,
@@ -106,7 +106,7 @@ def _plan(
     many = method.protocol == "many-shot"
     training = options.settings
     if not many:
-        training = replace(training, epochs=options.rounds * options.epochs)
+        training = training.but(epochs=options.rounds * options.epochs)
     return Plan(
         base=experiment.base,
         examples=examples,

@@ -54,7 +54,7 @@ class Plan:
     training: TrainSettings
     method: MethodSpec
     rounds: int
-    weighting: Weighting = field(default_factory=Weighting)
+    weighting: Weighting = field(default_factory=lambda: Weighting(name="uniform"))
     objective: Objective = "average"
     anchor: Literal["base", "previous"] = "base"
     space: Literal["delta", "factors"] = "delta"
@@ -168,7 +168,7 @@ def _run_round(
 ) -> Round:
     clock = {}
     passed = (turn - 1) * math.ceil(plan.training.epochs)
-    training = replace(plan.training, seed=plan.seed, first_epoch=passed)
+    training = plan.training.but(seed=plan.seed, first_epoch=passed)
     experts = {}
     started = time.monotonic()
     of = f"round {turn} of {plan.rounds}"
@@ -316,9 +316,9 @@ def _digest(plan: Plan, signals: Signals) -> str:
         open_checkpoint(plan.base).identity().digest,
         {task: examples_digest(examples) for task, examples in plan.examples.items()},
         signals.key(needed) if needed else None,
-        {name: value for name, value in asdict(plan.training).items() if name not in UNDECIDING},
+        {name: value for name, value in plan.training.model_dump().items() if name not in UNDECIDING},
         plan.method.model_dump(mode="json"),
-        [asdict(plan.weighting), plan.objective],
+        [plan.weighting.model_dump(), plan.objective],
         [plan.anchor, plan.space, plan.output_dtype, plan.seed],
         [TRAINING_VERSION, MERGING_VERSION, LEARNING_VERSION, code_of(find_method(plan.method.name).kind)],
     ]

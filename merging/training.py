@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
 
 def made_from(base: Path, examples: Sequence[Example], settings: TrainSettings) -> dict[str, Any]:
     """Return what decides a training's outcome, which ``training.json`` repeats."""
-    decides = {name: value for name, value in asdict(settings).items() if name not in UNDECIDING}
+    decides = {name: value for name, value in settings.model_dump().items() if name not in UNDECIDING}
     return {
         "base": open_checkpoint(base).identity().digest,
         "examples": examples_digest(examples),

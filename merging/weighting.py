@@ -1,16 +1,20 @@
 """How much each task counts in a merge: equally, or by what a signal says of the tasks."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Annotated, Literal, Protocol
+
+from pydantic import Field, model_validator
 
 from merging.train_settings import Loss
 from results.errors import InputError
+from results.validation import Settings, Several
 
 Kind = Literal["uniform", "loss_gap", "divergence", "np_gap", "worst_task"]
 Divergence = Literal["kl", "js"]
+Temperature = Annotated[float, Field(gt=0)]
 SIGNALS: dict[Kind, str] = {
     "uniform": "1/T for each task",
     "loss_gap": "softmax of L(start) − L(expert) over the temperature, of validation examples (METIS)",
@@ -95,35 +99,25 @@ def recipe_weights(shares: Mapping[str, float]) -> dict[str, float]:
     return {task: share * len(shares) for task, share in shares.items()}
 
 
-@dataclass(frozen=True)
-class Weighting:
-    """Weights of tasks from a signal, by a softmax.
+class Weighting(Settings):
+    """Weights of tasks from a signal of validation data, by a softmax; a name alone has all defaults."""
 
-    Attributes:
-        name: `uniform`: 1/T each; `loss_gap`: softmax of L(start) − L(expert) over the temperature, as METIS
-            has it; `divergence`: of D(expert‖start), how much of what an expert says is missing; `np_gap`: of
-            1 − NP; `worst_task`: of −NP, which are the same weights by another name, meant for low
-            temperatures, where the worst task gets all. All are of validation data.
-        temperature: λ, one number or one for each round; METIS's released code has 2.
-        over: what a loss is taken over: the whole `text`, as METIS has it, or the `completion`.
-        divergence: which one, `js` or `kl`.
-    """
-
-    name: Kind = "uniform"
-    temperature: float | tuple[float, ...] = 2.0
+    name: Kind
+    """`uniform`: 1/T each; `loss_gap`: softmax of L(start) − L(expert) over the temperature, as METIS has it;
+    `divergence`: of D(expert‖start), how much of what an expert says is missing; `np_gap`: of 1 − NP;
+    `worst_task`: of −NP, the same weights by another name, meant for low temperatures, where the worst task
+    gets all."""
+    temperature: Temperature | Annotated[Several[Temperature], Field(min_length=1)] = 2.0
+    """λ, one number or one for each round; METIS's released code has 2."""
     over: Loss = "text"
+    """What a loss is taken over: the whole `text`, as METIS has it, or the `completion`."""
     divergence: Divergence = "js"
+    """Which divergence, `js` or `kl`."""
 
-    def __post_init__(self) -> None:
-        if self.name not in get_args(Kind):
-            raise InputError(f"There is no weighting '{self.name}'; there are {', '.join(get_args(Kind))}.")
-        for value in self._each():
-            if not (math.isfinite(value) and value > 0):
-                raise InputError(
-                    f"The temperature of the weighting '{self.name}' is {value}; a number above 0 is needed."
-                )
-        if not self._each():
-            raise InputError(f"The weighting '{self.name}' has no temperature; give one for each round.")
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
 
     @property
     def needs(self) -> Needs:
@@ -169,7 +163,7 @@ class Weighting:
 
     def at(self, turn: int) -> float:
         """Return the temperature of a round, from 1."""
-        if isinstance(self.temperature, int | float):
+        if isinstance(self.temperature, float):
             return self.temperature
         return self.temperature[turn - 1]
 
@@ -179,14 +173,11 @@ class Weighting:
         Raises:
             InputError: there are more or fewer.
         """
-        if not isinstance(self.temperature, int | float) and len(self.temperature) != rounds:
+        if not isinstance(self.temperature, float) and len(self.temperature) != rounds:
             raise InputError(
                 f"The weighting '{self.name}' has {len(self.temperature)} temperatures, one for each round, "
                 f"and there {how_many(rounds)}; give one for each, or one number."
             )
-
-    def _each(self) -> Sequence[float]:
-        return (self.temperature,) if isinstance(self.temperature, int | float) else self.temperature
 
 
 def how_many(rounds: int) -> str:

@@ -9,10 +9,11 @@ A setting is declared once, as a field of a `Settings` class with its type, rang
 The same field is then a key of YAML files, an argument in Python, a command-line flag and a line of the help.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, ValidationError
+from pydantic_core import ErrorDetails
 
 from results.errors import InputError
 
@@ -23,7 +24,13 @@ _LARGEST_INTEGER = 2**63
 class Settings(BaseModel):
     """Base of all that a user sets: unknown keys and values of another type are refused, none changes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    def but(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, which is validated as a whole."""
+        return type(self).model_validate({**dict(self), **changes})
 
 
 _Item = TypeVar("_Item")
@@ -55,15 +62,17 @@ def validated(model: type[_Model], content: object, source: str) -> _Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"{source}: {sentence_of(error, model)}.") from None
+        raise InputError(f"{source}: {sentence_of(error, model, content)}.") from None
 
 
-def sentence_of(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+def sentence_of(error: ValidationError, model: type[BaseModel] | None = None, content: object = None) -> str:
     """Return what is wrong first, without a full stop: the key, what is expected and what is there."""
     # An unknown key comes first: where one is missing, it is often the other's misspelling.
     errors = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
-    first = errors[0]
-    key = ".".join(quoted(part, quotes=False) for part in first["loc"])
+    key = _key(errors[0], content)
+    # Where a value may be of several kinds, each kind has its own error: that of a part tells most.
+    first = max(errors, key=lambda each: _key(each, content).startswith(f"{key}."))
+    key = _key(first, content)
     if first["type"] == "extra_forbidden":
         of_model = model is not None and len(first["loc"]) == 1
         known = f"; known are {', '.join(model.model_fields)}" if model and of_model else ""
@@ -77,8 +86,26 @@ def sentence_of(error: ValidationError, model: type[BaseModel] | None = None) ->
     if first["type"] == "value_error":
         said = first["msg"].removeprefix("Value error, ")
         return f"'{key}': {said}, not {found}" if key else said
-    expected = _expected(first["type"], first.get("ctx", {})) or first["msg"]
+    of_key = [each for each in errors if _key(each, content) == key]
+    expected = " or ".join(
+        dict.fromkeys(_expected(each["type"], each.get("ctx", {})) or each["msg"] for each in of_key)
+    )
     return f"'{key}' is {found}, where {expected} is expected" if key else f"{expected} is expected"
+
+
+def _key(error: ErrorDetails, content: object) -> str:
+    """Return where in the content an error is, without the kinds of values that pydantic puts between."""
+    parts = []
+    for i, part in enumerate(error["loc"]):
+        if content is None:
+            parts.append(part)
+        elif isinstance(content, Mapping) and (part in content or i + 1 == len(error["loc"])):
+            content = content.get(part, ...)
+            parts.append(part)
+        elif isinstance(content, Sequence) and not isinstance(content, str) and isinstance(part, int):
+            content = content[part]
+            parts.append(part)
+    return ".".join(quoted(part, quotes=False) for part in parts)
 
 
 def _expected(kind: str, limits: Mapping[str, Any]) -> str | None:
@@ -99,15 +126,17 @@ def _expected(kind: str, limits: Mapping[str, Any]) -> str | None:
         "string_too_short": "a text that is not empty",
     }
     ranges = {
-        "greater_than": "a number above {gt:g}",
-        "greater_than_equal": "a number from {ge:g} on",
-        "less_than": "a number below {lt:g}",
-        "less_than_equal": "a number up to {le:g}",
+        "greater_than": "a number above {gt}",
+        "greater_than_equal": "a number from {ge} on",
+        "less_than": "a number below {lt}",
+        "less_than_equal": "a number up to {le}",
         "too_short": "a list of at least {min_length}",
     }
     if kind == "literal_error":
         return "one of " + str(limits["expected"]).replace("'", "").replace(" or ", ", ")
-    return ranges[kind].format(**limits) if kind in ranges else words.get(kind)
+    if kind not in ranges:
+        return words.get(kind)
+    return ranges[kind].format(**{k: f"{v:g}" if isinstance(v, float) else v for k, v in limits.items()})
 
 
 def quoted(value: object, *, quotes: bool = True) -> str:

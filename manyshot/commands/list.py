@@ -20,16 +20,15 @@ from bench.registry import Preset, benchmark_names, load_benchmark, load_suite, 
 from bench.score_settings import ScoreSettings
 from manyshot.experiment import (
     SHIPPED,
-    AdapterOptions,
     Experiment,
     MethodEntry,
     TrainOptions,
-    WeightingOptions,
 )
 from manyshot.terminal import answer, as_table
 from merging.method import Method, find_method, known_methods
 from merging.method_file import class_name
-from merging.weighting import SIGNALS
+from merging.train_settings import AdapterSettings
+from merging.weighting import SIGNALS, Weighting
 from results.errors import InputError
 
 _RULE = "─" * 80
@@ -103,7 +102,7 @@ def _example(benchmark: Benchmark, root: Path | None) -> str:
     if task.generate is None and root is None:
         return "An example is shown where rows are at hand: name a data root with --data."
     try:
-        (shown,) = prompts_of(task, load_rows(task, root), ScoreSettings.seed, limit=1)
+        (shown,) = prompts_of(task, load_rows(task, root), ScoreSettings().seed, limit=1)
     except NoDataError as error:
         return f"No example can be shown: {error}."
     lines = [f"The first prompt of {task.name}, between the lines:", _RULE, shown.prompt, _RULE]
@@ -136,7 +135,7 @@ def _suites(name: str | None, root: Path | None) -> str:
         )
     if suite.presets:
         presets = [
-            (name, one.limit or "all", _limits(one), ScoreSettings.seed if one.seed is None else one.seed)
+            (name, one.limit or "all", _limits(one), ScoreSettings().seed if one.seed is None else one.seed)
             for name, one in suite.presets.items()
         ]
         blocks.append(as_table(("preset", "documents", "apart from", "seed"), presets))
@@ -190,9 +189,9 @@ def _experiments(name: str | None, root: Path | None) -> str:
     for heading, model in (
         ("keys of an experiment", Experiment),
         ("of train", TrainOptions),
-        ("of its adapter", AdapterOptions),
+        ("of its adapter", AdapterSettings),
         ("of a method, beside its own settings", MethodEntry),
-        ("of its weighting", WeightingOptions),
+        ("of its weighting", Weighting),
     ):
         keys = ", ".join(f"{name}{_default(field)}" for name, field in model.model_fields.items())
         blocks.append(_paragraph(heading, keys))

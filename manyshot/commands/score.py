@@ -3,7 +3,6 @@
 import argparse
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 
 from bench.data import data_root
 from bench.engine import EngineSettings, choose_engine
@@ -21,25 +20,19 @@ from manyshot.terminal import answer
 from reports.scores import score_table
 from results.record import Record
 from results.store import Store, store_root
+from results.validation import validated
 
 
 def run(options: argparse.Namespace) -> None:
     """Score, and print the records as a table or as JSON."""
     suite = load_suite(options.suite) if options.suite else None
     wanted = wanted_benchmarks(suite, options.benchmark or ())
-    asked = EngineSettings(
-        name=options.engine,
-        dtype=options.dtype,
-        device=options.device,
-        batch_tokens=options.batch_tokens,
-        max_length=options.max_length,
-        tensor_parallel=options.tensor_parallel,
-        memory_share=options.memory_share,
-    )
+    given = {name: getattr(options, name) for name in EngineSettings.model_fields if name != "name"}
+    asked = validated(EngineSettings, {"name": options.engine, **given}, "The command line")
     settings = score_settings(suite, options.preset, asked, options.limit, options.seed)
     candidates = open_candidates(options.checkpoints, options.engine)
     engine = choose_engine(asked, [candidate.path for candidate in candidates])
-    settings = replace(settings, engine=engine)
+    settings = settings.but(engine=engine)
     store = Store(store_root(options.store))
     scorer = Scorer(settings, store, data_root(options.data), judge=open_judge(options.judge, engine))
     benchmarks = benchmarks_with_data(scorer, wanted, options.skip_missing)

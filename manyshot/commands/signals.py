@@ -15,6 +15,7 @@ from reports.signals import signal_figures, signals_text
 from results.errors import InputError
 from results.signals import KINDS
 from results.store import Store, store_root
+from results.validation import validated
 
 
 def run(options: argparse.Namespace) -> None:
@@ -25,7 +26,8 @@ def run(options: argparse.Namespace) -> None:
             raise InputError(f"--{name.replace('_', '-')} is {value}; a whole number from 1 on is expected")
     suite = load_suite(options.suite)
     experts = by_task(suite, options.experts)
-    asked_engine = EngineSettings(name=options.engine, dtype=options.dtype, device=options.device)
+    given = {"name": options.engine, "dtype": options.dtype, "device": options.device}
+    asked_engine = validated(EngineSettings, given, "The command line")
     engine = choose_engine(asked_engine, [Candidate.open(options.base).path])
     settings = score_settings(suite, options.preset, engine, options.limit, None)
     scorer = Scorer(settings, Store(store_root(options.store)), data_root(options.data))

@@ -10,6 +10,7 @@ from merging.hub import locate
 from merging.train_settings import AdapterSettings, TrainSettings
 from merging.training import Example, is_main, train
 from results.errors import InputError
+from results.validation import validated
 
 _SETTINGS = (
     "epochs",
@@ -38,7 +39,8 @@ def run(options: argparse.Namespace) -> None:
     pairs = load_shares(sources, data_root(options.data), options.examples)
     examples = [Example(*pair) for pair in pairs]
     given = {name: getattr(options, name) for name in _SETTINGS if getattr(options, name) is not None}
-    settings = TrainSettings(**given, adapter=_adapter(options), report_to=tuple(options.report_to or ()))
+    given |= {"adapter": _adapter(options), "report_to": tuple(options.report_to or ())}
+    settings = validated(TrainSettings, given, "The command line")
     made = train(locate(options.base), examples, settings, options.out)
     if is_main():
         answer(str(made))
@@ -50,5 +52,7 @@ def _adapter(options: argparse.Namespace) -> AdapterSettings | None:
             raise InputError("--alpha and --targets are of an adapter: give its --rank too.")
         return None
     alpha = options.rank if options.alpha is None else options.alpha
-    targets = tuple(options.targets) if options.targets else AdapterSettings.targets
-    return AdapterSettings(options.rank, alpha, targets)
+    given = {"rank": options.rank, "alpha": alpha} | (
+        {"targets": tuple(options.targets)} if options.targets else {}
+    )
+    return validated(AdapterSettings, given, "The command line")

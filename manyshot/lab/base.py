@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -57,7 +57,7 @@ class BaseSettings:
     @classmethod
     def smoke(cls) -> Self:
         """A few steps: what is made has the right form and knows nothing."""
-        return cls(replace(cls().training, max_steps=3, batch_size=4))
+        return cls(cls().training.but(max_steps=3, batch_size=4))
 
 
 def make_base(out: Path, settings: BaseSettings | None = None) -> Path:

@@ -69,7 +69,7 @@ class GlueSettings:
     def smoke(cls) -> Self:
         """A few steps of a narrow model: what is made has the right form and knows nothing."""
         small = cls()
-        return replace(small, training=replace(small.training, max_steps=2, batch_size=4), width=32, layers=2)
+        return replace(small, training=small.training.but(max_steps=2, batch_size=4), width=32, layers=2)
 
 
 def make_glue_base(out: Path, root: Path | None, settings: GlueSettings | None = None) -> Path:

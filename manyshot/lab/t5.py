@@ -4,7 +4,7 @@ The same settings give the same weights, bit for bit, on the same machine.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -40,7 +40,7 @@ class T5Settings:
     @classmethod
     def smoke(cls) -> Self:
         """A few steps: what is made has the right form and knows nothing."""
-        return cls(replace(cls().training, max_steps=2, batch_size=4))
+        return cls(cls().training.but(max_steps=2, batch_size=4))
 
 
 def make_t5_base(out: Path, settings: T5Settings | None = None) -> Path:

@@ -31,7 +31,7 @@ def checkpoints(tmp_path_factory):
 @pytest.fixture(scope="module", params=["hf", "vllm"])
 def engine(request, checkpoints):
     need(request.param)
-    engine = open_engine(checkpoints[0], EngineSettings(request.param, dtype="float32", device=DEVICE))
+    engine = open_engine(checkpoints[0], EngineSettings(name=request.param, dtype="float32", device=DEVICE))
     yield engine
     engine.close()
 

@@ -28,7 +28,7 @@ def scored(request, models, tmp_path_factory):
     dtype, tables = request.param, {}
     for name in ("vllm", "hf"):
         store = Store(tmp_path_factory.mktemp(f"{name}-{dtype}"))
-        settings = ScoreSettings(EngineSettings(name, dtype=dtype, device="cpu"), LIMIT)
+        settings = ScoreSettings(engine=EngineSettings(name=name, dtype=dtype, device="cpu"), limit=LIMIT)
         scorer = Scorer(settings, store, None)
         suite = load_suite("lab")
         first, second = models["base"], models["math"]

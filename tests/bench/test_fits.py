@@ -94,7 +94,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_every_engine(llama, tmp_pa
     opened = (
         lambda: open_engine(bad, EngineSettings()),
         lambda: engine.swap(bad),
-        lambda: VLLMEngine(bad, EngineSettings("vllm")),
+        lambda: VLLMEngine(bad, EngineSettings(name="vllm")),
     )
     for opening in opened:
         with pytest.raises(InputError) as refusal:

@@ -85,7 +85,9 @@ def test_verdicts_of_the_patterns_on_recorded_answers(model, data):
 def test_scores_of_a_model(tmp_path):
     model = tiny_llama(tmp_path / "model", max_length=512)
     scorer = Scorer(
-        ScoreSettings(EngineSettings("hf", dtype="float32", device="cpu"), 8), Store(tmp_path), None
+        ScoreSettings(engine=EngineSettings(name="hf", dtype="float32", device="cpu"), limit=8),
+        Store(tmp_path),
+        None,
     )
     found = {}
     for name in ("lab_math", "lab_multilingual", "lab_safety", "lab_instructions"):

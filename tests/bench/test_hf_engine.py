@@ -14,6 +14,7 @@ from transformers import (
 
 from bench.engine import EngineSettings, GenerationRequest, open_engine
 from results.errors import InputError
+from results.validation import validated
 
 TEXTS = ["hello", "how many apples are left ? the answer is", "Question : A", "maybe yes no and A B C D"]
 
@@ -191,8 +192,8 @@ def test_what_is_too_long_loses_its_left(tmp_path):
 def test_unknown_engines_dtypes_and_broken_checkpoints_are_refused(llama, tmp_path):
     with pytest.raises(InputError, match="no engine 'fast'; there are hf"):
         open_engine(llama, EngineSettings(name="fast"))
-    with pytest.raises(InputError, match="dtype 'float8' is unknown"):
-        open_engine(llama, EngineSettings(dtype="float8"))
+    with pytest.raises(InputError, match="'dtype' is 'float8', where one of float32, "):
+        validated(EngineSettings, {"dtype": "float8"}, "f")
     broken = tiny_llama(tmp_path / "broken")
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])

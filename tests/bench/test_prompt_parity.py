@@ -69,7 +69,7 @@ def asked_by_lm_eval(name, packaged, rows, folder):
     (folder / f"theirs_{name}.yaml").write_text(yaml.safe_dump(definition))
     manager = TaskManager(include_defaults=False, include_path=str(folder))
     task = manager.load([f"theirs_{name}"])["tasks"][f"theirs_{name}"]
-    task.set_fewshot_seed(ScoreSettings.seed)
+    task.set_fewshot_seed(ScoreSettings().seed)
     task.build_all_requests(limit=DOCUMENTS, rank=0, world_size=1)
     asked = {}
     for request in task.instances:
@@ -91,7 +91,7 @@ def test_prompts_targets_and_choices_are_lm_evals(benchmark, name, packaged, dat
         rows = load_rows(task, data)
     except NoDataError:
         pytest.skip(f"{benchmark} has no local rows")
-    ours = prompts_of(task, rows, ScoreSettings.seed, limit=DOCUMENTS)
+    ours = prompts_of(task, rows, ScoreSettings().seed, limit=DOCUMENTS)
     assert [(one.prompt, one.target, one.choices) for one in ours] == asked_by_lm_eval(
         name, packaged, rows, tmp_path
     )
@@ -103,7 +103,7 @@ def test_pubmedqa_is_asked_as_lm_eval_asks_its_own_copy(data):
     from lm_eval.tasks.pubmedqa.preprocess_pubmedqa import doc_to_text
 
     (task,) = load_benchmark("pubmedqa").tasks
-    for asked in prompts_of(task, load_rows(task, data), ScoreSettings.seed, limit=DOCUMENTS):
+    for asked in prompts_of(task, load_rows(task, data), ScoreSettings().seed, limit=DOCUMENTS):
         row = {"CONTEXTS": asked.doc["context"]["contexts"], "QUESTION": asked.doc["question"]}
         assert asked.prompt == doc_to_text(row)
         assert asked.choices == (" yes", " no", " maybe")

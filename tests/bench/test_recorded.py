@@ -31,7 +31,7 @@ def write(path, rows):
 
 
 def replayed(outputs, name, data, store, limit=None):
-    settings = ScoreSettings(EngineSettings(REPLAY), limit)
+    settings = ScoreSettings(engine=EngineSettings(name=REPLAY), limit=limit)
     scorer = Scorer(settings, Store(store), data)
     return scorer.score(outputs, "recorded", RECORDED, load_benchmark(name)).record
 
@@ -114,7 +114,7 @@ def test_a_replay_of_gold_answers_scores_one(name, data, tmp_path):
             loaded = load_rows(task, data)
         except NoDataError:
             pytest.skip(f"{name} has no local rows")
-        for one in prompts_of(task, loaded, ScoreSettings.seed, limit=40):
+        for one in prompts_of(task, loaded, ScoreSettings().seed, limit=40):
             right, wrong = one.target[0] if isinstance(one.target, list) else one.target, "-99 zebra"
             if name == "xstest":
                 right, wrong = (COMPLIES, REFUSES)[:: 1 if one.target == "safe" else -1]
@@ -128,7 +128,7 @@ def test_a_replay_of_gold_answers_scores_one(name, data, tmp_path):
 def test_lm_evals_log_of_samples_is_read(data, tmp_path):
     """Generated text and log-likelihoods, as `lm_eval --log_samples` writes them."""
     (arc,) = (task for task in load_benchmark("arc_easy").tasks)
-    asked = prompts_of(arc, load_rows(arc, data), ScoreSettings.seed, limit=10)
+    asked = prompts_of(arc, load_rows(arc, data), ScoreSettings().seed, limit=10)
     log = [
         {
             "arguments": {
@@ -150,7 +150,7 @@ def test_lm_evals_log_of_samples_is_read(data, tmp_path):
 def test_lm_evals_log_of_a_whole_set_is_read(data, tmp_path):
     """Two of ARC's questions may share a prompt that does not show their choices."""
     (arc,) = load_benchmark("arc_challenge").tasks
-    asked = prompts_of(arc, load_rows(arc, data), ScoreSettings.seed)
+    asked = prompts_of(arc, load_rows(arc, data), ScoreSettings().seed)
     assert len({one.prompt for one in asked}) < len(asked)
     log = [
         {
@@ -248,7 +248,7 @@ def test_a_replay_without_an_answer_says_to_which_document(data, tmp_path):
 
 def prompts(data, name):
     (task,) = load_benchmark(name).tasks
-    return prompts_of(task, load_rows(task, data), ScoreSettings.seed, limit=1)[0].prompt
+    return prompts_of(task, load_rows(task, data), ScoreSettings().seed, limit=1)[0].prompt
 
 
 def test_two_answers_to_one_document_are_refused_in_a_replay(data, tmp_path):

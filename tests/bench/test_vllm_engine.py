@@ -22,7 +22,7 @@ from merging.merge import merge
 from merging.recipe import Recipe
 from results.errors import InputError
 
-SETTINGS = EngineSettings("vllm", dtype="float32", device="cpu")
+SETTINGS = EngineSettings(name="vllm", dtype="float32", device="cpu")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -84,7 +84,8 @@ def test_vllm_starts_beside_numba(llama):
     """Merging compiles by numba; vLLM's first import looks into every module that is loaded."""
     script = (
         "import numba, sys; from pathlib import Path; from bench.engine import EngineSettings, open_engine\n"
-        "engine = open_engine(Path(sys.argv[1]), EngineSettings('vllm', dtype='float32', device='cpu'))\n"
+        "settings = EngineSettings(name='vllm', dtype='float32', device='cpu')\n"
+        "engine = open_engine(Path(sys.argv[1]), settings)\n"
         "assert engine.loglikelihood([([3, 4], [5])])[0].logprob < 0; engine.close()"
     )
     command = [sys.executable, "-c", script, str(llama)]
@@ -138,31 +139,31 @@ def test_what_vllm_cannot_run_is_said_in_one_sentence(llama, tmp_path):
     with pytest.raises(InputError, match=r"runs no encoder-decoder such as .*: score it with --engine hf"):
         open_engine(tiny_t5(tmp_path / "t5"), SETTINGS)
     with pytest.raises(InputError, match="is made for 256 tokens: lower the maximum length of 300"):
-        open_engine(llama, EngineSettings("vllm", device="cpu", max_length=300))
+        open_engine(llama, EngineSettings(name="vllm", device="cpu", max_length=300))
     with pytest.raises(
         InputError, match=r"too little memory for .* lower the maximum length \(--max-length\)"
     ):
-        open_engine(llama, EngineSettings("vllm", device="cpu", memory_share=0.01))
+        open_engine(llama, EngineSettings(name="vllm", device="cpu", memory_share=0.01))
     odd = open_engine(tiny_llama(tmp_path / "odd", max_length=256, width=160), SETTINGS)
     with pytest.raises(InputError, match=r"cannot run .*odd here: .*head_dim=40.*; use --engine hf"):
         odd.generate([GenerationRequest([3, 4], 2)])
     odd.close()
     with pytest.raises(InputError, match="runs on cpu, not on 'cuda'"):
-        open_engine(llama, EngineSettings("vllm", device="cuda"))
+        open_engine(llama, EngineSettings(name="vllm", device="cuda"))
 
 
 def test_auto_takes_vllm_on_a_gpu_for_what_it_supports(llama, tmp_path, monkeypatch):
-    assert choose_engine(EngineSettings(AUTO), [llama]).name == "hf"
+    assert choose_engine(EngineSettings(name=AUTO), [llama]).name == "hf"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert choose_engine(EngineSettings(AUTO), [llama]).name == "hf"  # this build runs on a CPU
+    assert choose_engine(EngineSettings(name=AUTO), [llama]).name == "hf"  # this build runs on a CPU
     monkeypatch.setattr("bench.vllm_engine._device_kind", lambda: "cuda")
-    assert choose_engine(EngineSettings(AUTO), [llama]).name == "vllm"
-    assert choose_engine(EngineSettings(AUTO), [llama, tiny_t5(tmp_path / "t5")]).name == "hf"
-    assert choose_engine(EngineSettings(AUTO, device="cuda:1"), [llama]).name == "hf"
-    assert choose_engine(EngineSettings(AUTO, max_length=300), [llama]).name == "hf"
-    assert choose_engine(EngineSettings(AUTO), [unsupported(tmp_path / "ctrl")]).name == "hf"
+    assert choose_engine(EngineSettings(name=AUTO), [llama]).name == "vllm"
+    assert choose_engine(EngineSettings(name=AUTO), [llama, tiny_t5(tmp_path / "t5")]).name == "hf"
+    assert choose_engine(EngineSettings(name=AUTO, device="cuda:1"), [llama]).name == "hf"
+    assert choose_engine(EngineSettings(name=AUTO, max_length=300), [llama]).name == "hf"
+    assert choose_engine(EngineSettings(name=AUTO), [unsupported(tmp_path / "ctrl")]).name == "hf"
     monkeypatch.setattr("bench.engine.find_spec", lambda _: None)
-    assert choose_engine(EngineSettings(AUTO), [llama]).name == "hf"
+    assert choose_engine(EngineSettings(name=AUTO), [llama]).name == "hf"
 
 
 def test_vllm_that_is_not_installed_is_named(llama, monkeypatch):

@@ -289,8 +289,8 @@ def test_list_names_what_there_is(tmp_path, capfd, refused):
     ("arguments", "sentence"),
     [
         (("--limit", 0), "at least 1 document, not 0"),
-        (("--max-length", -5), "(--max-length) must be at least 8"),
-        (("--batch-tokens", 0), "batch_tokens must be at least 1"),
+        (("--max-length", -5), "'max_length' is -5, where a number from 8 on is expected"),
+        (("--batch-tokens", 0), "'batch_tokens' is 0, where a number above 0 is expected"),
         (("--device", "nowhere"), "The device 'nowhere' cannot be used"),
         (("--dtype", "float8"), "The dtype 'float8' is unknown"),
         (("--engine", "fast"), "There is no engine 'fast'"),

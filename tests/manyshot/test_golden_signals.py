@@ -25,7 +25,7 @@ ASKED = Asked(inputs=4, max_new_tokens=6)
 @pytest.fixture(scope="module")
 def harness(tmp_path_factory):
     folder = tmp_path_factory.mktemp("golden")
-    settings = ScoreSettings(EngineSettings("hf", dtype="float32", device="cpu"), 4)
+    settings = ScoreSettings(engine=EngineSettings(name="hf", dtype="float32", device="cpu"), limit=4)
     scorer = Scorer(settings, Store(folder / "store"), None)
     yield Harness(scorer, load_suite("lab"), None, limit=6, max_length=100)
     scorer.close()

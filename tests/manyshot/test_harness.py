@@ -36,7 +36,7 @@ def checkpoints(tmp_path_factory):
 
 @pytest.fixture
 def harness(tmp_path):
-    settings = ScoreSettings(EngineSettings("hf", dtype="float32", device="cpu"), 4)
+    settings = ScoreSettings(engine=EngineSettings(name="hf", dtype="float32", device="cpu"), limit=4)
     scorer = Scorer(settings, Store(tmp_path / "store"), None)
     yield Harness(scorer, load_suite("lab"), None, limit=LIMIT, max_length=400)
     scorer.close()
@@ -156,8 +156,8 @@ def test_nothing_is_chosen_on_the_rows_that_are_scored(harness):
 
 def test_a_loss_is_of_the_length_that_the_engine_reads(harness, checkpoints, tmp_path):
     whole = harness.loss(checkpoints[0], "math", "completion")
-    engine = EngineSettings("hf", dtype="float32", device="cpu", max_length=40)
-    scorer = Scorer(ScoreSettings(engine, 4), harness.scorer.store, None)
+    engine = EngineSettings(name="hf", dtype="float32", device="cpu", max_length=40)
+    scorer = Scorer(ScoreSettings(engine=engine, limit=4), harness.scorer.store, None)
     shorter = Harness(scorer, load_suite("lab"), None, limit=LIMIT, max_length=400)
     assert shorter.loss(checkpoints[0], "math", "completion") != whole
     scorer.close()

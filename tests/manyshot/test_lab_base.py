@@ -63,7 +63,7 @@ def test_a_base_that_is_there_is_kept(base):
 
 def test_a_base_made_with_other_settings_is_refused(base):
     with pytest.raises(InputError, match="base was made in another way"):
-        make_base(base, replace(SMOKE, training=replace(SMOKE.training, learning_rate=1e-5)))
+        make_base(base, replace(SMOKE, training=SMOKE.training.but(learning_rate=1e-5)))
 
 
 def test_the_base_reads_no_story_and_no_abstract_that_it_is_scored_on():
@@ -87,7 +87,7 @@ def test_the_other_families_bases_are_whole_models_that_answer(data, tmp_path):
         "t5": make_t5_base(tmp_path / "t5", T5Settings.smoke()),
     }
     for name, base in bases.items():
-        engine = open_engine(base, EngineSettings("hf", dtype="float32", device="cpu"))
+        engine = open_engine(base, EngineSettings(name="hf", dtype="float32", device="cpu"))
         assert engine.is_encoder_decoder == (name == "t5")
         request = GenerationRequest(engine.tokenizer.encode("Question: How many apples?\nAnswer:"), 3)
         assert len(engine.generate([request])) == 1

@@ -136,7 +136,7 @@ def test_text_to_text_with_an_encoder(tmp_path, rows):
 
 @pytest.fixture
 def harness(tmp_path):
-    settings = ScoreSettings(EngineSettings("hf", dtype="float32", device="cpu"), 4)
+    settings = ScoreSettings(engine=EngineSettings(name="hf", dtype="float32", device="cpu"), limit=4)
     scorer = Scorer(settings, Store(tmp_path / "store"), None)
     yield Harness(scorer, load_suite("lab"), None, limit=5)
     scorer.close()

@@ -61,7 +61,7 @@ def test_merges_by_every_method(family, recipe_for, tmp_path):
 
 def test_weights_of_tasks_and_choices(tmp_path):
     weights = {
-        name: dict(Weighting(name).measure(Told(), "start", dict.fromkeys("abc", "expert")).weights)
+        name: dict(Weighting(name=name).measure(Told(), "start", dict.fromkeys("abc", "expert")).weights)
         for name in SIGNALS
     }
     settings = {"mask_threshold": {"choose_per_task": [0.2, 0.4]}, "scaling": {"choose": [1.0, 0.5]}}
@@ -84,10 +84,11 @@ def test_weights_of_tasks_and_choices(tmp_path):
 @pytest.mark.parametrize("kind", ["whole", "adapter", "text"])
 def test_trainings(tmp_path, kind):
     base = little_base(tmp_path / "base")
+    adapter = AdapterSettings(rank=4, alpha=8, targets=("q_proj", "up_proj"))
     settings = TrainSettings(
         batch_size=4, learning_rate=3e-3, cpu=True, warmup_ratio=0.2, epochs=2, first_epoch=1,
         loss="text" if kind == "text" else "completion",
-        adapter=AdapterSettings(4, 8, ("q_proj", "up_proj")) if kind == "adapter" else None,
+        adapter=adapter if kind == "adapter" else None,
     )  # fmt: skip
     out = train(base, EXAMPLES[:10], settings, tmp_path / "out")
     file = out / ("adapter_model.safetensors" if kind == "adapter" else "model.safetensors")

@@ -84,7 +84,7 @@ def family(folder, kind, tasks=2, distance=0.3):
 def targets_of(experts, folder, texts=TEXTS, new_tokens=4):
     found = {}
     for task, path in experts.items():
-        engine = open_engine(path, EngineSettings("hf", dtype="float32", device="cpu"))
+        engine = open_engine(path, EngineSettings(name="hf", dtype="float32", device="cpu"))
         inputs = [engine.tokenizer.encode(text) for text in texts]
         found[task] = make_targets(
             engine, inputs, folder / f"targets {task}", expert=task, max_new_tokens=new_tokens
@@ -318,7 +318,7 @@ def test_learning_ends_early_where_that_is_asked_for(families, tmp_path):
 
 def test_what_experts_say_is_made_once_though_two_ask(families, tmp_path):
     base, _, _ = families["llama"]
-    engine = open_engine(base, EngineSettings("hf", dtype="float32", device="cpu"))
+    engine = open_engine(base, EngineSettings(name="hf", dtype="float32", device="cpu"))
     left = tmp_path / ".said.partial"
     left.mkdir()
     (left / "inputs.json").write_text("of a killed process")
@@ -357,7 +357,7 @@ def test_what_is_wrong_is_said(families, tmp_path):
         LearningSettings(epochs=0)
     with pytest.raises(InputError, match="made small is nan at step"):
         learned(base, experts, targets, tmp_path / "note", learning_rate=1e30, epochs=5)
-    engine = open_engine(base, EngineSettings("hf", dtype="float32", device="cpu"))
+    engine = open_engine(base, EngineSettings(name="hf", dtype="float32", device="cpu"))
     options = {"expert": "math", "max_new_tokens": 3}
     with pytest.raises(InputError, match="no inputs for the expert of 'math'"):
         make_targets(engine, [], tmp_path / "t", **options)
@@ -372,7 +372,7 @@ def test_what_is_wrong_is_said(families, tmp_path):
 
 def test_what_was_stored_of_an_expert_is_what_it_says(families):
     _, experts, targets = families["llama"]
-    engine = open_engine(experts["0"], EngineSettings("hf", dtype="float32", device="cpu"))
+    engine = open_engine(experts["0"], EngineSettings(name="hf", dtype="float32", device="cpu"))
     whole = dict(engine.distributions(targets["0"].pairs))
     for i in range(len(TEXTS)):
         np.testing.assert_array_equal(targets["0"].distributions(i).logprobs, whole[i].logprobs)

@@ -5,7 +5,6 @@ released code (LoRA, learning rate, batch, cut-off, seed) and leaves all else at
 """
 
 import json
-from dataclasses import replace
 
 import pytest
 import torch
@@ -60,7 +59,7 @@ def ours(tmp_path_factory):
     experiment = load_experiment(find_experiment("metis"))
     (seed,) = experiment.seeds
     pairs = load_shares(load_suite("metis").tasks["instruction"].training, root, experiment.train.examples)
-    settings = replace(experiment.train.settings, seed=seed, cpu=True)
+    settings = experiment.train.settings.but(seed=seed, cpu=True)
     return settings, [Example(*pair) for pair in pairs]
 
 
@@ -146,7 +145,7 @@ def test_every_step_is_the_trainers(base, ours, released, tmp_path, passes):
     epochs = passes["epochs"]
     with pytest.MonkeyPatch.context() as patch:
         steps = Steps(patch)
-        out = train(base, examples, replace(settings, **passes), tmp_path / "expert")
+        out = train(base, examples, settings.but(**passes), tmp_path / "expert")
     expected, model = released[epochs]
     assert len(steps.ids) == 10 * epochs and len(steps.ids[9]) == 5
     assert max(len(row) for batch in steps.ids for row in batch) == 512

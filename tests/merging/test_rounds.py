@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,9 @@ from merging.weighting import Weighting, softmax
 from results.errors import InputError
 
 TRAINING = TrainSettings(batch_size=4, learning_rate=1e-2, cpu=True, save_seconds=0)
-ADAPTER = TrainSettings(**{**vars(TRAINING), "adapter": AdapterSettings(4, 8, ("q_proj", "up_proj"))})
+ADAPTER = TrainSettings(
+    **{**vars(TRAINING), "adapter": AdapterSettings(rank=4, alpha=8, targets=("q_proj", "up_proj"))}
+)
 TASKS = {"colours": EXAMPLES[:8], "shades": EXAMPLES[8:], "both": EXAMPLES[4:12]}
 
 
@@ -66,7 +67,7 @@ def plan(base, **changes):
         "training": TRAINING,
         "method": MethodSpec(name="metis"),
         "rounds": 2,
-        "weighting": Weighting("loss_gap", 0.5),
+        "weighting": Weighting(name="loss_gap", temperature=0.5),
     }
     return Plan(**{**usual, **changes})
 
@@ -140,7 +141,7 @@ def test_post_hoc_reads_in_one_training_what_rounds_read_in_theirs():
     settings = TrainSettings(batch_size=size, seed=3)
     steps = -(-len(lengths) // size)
     once = reading_order(lengths, 3 * steps, settings)
-    rounds = [reading_order(lengths, steps, replace(settings, first_epoch=turn)) for turn in range(3)]
+    rounds = [reading_order(lengths, steps, settings.but(first_epoch=turn)) for turn in range(3)]
     assert once == [place for one in rounds for place in one]
     assert all(set(one) == set(range(7)) for one in rounds)
     assert rounds[0] != rounds[1]
@@ -234,7 +235,7 @@ def test_candidates_may_be_numbers_by_task(base, tmp_path):
 
 
 def test_scale_and_temperature_are_one_number_a_round(base, tmp_path):
-    weighting = Weighting("loss_gap", (4.0, 0.5))
+    weighting = Weighting(name="loss_gap", temperature=(4.0, 0.5))
     method = MethodSpec(name="metis", scaling=[1.6, 0.8])
     rounds = run_rounds(plan(base, rounds=2, method=method, weighting=weighting), tmp_path, Counted())
     for one, scaling, temperature in zip(rounds, (1.6, 0.8), (4.0, 0.5), strict=True):
@@ -314,7 +315,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(base, tmp_path)
     with pytest.raises(InputError, match="for adapters"):
         plan(base, space="factors")
     with pytest.raises(InputError, match="2 temperatures, one for each round, and there are 3 rounds"):
-        plan(base, rounds=3, weighting=Weighting("loss_gap", (1.0, 2.0)))
+        plan(base, rounds=3, weighting=Weighting(name="loss_gap", temperature=(1.0, 2.0)))
     with pytest.raises(InputError, match="3 temperatures, one for each round, and there are 2 rounds"):
-        plan(base, rounds=2, weighting=Weighting("loss_gap", (1.0, 2.0, 3.0)))
+        plan(base, rounds=2, weighting=Weighting(name="loss_gap", temperature=(1.0, 2.0, 3.0)))
     assert not any(tmp_path.iterdir())

@@ -2,12 +2,12 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from little_training import EXAMPLES, little_base
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from tiny import tiny_t5
 from transformers import (
@@ -21,6 +21,7 @@ from merging.optimise import IGNORED, collate
 from merging.train_settings import SCHEDULES, UNDECIDING, AdapterSettings, TrainSettings
 from merging.training import Example, encode, train
 from results.errors import InputError
+from results.validation import validated
 
 FEW_STEPS = TrainSettings(max_steps=3, batch_size=4, learning_rate=1e-2, cpu=True)
 
@@ -128,14 +129,18 @@ def test_examples_without_a_token_to_learn_are_refused_and_counted(base, tmp_pat
 )
 def test_a_setting_out_of_range_is_refused_with_its_value_and_what_is_expected(setting, values):
     for value in values:
-        with pytest.raises(InputError) as refusal:
+        with pytest.raises(ValidationError):
             TrainSettings(**{setting: value})
-        assert f"The training setting {setting} is {value!r}; " in str(refusal.value)
+        with pytest.raises(InputError) as refusal:
+            validated(TrainSettings, {setting: value}, "f")
+        assert f"f: '{setting}' is {value!r}, where " in str(refusal.value)
         assert "is expected" in str(refusal.value)
 
 
 def test_the_trainers_order_looks_at_no_lengths():
-    with pytest.raises(InputError, match="order is 'trainer', which does not look at lengths: set group_by_"):
+    with pytest.raises(
+        ValidationError, match="order is 'trainer', which does not look at lengths: set group_by_"
+    ):
         TrainSettings(order="trainer")
 
 
@@ -173,7 +178,7 @@ def configure(folder, name="config.json", **changes):
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-@pytest.mark.parametrize("adapter", [None, AdapterSettings(2, 4, ("q", "v"))])
+@pytest.mark.parametrize("adapter", [None, AdapterSettings(rank=2, alpha=4, targets=("q", "v"))])
 def test_an_encoder_decoder_learns_answers(tmp_path, adapter):
     """Its loss is transformers' own of each example by itself, and falls."""
     base = tiny_t5(tmp_path / "t5")
@@ -284,7 +289,7 @@ def test_tensorboard_gets_every_logged_loss_and_changes_no_bit(base, tmp_path, m
 
     monkeypatch.chdir(tmp_path)
     quiet = train(base, EXAMPLES, FEW_STEPS, tmp_path / "quiet")
-    followed = train(base, EXAMPLES, replace(FEW_STEPS, report_to=("tensorboard",)), tmp_path / "followed")
+    followed = train(base, EXAMPLES, FEW_STEPS.but(report_to=("tensorboard",)), tmp_path / "followed")
     assert weights(followed) == weights(quiet)
     events = EventAccumulator(str(tmp_path / "runs" / "followed")).Reload()
     found = [[one.step, one.value] for one in events.Scalars("train/loss")]
@@ -297,6 +302,6 @@ def test_tensorboard_gets_every_logged_loss_and_changes_no_bit(base, tmp_path, m
 def test_a_tracker_that_is_not_installed_is_named(base, tmp_path, monkeypatch):
     monkeypatch.setattr("merging.optimise.get_available_reporting_integrations", list)
     with pytest.raises(InputError, match="wandb, which is not installed: pip install wandb"):
-        train(base, EXAMPLES, replace(FEW_STEPS, report_to=("wandb",)), tmp_path / "out")
-    with pytest.raises(InputError, match=r"report_to is .'mail',.; any of tensorboard, wandb, mlflow"):
-        TrainSettings(report_to=("mail",))
+        train(base, EXAMPLES, FEW_STEPS.but(report_to=("wandb",)), tmp_path / "out")
+    with pytest.raises(InputError, match=r"'report_to.0' is 'mail', where one of tensorboard, wandb, mlflow"):
+        validated(TrainSettings, {"report_to": ("mail",)}, "f")

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ from merging.training import train
 from results.errors import InputError
 
 FULL = TrainSettings(epochs=3, batch_size=4, learning_rate=1e-2, cpu=True, save_seconds=0)
-LORA = replace(FULL, adapter=AdapterSettings(rank=4, alpha=8, targets=("q_proj", "up_proj"), dropout=0.1))
+LORA = FULL.but(adapter=AdapterSettings(rank=4, alpha=8, targets=("q_proj", "up_proj"), dropout=0.1))
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +50,8 @@ def weights(out):
         (FULL, 3),
         (FULL, 6),
         (LORA, 6),
-        (replace(FULL, accumulation=2, group_by_length=False), 6),
-        (replace(LORA, order="trainer", group_by_length=False), 6),
+        (FULL.but(accumulation=2, group_by_length=False), 6),
+        (LORA.but(order="trainer", group_by_length=False), 6),
     ],
 )
 def test_a_stopped_training_ends_with_the_same_bits(base, tmp_path, monkeypatch, settings, step):
@@ -101,28 +100,28 @@ def test_an_adapter_is_gone_on_with(base, tmp_path):
     losses = [json.loads((out / "training.json").read_text())["loss"] for out in (first, second)]
     assert losses[1][0][1] < losses[0][0][1]
     with pytest.raises(InputError, match="with r 4, and 8"):
-        train(first, EXAMPLES, replace(LORA, adapter=AdapterSettings(8, 8)), tmp_path / "third")
+        train(first, EXAMPLES, LORA.but(adapter=AdapterSettings(rank=8, alpha=8)), tmp_path / "third")
 
 
 def test_parts_of_a_batch_give_nearly_the_same_weights(base, tmp_path):
     outs = [
-        train(base, EXAMPLES, replace(FULL, accumulation=parts, max_steps=2), tmp_path / str(parts))
+        train(base, EXAMPLES, FULL.but(accumulation=parts, max_steps=2), tmp_path / str(parts))
         for parts in (1, 2)
     ]
     one, two = (load_file(out / "model.safetensors") for out in outs)
     assert all(torch.allclose(one[name], two[name], atol=2e-4) for name in one)
     with pytest.raises(InputError, match="3 equal parts"):
-        train(base, EXAMPLES, replace(FULL, accumulation=3), tmp_path / "3")
+        train(base, EXAMPLES, FULL.but(accumulation=3), tmp_path / "3")
 
 
 def test_a_loss_that_is_no_number_ends_the_training(base, tmp_path):
     with pytest.raises(InputError, match=r"loss of the training is nan at step \d+ of 40"):
-        train(base, EXAMPLES, replace(FULL, learning_rate=1e30, max_steps=40), tmp_path / "out")
+        train(base, EXAMPLES, FULL.but(learning_rate=1e30, max_steps=40), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_layers_that_are_not_there_are_named(base, tmp_path):
-    odd = replace(LORA, adapter=AdapterSettings(targets=("c_attn",)))
+    odd = LORA.but(adapter=AdapterSettings(targets=("c_attn",)))
     with pytest.raises(InputError, match="none of the layers"):
         train(base, EXAMPLES, odd, tmp_path / "out")
 
@@ -131,14 +130,14 @@ def test_layers_that_are_not_there_are_named(base, tmp_path):
     ("change", "complaint"),
     [
         ({"rank": 8}, "with r 4, and 8"),
-        ({"alpha": 4}, "lora_alpha 8, and 4"),
+        ({"alpha": 4}, "lora_alpha 8.0, and 4.0"),
         ({"targets": ("q_proj",)}, r"target_modules \['q_proj', 'up_proj'\], and \['q_proj'\]"),
         ({"dropout": 0.0}, "lora_dropout 0.1, and 0.0"),
     ],
 )
 def test_an_adapter_is_gone_on_with_as_it_is(base, tmp_path, change, complaint):
-    begun = train(base, EXAMPLES, replace(LORA, max_steps=1), tmp_path / "begun")
-    other = replace(LORA, max_steps=1, adapter=replace(LORA.adapter, **change))
+    begun = train(base, EXAMPLES, LORA.but(max_steps=1), tmp_path / "begun")
+    other = LORA.but(max_steps=1, adapter=LORA.adapter.but(**change))
     with pytest.raises(InputError, match=complaint):
         train(begun, EXAMPLES, other, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -159,7 +158,7 @@ def test_a_process_trains_on_one_of_several_gpus(base, tmp_path, monkeypatch):
             found.append(self)
 
     monkeypatch.setattr(optimise, "TrainingArguments", Seen)
-    train(base, EXAMPLES, replace(FULL, max_steps=1), tmp_path / "out")
+    train(base, EXAMPLES, FULL.but(max_steps=1), tmp_path / "out")
     (arguments,) = found
     assert (arguments.n_gpu, arguments.train_batch_size) == (1, 4)
 
@@ -167,7 +166,7 @@ def test_a_process_trains_on_one_of_several_gpus(base, tmp_path, monkeypatch):
 def test_a_loss_that_breaks_in_the_last_steps_is_refused(base, tmp_path, monkeypatch):
     """Between the points of the loss curve too."""
     monkeypatch.setattr(optimise, "LOSS_POINTS", 1)
-    settings = replace(FULL, max_steps=5)
+    settings = FULL.but(max_steps=5)
     collate, steps = optimise.collate, []
 
     def broken(rows, padding):

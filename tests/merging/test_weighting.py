@@ -7,6 +7,7 @@ import pytest
 
 from merging.weighting import Weighting, softmax
 from results.errors import InputError
+from results.validation import validated
 
 
 class Told:
@@ -35,7 +36,7 @@ def of_gaps(*gaps):
 
 def test_the_loss_gap_weighs_by_the_papers_softmax():
     signals = of_gaps(0.5, 1.0, -0.25)
-    measured = Weighting("loss_gap", 2.0).measure(signals, Path("start"), EXPERTS)
+    measured = Weighting(name="loss_gap", temperature=2.0).measure(signals, Path("start"), EXPERTS)
     powers = [math.exp(gap / 2) for gap in (0.5, 1.0, -0.25)]
     assert list(measured.weights.values()) == pytest.approx(
         [power / sum(powers) for power in powers], abs=1e-12
@@ -45,30 +46,38 @@ def test_the_loss_gap_weighs_by_the_papers_softmax():
 
 
 def test_equal_gaps_and_no_signal_give_equal_weights():
-    equal = Weighting("loss_gap").measure(of_gaps(0.7, 0.7, 0.7), Path("start"), EXPERTS).weights
-    none = Weighting().measure(Told(), Path("start"), EXPERTS).weights
+    equal = Weighting(name="loss_gap").measure(of_gaps(0.7, 0.7, 0.7), Path("start"), EXPERTS).weights
+    none = Weighting(name="uniform").measure(Told(), Path("start"), EXPERTS).weights
     assert list(equal.values()) == pytest.approx([1 / 3] * 3, abs=1e-12)
     assert equal == pytest.approx(none)
 
 
 def test_large_gaps_do_not_overflow():
-    weights = Weighting("loss_gap", 1e-3).measure(of_gaps(1000.0, 1.0, 0.0), Path("start"), EXPERTS).weights
+    weights = (
+        Weighting(name="loss_gap", temperature=1e-3)
+        .measure(of_gaps(1000.0, 1.0, 0.0), Path("start"), EXPERTS)
+        .weights
+    )
     assert weights == {"a": 1.0, "b": 0.0, "c": 0.0}
 
 
 def test_performance_weighs_for_the_tasks_that_lack_it():
     reached = {"a": 0.9, "b": 0.4, "c": 0.6}
-    by_gap = Weighting("np_gap", 0.5).measure(Told(reached=reached), Path("start"), EXPERTS)
+    by_gap = Weighting(name="np_gap", temperature=0.5).measure(Told(reached=reached), Path("start"), EXPERTS)
     assert by_gap.weights == pytest.approx(softmax({t: 1 - v for t, v in reached.items()}, 0.5))
-    by_score = Weighting("worst_task", 0.5).measure(Told(reached=reached), Path("start"), EXPERTS)
+    by_score = Weighting(name="worst_task", temperature=0.5).measure(
+        Told(reached=reached), Path("start"), EXPERTS
+    )
     assert by_score.weights == pytest.approx(by_gap.weights)
-    worst = Weighting("worst_task", 1e-6).measure(Told(reached=reached), Path("start"), EXPERTS)
+    worst = Weighting(name="worst_task", temperature=1e-6).measure(
+        Told(reached=reached), Path("start"), EXPERTS
+    )
     assert worst.weights == {"a": 0.0, "b": 1.0, "c": 0.0}
     assert worst.normalised == reached
 
 
 def test_a_temperature_for_each_round():
-    weighting = Weighting("loss_gap", (2.0, 0.5))
+    weighting = Weighting(name="loss_gap", temperature=(2.0, 0.5))
     weights = [
         weighting.measure(of_gaps(1, 0, 0), Path("start"), EXPERTS, turn).weights["a"] for turn in (1, 2)
     ]
@@ -77,17 +86,17 @@ def test_a_temperature_for_each_round():
     for rounds, complaint in {1: "there is 1 round;", 3: "there are 3 rounds;"}.items():
         with pytest.raises(InputError, match=f"has 2 temperatures, one for each round, and {complaint}"):
             weighting.check(rounds)
-    Weighting("loss_gap", 2.0).check(7)
+    Weighting(name="loss_gap", temperature=2.0).check(7)
 
 
 @pytest.mark.parametrize("temperature", [0, -1.0, float("nan"), float("inf"), (1.0, 0.0), ()])
 def test_a_temperature_of_zero_or_below_is_refused(temperature):
-    with pytest.raises(InputError, match="temperature"):
-        Weighting("loss_gap", temperature)
+    with pytest.raises(InputError, match=r"f: 'temperature(\.1)?' is .*, where .* is expected"):
+        validated(Weighting, {"name": "loss_gap", "temperature": temperature}, "f")
 
 
 def test_an_unknown_weighting_and_a_signal_that_is_no_number_are_refused():
-    with pytest.raises(InputError, match="no weighting 'fisher'; there are uniform"):
-        Weighting("fisher")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="'name' is 'fisher', where one of uniform, loss_gap, "):
+        validated(Weighting, {"name": "fisher"}, "f")
     with pytest.raises(InputError, match="signal of the task 'b' is nan"):
-        Weighting("loss_gap").measure(of_gaps(1, float("nan"), 0), Path("start"), EXPERTS)
+        Weighting(name="loss_gap").measure(of_gaps(1, float("nan"), 0), Path("start"), EXPERTS)

@@ -51,7 +51,7 @@ def sweep(paths: list[Path]) -> dict[str, float]:
     from bench.vllm_engine import VLLMEngine
 
     started = time.perf_counter()
-    engine = VLLMEngine(paths[0], EngineSettings("vllm", dtype="float32", device="cpu"))
+    engine = VLLMEngine(paths[0], EngineSettings(name="vllm", dtype="float32", device="cpu"))
     start, swaps = time.perf_counter() - started, 0.0
     try:
         for path in paths:

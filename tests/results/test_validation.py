@@ -1,7 +1,7 @@
 """What a user writes wrong is said in one sentence, whatever it is."""
 
 import pytest
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from results.errors import InputError
 from results.validation import Settings, Several, quoted, validated
@@ -69,3 +69,27 @@ def test_yaml_that_no_record_could_hold(tmp_path, text, sentence):
 def test_an_emoji_as_json_escapes_it(tmp_path):
     (tmp_path / "x.yaml").write_text(r'name: "\ud83d\ude00"', encoding="utf-8")
     assert read_yaml(tmp_path / "x.yaml") == {"name": "😀"}
+
+
+class _OneOrSeveral(Settings):
+    rates: float | Several[float] = 1.0
+
+
+@pytest.mark.parametrize(
+    "content, sentence",
+    [
+        ({"rates": "hot"}, "f: 'rates' is 'hot', where a number or a list is expected."),
+        ({"rates": [1, "hot"]}, "f: 'rates.1' is 'hot', where a number is expected."),
+        ({"rates": float("nan")}, "f: 'rates' is nan, where a finite number or a list is expected."),
+    ],
+)
+def test_of_several_kinds_all_are_expected(content, sentence):
+    with pytest.raises(InputError) as error:
+        validated(_OneOrSeveral, content, "f")
+    assert str(error.value) == sentence
+
+
+def test_a_copy_with_changes_is_validated():
+    assert _Made().but(steps=9).steps == 9
+    with pytest.raises(ValidationError):
+        _Made().but(steps=0)
