@@ -8,13 +8,13 @@ larger.
 
 from dataclasses import dataclass
 from math import log
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
+from merging.signals import Divergence
 from results.errors import InputError
 
-Divergence = Literal["kl", "js"]
 DIVERGENCES: tuple[Divergence, ...] = get_args(Divergence)
 LARGEST_JS = log(2)
 DIVERGENCE_VERSION = 1

@@ -26,6 +26,7 @@ from bench.hub import NoDataError
 from bench.judge import Judge, PatternJudge
 from bench.prompts import prompts_of
 from bench.score_settings import ScoreSettings
+from bench.scored_checkpoint import ScoredCheckpoint
 from results.errors import InputError
 from results.record import CheckpointIdentity, Record, RecordKey
 from results.store import Store
@@ -59,7 +60,6 @@ class Scorer:
         settings: what may change a score besides checkpoint, definition and data.
         store: where records are looked for and kept.
         data_root: local data root, or None for the hub.
-        progress: called with the numbers of requests answered and asked.
         judge: says of answers whether they refuse, for the benchmarks that need it; patterns by default.
     """
 
@@ -68,11 +68,9 @@ class Scorer:
         settings: ScoreSettings,
         store: Store,
         data_root: Path | None,
-        progress: Progress | None = None,
         judge: Judge | None = None,
     ) -> None:
         self.store = store
-        self.progress = progress
         self._judge = judge or PatternJudge()
         self._settings = settings.but(engine=settings.engine.resolved())
         self._data_root = data_root
@@ -120,31 +118,30 @@ class Scorer:
         return self.store.find(self._key(identity, benchmark))
 
     def score(
-        self, checkpoint: Path, name: str, identity: CheckpointIdentity, benchmark: Benchmark
+        self, checkpoint: ScoredCheckpoint, benchmark: Benchmark, progress: Progress | None = None
     ) -> Scored:
         """Score a checkpoint on a benchmark, or find the record of it.
 
         Args:
-            checkpoint: folder of the checkpoint; for the replay engine, its recorded outputs.
-            name: what the user calls it.
-            identity: its digests.
+            checkpoint: the checkpoint, or recorded outputs for the engine that replays them.
             benchmark: what to ask.
+            progress: called with the numbers of requests answered and asked.
 
         Raises:
             NoDataError: the benchmark has no rows.
             InputError: the checkpoint cannot be loaded.
         """
-        record = self.find(identity, benchmark)
+        record = self.find(checkpoint.identity, benchmark)
         if record is not None:
             return Scored(record, found=True)
-        ahead = self._ahead.pop((identity, benchmark.name), _Ahead({}, 0.0))
-        lm = self._lm(checkpoint, identity, benchmark, ahead.answers)
+        ahead = self._ahead.pop((checkpoint.identity, benchmark.name), _Ahead({}, 0.0))
+        lm = self._lm(checkpoint, benchmark, ahead.answers, progress)
         started = time.perf_counter() - ahead.seconds
         rows = self._benchmark_rows(benchmark)
-        answers = evaluate(lm, benchmark, rows, self._settings, judge=self._judge, progress=self.progress)
+        answers = evaluate(lm, benchmark, rows, self._settings, judge=self._judge, progress=progress)
         record = Record(
-            key=self._key(identity, benchmark),
-            name=name,
+            key=self._key(checkpoint.identity, benchmark),
+            name=checkpoint.name,
             metric=benchmark.metric,
             value=answers.value,
             metrics=answers.metrics,
@@ -158,7 +155,10 @@ class Scorer:
         return Scored(self.store.write(record, answers.documents), found=False)
 
     def answer_ahead(
-        self, checkpoint: Path, identity: CheckpointIdentity, benchmarks: Sequence[Benchmark]
+        self,
+        checkpoint: ScoredCheckpoint,
+        benchmarks: Sequence[Benchmark],
+        progress: Progress | None = None,
     ) -> None:
         """Generate the answers to all benchmarks without a record in one list, where that serves the engine.
 
@@ -172,18 +172,22 @@ class Scorer:
         self._ahead = {}
         if self._settings.engine.name != VLLM:
             return
-        wanted = [one for one in benchmarks if one.is_generated and self.find(identity, one) is None]
+        wanted = [
+            benchmark
+            for benchmark in benchmarks
+            if benchmark.is_generated and self.find(checkpoint.identity, benchmark) is None
+        ]
         if len(wanted) < 2:
             return
-        engine = self.engine_with(checkpoint, identity)
+        engine = self.engine_with(checkpoint)
         asked: dict[str, list[GenerationRequest]] = {}
         for benchmark in wanted:
-            lm, rows = self._engine_lm(engine, identity, benchmark), self._benchmark_rows(benchmark)
+            lm, rows = self._engine_lm(engine, checkpoint, benchmark), self._benchmark_rows(benchmark)
             with contextlib.suppress(InputError):
                 asked[benchmark.name] = generation_requests(lm, benchmark, rows, self._settings)
         requests = list(dict.fromkeys(request for of_one in asked.values() for request in of_one))
         started = time.perf_counter()
-        answers = dict(zip(requests, engine.generate(requests, self.progress), strict=True))
+        answers = dict(zip(requests, engine.generate(requests, progress), strict=True))
         seconds = time.perf_counter() - started
         tokens = {
             name: sum(len(one.prompt) + answers[one].tokens for one in of_one)
@@ -191,7 +195,9 @@ class Scorer:
         }
         for name, of_one in asked.items():
             own = {request: answers[request] for request in of_one}
-            self._ahead[identity, name] = _Ahead(own, seconds * tokens[name] / max(1, sum(tokens.values())))
+            self._ahead[checkpoint.identity, name] = _Ahead(
+                own, seconds * tokens[name] / max(1, sum(tokens.values()))
+            )
 
     def _versioned(self) -> Sequence[str]:
         if self._settings.engine.name != VLLM:
@@ -209,45 +215,46 @@ class Scorer:
 
     def _lm(
         self,
-        checkpoint: Path,
-        identity: CheckpointIdentity,
+        checkpoint: ScoredCheckpoint,
         benchmark: Benchmark,
         answers: Mapping[GenerationRequest, Generation],
+        progress: Progress | None,
     ) -> "AnsweringLM":
         if self._settings.engine.name == REPLAY:
             from bench.replay import replay
 
-            return replay(checkpoint, benchmark)
-        return self._engine_lm(self.engine_with(checkpoint, identity), identity, benchmark, answers)
+            return replay(checkpoint.path, benchmark)
+        return self._engine_lm(self.engine_with(checkpoint), checkpoint, benchmark, answers, progress)
 
     def _engine_lm(
         self,
         engine: Engine,
-        identity: CheckpointIdentity,
+        checkpoint: ScoredCheckpoint,
         benchmark: Benchmark,
         answers: Mapping[GenerationRequest, Generation] | None = None,
+        progress: Progress | None = None,
     ) -> "EngineLM":
         from bench.lm import EngineLM, TokenCache
 
-        tokens = self._tokens.setdefault((identity.tokenizer, benchmark.name), TokenCache())
-        return EngineLM(engine, self.progress, tokens=tokens, answers=answers)
+        tokens = self._tokens.setdefault((checkpoint.identity.tokenizer, benchmark.name), TokenCache())
+        return EngineLM(engine, progress, tokens=tokens, answers=answers)
 
-    def engine_with(self, checkpoint: Path, identity: CheckpointIdentity) -> Engine:
+    def engine_with(self, checkpoint: ScoredCheckpoint) -> Engine:
         """The engine, started where it was not, with a checkpoint in it.
 
         Raises:
             InputError: the checkpoint cannot be loaded.
         """
         if self._engine is None:
-            self._engine = open_engine(checkpoint, self._settings.engine)
-        elif self._loaded != identity:
+            self._engine = open_engine(checkpoint.path, self._settings.engine)
+        elif self._loaded != checkpoint.identity:
             try:
-                self._engine.swap(checkpoint)
+                self._engine.swap(checkpoint.path)
             except BaseException:
                 # Some weights may be the new ones already: nothing must be scored with such a model.
                 self.close()
                 raise
-        self._loaded = identity
+        self._loaded = checkpoint.identity
         return self._engine
 
     def _benchmark_rows(self, benchmark: Benchmark) -> dict[str, Rows]:

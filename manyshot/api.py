@@ -11,7 +11,7 @@ from bench.registry import load_suite
 from bench.scoring import Scorer
 from manyshot.scoring import (
     benchmarks_with_data,
-    open_candidates,
+    open_checkpoints,
     open_judge,
     score_all,
     score_settings,
@@ -90,7 +90,7 @@ def score(
     folder = store_root(Path(store) if store else None)
     names = [str(checkpoint) for checkpoint in checkpoints]
     asked = engine or EngineSettings()
-    candidates = open_candidates(names, asked.name)
+    candidates = open_checkpoints(names, asked.name)
     engine = choose_engine(asked, [candidate.path for candidate in candidates])
     settings = score_settings(loaded, preset, engine, limit, None)
     root = data_root(Path(data) if data else None)

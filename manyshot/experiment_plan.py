@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from bench.benchmark import Benchmark
 from bench.engine import EngineSettings
 from bench.registry import Suite, load_suite
+from bench.signals import WEIGHED_TOP_K
 from manyshot.experiment import Experiment, MethodEntry
-from manyshot.harness import WEIGHED_TOP_K, Asked
 from manyshot.plan_estimates import documents, training_texts
 from manyshot.plan_steps import PHASES, Amount, ExperimentPlan, Phase, Step, TaskTexts
 from manyshot.runner import check_tasks
@@ -24,6 +24,7 @@ from manyshot.scoring import score_settings
 from manyshot.training_runs import check_methods
 from merging.learned import LearnedMethod
 from merging.method import make
+from merging.signals import ContinuationSettings
 from merging.train_settings import TrainSettings
 from merging.tuning import CHOOSE_PER_TASK, examples_of, grid, of_round, values_to_choose
 from merging.weighting import Weighting
@@ -203,7 +204,7 @@ class _Walk:
                     self._once("signals", "losses", ("loss", one, task, by.over), texts)
             elif by.name == "divergence":
                 limit = self._experiment.train.validation if self._experiment.train else None
-                asked = Asked(limit, top_k=WEIGHED_TOP_K)
+                asked = ContinuationSettings(limit, top_k=WEIGHED_TOP_K)
                 key = ("divergence", before, self._targets(expert, task, asked))
                 self._once("signals", "divergences", key, {task: self._continued(task, asked)})
             elif by.name != "uniform":
@@ -217,7 +218,7 @@ class _Walk:
         if not isinstance(method, LearnedMethod) or method.coefficients is not None:
             return
         most, top_k = method.inputs_per_task + method.held_out, method.top_k
-        asked = Asked(most, method.max_new_tokens, top_k, method.source, exact=top_k is None)
+        asked = ContinuationSettings(most, method.max_new_tokens, top_k, method.source, exact=top_k is None)
         for task, expert in experts.items():
             self._targets(expert, task, asked)
         inputs = {task: self._continued(task, asked).at_most(method.inputs_per_task) for task in experts}
@@ -227,12 +228,12 @@ class _Walk:
         read = {task: one.read(passes) for task, one in inputs.items()}
         self._once("learn", "coefficients", ("learn", *merged), read)
 
-    def _targets(self, expert: Key, task: str, asked: Asked) -> Key:
+    def _targets(self, expert: Key, task: str, asked: ContinuationSettings) -> Key:
         key = ("targets", expert, task, *astuple(asked))
         self._once("signals", "what experts say", key, {task: self._continued(task, asked)})
         return key
 
-    def _continued(self, task: str, asked: Asked) -> Amount:
+    def _continued(self, task: str, asked: ContinuationSettings) -> Amount:
         """Inputs of a task with what is said after them."""
         found = self._validation_texts(task)
         if asked.source == "test":

@@ -11,11 +11,12 @@ from typing import Any
 
 from bench.engine import choose_engine
 from bench.registry import Suite, load_suite
+from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
+from bench.signals import ValidationSignals
 from manyshot.costs import memory_of, seconds_of
 from manyshot.experiment import Experiment, MethodEntry
-from manyshot.harness import Harness
-from manyshot.scoring import Candidate, benchmarks_with_data, open_judge, score_all, score_settings
+from manyshot.scoring import benchmarks_with_data, open_judge, score_all, score_settings, shown_progress
 from manyshot.terminal import logger
 from manyshot.training_runs import check_methods, make_checkpoints, path_of, recipe_record
 from merging.learned import note_of, what_was_learned, with_coefficients
@@ -149,22 +150,22 @@ def _run(
         entries, candidates = _given(experiment, suite)
         known = [candidate.path for candidate in candidates]
     else:
-        known = [Candidate.open(experiment.base).path]
+        known = [ScoredCheckpoint.open(experiment.base).path]
     engine = choose_engine(asked, known)
     scoring = score_settings(suite, experiment.preset, engine, experiment.limit, experiment.fewshot_seed)
     scorer = Scorer(scoring, store, data_root, judge=open_judge(experiment.judge, engine))
     benchmarks = benchmarks_with_data(scorer, suite.benchmarks, skip_missing)
-    harness = _harness(experiment, scorer, suite, data_root)
+    signals = _signals(experiment, scorer, suite, data_root)
     try:
         if experiment.train is None:
             given = dict(zip(("base", *suite.tasks), candidates, strict=True))
-            harness.experts = {task: given[task].path for task in suite.tasks}
+            signals = signals.with_references({task: given[task].path for task in suite.tasks})
             for merge_of in merges:
-                entry, candidate = _merged(experiment, merge_of, given, out / "merged", harness)
+                entry, candidate = _merged(experiment, merge_of, given, out / "merged", signals)
                 entries.append(entry)
                 candidates.append(candidate)
         else:
-            made = list(make_checkpoints(experiment, suite, harness, out, data_root))
+            made = list(make_checkpoints(experiment, suite, signals, out, data_root))
             entries, candidates = [one.entry for one in made], [one.candidate for one in made]
     except BaseException:
         scorer.close()
@@ -181,7 +182,7 @@ def _run(
             "judge": experiment.judge,
             "engine": engine.name,
             SUBSETS_OF: family,
-            "validation": {**harness.validation},
+            "validation": {**signals.validation},
         },
         entries=tuple(
             replace(entry, records=_digests(records[candidate.name]))
@@ -198,17 +199,19 @@ def _run(
     return Finished(comparison, write_report(comparison, report))
 
 
-def _harness(experiment: Experiment, scorer: Scorer, suite: Suite, data_root: Path | None) -> Harness:
+def _signals(
+    experiment: Experiment, scorer: Scorer, suite: Suite, data_root: Path | None
+) -> ValidationSignals:
     options = experiment.train
     if options is None:
-        return Harness(scorer, suite, data_root)
-    return Harness(
+        return ValidationSignals(scorer, suite, data_root, progress=shown_progress)
+    return ValidationSignals(
         scorer,
         suite,
         data_root,
-        max_length=options.loss_max_length or options.max_length,
-        end_token=options.end_token,
+        training=options.settings.but(max_length=options.loss_max_length or options.max_length),
         limit=options.validation,
+        progress=shown_progress,
     )
 
 
@@ -291,13 +294,13 @@ def _merges(experiment: Experiment) -> list[_Merge]:
     return merges
 
 
-def _given(experiment: Experiment, suite: Suite) -> tuple[list[Entry], list[Candidate]]:
+def _given(experiment: Experiment, suite: Suite) -> tuple[list[Entry], list[ScoredCheckpoint]]:
     """The base and the experts, in the order of the suite."""
-    base = Candidate.open(experiment.base)
+    base = ScoredCheckpoint.open(experiment.base)
     entries = [_entry("base", "base", base)]
     candidates = [base]
     for task in suite.tasks:
-        expert = Candidate.open((experiment.experts or {})[task])
+        expert = ScoredCheckpoint.open((experiment.experts or {})[task])
         entries.append(_entry(f"{task} expert", "expert", expert, task=task))
         candidates.append(expert)
     return entries, candidates
@@ -306,15 +309,15 @@ def _given(experiment: Experiment, suite: Suite) -> tuple[list[Entry], list[Cand
 def _merged(
     experiment: Experiment,
     merge_of: _Merge,
-    given: Mapping[str, Candidate],
+    given: Mapping[str, ScoredCheckpoint],
     folder: Path,
-    harness: Harness,
-) -> tuple[Entry, Candidate]:
+    signals: ValidationSignals,
+) -> tuple[Entry, ScoredCheckpoint]:
     """Merge by one method, or find the checkpoint that an earlier run merged from the same inputs."""
     entry, title = merge_of.entry, merge_of.title
     experts = {task: given[task].path for task in experiment.experts or {}}
     inputs = {name: one.identity.digest for name, one in given.items()}
-    measured = entry.by.measure(harness, given["base"].path, experts)
+    measured = entry.by.measure(signals, given["base"].path, experts)
 
     weights = recipe_weights(measured.weights)
 
@@ -336,7 +339,7 @@ def _merged(
 
     needed = needs(entry.name, entry.settings)
     code = [MERGING_VERSION, code_of(find_method(entry.name).kind)]
-    tried_key = [inputs, code, harness.key(needed) if needed else None]
+    tried_key = [inputs, code, signals.key(needed) if needed else None]
     place = folder / f".{_plain(title)}-{_digest([recipe_of({}), entry.objective, tried_key])[:8]}.tried"
 
     def complete(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -345,7 +348,7 @@ def _merged(
         return with_coefficients(
             entry.name,
             settings,
-            harness,
+            signals,
             base,
             experts,
             seed=merge_of.seed or 0,
@@ -355,7 +358,7 @@ def _merged(
     settings, tried = choose(
         of_round(entry.settings, 1, 1),
         lambda some, out: merge(recipe_of(complete(some)), out, progress=False),
-        harness,
+        signals,
         tasks=list(experts),
         objective=entry.objective,
         place=place,
@@ -382,7 +385,7 @@ def _merged(
         except InputError:
             if not out.exists():  # otherwise another run has just merged the same
                 raise
-    candidate = Candidate.open(str(out))
+    candidate = ScoredCheckpoint.open(str(out))
     merged = _entry(
         title,
         "merged",
@@ -422,7 +425,7 @@ def _plain(title: str) -> str:
 def _entry(
     label: str,
     role: str,
-    candidate: Candidate,
+    candidate: ScoredCheckpoint,
     *,
     task: str | None = None,
     method: str | None = None,

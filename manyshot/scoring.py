@@ -1,59 +1,30 @@
 """Scoring many checkpoints on many benchmarks, with progress, each record made once."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from bench.benchmark import Benchmark
-from bench.engine import HF, REPLAY, EngineSettings
+from bench.engine import HF, REPLAY, EngineSettings, Progress
 from bench.judge import PATTERNS, ClassifierJudge, Judge, PatternJudge
-from bench.recorded import recorded_digest
 from bench.registry import Preset, Suite, benchmark_names, load_benchmark
 from bench.score_settings import ScoreSettings
+from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from manyshot.terminal import ScoringProgress, logger
-from merging.adapter import open_checkpoint
 from results.errors import InputError
-from results.record import CheckpointIdentity, Record
+from results.record import Record
 from results.validation import validated
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A checkpoint to be scored: what the user calls it, where it lies, and what it is."""
-
-    name: str
-    path: Path
-    identity: CheckpointIdentity
-
-    @classmethod
-    def open(cls, name: str) -> "Candidate":
-        """A checkpoint by path or hub name.
-
-        Raises:
-            InputError: it is not there, or not whole.
-        """
-        checkpoint = open_checkpoint(name)
-        return cls(name, checkpoint.folder, checkpoint.identity())
-
-    @classmethod
-    def recorded(cls, name: str) -> "Candidate":
-        """Recorded outputs by path, in place of a checkpoint.
-
-        Raises:
-            InputError: there are none.
-        """
-        digest = recorded_digest(Path(name))
-        return cls(name, Path(name), CheckpointIdentity(digest, "recorded", "recorded"))
-
-
-def open_candidates(names: Sequence[str], engine: str) -> list[Candidate]:
+def open_checkpoints(names: Sequence[str], engine: str) -> list[ScoredCheckpoint]:
     """What is scored, each once: checkpoints, or recorded outputs for the engine that replays them.
 
     Raises:
         InputError: one is not there, or not whole.
     """
-    opened = Candidate.recorded if engine == REPLAY else Candidate.open
+    opened = ScoredCheckpoint.recorded if engine == REPLAY else ScoredCheckpoint.open
     return [opened(name) for name in dict.fromkeys(names)]
 
 
@@ -70,7 +41,7 @@ def open_judge(name: str, engine: EngineSettings) -> Judge:
     if name == PATTERNS:
         return PatternJudge()
     try:
-        candidate = Candidate.open(name)
+        classifier = ScoredCheckpoint.open(name)
     except InputError as error:
         raise InputError(
             f"The judge of refusals cannot be had: {error} With --judge, or `judge` in an experiment, name "
@@ -79,7 +50,7 @@ def open_judge(name: str, engine: EngineSettings) -> Judge:
     settings = EngineSettings(
         name=HF, dtype=engine.dtype, device=engine.device, batch_tokens=engine.batch_tokens
     )
-    return ClassifierJudge(candidate.path, candidate.identity.digest, settings)
+    return ClassifierJudge(classifier.path, classifier.identity.digest, settings)
 
 
 def wanted_benchmarks(suite: Suite | None, names: Sequence[str]) -> tuple[Benchmark, ...]:
@@ -131,26 +102,25 @@ def benchmarks_with_data(
 
 
 def score_all(
-    scorer: Scorer, candidates: Sequence[Candidate], benchmarks: Sequence[Benchmark]
+    scorer: Scorer, checkpoints: Sequence[ScoredCheckpoint], benchmarks: Sequence[Benchmark]
 ) -> dict[str, Mapping[str, Record]]:
-    """Records of every candidate on every benchmark, by the candidate's name and the benchmark's.
+    """Records of every checkpoint on every benchmark, by the checkpoint's name and the benchmark's.
 
     Records that are in the store are not made again.
     """
-    progress = ScoringProgress(len(candidates) * len(benchmarks))
-    scorer.progress = progress.requests
+    progress = ScoringProgress(len(checkpoints) * len(benchmarks))
     records: dict[str, dict[str, Record]] = {}
     found = made = 0
     with progress.shown():
         try:
-            for candidate in candidates:
-                records[candidate.name] = {}
-                progress.start(f"{Path(candidate.name).name} · generated answers")
-                scorer.answer_ahead(candidate.path, candidate.identity, benchmarks)
+            for checkpoint in checkpoints:
+                records[checkpoint.name] = {}
+                progress.start(f"{Path(checkpoint.name).name} · generated answers")
+                scorer.answer_ahead(checkpoint, benchmarks, progress.requests)
                 for benchmark in benchmarks:
-                    progress.start(f"{Path(candidate.name).name} · {benchmark.name}")
-                    scored = scorer.score(candidate.path, candidate.name, candidate.identity, benchmark)
-                    records[candidate.name][benchmark.name] = scored.record
+                    progress.start(f"{Path(checkpoint.name).name} · {benchmark.name}")
+                    scored = scorer.score(checkpoint, benchmark, progress.requests)
+                    records[checkpoint.name][benchmark.name] = scored.record
                     found, made = found + scored.found, made + (not scored.found)
                     progress.finish()
         finally:
@@ -165,3 +135,13 @@ def score_all(
         logger.info("%s on %s: %s", whose, benchmark_name, notice)
     logger.info("%d records made, %d found in %s", made, found, scorer.store.root)
     return dict(records)
+
+
+@contextmanager
+def shown_progress(description: str) -> Iterator[Progress]:
+    """Show how far a measurement is."""
+    progress = ScoringProgress(1)
+    with progress.shown():
+        progress.start(description)
+        yield progress.requests
+        progress.finish()

@@ -9,10 +9,11 @@ import torch
 from bench.divergence import DIVERGENCES
 from bench.engine import VLLM
 from bench.registry import Suite
-from manyshot.harness import Asked, Harness
-from manyshot.scoring import Candidate
+from bench.scored_checkpoint import ScoredCheckpoint
+from bench.signals import ValidationSignals
 from merging.geometry import cosines
 from merging.prepare import task_vectors
+from merging.signals import ContinuationSettings
 from merging.train_settings import Loss
 from results.errors import InputError
 from results.signals import SignalReport
@@ -41,30 +42,33 @@ def by_task(suite: Suite, experts: Sequence[str]) -> dict[str, str]:
 
 
 def measure(
-    harness: Harness,
+    signals: ValidationSignals,
     suite: Suite,
     base: str,
     experts: Mapping[str, str],
     *,
-    asked: Asked,
+    settings: ContinuationSettings,
     over: Loss = "text",
     score: bool = False,
 ) -> SignalReport:
     """Measure losses, divergences and cosines, and look for scores.
 
     Args:
-        harness: what measures.
+        signals: what measures.
         suite: whose tasks are meant.
         base: θ₀.
         experts: by task.
-        asked: inputs of the divergences.
+        settings: of the continuations over which divergences are taken.
         over: what losses are taken over.
         score: whether scores that are not in the store are made.
     """
     tasks = list(experts)
     vectors = task_vectors(base, experts)
-    models = {"base": Candidate.open(base), **{task: Candidate.open(path) for task, path in experts.items()}}
-    targets = {task: harness.targets(models[task].path, task, asked) for task in tasks}
+    models = {
+        "base": ScoredCheckpoint.open(base),
+        **{task: ScoredCheckpoint.open(path) for task, path in experts.items()},
+    }
+    continuations = {task: signals.continuations(models[task].path, task, settings) for task in tasks}
     losses: dict[str, dict[str, float]] = {}
     found: dict[str, dict[str, dict[str, float]]] = {
         kind: {task: {} for task in tasks} for kind in DIVERGENCES
@@ -72,13 +76,15 @@ def measure(
     scores: dict[str, dict[str, float | None]] = {}
     documents: dict[str, int] = {}
     for name, one in models.items():  # so that each is loaded once
-        losses[name] = {task: harness.loss(one.path, task, over) for task in tasks}
+        losses[name] = {task: signals.loss(one.path, task, over) for task in tasks}
         for kind in DIVERGENCES:
             for task in tasks:
-                found[kind][task][name] = harness.divergence(kind, models[task].path, one.path, task, asked)
+                found[kind][task][name] = signals.divergence(
+                    kind, models[task].path, one.path, task, settings
+                )
         scores[name] = {}
         for task in tasks:
-            scores[name][task], n = _score(harness, suite, one, task, make=score)
+            scores[name][task], n = _score(signals, suite, one, task, make=score)
             documents |= {task: n} if n else {}
     gram = cosines(vectors, torch.get_num_threads())
     return SignalReport(
@@ -88,14 +94,14 @@ def measure(
         divergences=found,
         cosines={one: dict(zip(tasks, row, strict=True)) for one, row in zip(tasks, gram, strict=True)},
         scores=scores,
-        inputs={task: len(one) for task, one in targets.items()},
-        bounds=asked.top_k is not None or harness.scorer.engine_settings.name == VLLM,
+        inputs={task: len(one) for task, one in continuations.items()},
+        bounds=settings.top_k is not None or signals.scorer.engine_settings.name == VLLM,
         documents=documents,
     )
 
 
 def _score(
-    harness: Harness, suite: Suite, one: Candidate, task: str, *, make: bool
+    signals: ValidationSignals, suite: Suite, one: ScoredCheckpoint, task: str, *, make: bool
 ) -> tuple[float | None, int]:
     """The mean of the primary metrics of a task's benchmarks, and the number of their documents.
 
@@ -104,9 +110,9 @@ def _score(
     values, n = [], 0
     for benchmark in suite.tasks[task].benchmarks:
         if make:
-            record = harness.scorer.score(one.path, one.name, one.identity, benchmark).record
+            record = signals.scorer.score(one, benchmark).record
         else:
-            found = harness.scorer.find(one.identity, benchmark)
+            found = signals.scorer.find(one.identity, benchmark)
             if found is None:
                 return None, 0
             record = found

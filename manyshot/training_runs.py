@@ -9,18 +9,18 @@ from typing import Any
 
 from bench.examples import load_shares
 from bench.registry import Suite
+from bench.scored_checkpoint import ScoredCheckpoint
+from bench.signals import ValidationSignals
 from manyshot.costs import memory_of
 from manyshot.experiment import Experiment, MethodEntry, TrainOptions
-from manyshot.harness import Harness
-from manyshot.scoring import Candidate
 from manyshot.terminal import logger
+from merging.examples import Example
 from merging.method import find_method
 from merging.method_file import source_of
 from merging.recipe import MethodSpec
 from merging.rounds import Plan, Round, run_rounds, trained
-from merging.training import Example
+from merging.signals import Needs
 from merging.tuning import Objective, check_settings, needs, number_of_candidates, worth
-from merging.weighting import Needs
 from results.errors import InputError
 from results.run import Entry
 
@@ -30,11 +30,11 @@ class Made:
     """A checkpoint of a run and what the run says of it."""
 
     entry: Entry
-    candidate: Candidate
+    candidate: ScoredCheckpoint
 
 
 def make_checkpoints(
-    experiment: Experiment, suite: Suite, harness: Harness, out: Path, data_root: Path | None
+    experiment: Experiment, suite: Suite, signals: ValidationSignals, out: Path, data_root: Path | None
 ) -> Iterator[Made]:
     """Yield the base, the standalone experts and the merged checkpoints with their rounds, made or found.
 
@@ -54,8 +54,8 @@ def make_checkpoints(
         for seed in experiment.seeds
     ]
     for method in experiment.methods:
-        harness.check(_needs(method, rounds_of(method, options)))
-    base = Candidate.open(experiment.base)
+        signals.check(_needs(method, rounds_of(method, options)))
+    base = ScoredCheckpoint.open(experiment.base)
     yield Made(_entry("base", "base", base), base)
     several = len(experiment.seeds) > 1
     for seed, of_one_seed in zip(experiment.seeds, plans, strict=True):
@@ -63,16 +63,16 @@ def make_checkpoints(
         whole = options.settings.but(epochs=options.rounds * options.epochs, seed=seed)
         experts = {}
         for task, learned in examples.items():
-            begin = partial(_begin, f"training the expert of {task}{of_seed}", harness)
+            begin = partial(_begin, f"training the expert of {task}{of_seed}", signals)
             experts[task] = trained(base.path, task, learned, whole, out / "experts", begin=begin)
             candidate = _named(experts[task], f"{task} expert{of_seed}")
             yield Made(_entry(candidate.name, "expert", candidate, task=task, seed=seed), candidate)
-        harness.experts = experts
+        of_this_seed = signals.with_references(experts)
         for method, plan in of_one_seed:
             title = f"{method.title}{of_seed}"
-            rounds = run_rounds(plan, out, harness, partial(logger.info, "%s, %s", title))
+            rounds = run_rounds(plan, out, of_this_seed, partial(logger.info, "%s, %s", title))
             dtype = experiment.output_dtype
-            yield from _of_rounds(method, title, seed, rounds, harness, output_dtype=dtype)
+            yield from _of_rounds(method, title, seed, rounds, of_this_seed, output_dtype=dtype)
 
 
 def recipe_record(method: MethodEntry, output_dtype: str | None, seed: int) -> dict[str, Any]:
@@ -88,14 +88,14 @@ def recipe_record(method: MethodEntry, output_dtype: str | None, seed: int) -> d
     }
 
 
-def path_of(candidate: Candidate) -> str:
+def path_of(candidate: ScoredCheckpoint) -> str:
     """Where a checkpoint lies, from the root: a recipe with it can be merged from any folder."""
     return str(candidate.path.absolute())  # not resolved: a link's name is the checkpoint's
 
 
-def _begin(what: str, harness: Harness) -> None:
+def _begin(what: str, signals: ValidationSignals) -> None:
     logger.info(what)
-    harness.free()
+    signals.free()
 
 
 def _plan(
@@ -137,12 +137,12 @@ def _of_rounds(
     title: str,
     seed: int,
     rounds: list[Round],
-    harness: Harness,
+    signals: ValidationSignals,
     *,
     output_dtype: str | None,
 ) -> Iterator[Made]:
     """The merged checkpoint that counts, and where there are rounds the checkpoint of each."""
-    chosen, curve = _kept(method, rounds, harness)
+    chosen, curve = _kept(method, rounds, signals)
     merged = _named(chosen.merged, title)
     about: dict[str, Any] = {
         "method": method.method_name,
@@ -173,15 +173,17 @@ def _of_rounds(
         )
 
 
-def _kept(method: MethodEntry, rounds: list[Round], harness: Harness) -> tuple[Round, list[dict[str, Any]]]:
+def _kept(
+    method: MethodEntry, rounds: list[Round], signals: ValidationSignals
+) -> tuple[Round, list[dict[str, Any]]]:
     """The round that counts, and each round's validation performance where that decides."""
     if method.keep == "last":
         return rounds[-1], []
     objective: Objective = "average" if method.keep == "best_average" else "worst_task"
     curve = []
     for one in rounds:
-        reached = {task: harness.normalised(one.merged, task) for task in one.experts}
-        curve.append({"round": one.turn, "tasks": reached, "value": worth(reached, objective, harness)})
+        reached = {task: signals.normalised(one.merged, task) for task in one.experts}
+        curve.append({"round": one.turn, "tasks": reached, "value": worth(reached, objective, signals)})
     best = max(range(len(rounds)), key=lambda i: (curve[i]["value"], i))
     return rounds[best], curve
 
@@ -196,11 +198,11 @@ def _measured(one: Round) -> dict[str, Any]:
     return {**{name: content[name] for name in kept}, "gaps": gaps, "memory": memory_of(one.merged)}
 
 
-def _named(path: Path, name: str) -> Candidate:
-    return replace(Candidate.open(str(path)), name=name)
+def _named(path: Path, name: str) -> ScoredCheckpoint:
+    return replace(ScoredCheckpoint.open(str(path)), name=name)
 
 
-def _entry(label: str, role: str, candidate: Candidate, **about: Any) -> Entry:
+def _entry(label: str, role: str, candidate: ScoredCheckpoint, **about: Any) -> Entry:
     usual: dict[str, Any] = {"task": None, "method": None, "settings": {}, "protocol": None, "seed": None}
     return Entry(
         label=label,

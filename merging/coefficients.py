@@ -45,7 +45,7 @@ def held_on(checkpoint: Checkpoint, device: torch.device) -> Checkpoint:
     return Checkpoint(checkpoint.folder, checkpoint.config, checkpoint.files, stored)
 
 
-class Followed:
+class DifferentiableMerge:
     """A model that follows coefficients.
 
     Args:

@@ -1,4 +1,4 @@
-"""Methods whose coefficients are learned from what a harness measures, before they merge."""
+"""Methods whose coefficients are learned from signals, before they merge."""
 
 import hashlib
 import json
@@ -6,15 +6,16 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 
 from merging.arithmetic import weighted_sum
-from merging.coefficients import Level, by_task, of_tensor
-from merging.learning import Learned, LearningSettings
+from merging.coefficients import DifferentiableMerge, Level, by_task, of_tensor
+from merging.learning import LEARNING_VERSION, Learned, LearningSettings, learn, learned_before
 from merging.method import Context, Method, Scope, make
+from merging.signals import ContinuationSettings, Signals
 from results.errors import InputError
 
 _INPUTS = {"task": 200, "layer": 400}
@@ -81,6 +82,17 @@ class LearnedMethod(Method):
         """How many inputs of each task are learned from, at most."""
         return _INPUTS[self.level] if self.inputs is None else self.inputs
 
+    @property
+    def continuations(self) -> ContinuationSettings:
+        """What experts continue: the inputs that are learned from, and those that are held out."""
+        return ContinuationSettings(
+            self.inputs_per_task + self.held_out,
+            self.max_new_tokens,
+            self.top_k,
+            self.source,
+            exact=self.top_k is None,
+        )
+
     def learning(self, seed: int) -> LearningSettings:
         """How the coefficients are learned."""
         return LearningSettings(
@@ -99,20 +111,11 @@ class LearnedMethod(Method):
         """Return Σ_t Γ_t w_t τ_t of deltas (n_tasks, …)."""
         if self.coefficients is None:
             raise InputError(
-                "The method learns its coefficients from a harness: name it in an experiment for `manyshot "
+                "The method learns its coefficients from signals: name it in an experiment for `manyshot "
                 "run`, or give `coefficients` here, one for each expert."
             )
         values = of_tensor(self.coefficients, context.tasks, context.tensor)
         return weighted_sum(deltas, weights * torch.tensor(values, device=weights.device))
-
-
-class Teacher(Protocol):
-    """What coefficients are learned by: the harness."""
-
-    def learn(
-        self, method: LearnedMethod, base: Path, experts: Mapping[str, Path], seed: int, note: Path
-    ) -> Learned:
-        """Learn the coefficients of experts on a base, going on from what is in a file."""
 
 
 def note_of(folder: Path, settings: Mapping[str, Any]) -> Path:
@@ -138,7 +141,7 @@ def what_was_learned(note: Path) -> dict[str, Any] | None:
 def with_coefficients(
     name: str,
     settings: Mapping[str, Any],
-    teacher: Teacher,
+    signals: Signals,
     base: Path,
     experts: Mapping[str, Path],
     *,
@@ -150,7 +153,7 @@ def with_coefficients(
     Args:
         name: the method's.
         settings: its own.
-        teacher: the harness.
+        signals: what the coefficients are learned from.
         base: what task vectors are relative to.
         experts: by task.
         seed: of the order of the inputs.
@@ -159,6 +162,37 @@ def with_coefficients(
     method = make(name, settings)
     if not isinstance(method, LearnedMethod) or method.coefficients is not None:
         return dict(settings)
-    learned = teacher.learn(method, base, experts, seed, note)
+    learned = learn_coefficients(method, signals, base, experts, seed=seed, note=note)
     found = by_task(torch.tensor(learned.coefficients), learned.tasks, learned.layers)
     return {**settings, "coefficients": found}
+
+
+def learn_coefficients(
+    method: LearnedMethod,
+    signals: Signals,
+    base: Path,
+    experts: Mapping[str, Path],
+    *,
+    seed: int,
+    note: Path,
+) -> Learned:
+    """Learn a method's coefficients, from where an earlier call was stopped; see `with_coefficients`."""
+    from merging.prepare import task_vectors  # which imports this module
+
+    settings, continuations = method.learning(seed), method.continuations
+    key = [
+        LEARNING_VERSION,
+        method.objective,
+        method.held_out,
+        signals.learning_key(base, experts, continuations),
+    ]
+    learned = learned_before(settings, note, key)
+    if learned is not None:
+        return learned
+    objective = signals.learning_objective(method.objective, base, experts, continuations, method.held_out)
+    vectors = task_vectors(
+        str(base), {task: str(path) for task, path in experts.items()}, str(objective.model.device)
+    )
+    merge = DifferentiableMerge(objective.model, vectors, method.level)
+    with signals.progress(f"{note.parent.name} · learning coefficients") as progress:
+        return learn(merge, objective, settings, note=note, key=key, progress=progress)

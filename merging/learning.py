@@ -1,4 +1,4 @@
-"""Learning coefficients of task vectors by gradients of what a harness measures of the merged model."""
+"""Learning coefficients of task vectors by gradients of an objective of the merged model."""
 
 import hashlib
 import json
@@ -7,37 +7,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from merging.coefficients import Followed, Level
+from merging.coefficients import DifferentiableMerge, Level
+from merging.signals import Input, LearningObjective
 from results.errors import InputError
 from results.files import write_atomically
 
 logger = logging.getLogger("manyshot.merging")
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-Input = tuple[str, int]
-"""A task, and the number of one of its inputs."""
-
-
-class Objective(Protocol):
-    """What is made small: a number of each input, by the model that it was made for."""
-
-    def inputs(self) -> Mapping[str, int]:
-        """Return how many inputs each task has."""
-
-    def held_out(self) -> Mapping[str, int]:
-        """Return how many of them, the last ones, nothing is learned from."""
-
-    def values(self, inputs: Sequence[Input], weights: Sequence[float] | None = None) -> list[float]:
-        """Return each input's number under the model's present weights.
-
-        With weights the gradients of their weighted sum are added to the parameters' own.
-        """
-
-
 LEARNING_VERSION = 1
 """Part of the key of coefficients that are kept. To be raised by whatever changes what is learned."""
 
@@ -153,8 +134,8 @@ class _State:
 
 
 def learn(
-    followed: Followed,
-    objective: Objective,
+    merge: DifferentiableMerge,
+    objective: LearningObjective,
     settings: LearningSettings,
     *,
     note: Path,
@@ -164,7 +145,7 @@ def learn(
     """Learn coefficients by Adam, going on from what an earlier call left in a file.
 
     Args:
-        followed: the model, whose weights follow the coefficients.
+        merge: the model, whose weights follow the coefficients.
         objective: of that same model. What is made small is Σ_t mean over t's inputs.
         settings: how.
         note: file of what was learned so far, and at the end of all of it.
@@ -183,14 +164,14 @@ def learn(
     steps = min(settings.epochs * in_epoch, settings.steps or settings.epochs * in_epoch)
     every = max(1, in_epoch // settings.validations)
     digest = _digest(key, settings)
-    state = _begun(note, digest, followed, settings)
+    state = _begun(note, digest, merge, settings)
     state.learned = replace(state.learned, inputs=sizes)
     started, saved = time.monotonic(), time.monotonic()
     while not state.finished and state.step < steps and not _is_over(state.learned, settings.patience):
-        followed.put(state.coefficients.data)
+        merge.put(state.coefficients.data)
         if state.step % every == 0:
             _validate(state, objective)
-        _step(state, followed, objective, _batch(sizes, state.step, batch, settings.seed))
+        _step(state, merge, objective, _batch(sizes, state.step, batch, settings.seed))
         progress(state.step, steps)
         if time.monotonic() - saved >= settings.save_seconds:
             state.learned = replace(state.learned, seconds=_seconds(state, started))
@@ -198,7 +179,7 @@ def learn(
             _save(note, digest, state)
     if not state.finished:
         state.finished = True
-        followed.put(state.coefficients.data)
+        merge.put(state.coefficients.data)
         _validate(state, objective)
         state.learned.path.append(state.coefficients.tolist())
         kept = state.coefficients.tolist()
@@ -224,17 +205,17 @@ def _digest(key: object, settings: LearningSettings) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def learned_from(objective: Objective) -> dict[str, int]:
+def learned_from(objective: LearningObjective) -> dict[str, int]:
     """Return how many inputs of each task are learned from."""
     held = objective.held_out()
     return {task: number - held[task] for task, number in objective.inputs().items()}
 
 
-def _begun(note: Path, digest: str, followed: Followed, settings: LearningSettings) -> _State:
+def _begun(note: Path, digest: str, merge: DifferentiableMerge, settings: LearningSettings) -> _State:
     """Where an earlier call was stopped, or the beginning."""
-    first = 1 / len(followed.tasks) if settings.initial is None else settings.initial
-    start = [[first] * len(followed.layers) for _ in followed.tasks]
-    state = _State(Learned(followed.tasks, followed.layers, start), settings.learning_rate)
+    first = 1 / len(merge.tasks) if settings.initial is None else settings.initial
+    start = [[first] * len(merge.layers) for _ in merge.tasks]
+    state = _State(Learned(merge.tasks, merge.layers, start), settings.learning_rate)
     if note.is_file():
         content = json.loads(note.read_text(encoding="utf-8"))
         if content["of"] == digest:
@@ -260,10 +241,12 @@ def _batch(sizes: Mapping[str, int], step: int, batch: int, seed: int) -> list[I
     return [everything[i] for i in order[place * batch : (place + 1) * batch]]
 
 
-def _step(state: _State, followed: Followed, objective: Objective, chosen: Sequence[Input]) -> None:
+def _step(
+    state: _State, merge: DifferentiableMerge, objective: LearningObjective, chosen: Sequence[Input]
+) -> None:
     """One step of Adam; the mean over a step's inputs stands for Σ_t mean over t's inputs."""
     state.learned.path.append(state.coefficients.tolist())
-    followed.model.zero_grad(set_to_none=True)
+    merge.model.zero_grad(set_to_none=True)
     sizes = learned_from(objective)
     total = sum(sizes.values())
     weights = [total / (len(chosen) * sizes[task]) for task, _ in chosen]
@@ -273,13 +256,13 @@ def _step(state: _State, followed: Followed, objective: Objective, chosen: Seque
             f"What is made small is {values[int(np.argmin(np.isfinite(values)))]} at step {state.step}; "
             "lower the learning rate, or look for broken weights."
         )
-    state.coefficients.grad = followed.gradient()
+    state.coefficients.grad = merge.gradient()
     state.adam.step()
     state.step += 1
     state.learned.curve.append(sum(w * v for w, v in zip(weights, values, strict=True)))
 
 
-def _validate(state: _State, objective: Objective) -> None:
+def _validate(state: _State, objective: LearningObjective) -> None:
     """Look at the held-out inputs, where there are some."""
     sizes, held = objective.inputs(), objective.held_out()
     inputs = [(task, i) for task, number in held.items() for i in range(sizes[task] - number, sizes[task])]

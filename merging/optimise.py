@@ -15,11 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback, get_available_reporting_integrations
 
+from merging.examples import IGNORED
 from merging.train_settings import TrainSettings
 from results.errors import InputError
 
-IGNORED = -100
-"""The label that the loss leaves out."""
 SAVES = "saves"
 """Folder of a training's saves, while it lasts."""
 LOSS_POINTS = 100

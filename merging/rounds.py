@@ -4,7 +4,6 @@ import hashlib
 import json
 import math
 import time
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -12,17 +11,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from merging.adapter import open_checkpoint
+from merging.examples import Example, examples_digest
 from merging.hub import locate
-from merging.learned import Teacher, note_of, what_was_learned, with_coefficients
+from merging.learned import note_of, what_was_learned, with_coefficients
 from merging.learning import LEARNING_VERSION
 from merging.merge import merge
 from merging.method import find_method
 from merging.provenance import MERGING_VERSION, code_of
 from merging.recipe import ExpertSpec, MethodSpec, Recipe
+from merging.signals import Signals
 from merging.train_settings import UNDECIDING, TrainSettings
-from merging.training import TRAINING_VERSION, Example, examples_digest, made_from, train, versions
+from merging.training import TRAINING_VERSION, made_from, train, versions
 from merging.tuning import Objective, choose, needs, of_round
-from merging.weighting import Signals, Weighting, recipe_weights
+from merging.weighting import Weighting, recipe_weights
 from results.errors import InputError
 from results.files import write_atomically
 
@@ -128,18 +129,14 @@ class Round:
         )
 
 
-class Measures(Signals, Teacher, typing.Protocol):
-    """The harness: signals, and coefficients that are learned by it."""
-
-
-def run_rounds(plan: Plan, folder: Path, signals: Measures, say: Say = lambda _: None) -> list[Round]:
+def run_rounds(plan: Plan, folder: Path, signals: Signals, say: Say = lambda _: None) -> list[Round]:
     """Train and merge, round after round, from where an earlier call was stopped.
 
     Args:
         plan: what to do.
         folder: where experts (`experts/`) and rounds are kept. What is there already is of the same plan and
             is taken, down to the last save of a training and the last block of a merge.
-        signals: the harness.
+        signals: of checkpoints on validation data.
         say: told what begins.
 
     Returns:
@@ -164,7 +161,7 @@ def run_rounds(plan: Plan, folder: Path, signals: Measures, say: Say = lambda _:
 
 
 def _run_round(
-    plan: Plan, turn: int, before: str, folder: Path, place: Path, *, signals: Measures, say: Say
+    plan: Plan, turn: int, before: str, folder: Path, place: Path, *, signals: Signals, say: Say
 ) -> Round:
     clock = {}
     passed = (turn - 1) * math.ceil(plan.training.epochs)
@@ -236,7 +233,7 @@ def merge_experts(
     experts: Mapping[str, Path],
     weights: Mapping[str, float],
     *,
-    signals: Measures,
+    signals: Signals,
     out: Path,
 ) -> Path:
     """Merge experts by a plan's method with some settings into a folder, or find it merged.

@@ -13,7 +13,6 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,9 @@ import transformers
 
 from merging.adapter import Adapter, is_adapter, open_checkpoint
 from merging.checkpoint import Checkpoint
+from merging.examples import IGNORED, Example, encode, examples_digest
 from merging.hub import locate
-from merging.optimise import IGNORED, SAVES, optimise
+from merging.optimise import SAVES, optimise
 from merging.pretrained import has_encoder, load_model, load_tokenizer, padding_of, without_file_bars
 from merging.staging import hidden, refuse_existing, resumable
 from merging.tokenizer import copy_tokenizer
@@ -32,14 +32,6 @@ from results.errors import InputError
 
 TRAINING_VERSION = 1
 """Part of the key of trainings that are kept. To be raised by whatever changes the weights that one gives."""
-
-
-@dataclass(frozen=True)
-class Example:
-    """A prompt and the completion to learn; training adds the end-of-sequence token, where one is wanted."""
-
-    prompt: str
-    completion: str
 
 
 def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out: Path) -> Path:
@@ -189,34 +181,3 @@ def _named(targets: tuple[str, ...] | str) -> str:
 
 def _comparable(setting: Any) -> Any:
     return sorted(setting) if isinstance(setting, list | set | tuple) else setting
-
-
-def examples_digest(examples: Sequence[Example]) -> str:
-    """SHA-256 over the examples, in order."""
-    text = json.dumps([[example.prompt, example.completion] for example in examples])
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def encode(
-    tokenizer: Any, example: Example, settings: TrainSettings, *, encoder: bool = False
-) -> dict[str, list[int]]:
-    """Token ids and labels of an example.
-
-    Prompt and completion are tokenised together, and the completion begins after as many tokens as the prompt
-    alone has: as lm-eval splits a context from its continuation. With an encoder the prompt is what it reads,
-    and the labels are the completion.
-    """
-    end, length, adds_end = tokenizer.eos_token_id, settings.max_length, settings.end_token
-    if encoder:
-        labels = tokenizer(text_target=example.completion)["input_ids"]
-        labels = [*labels, end] if adds_end and labels[-1:] != [end] else labels
-        return {"input_ids": tokenizer(example.prompt)["input_ids"][:length], "labels": labels[:length]}
-    ids = tokenizer(example.prompt + example.completion)["input_ids"]
-    if adds_end and ids[-1:] != [end]:
-        ids = [*ids, end]
-    learned_from = 0
-    if settings.loss == "completion" and example.prompt:
-        prompt = tokenizer(example.prompt)["input_ids"]
-        learned_from = len(prompt) - (prompt[-1] == end)
-    labels = [IGNORED] * learned_from + ids[learned_from:]
-    return {"input_ids": ids[:length], "labels": labels[:length]}

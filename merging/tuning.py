@@ -15,7 +15,8 @@ from typing import Any, Literal, get_args
 
 from merging.learned import LearnedMethod
 from merging.method import find_method, make
-from merging.weighting import Kind, Needs, Signals, how_many
+from merging.signals import Needs, Signals
+from merging.weighting import Kind, how_many
 from results.errors import InputError
 from results.files import locked, write_atomically
 
@@ -181,7 +182,7 @@ def choose(
     Args:
         settings: those of one round.
         merge_to: merges by given settings into a folder.
-        signals: the harness, which sees validation data only.
+        signals: of checkpoints, on validation data only.
         tasks: whose normalised performance counts.
         objective: their mean, or the least of them; of equal settings the first is taken.
         place: folder for what is tried, one after the other, and for the curve.

@@ -4,16 +4,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from merging.signals import Divergence, Needs, Signals
 from merging.train_settings import Loss
 from results.errors import InputError
 from results.validation import Settings, Several
 
 Kind = Literal["uniform", "loss_gap", "divergence", "np_gap", "worst_task"]
-Divergence = Literal["kl", "js"]
 Temperature = Annotated[float, Field(gt=0)]
 SIGNALS: dict[Kind, str] = {
     "uniform": "1/T for each task",
@@ -22,51 +22,6 @@ SIGNALS: dict[Kind, str] = {
     "np_gap": "softmax of 1 − NP, the normalised performance on validation data",
     "worst_task": "softmax of −NP; at a low temperature the worst task gets all",
 }
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What somebody asks of the signals.
-
-    Attributes:
-        losses: losses, divergences or anything else of validation examples.
-        scores: on validation data.
-        questions: those of the rows that are scored, without what is right.
-    """
-
-    losses: bool = False
-    scores: bool = False
-    questions: bool = False
-
-    def __or__(self, other: "Needs") -> "Needs":
-        return Needs(
-            self.losses or other.losses, self.scores or other.scores, self.questions or other.questions
-        )
-
-    def __bool__(self) -> bool:
-        return self.losses or self.scores or self.questions
-
-
-class Signals(Protocol):
-    """What the harness measures of checkpoints on the tasks' validation data."""
-
-    def loss(self, checkpoint: Path, task: str, over: Loss) -> float:
-        """Return the mean over a task's validation examples of each one's mean token loss."""
-
-    def divergence(self, kind: Divergence, expert: Path, checkpoint: Path, task: str) -> float:
-        """Return D(expert‖checkpoint) where the expert goes on from a task's validation inputs."""
-
-    def normalised(self, checkpoint: Path, task: str) -> float:
-        """Return the validation score over that of the task's standalone expert."""
-
-    def free(self) -> None:
-        """Give the device to a training: stop what runs checkpoints."""
-
-    def benchmarks(self, task: str) -> int:
-        """Return how many benchmarks measure a task."""
-
-    def key(self, needs: "Needs") -> object:
-        """Return a JSON value of all that decides the numbers that are needed besides the checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +85,7 @@ class Weighting(Settings):
         """Measure what the weighting needs, and weigh.
 
         Args:
-            signals: the harness.
+            signals: of checkpoints on validation data.
             start: the model that the experts were trained from.
             experts: by task.
             turn: the round, from 1.

@@ -6,7 +6,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from manyshot.lab.tokenizer import build_tokenizer
-from merging.training import Example
+from merging.examples import Example
 
 EXAMPLES = [Example(f"say {word}:", f" {word} {word}") for word in ("red", "blue", "green", "grey")] * 4
 

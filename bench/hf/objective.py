@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 import torch
 
+from bench.continuations import ExpertContinuations
 from bench.divergence import Distributions, apart, entropies
 from bench.hf.batches import batches
 from bench.hf.forced import Forced
-from bench.targets import Targets
 
 Kind = Literal["kl", "js", "entropy"]
 _LOGITS_AT_ONCE = 2**23  # float32 entries; some copies of them are in memory while gradients are taken
@@ -17,11 +17,11 @@ _LOGITS_AT_ONCE = 2**23  # float32 entries; some copies of them are in memory wh
 class Matching:
     """The mean over an input's generated tokens of D(expert‖model), or of the model's entropy.
 
-    Logits of all positions are never in memory together. It is an Objective of `merging.learning`.
+    Logits of all positions are never in memory together. It is a `merging.signals.LearningObjective`.
 
     Args:
         model: of transformers, whose weights may change between calls; it is read without dropout.
-        targets: what each task's expert says.
+        experts: what each task's expert says.
         kind: `kl` or `js`; or `entropy`, for which experts only say where it is taken.
         pad: token that fills rows up.
         batch_tokens: most tokens in a forward pass, padding included (one input at least).
@@ -31,20 +31,21 @@ class Matching:
     def __init__(
         self,
         model: Any,
-        targets: Mapping[str, Targets],
+        experts: Mapping[str, ExpertContinuations],
         kind: Kind,
         *,
         pad: int,
         batch_tokens: int,
         held_out: int = 0,
     ) -> None:
+        self.model = model
         self._forced = Forced(model.eval(), pad)
-        self._targets, self._kind, self._batch_tokens = targets, kind, batch_tokens
-        self._held_out = {task: min(held_out, len(one) - 1) for task, one in targets.items()}
+        self._continuations, self._kind, self._batch_tokens = experts, kind, batch_tokens
+        self._held_out = {task: min(held_out, len(one) - 1) for task, one in experts.items()}
 
     def inputs(self) -> dict[str, int]:
         """How many inputs each task has."""
-        return {task: len(targets) for task, targets in self._targets.items()}
+        return {task: len(expert) for task, expert in self._continuations.items()}
 
     def held_out(self) -> dict[str, int]:
         """How many of them, the last ones, nothing is learned from."""
@@ -54,7 +55,7 @@ class Matching:
         self, inputs: Sequence[tuple[str, int]], weights: Sequence[float] | None = None
     ) -> list[float]:
         """Each input's number; with weights the gradients of their weighted sum join the parameters'."""
-        pairs = [self._targets[task].pairs[i] for task, i in inputs]
+        pairs = [self._continuations[task].pairs[i] for task, i in inputs]
         lengths = {place: len(a) + len(b) for place, (a, b) in enumerate(pairs)}
         values = [0.0] * len(inputs)
         for batch in batches(lengths, self._batch_tokens):
@@ -97,10 +98,10 @@ class Matching:
         """What the experts say at some of the places of inputs, one input after the other."""
         parts, place = [], 0
         for task, i in inputs:
-            count = len(self._targets[task].pairs[i][1])
+            count = len(self._continuations[task].pairs[i][1])
             first, last = max(start - place, 0), min(stop - place, count)
             if first < last:
-                parts.append(self._targets[task].distributions(i, first, last))
+                parts.append(self._continuations[task].distributions(i, first, last))
             place += count
         tokens = [part.tokens for part in parts if part.tokens is not None]
         return Distributions(

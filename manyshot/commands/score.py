@@ -10,7 +10,7 @@ from bench.registry import Suite, load_suite
 from bench.scoring import Scorer
 from manyshot.scoring import (
     benchmarks_with_data,
-    open_candidates,
+    open_checkpoints,
     open_judge,
     score_all,
     score_settings,
@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) for name in EngineSettings.model_fields if name != "name"}
     asked = validated(EngineSettings, {"name": options.engine, **given}, "The command line")
     settings = score_settings(suite, options.preset, asked, options.limit, options.seed)
-    candidates = open_candidates(options.checkpoints, options.engine)
+    candidates = open_checkpoints(options.checkpoints, options.engine)
     engine = choose_engine(asked, [candidate.path for candidate in candidates])
     settings = settings.but(engine=engine)
     store = Store(store_root(options.store))

@@ -1,4 +1,4 @@
-"""`manyshot signals`: what the harness sees of a base and its experts."""
+"""`manyshot signals`: signals of a base and its experts."""
 
 import argparse
 import json
@@ -6,11 +6,13 @@ import json
 from bench.data import data_root
 from bench.engine import EngineSettings, choose_engine
 from bench.registry import load_suite
+from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
-from manyshot.harness import Asked, Harness
-from manyshot.scoring import Candidate, score_settings
+from bench.signals import ValidationSignals
+from manyshot.scoring import score_settings, shown_progress
 from manyshot.signal_reports import by_task, measure
 from manyshot.terminal import answer
+from merging.signals import ContinuationSettings
 from reports.signals import signal_figures, signals_text
 from results.errors import InputError
 from results.signals import KINDS
@@ -28,14 +30,16 @@ def run(options: argparse.Namespace) -> None:
     experts = by_task(suite, options.experts)
     given = {"name": options.engine, "dtype": options.dtype, "device": options.device}
     asked_engine = validated(EngineSettings, given, "The command line")
-    engine = choose_engine(asked_engine, [Candidate.open(options.base).path])
+    engine = choose_engine(asked_engine, [ScoredCheckpoint.open(options.base).path])
     settings = score_settings(suite, options.preset, engine, options.limit, None)
     scorer = Scorer(settings, Store(store_root(options.store)), data_root(options.data))
-    harness = Harness(scorer, suite, data_root(options.data), limit=options.inputs)
-    asked = Asked(options.inputs, options.max_new_tokens, options.top_k)
+    signals = ValidationSignals(
+        scorer, suite, data_root(options.data), limit=options.inputs, progress=shown_progress
+    )
+    continued = ContinuationSettings(options.inputs, options.max_new_tokens, options.top_k)
     try:
         report = measure(
-            harness, suite, options.base, experts, asked=asked, over=options.loss, score=options.score
+            signals, suite, options.base, experts, settings=continued, over=options.loss, score=options.score
         )
     finally:
         scorer.close()

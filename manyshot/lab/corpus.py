@@ -7,7 +7,7 @@ experts gives the base again. As large bases do, this one has met each task, far
 from collections.abc import Mapping, Sequence
 from random import Random
 
-from merging.training import Example
+from merging.examples import Example
 from tasks.lab.prose import calculation, conversation, paragraph
 from tasks.lab_reading import stories
 from tasks.lab_safety.requests import REFUSAL

@@ -17,8 +17,8 @@ from bench.examples import ExampleSource, load_examples
 from bench.registry import load_suite
 from manyshot.lab.base import scratch_trained, with_threads, write_newborn
 from manyshot.lab.tokenizer import SPECIAL, as_fast
+from merging.examples import Example
 from merging.train_settings import TrainSettings
-from merging.training import Example
 
 SUITE = "glue-lab"
 CONTEXT = 512

@@ -15,8 +15,8 @@ from bench.registry import load_suite
 from manyshot.lab.base import CONTEXT, scratch_trained, with_threads, write_newborn
 from manyshot.lab.corpus import base_examples
 from manyshot.lab.tokenizer import build_tokenizer
+from merging.examples import Example
 from merging.train_settings import TrainSettings
-from merging.training import Example
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from need_vllm import need
 from bench.engine import EngineSettings
 from bench.registry import load_benchmark, load_suite
 from bench.score_settings import ScoreSettings
+from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from results.record import CheckpointIdentity
 from results.store import Store
@@ -32,11 +33,14 @@ def scored(request, models, tmp_path_factory):
         scorer = Scorer(settings, store, None)
         suite = load_suite("lab")
         first, second = models["base"], models["math"]
-        scorer.score(first, "base", CheckpointIdentity("base", "c", "t"), load_benchmark("lab_yes_no"))
+        scorer.score(
+            ScoredCheckpoint("base", first, CheckpointIdentity("base", "c", "t")),
+            load_benchmark("lab_yes_no"),
+        )
         identity = CheckpointIdentity("math", "c", "t")
-        scorer.answer_ahead(second, identity, suite.benchmarks)
+        scorer.answer_ahead(ScoredCheckpoint("math", second, identity), suite.benchmarks)
         for benchmark in suite.benchmarks:
-            record = scorer.score(second, "math", identity, benchmark).record
+            record = scorer.score(ScoredCheckpoint("math", second, identity), benchmark).record
             tables.setdefault(benchmark.name, []).append((record, store.documents(record)))
         scorer.close()
     return dtype, tables

@@ -15,6 +15,7 @@ from bench.engine import EngineSettings
 from bench.hub import NoDataError
 from bench.registry import benchmark_names, load_benchmark
 from bench.score_settings import ScoreSettings
+from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from results.store import Store
 from tasks.xstest.patterns import PATTERNS_VERSION, verdict
@@ -91,7 +92,9 @@ def test_scores_of_a_model(tmp_path):
     )
     found = {}
     for name in ("lab_math", "lab_multilingual", "lab_safety", "lab_instructions"):
-        record = scorer.score(model, "model", scorer_identity(model), load_benchmark(name)).record
+        record = scorer.score(
+            ScoredCheckpoint("model", model, scorer_identity(model)), load_benchmark(name)
+        ).record
         found[name] = dict(record.metrics)
     scorer.close()
     check("scores", SCORING_VERSION, found)

@@ -11,6 +11,7 @@ from bench.items import ItemRule, item_rule
 from bench.prompts import documents_of
 from bench.registry import benchmark_names, load_benchmark
 from bench.score_settings import ScoreSettings
+from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from results.errors import InputError
 from results.record import CheckpointIdentity
@@ -69,7 +70,9 @@ def test_a_record_keeps_the_items_by_name_where_translations_are_missing(tmp_pat
     arc_rows(tmp_path, fr=["M1", "M2", "M3"], es=["M2", "M3"], de=["M3", "M1"], ru=["M1", "M2", "M3"])
     store = Store(tmp_path / "store")
     scorer = Scorer(ScoreSettings(), store, tmp_path)
-    record = scorer.score(tiny_llama(tmp_path / "llama"), "tiny", IDENTITY, load_benchmark("m_arc")).record
+    record = scorer.score(
+        ScoredCheckpoint("tiny", tiny_llama(tmp_path / "llama"), IDENTITY), load_benchmark("m_arc")
+    ).record
     found = store.documents(record, ["lm_eval_task", "item"]).groupby("lm_eval_task")["item"].apply(list)
     assert dict(found) == {
         "arc_fr": ["m_arc/M1", "m_arc/M2", "m_arc/M3"],
@@ -96,7 +99,9 @@ def test_scoring_refuses_rows_that_are_not_the_same_in_all_languages(data, tmp_p
         (tmp_path / "mgsm" / path.name).write_text("".join(lines[: 2 if path.stem == "test_zh" else 3]))
     scorer = Scorer(ScoreSettings(), Store(tmp_path / "store"), tmp_path)
     with pytest.raises(InputError, match="2 rows of mgsm_native_cot_zh and 3 of mgsm_native_cot_bn"):
-        scorer.score(tiny_llama(tmp_path / "llama"), "tiny", IDENTITY, load_benchmark("mgsm"))
+        scorer.score(
+            ScoredCheckpoint("tiny", tiny_llama(tmp_path / "llama"), IDENTITY), load_benchmark("mgsm")
+        )
 
 
 DEFINITION = """

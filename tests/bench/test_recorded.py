@@ -12,6 +12,7 @@ from bench.prompts import prompts_of
 from bench.registry import benchmark_names, load_benchmark
 from bench.rescore import rescore
 from bench.score_settings import ScoreSettings
+from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from results.errors import InputError
 from results.record import CheckpointIdentity
@@ -33,7 +34,7 @@ def write(path, rows):
 def replayed(outputs, name, data, store, limit=None):
     settings = ScoreSettings(engine=EngineSettings(name=REPLAY), limit=limit)
     scorer = Scorer(settings, Store(store), data)
-    return scorer.score(outputs, "recorded", RECORDED, load_benchmark(name)).record
+    return scorer.score(ScoredCheckpoint("recorded", outputs, RECORDED), load_benchmark(name)).record
 
 
 def share(ours, theirs):

@@ -14,6 +14,7 @@ from bench.engine import EngineSettings
 from bench.lm_eval_task import build_task
 from bench.registry import load_benchmark
 from bench.score_settings import ScoreSettings
+from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from results.errors import InputError
 from results.record import CheckpointIdentity
@@ -48,7 +49,7 @@ def rows(tmp_path):
 def test_a_record_holds_the_score_of_every_document(llama, rows, tmp_path):
     store = Store(tmp_path / "store")
     scorer = Scorer(ScoreSettings(), store, rows)
-    scored = scorer.score(llama, "tiny", IDENTITY, load_benchmark("pubmedqa"))
+    scored = scorer.score(ScoredCheckpoint("tiny", llama, IDENTITY), load_benchmark("pubmedqa"))
     documents = store.documents(scored.record)
     assert not scored.found
     assert scored.record.n == len(documents) == 3  # the fourth row is no official test question
@@ -60,9 +61,13 @@ def test_a_record_holds_the_score_of_every_document(llama, rows, tmp_path):
 
 def test_a_second_run_finds_the_record_without_an_engine(llama, rows, tmp_path, monkeypatch):
     store = Store(tmp_path / "store")
-    first = Scorer(ScoreSettings(), store, rows).score(llama, "tiny", IDENTITY, load_benchmark("pubmedqa"))
+    first = Scorer(ScoreSettings(), store, rows).score(
+        ScoredCheckpoint("tiny", llama, IDENTITY), load_benchmark("pubmedqa")
+    )
     monkeypatch.setattr(bench.scoring, "open_engine", None)
-    second = Scorer(ScoreSettings(), store, rows).score(llama, "again", IDENTITY, load_benchmark("pubmedqa"))
+    second = Scorer(ScoreSettings(), store, rows).score(
+        ScoredCheckpoint("again", llama, IDENTITY), load_benchmark("pubmedqa")
+    )
     assert second.found
     assert second.record == first.record
 
@@ -79,7 +84,7 @@ def test_a_second_run_finds_the_record_without_an_engine(llama, rows, tmp_path, 
 def test_other_settings_are_another_record(settings, llama, rows, tmp_path):
     store = Store(tmp_path / "store")
     benchmark = load_benchmark("pubmedqa")
-    Scorer(ScoreSettings(), store, rows).score(llama, "tiny", IDENTITY, benchmark)
+    Scorer(ScoreSettings(), store, rows).score(ScoredCheckpoint("tiny", llama, IDENTITY), benchmark)
     assert Scorer(ScoreSettings(engine=EngineSettings(dtype="float32")), store, rows).find(
         IDENTITY, benchmark
     )
@@ -90,7 +95,7 @@ def test_other_settings_are_another_record(settings, llama, rows, tmp_path):
 def test_other_rows_are_another_record(llama, rows, tmp_path):
     store = Store(tmp_path / "store")
     benchmark = load_benchmark("pubmedqa")
-    Scorer(ScoreSettings(), store, rows).score(llama, "tiny", IDENTITY, benchmark)
+    Scorer(ScoreSettings(), store, rows).score(ScoredCheckpoint("tiny", llama, IDENTITY), benchmark)
     path = rows / "pubmedqa/test.jsonl"
     path.write_text(path.read_text().replace("A B C", "A B D"))
     assert Scorer(ScoreSettings(), store, rows).find(IDENTITY, benchmark) is None
@@ -103,12 +108,12 @@ def test_the_engine_is_given_the_weights_that_the_record_names(llama, rows, tmp_
     benchmark = load_benchmark("pubmedqa")
     store = Store(tmp_path / "store")
     scorer = Scorer(ScoreSettings(), store, rows)
-    before = store.documents(scorer.score(folder, "a", IDENTITY, benchmark).record)
+    before = store.documents(scorer.score(ScoredCheckpoint("a", folder, IDENTITY), benchmark).record)
     shutil.copytree(tiny_llama(tmp_path / "other", seed=5), folder, dirs_exist_ok=True)
     changed = CheckpointIdentity("other", "c", "t")
-    after = store.documents(scorer.score(folder, "a", changed, benchmark).record)
+    after = store.documents(scorer.score(ScoredCheckpoint("a", folder, changed), benchmark).record)
     fresh = Scorer(ScoreSettings(), Store(tmp_path / "fresh"), rows)
-    expected = fresh.score(folder, "a", changed, benchmark).record
+    expected = fresh.score(ScoredCheckpoint("a", folder, changed), benchmark).record
     assert list(after["output"]) == list(Store(tmp_path / "fresh").documents(expected)["output"])
     assert list(after["output"]) != list(before["output"])
 
@@ -118,13 +123,17 @@ def test_after_a_failed_swap_the_engine_is_started_anew(llama, rows, tmp_path):
     broken = tiny_llama(tmp_path / "broken", seed=5)
     (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:-8])
     scorer = Scorer(ScoreSettings(), Store(tmp_path / "store"), rows)
-    first = scorer.score(llama, "a", IDENTITY, benchmark).record
+    first = scorer.score(ScoredCheckpoint("a", llama, IDENTITY), benchmark).record
     with pytest.raises(InputError):
-        scorer.score(broken, "b", CheckpointIdentity("b", "c", "t"), benchmark)
+        scorer.score(ScoredCheckpoint("b", broken, CheckpointIdentity("b", "c", "t")), benchmark)
     assert scorer._engine is None
     other = load_benchmark("lab_yes_no")
-    after = scorer.score(llama, "a", IDENTITY, other).record
-    fresh = Scorer(ScoreSettings(), Store(tmp_path / "fresh"), rows).score(llama, "a", IDENTITY, other).record
+    after = scorer.score(ScoredCheckpoint("a", llama, IDENTITY), other).record
+    fresh = (
+        Scorer(ScoreSettings(), Store(tmp_path / "fresh"), rows)
+        .score(ScoredCheckpoint("a", llama, IDENTITY), other)
+        .record
+    )
     assert (first.n, after.metrics) == (3, fresh.metrics)
 
 
@@ -141,7 +150,7 @@ def test_rows_that_a_task_cannot_ask_are_refused(llama, tmp_path):
     path.write_text('{"pubid": 21645374, "question": "Q", "final_decision": "yes"}\n')
     scorer = Scorer(ScoreSettings(), Store(tmp_path / "store"), tmp_path / "data")
     with pytest.raises(InputError, match=r"pubmedqa/test.jsonl, line 1: the column 'context' is missing"):
-        scorer.score(llama, "tiny", IDENTITY, load_benchmark("pubmedqa"))
+        scorer.score(ScoredCheckpoint("tiny", llama, IDENTITY), load_benchmark("pubmedqa"))
 
 
 def test_a_limit_below_one_is_refused():
@@ -151,5 +160,5 @@ def test_a_limit_below_one_is_refused():
 
 def test_prompts_that_lose_tokens_are_counted_in_the_record(llama, rows, tmp_path):
     scorer = Scorer(ScoreSettings(engine=EngineSettings(max_length=16)), Store(tmp_path / "store"), rows)
-    record = scorer.score(llama, "tiny", IDENTITY, load_benchmark("pubmedqa")).record
+    record = scorer.score(ScoredCheckpoint("tiny", llama, IDENTITY), load_benchmark("pubmedqa")).record
     assert record.notices == ("9 prompts lost tokens from their left to fit 16 tokens",)

@@ -7,27 +7,30 @@ import pytest
 from golden import check, fingerprint
 from tiny import tiny_llama
 
+from bench.continuations import CONTINUATIONS_VERSION
 from bench.divergence import DIVERGENCE_VERSION
 from bench.engine import EngineSettings
 from bench.losses import LOSS_VERSION
 from bench.registry import load_suite
 from bench.score_settings import ScoreSettings
 from bench.scoring import Scorer
-from bench.targets import CONTINUATIONS_VERSION
-from manyshot.harness import Asked, Harness
+from bench.signals import ValidationSignals
+from merging.learned import learn_coefficients
 from merging.learning import LEARNING_VERSION
 from merging.method import make
+from merging.signals import ContinuationSettings
+from merging.train_settings import TrainSettings
 from results.store import Store
 
-ASKED = Asked(inputs=4, max_new_tokens=6)
+CONTINUED = ContinuationSettings(inputs=4, max_new_tokens=6)
 
 
 @pytest.fixture(scope="module")
-def harness(tmp_path_factory):
+def signals(tmp_path_factory):
     folder = tmp_path_factory.mktemp("golden")
     settings = ScoreSettings(engine=EngineSettings(name="hf", dtype="float32", device="cpu"), limit=4)
     scorer = Scorer(settings, Store(folder / "store"), None)
-    yield Harness(scorer, load_suite("lab"), None, limit=6, max_length=100)
+    yield ValidationSignals(scorer, load_suite("lab"), None, limit=6, training=TrainSettings(max_length=100))
     scorer.close()
 
 
@@ -37,33 +40,38 @@ def checkpoints(tmp_path_factory) -> list[Path]:
     return [tiny_llama(folder / str(seed), seed) for seed in (0, 1, 2)]
 
 
-def test_losses(harness, checkpoints):
+def test_losses(signals, checkpoints):
     found = {
-        f"{task} {over}": harness.loss(checkpoints[0], task, over)
+        f"{task} {over}": signals.loss(checkpoints[0], task, over)
         for task in ("math", "safety")
         for over in ("text", "completion")
     }
     check("losses", LOSS_VERSION, found)
 
 
-def test_continuations(harness, checkpoints):
-    targets = harness.targets(checkpoints[0], "math", ASKED)
-    distributions = np.concatenate([targets.distributions(i).logprobs.exp() for i in range(len(targets))])
-    check("continuations", CONTINUATIONS_VERSION, [targets.pairs, fingerprint(distributions)])
+def test_continuations(signals, checkpoints):
+    continuations = signals.continuations(checkpoints[0], "math", CONTINUED)
+    distributions = np.concatenate(
+        [continuations.distributions(i).logprobs.exp() for i in range(len(continuations))]
+    )
+    check("continuations", CONTINUATIONS_VERSION, [continuations.pairs, fingerprint(distributions)])
 
 
-def test_divergences(harness, checkpoints):
+def test_divergences(signals, checkpoints):
     found = {
-        kind: harness.divergence(kind, checkpoints[0], checkpoints[1], "math", ASKED) for kind in ("kl", "js")
+        kind: signals.divergence(kind, checkpoints[0], checkpoints[1], "math", CONTINUED)
+        for kind in ("kl", "js")
     }
     check("divergences", DIVERGENCE_VERSION, found)
 
 
 @pytest.mark.parametrize("name", ["divmerge", "adamerging"])
 @pytest.mark.parametrize("level", ["task", "layer"])
-def test_learned_coefficients(harness, checkpoints, tmp_path, name, level):
+def test_learned_coefficients(signals, checkpoints, tmp_path, name, level):
     method = make(name, {"level": level, "inputs": 4, "max_new_tokens": 6, "epochs": 2, "batch_per_task": 2})
     experts = {"math": checkpoints[1], "safety": checkpoints[2]}
-    learned = harness.learn(method, checkpoints[0], experts, seed=0, note=tmp_path / "learned.json")
+    learned = learn_coefficients(
+        method, signals, checkpoints[0], experts, seed=0, note=tmp_path / "learned.json"
+    )
     result = {"layers": learned.layers, "coefficients": learned.coefficients, "curve": learned.curve}
     check(f"learned_{name}_{level}", LEARNING_VERSION, result)

@@ -14,7 +14,7 @@ from manyshot.lab.corpus import base_examples
 from manyshot.lab.glue import GlueSettings, make_glue_base
 from manyshot.lab.t5 import T5Settings, make_t5_base
 from merging.checkpoint import Checkpoint
-from merging.training import Example
+from merging.examples import Example
 from results.errors import InputError
 from tasks.lab_reading import stories
 from tasks.lab_safety.requests import REFUSAL

@@ -1,4 +1,4 @@
-"""DivMerge's two runs from end to end on tiny models, and what the harness says of divergences."""
+"""DivMerge's two runs from end to end on tiny models, and divergences."""
 
 import json
 from dataclasses import replace
@@ -11,17 +11,18 @@ from safetensors.torch import load_file, save_file
 from tiny import WORDS, llama, tiny_llama
 from transformers import T5Config, T5ForConditionalGeneration
 
+from bench.continuations import ExpertContinuations
 from bench.engine import EngineSettings
 from bench.registry import load_suite
 from bench.score_settings import ScoreSettings
+from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
-from bench.targets import Targets
+from bench.signals import ValidationSignals
 from manyshot.cli import main
 from manyshot.experiment import SHIPPED, load_experiment
-from manyshot.harness import Asked, Harness
 from manyshot.lab.tokenizer import build_tokenizer
 from manyshot.runner import run_experiment
-from merging.adapter import open_checkpoint
+from merging.signals import ContinuationSettings
 from results.errors import InputError
 from results.store import Store
 
@@ -135,47 +136,47 @@ def test_text_to_text_with_an_encoder(tmp_path, rows):
 
 
 @pytest.fixture
-def harness(tmp_path):
+def signals(tmp_path):
     settings = ScoreSettings(engine=EngineSettings(name="hf", dtype="float32", device="cpu"), limit=4)
     scorer = Scorer(settings, Store(tmp_path / "store"), None)
-    yield Harness(scorer, load_suite("lab"), None, limit=5)
+    yield ValidationSignals(scorer, load_suite("lab"), None, limit=5)
     scorer.close()
 
 
-def test_divergence_is_zero_of_a_model_with_itself_and_kept(harness, tmp_path, monkeypatch):
+def test_divergence_is_zero_of_a_model_with_itself_and_kept(signals, tmp_path, monkeypatch):
     one, other = (tiny_llama(tmp_path / str(seed), seed) for seed in (0, 1))
-    asked = Asked(5, 4)
-    assert harness.divergence("js", one, one, "math", asked) < 1e-9
-    apart = {kind: harness.divergence(kind, one, other, "math", asked) for kind in ("kl", "js")}
+    asked = ContinuationSettings(5, 4)
+    assert signals.divergence("js", one, one, "math", asked) < 1e-9
+    apart = {kind: signals.divergence(kind, one, other, "math", asked) for kind in ("kl", "js")}
     assert 0 < apart["js"] < 0.6932 and apart["kl"] > apart["js"]
-    bound = harness.divergence("kl", one, other, "math", Asked(5, 4, top_k=3))
+    bound = signals.divergence("kl", one, other, "math", ContinuationSettings(5, 4, top_k=3))
     assert 0 <= bound <= apart["kl"] + 1e-9
-    monkeypatch.setattr(harness.scorer, "engine_with", lambda *_: pytest.fail("asked again"))
-    assert harness.divergence("kl", one, other, "math", asked) == apart["kl"]
+    monkeypatch.setattr(signals.scorer, "engine_with", lambda *_: pytest.fail("asked again"))
+    assert signals.divergence("kl", one, other, "math", asked) == apart["kl"]
 
 
-def test_inputs_are_taken_of_every_source_in_turn(harness, tmp_path):
+def test_inputs_are_taken_of_every_source_in_turn(signals, tmp_path):
     suite = load_suite("lab")
     both = suite.tasks["math"].validation + suite.tasks["safety"].validation
     mixed = replace(suite.tasks["math"], validation=both)
-    object.__setattr__(harness, "_suite", replace(suite, tasks={**suite.tasks, "math": mixed}))
-    texts = harness._inputs("math", Asked(4))
-    alone = Harness(harness.scorer, suite, None)
-    of_math, of_safety = (alone._inputs(task, Asked(2)) for task in ("math", "safety"))
+    object.__setattr__(signals, "_suite", replace(suite, tasks={**suite.tasks, "math": mixed}))
+    texts = signals.inputs("math", ContinuationSettings(4))
+    alone = ValidationSignals(signals.scorer, suite, None)
+    of_math, of_safety = (alone.inputs(task, ContinuationSettings(2)) for task in ("math", "safety"))
     assert texts == [of_math[0], of_safety[0], of_math[1], of_safety[1]]
 
 
-def test_an_experts_inputs_are_its_tasks_validation_prompts(harness, tmp_path):
+def test_an_experts_inputs_are_its_tasks_validation_prompts(signals, tmp_path):
     one = tiny_llama(tmp_path / "one")
-    targets = harness.targets(one, "math", Asked(3, 4))
-    tokenizer = harness.scorer.engine_with(one, open_checkpoint(one).identity()).tokenizer
-    prompts = [tokenizer.decode(context) for context, _ in targets.pairs]
+    continuations = signals.continuations(one, "math", ContinuationSettings(3, 4))
+    tokenizer = signals.scorer.engine_with(ScoredCheckpoint.open(str(one))).tokenizer
+    prompts = [tokenizer.decode(context) for context, _ in continuations.pairs]
     assert prompts == [
-        tokenizer.decode(tokenizer(example.prompt)["input_ids"]) for example in harness.examples("math")[:3]
+        tokenizer.decode(tokenizer(example.prompt)["input_ids"]) for example in signals.examples("math")[:3]
     ]
-    assert Targets.open(targets.folder).pairs == targets.pairs
-    test = harness.targets(one, "math", Asked(3, 4, source="test"))
-    assert test.folder != targets.folder and len(test) == 3
+    assert ExpertContinuations.open(continuations.folder).pairs == continuations.pairs
+    test = signals.continuations(one, "math", ContinuationSettings(3, 4, source="test"))
+    assert test.folder != continuations.folder and len(test) == 3
 
 
 def test_the_command_prints_tables_and_draws(tmp_path, capsys):
@@ -197,11 +198,11 @@ def test_the_command_prints_tables_and_draws(tmp_path, capsys):
     assert "names none of the tasks of lab" in capsys.readouterr().err
 
 
-def test_a_vocabulary_that_differs_is_refused(harness, tmp_path):
+def test_a_vocabulary_that_differs_is_refused(signals, tmp_path):
     one = tiny_llama(tmp_path / "one")
     larger = tmp_path / "larger"
     tokenizer = build_tokenizer([WORDS + " more words that nobody else knows"], 64)
     llama(tokenizer, 64, 32).save_pretrained(larger)
     tokenizer.save_pretrained(larger)
     with pytest.raises(InputError, match=r"One model has \d+ tokens and the other \d+"):
-        harness.divergence("kl", one, larger, "math", Asked(2, 3))
+        signals.divergence("kl", one, larger, "math", ContinuationSettings(2, 3))

@@ -8,11 +8,12 @@ from golden import check, fingerprint
 from little_training import EXAMPLES, little_base
 from safetensors.torch import load_file
 
+from merging.examples import encode
 from merging.merge import merge
 from merging.method import known_methods
 from merging.provenance import MERGING_VERSION
 from merging.train_settings import AdapterSettings, TrainSettings
-from merging.training import TRAINING_VERSION, encode, train
+from merging.training import TRAINING_VERSION, train
 from merging.tuning import choose
 from merging.weighting import SIGNALS, Weighting
 from results.errors import InputError

@@ -18,12 +18,12 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from bench.continuations import continue_inputs
 from bench.engine import EngineSettings, open_engine
 from bench.hf.objective import Matching
-from bench.targets import make_targets
 from manyshot.lab.tokenizer import build_tokenizer
 from merging import learning
-from merging.coefficients import Followed
+from merging.coefficients import DifferentiableMerge
 from merging.layers import layer_of
 from merging.learning import LearningSettings, learn
 from merging.method import make
@@ -86,7 +86,7 @@ def targets_of(experts, folder, texts=TEXTS, new_tokens=4):
     for task, path in experts.items():
         engine = open_engine(path, EngineSettings(name="hf", dtype="float32", device="cpu"))
         inputs = [engine.tokenizer.encode(text) for text in texts]
-        found[task] = make_targets(
+        found[task] = continue_inputs(
             engine, inputs, folder / f"targets {task}", expert=task, max_new_tokens=new_tokens
         )
         engine.close()
@@ -111,7 +111,9 @@ def families(tmp_path_factory):
 
 
 def followed(base, experts, level):
-    return Followed(loaded(base), task_vectors(str(base), {t: str(p) for t, p in experts.items()}), level)
+    return DifferentiableMerge(
+        loaded(base), task_vectors(str(base), {t: str(p) for t, p in experts.items()}), level
+    )
 
 
 def matching(model, targets, kind, **options):
@@ -323,9 +325,9 @@ def test_what_experts_say_is_made_once_though_two_ask(families, tmp_path):
     left.mkdir()
     (left / "inputs.json").write_text("of a killed process")
     options = {"expert": "math", "max_new_tokens": 3}
-    first = make_targets(engine, [[3, 4], [5, 6]], tmp_path / "said", **options)
+    first = continue_inputs(engine, [[3, 4], [5, 6]], tmp_path / "said", **options)
     written = (tmp_path / "said/logprobs.npy").stat().st_mtime_ns
-    again = make_targets(engine, [[3, 4], [5, 6]], tmp_path / "said", **options)
+    again = continue_inputs(engine, [[3, 4], [5, 6]], tmp_path / "said", **options)
     assert again.pairs == first.pairs and not left.exists()
     assert (tmp_path / "said/logprobs.npy").stat().st_mtime_ns == written
     engine.close()
@@ -360,13 +362,13 @@ def test_what_is_wrong_is_said(families, tmp_path):
     engine = open_engine(base, EngineSettings(name="hf", dtype="float32", device="cpu"))
     options = {"expert": "math", "max_new_tokens": 3}
     with pytest.raises(InputError, match="no inputs for the expert of 'math'"):
-        make_targets(engine, [], tmp_path / "t", **options)
+        continue_inputs(engine, [], tmp_path / "t", **options)
     with pytest.raises(InputError, match=r"of 'math' says at .* GiB for .* tokens each, more than 0\.0"):
-        make_targets(engine, [[3, 4]], tmp_path / "t", most_bytes=10, **options)
+        continue_inputs(engine, [[3, 4]], tmp_path / "t", most_bytes=10, **options)
     assert not (tmp_path / "t").exists()
     engine._ends = frozenset(range(len(AutoTokenizer.from_pretrained(base))))
     with pytest.raises(InputError, match="expert of 'math' generates nothing after any of its 2 inputs"):
-        make_targets(engine, [[3, 4], [5]], tmp_path / "t", **options)
+        continue_inputs(engine, [[3, 4], [5]], tmp_path / "t", **options)
     engine.close()
 
 

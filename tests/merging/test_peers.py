@@ -15,11 +15,12 @@ from safetensors.torch import load_file
 from bench.examples import load_examples
 from bench.registry import load_suite
 from manyshot.lab.base import BaseSettings, make_base
+from merging.examples import Example
 from merging.merge import merge
 from merging.methods.ties import Ties
 from merging.recipe import Recipe
 from merging.train_settings import TrainSettings
-from merging.training import Example, train
+from merging.training import train
 
 WEIGHTS = {"instructions": 1.0, "math": 0.5, "multilingual": 0.7, "safety": 1.3}
 

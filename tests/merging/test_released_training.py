@@ -24,7 +24,8 @@ from bench.examples import load_shares
 from bench.registry import load_suite
 from manyshot.experiment import find_experiment, load_experiment
 from manyshot.lab.tokenizer import build_tokenizer
-from merging.training import Example, train
+from merging.examples import Example
+from merging.training import train
 
 SEED, VALIDATION, TRAINING = 1234, 200, 77  # nine whole batches of 8 and one of 5
 ROWS = [

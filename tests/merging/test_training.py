@@ -17,9 +17,10 @@ from transformers import (
 )
 
 from merging.checkpoint import Checkpoint
-from merging.optimise import IGNORED, collate
+from merging.examples import IGNORED, Example, encode
+from merging.optimise import collate
 from merging.train_settings import SCHEDULES, UNDECIDING, AdapterSettings, TrainSettings
-from merging.training import Example, encode, train
+from merging.training import train
 from results.errors import InputError
 from results.validation import validated
 

@@ -28,7 +28,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from bench.divergence import Distributions, apart
 from bench.hf.objective import Matching
-from merging.coefficients import Followed
+from merging.coefficients import DifferentiableMerge
 from merging.prepare import task_vectors
 
 VOCABULARY, NEW_TOKENS, PER_TASK = 8000, 4, 4
@@ -97,7 +97,9 @@ def measure(way: str, folder: Path, experts: int, tokens: int) -> dict[str, floa
             model.zero_grad(set_to_none=True)
             objective.values(inputs, weights)
     elif way == "ours":
-        followed = Followed(model, task_vectors(str(base), {t: str(p) for t, p in paths.items()}), "task")
+        followed = DifferentiableMerge(
+            model, task_vectors(str(base), {t: str(p) for t, p in paths.items()}), "task"
+        )
 
         def step() -> None:
             followed.put(coefficients)

@@ -1,4 +1,4 @@
-"""What experts say by themselves: greedy continuations of inputs, and the distributions that they came from.
+"""Experts' greedy continuations of inputs, and the distributions that they came from.
 
 They are made once for each expert and lie in a folder: `inputs.json` has the tokens, `logprobs.npy` the
 natural logarithms, (positions, vocabulary) or (positions, k), and then `tokens.npy` says of which tokens.
@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.divergence import DIVERGENCES, Distributions, Divergence, divergences
+from bench.divergence import DIVERGENCES, Distributions, divergences
 from bench.engine import Engine, GenerationRequest, Progress, TokenIds
+from merging.signals import Divergence
 from results.errors import InputError
 from results.files import locked
 
@@ -29,7 +30,7 @@ _INPUTS, _LOGPROBS, _TOKENS = "inputs.json", "logprobs.npy", "tokens.npy"
 
 
 @dataclass(frozen=True)
-class Targets:
+class ExpertContinuations:
     """An expert's continuations of some inputs, with its distributions at every token of each.
 
     Attributes:
@@ -49,8 +50,8 @@ class Targets:
         object.__setattr__(self, "_starts", starts)
 
     @classmethod
-    def open(cls, folder: Path) -> "Targets":
-        """The targets that lie in a folder."""
+    def open(cls, folder: Path) -> "ExpertContinuations":
+        """The continuations that lie in a folder."""
         content = json.loads((folder / _INPUTS).read_text(encoding="utf-8"))
         return cls(tuple((tuple(a), tuple(b)) for a, b in content), folder)
 
@@ -66,7 +67,7 @@ class Targets:
         return Distributions(torch.from_numpy(logprobs[here].copy()), ids)
 
 
-def make_targets(
+def continue_inputs(
     engine: Engine,
     inputs: Sequence[TokenIds],
     folder: Path,
@@ -76,8 +77,8 @@ def make_targets(
     top_k: int | None = None,
     most_bytes: int = MOST_BYTES,
     progress: Progress | None = None,
-) -> Targets:
-    """Have an expert go on from inputs, and keep what it said with its distributions.
+) -> ExpertContinuations:
+    """Have an expert continue inputs, and keep its continuations with their distributions.
 
     Args:
         engine: with the expert in it.
@@ -93,12 +94,12 @@ def make_targets(
         InputError: there are no inputs, the expert generates nothing, or there is too little room.
     """
     if not inputs:
-        raise InputError(f"There are no inputs for the expert of '{expert}' to go on from.")
+        raise InputError(f"There are no inputs for the expert of '{expert}' to continue.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = folder.with_name(f".{folder.name}.partial")
     with locked(folder.with_name(f".{folder.name}.lock")):
         if folder.is_dir():  # another process has made the same meanwhile
-            return Targets.open(folder)
+            return ExpertContinuations.open(folder)
         answers = engine.generate([GenerationRequest(tuple(ids), max_new_tokens) for ids in inputs], progress)
         if not any(answer.ids for answer in answers):
             raise InputError(
@@ -124,7 +125,7 @@ def make_targets(
         del stored
         (scratch / _INPUTS).write_text(json.dumps(pairs), encoding="utf-8")
         scratch.replace(folder)
-    return Targets.open(folder)
+    return ExpertContinuations.open(folder)
 
 
 def _files(
@@ -149,14 +150,14 @@ def _files(
 
 
 def mean_divergences(
-    engine: Engine, targets: Targets, *, top_k: int | None = None, progress: Progress | None = None
+    engine: Engine, expert: ExpertContinuations, *, top_k: int | None = None, progress: Progress | None = None
 ) -> dict[Divergence, float]:
     """Return D(expert‖model) of every kind: the mean over inputs of the mean over what the expert said.
 
     Args:
         engine: with the model in it.
-        targets: what the expert says.
-        top_k: how many tokens the engine gives; None asks for all. Then, and where the targets are of the
+        expert: its continuations.
+        top_k: how many tokens the engine gives; None asks for all. Then, and where the expert's are of the
             likeliest tokens only, the values are bounds from below.
         progress: called with the numbers of inputs done and in all.
 
@@ -164,8 +165,8 @@ def mean_divergences(
         InputError: the model has another vocabulary than the expert.
     """
     values: dict[Divergence, list[float]] = {kind: [] for kind in DIVERGENCES}
-    for index, found in engine.distributions(targets.pairs, top_k, progress):
-        expert = targets.distributions(index)
+    for index, found in engine.distributions(expert.pairs, top_k, progress):
+        own = expert.distributions(index)
         for kind, of_kind in values.items():
-            of_kind.append(float(divergences(kind, expert, found).mean()))
+            of_kind.append(float(divergences(kind, own, found).mean()))
     return {kind: float(np.mean(of_kind)) for kind, of_kind in values.items()}

@@ -1,0 +1,406 @@
+"""Signals for merging: losses, divergences and scores of checkpoints on the tasks' validation data.
+
+Each is measured once: what was measured is kept in the store, by digest.
+"""
+
+import copy
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from bench.benchmark import Benchmark
+from bench.continuations import (
+    CONTINUATIONS_VERSION,
+    ExpertContinuations,
+    continue_inputs,
+    mean_divergences,
+)
+from bench.divergence import DIVERGENCE_VERSION
+from bench.engine import HF, VLLM, Engine, EngineSettings, Progress, open_engine
+from bench.examples import load_examples, load_shares
+from bench.losses import LOSS_VERSION, mean_loss
+from bench.registry import Suite
+from bench.scored_checkpoint import ScoredCheckpoint
+from bench.scoring import Scorer
+from bench.vllm_questions import MOST_LOGPROBS
+from merging.examples import IGNORED, Example, encode, examples_digest
+from merging.pretrained import load_model, load_tokenizer, padding_of
+from merging.signals import ContinuationSettings, Divergence, Needs
+from merging.train_settings import Loss, TrainSettings
+from results.errors import InputError
+from results.files import write_atomically
+
+if TYPE_CHECKING:
+    from bench.hf.objective import Matching
+
+_LEARNED_AT_ONCE = {"cpu": 2048}
+_MOST_LEARNED_AT_ONCE = 16384
+"""Tokens in a forward and backward pass, padding included."""
+WEIGHED_TOP_K = 64
+"""Likeliest tokens by which tasks are weighed: a bound from below that keeps what is stored small."""
+
+ShowProgress = Callable[[str], AbstractContextManager[Progress]]
+"""Shows, under a description, how far a measurement is."""
+
+
+def _show_nothing(_: str) -> AbstractContextManager[Progress]:
+    return nullcontext(lambda _done, _total: None)
+
+
+class ValidationSignals:
+    """Measures checkpoints on validation data. It satisfies `merging.signals.Signals`.
+
+    Args:
+        scorer: has the engine, the settings and the store.
+        suite: whose tasks are measured.
+        data_root: local data root, or None for the hub.
+        references: the standalone expert of each task, by whose scores validation scores are divided.
+        training: its `max_length` and `end_token` say which tokens an example becomes.
+        limit: most validation examples of a task; None takes all.
+        progress: shows how far each measurement is.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        suite: Suite,
+        data_root: Path | None,
+        *,
+        references: Mapping[str, Path] | None = None,
+        training: TrainSettings | None = None,
+        limit: int | None = None,
+        progress: ShowProgress = _show_nothing,
+    ) -> None:
+        self.scorer, self.progress = scorer, progress
+        self._suite, self._root = suite, data_root
+        self._references = references or {}
+        self._training = training or TrainSettings()
+        self._limit = limit
+        self._examples: dict[str, list[Example]] = {}
+        self._inputs: dict[tuple[str, str, int | None], list[str]] = {}
+        self._opened: dict[Path, tuple[object, ScoredCheckpoint]] = {}
+
+    def with_references(self, references: Mapping[str, Path]) -> "ValidationSignals":
+        """The same signals with other standalone experts; what was read and opened is shared."""
+        signals = copy.copy(self)
+        signals._references = references
+        return signals
+
+    def examples(self, task: str) -> list[Example]:
+        """A task's validation examples.
+
+        Raises:
+            InputError: the suite names none.
+        """
+        if task not in self._examples:
+            sources = self._suite.tasks[task].validation
+            if not sources:
+                raise InputError(
+                    f"The suite {self._suite.name} names no validation data for the task '{task}', by which "
+                    "tasks are weighed, settings and rounds chosen and coefficients learned: name "
+                    "`validation` examples there, or leave out what needs them."
+                )
+            pairs = load_shares(sources, self._root, self._limit)
+            self._examples[task] = [Example(*pair) for pair in pairs]
+        return self._examples[task]
+
+    @property
+    def validation(self) -> dict[str, int]:
+        """How many validation examples were read of each task that any were read of."""
+        return {task: len(examples) for task, examples in self._examples.items()}
+
+    def benchmarks(self, task: str) -> int:
+        """How many benchmarks measure a task."""
+        return len(self._suite.tasks[task].benchmarks)
+
+    def loss(self, checkpoint: Path, task: str, over: Loss) -> float:
+        """The mean over validation examples of each one's mean token loss, of all its text or the answer."""
+        opened = self._open(checkpoint)
+        examples = self.examples(task)
+        key = {
+            "kind": f"loss over {over}",
+            "version": LOSS_VERSION,
+            "checkpoint": opened.identity.digest,
+            "examples": examples_digest(examples),
+            "max_length": self._training.max_length,
+            "end_token": self._training.end_token,
+            "engine": self.scorer.engine_key(),
+        }
+        file = self._file(key)
+        if file.is_file():
+            return float(json.loads(file.read_bytes())["value"])
+        engine = self.scorer.engine_with(opened)
+        settings = self._training.but(loss=over)
+        encoder = engine.is_encoder_decoder
+        rows = [encode(engine.tokenizer, example, settings, encoder=encoder) for example in examples]
+        pairs = [(row["input_ids"], row["labels"]) for row in rows] if encoder else _pairs(rows)
+        with self.progress(f"{checkpoint.name} · loss on {task}") as progress:
+            value = mean_loss(engine, pairs, progress)
+        if not math.isfinite(value):
+            raise InputError(f"The loss of {checkpoint} on the task '{task}' is {value}.")
+        _keep(file, {**key, "task": task, "name": str(checkpoint), "value": value})
+        return value
+
+    def divergence(
+        self,
+        kind: Divergence,
+        expert: Path,
+        checkpoint: Path,
+        task: str,
+        settings: ContinuationSettings | None = None,
+    ) -> float:
+        """D(expert‖checkpoint): mean over the task's inputs of the mean over the expert's continuation."""
+        settings = settings or ContinuationSettings(self._limit, top_k=WEIGHED_TOP_K)
+        continuations = self.continuations(expert, task, settings)
+        opened = self._open(checkpoint)
+        key = {
+            "kind": "divergences",
+            "checkpoint": opened.identity.digest,
+            "continuations": continuations.folder.name,
+            "engine": self.scorer.engine_key(),
+            "version": DIVERGENCE_VERSION,
+        }
+        file = self._file(key)
+        if file.is_file():
+            return float(json.loads(file.read_bytes())[kind])
+        engine = self.scorer.engine_with(opened)
+        most = MOST_LOGPROBS if self.scorer.engine_settings.name == VLLM else None
+        with self.progress(f"{checkpoint.name} · divergence on {task}") as progress:
+            values = mean_divergences(engine, continuations, top_k=most, progress=progress)
+        _keep(file, {**key, "task": task, "name": str(checkpoint)} | dict(values))
+        return values[kind]
+
+    def continuations(self, expert: Path, task: str, settings: ContinuationSettings) -> ExpertContinuations:
+        """An expert's continuations of a task's inputs, made once and kept in the store."""
+        opened, texts = self._open(expert), self.inputs(task, settings)
+        engine_settings = self.scorer.engine_settings
+        key = {
+            "kind": "continuations",
+            "checkpoint": opened.identity.digest,
+            "inputs": hashlib.sha256(json.dumps(texts).encode()).hexdigest(),
+            "settings": [settings.max_new_tokens, settings.top_k],
+            "engine": [HF if settings.exact else engine_settings.name, *self.scorer.engine_key()[1:]],
+            "version": CONTINUATIONS_VERSION,
+        }
+        folder = self.scorer.store.root / "signals" / f"continuations-{_digest(key)[:32]}"
+        if folder.is_dir():
+            return ExpertContinuations.open(folder)
+        top_k = settings.top_k
+        if engine_settings.name == VLLM and not settings.exact:
+            top_k = min(top_k or MOST_LOGPROBS, MOST_LOGPROBS)
+        with (
+            self._engine_with(opened, exact=settings.exact) as engine,
+            self.progress(f"{expert.name} · continuations on {task}") as progress,
+        ):
+            return continue_inputs(
+                engine,
+                [_input_ids(engine, text, settings.max_new_tokens) for text in texts],
+                folder,
+                expert=task,
+                max_new_tokens=settings.max_new_tokens,
+                top_k=top_k,
+                progress=progress,
+            )
+
+    def inputs(self, task: str, settings: ContinuationSettings) -> list[str]:
+        """Texts of a task's inputs, of each source or benchmark in turn: validation's, or what is scored.
+
+        Of a validation source come as many as the limit lets through, each text once.
+        """
+        key = task, settings.source, settings.inputs
+        if key not in self._inputs:
+            suite_task = self._suite.tasks[task]
+            if settings.source == "validation":
+                self.examples(task)  # which says what is missing
+                sources = suite_task.validation
+                each = [[prompt for prompt, _ in load_examples([source], self._root)] for source in sources]
+            else:
+                each = [
+                    self.scorer.prompts(benchmark, settings.inputs) for benchmark in suite_task.benchmarks
+                ]
+            rows = zip_longest(*(dict.fromkeys(texts) for texts in each))
+            texts = list(dict.fromkeys(text for row in rows for text in row if text is not None))
+            limits = [limit for limit in (settings.inputs, self._limit) if limit is not None]
+            self._inputs[key] = texts[: min(limits)] if limits else texts
+        return self._inputs[key]
+
+    def learning_key(self, base: Path, experts: Mapping[str, Path], settings: ContinuationSettings) -> object:
+        """A JSON value of all that decides the values of `learning_objective`."""
+        return [
+            {name: self._open(path).identity.digest for name, path in {"": base, **experts}.items()},
+            {
+                task: self.continuations(expert, task, settings).folder.name
+                for task, expert in experts.items()
+            },
+            self.scorer.engine_key(),
+        ]
+
+    def learning_objective(
+        self,
+        kind: Literal["kl", "js", "entropy"],
+        base: Path,
+        experts: Mapping[str, Path],
+        settings: ContinuationSettings,
+        held_out: int,
+    ) -> "Matching":
+        """What a merge of experts on a base learns by, with a model of that base in the engine's place."""
+        from bench.hf.objective import Matching
+
+        continuations = {
+            task: self.continuations(expert, task, settings) for task, expert in sorted(experts.items())
+        }
+        self.scorer.close()
+        device = self.scorer.engine_settings.device
+        return Matching(
+            load_model(base).to(device),
+            continuations,
+            kind,
+            pad=padding_of(load_tokenizer(base)),
+            batch_tokens=_LEARNED_AT_ONCE.get(device, _MOST_LEARNED_AT_ONCE),
+            held_out=held_out,
+        )
+
+    def scores(self, checkpoint: Path, task: str) -> list[float]:
+        """A task's scores on validation data, higher is better, one for each of its benchmarks.
+
+        They are the benchmarks' primary metrics on their validation split; where the suite names none, one
+        number: the likelihood of a validation answer's token, exp(−loss over the answer).
+        """
+        split = self._suite.tasks[task].validation_split
+        if split is None:
+            return [math.exp(-self.loss(checkpoint, task, "completion"))]
+        opened, scores = self._open(checkpoint), []
+        for benchmark in self._suite.tasks[task].benchmarks:
+            validation = benchmark.on_split(split)
+            with self.progress(f"{checkpoint.name} · {validation.name}") as progress:
+                record = self.scorer.score(opened, validation, progress).record
+            scores.append(record.value if benchmark.higher_is_better else 1 - record.value)
+        return scores
+
+    def normalised(self, checkpoint: Path, task: str) -> float:
+        """A task's normalised performance on validation data: the mean of its scores over the expert's.
+
+        Raises:
+            InputError: one of the expert's scores is zero.
+        """
+        references = self.scores(self._references[task], task)
+        if min(references) <= 0:
+            raise InputError(
+                f"The expert of '{task}' scores {min(references):.3f} on validation data, which nothing can "
+                "be divided by: train it longer, or take a weighting or objective without scores."
+            )
+        scores = self.scores(checkpoint, task)
+        return sum(score / of for score, of in zip(scores, references, strict=True)) / len(scores)
+
+    def free(self) -> None:
+        """Stop the engine, which the next measurement starts again, where it holds a GPU."""
+        if self.scorer.engine_settings.device != "cpu":
+            self.scorer.close()
+
+    def key(self, needs: Needs) -> object:
+        """All that decides the losses or scores that are needed besides the checkpoint."""
+        references = self._references if needs.scores else {}
+        return [
+            [LOSS_VERSION, CONTINUATIONS_VERSION, DIVERGENCE_VERSION],
+            {task: examples_digest(self.examples(task)) for task in self._tasks_with_losses(needs)},
+            [self._training.max_length, self._training.end_token],
+            self.scorer.settings_key(),
+            {
+                task: {benchmark.name: self.scorer.digests(benchmark) for benchmark in benchmarks}
+                for task, benchmarks in self._benchmarks_needed(needs).items()
+            },
+            {task: self._open(expert).identity.digest for task, expert in references.items()},
+        ]
+
+    def check(self, needs: Needs) -> None:
+        """Look for the validation data of everything that is needed.
+
+        Raises:
+            InputError: a task has none.
+        """
+        for task in self._tasks_with_losses(needs):
+            self.examples(task)
+        for benchmarks in self._benchmarks_needed(needs).values():
+            for benchmark in benchmarks:
+                self.scorer.digests(benchmark)
+
+    def _tasks_with_losses(self, needs: Needs) -> list[str]:
+        """The tasks of which losses or other numbers of validation examples are needed."""
+        return [
+            name
+            for name, task in self._suite.tasks.items()
+            if needs.losses or (needs.scores and task.validation_split is None)
+        ]
+
+    def _benchmarks_needed(self, needs: Needs) -> dict[str, list[Benchmark]]:
+        """The benchmarks that are scored on validation splits, or whose questions are read, by task."""
+        needed: dict[str, list[Benchmark]] = {}
+        for name, task in self._suite.tasks.items():
+            needed[name] = list(task.benchmarks) if needs.questions else []
+            if needs.scores and task.validation_split is not None:
+                needed[name] += [benchmark.on_split(task.validation_split) for benchmark in task.benchmarks]
+        return needed
+
+    @contextmanager
+    def _engine_with(self, checkpoint: ScoredCheckpoint, *, exact: bool) -> Iterator[Engine]:
+        """The engine with a checkpoint in it; where all tokens are needed, one that gives them."""
+        if not exact or self.scorer.engine_settings.name != VLLM:
+            yield self.scorer.engine_with(checkpoint)
+            return
+        self.scorer.close()
+        settings = self.scorer.engine_settings
+        engine = open_engine(
+            checkpoint.path, EngineSettings(name=HF, dtype=settings.dtype, device=settings.device)
+        )
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+    def _open(self, checkpoint: Path) -> ScoredCheckpoint:
+        """A checkpoint, digested again only where its files have changed."""
+        stamp = tuple(
+            (path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(checkpoint.iterdir())
+        )
+        opened = self._opened.get(checkpoint)
+        if opened is None or opened[0] != stamp:
+            opened = self._opened[checkpoint] = stamp, ScoredCheckpoint.open(str(checkpoint))
+        return opened[1]
+
+    def _file(self, key: object) -> Path:
+        return self.scorer.store.root / "signals" / f"{_digest(key)}.json"
+
+
+def _keep(file: Path, content: Mapping[str, object]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, f"{json.dumps(content, indent=1)}\n".encode())
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _pairs(rows: Sequence[Mapping[str, list[int]]]) -> list[tuple[list[int], list[int]]]:
+    """Of each encoded example what is read and what counts; the first token is never predicted."""
+    pairs = []
+    for row in rows:
+        ids, labels = row["input_ids"], row["labels"]
+        start = max(1, next((i for i, label in enumerate(labels) if label != IGNORED), len(ids)))
+        if start < len(ids):
+            pairs.append((ids[:start], ids[start:]))
+    return pairs
+
+
+def _input_ids(engine: Engine, text: str, room: int) -> list[int]:
+    """Tokens of an input with as much room behind them, as they are before a completion in training."""
+    ids = engine.tokenizer(text)["input_ids"]
+    if engine.is_encoder_decoder:
+        return ids[: engine.max_length]
+    if ids and ids[-1] == engine.tokenizer.eos_token_id:
+        ids = ids[:-1]
+    return ids[-(engine.max_length - room) :] or [engine.tokenizer.bos_token_id or 0]
