@@ -1,9 +1,10 @@
 """What merging cost, as the reports beside merged checkpoints say."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from results.merge_trace import LearnedCoefficients
 
 
 def memory_of(merged: Path) -> int | None:
@@ -12,7 +13,7 @@ def memory_of(merged: Path) -> int | None:
     return memory
 
 
-def seconds_of(merged: Path, learned: Mapping[str, Any] | None) -> dict[str, float]:
+def seconds_of(merged: Path, learned: LearnedCoefficients | None) -> dict[str, float]:
     """Seconds of learning coefficients and of merging, by phase.
 
     Args:
@@ -21,7 +22,7 @@ def seconds_of(merged: Path, learned: Mapping[str, Any] | None) -> dict[str, flo
     """
     content = _report(merged)
     found = {} if content["resumed"] else {"merge": round(sum(content["seconds"].values()), 3)}
-    return found if learned is None else {"learn": learned["seconds"], **found}
+    return found if learned is None else {"learn": learned.seconds, **found}
 
 
 def _report(merged: Path) -> dict[str, Any]:

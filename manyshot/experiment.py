@@ -38,6 +38,7 @@ from merging.train_settings import Loss, SharedTrainSettings, TrainSettings
 from merging.tuning import Objective, chosen_settings, number_of_candidates
 from merging.weighting import Weighting
 from results.errors import InputError
+from results.merge_trace import MethodIdentity
 from results.record import digest_of
 from results.validation import validated
 from results.yaml_file import beside, read_yaml
@@ -117,12 +118,16 @@ class MethodEntry(BaseModel):
         return Weighting(name="loss_gap" if self.name == "metis" else "uniform")
 
     @property
-    def pair(self) -> str:
+    def identity(self) -> MethodIdentity:
         """What the same method, merged once and in rounds, has in common; of a file, what is in it."""
         code = digest_of(source_of(load_class(self.name)))[:12] if is_method_file(self.name) else None
-        by = [self.by.name, self.by.temperature, self.by.over, self.by.divergence]
-        return json.dumps(
-            [self.method_name, code, self.settings, by, self.space, self.objective], sort_keys=True
+        return MethodIdentity(
+            method=self.method_name,
+            code=code,
+            settings=json.loads(json.dumps(self.settings)),
+            weighting=self.by.model_dump(mode="json"),
+            space=self.space,
+            objective=self.objective,
         )
 
     @property

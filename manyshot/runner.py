@@ -22,13 +22,13 @@ from manyshot.training_runs import check_methods, make_checkpoints, path_of, rec
 from merging.learned import note_of, what_was_learned, with_coefficients
 from merging.merge import merge
 from merging.method import Method, find_method, make
-from merging.method_file import source_of
 from merging.provenance import MERGING_VERSION, code_of, described
 from merging.recipe import Recipe
 from merging.tuning import choose, examples_of, needs, number_of_candidates, of_round
 from merging.weighting import recipe_weights
 from results.comparison import Comparison, compare
 from results.errors import InputError
+from results.merge_trace import MergeTrace, Trial
 from results.record import Record
 from results.run import SUBSETS_OF, Entry, Run, save_run, set_aside
 from results.store import Store
@@ -185,7 +185,7 @@ def _run(
             "validation": {**signals.validation},
         },
         entries=tuple(
-            replace(entry, records=_digests(records[candidate.name]))
+            entry.model_copy(update={"records": _digests(records[candidate.name])})
             for entry, candidate in zip(entries, candidates, strict=True)
         ),
     )
@@ -218,7 +218,7 @@ def _signals(
 def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     """Write the table in three forms and the figures; what there is nothing to draw for is said."""
     from reports.dots import normalised_performance
-    from reports.rounds import performance_over_rounds, signal_of, weights_over_rounds
+    from reports.rounds import performance_over_rounds, weighs_by_a_signal, weights_over_rounds
     from reports.seeds import chosen, seeds_table
     from reports.table import Format, render
     from reports.worst_task import average_against_worst
@@ -238,7 +238,7 @@ def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     figures = {"tasks.png": normalised_performance, "worst_task.png": average_against_worst}
     if comparison.rounds:
         figures["rounds.png"] = performance_over_rounds
-        if any(map(signal_of, comparison.rounds)):
+        if weighs_by_a_signal(comparison):
             figures["weights.png"] = weights_over_rounds
     for name, draw in figures.items():
         try:
@@ -395,23 +395,26 @@ def _merged(
         settings=entry.settings,
         protocol=entry.protocol,
     )
-    losses = {task: list(pair) for task, pair in measured.losses.items()}
     learned = what_was_learned(learned_note)
-    about: dict[str, Any] = {
-        "weights": dict(measured.weights),
-        "losses": losses,
-        "gaps": measured.gaps,
-        "settings": settings,
-        "tried": tried,
-        "candidates": number_of_candidates(entry.settings),
-        "learned": learned,
-        "source": source_of(type(method)),
-        "recipe": recipe_record(entry, experiment.output_dtype, recipe.seed)
-        | {"accept_differences": experiment.accept_differences or None},
-        "seconds": seconds_of(out, learned),
-        "memory": memory_of(out),
+    about = {
+        "title": entry.plain_title,
+        "identity": entry.identity,
+        "trace": MergeTrace(
+            weights=dict(measured.weights),
+            signal=measured.signal,
+            losses=dict(measured.losses),
+            settings=json.loads(json.dumps(settings)),
+            candidates=number_of_candidates(entry.settings),
+            trials=tuple(Trial.model_validate(trial) for trial in tried),
+            learned=learned,
+            seconds=seconds_of(out, learned),
+            memory=memory_of(out),
+        ),
+        "recipe": recipe_record(
+            entry, experiment.output_dtype, recipe.seed, tuple(experiment.accept_differences)
+        ),
     }
-    return replace(merged, measured=about, title=entry.plain_title, pair=entry.pair), candidate
+    return merged.model_copy(update=about), candidate
 
 
 def _digest(content: object) -> str:

@@ -1,8 +1,7 @@
 """Experiments that train their experts: each task's, and every method's merges, post hoc and in rounds."""
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from bench.examples import load_shares
 from bench.registry import Suite
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.signals import ValidationSignals
-from manyshot.costs import memory_of
 from manyshot.experiment import Experiment, MethodEntry, TrainOptions
 from manyshot.terminal import logger
 from merging.examples import Example
@@ -20,8 +18,9 @@ from merging.method_file import source_of
 from merging.recipe import MethodSpec
 from merging.rounds import Plan, Round, run_rounds, trained
 from merging.signals import Needs
-from merging.tuning import Objective, check_settings, needs, number_of_candidates, worth
+from merging.tuning import Objective, check_settings, needs, worth
 from results.errors import InputError
+from results.merge_trace import RecipeRecord, RoundScore, RoundSelection
 from results.run import Entry
 
 
@@ -75,17 +74,21 @@ def make_checkpoints(
             yield from _of_rounds(method, title, seed, rounds, of_this_seed, output_dtype=dtype)
 
 
-def recipe_record(method: MethodEntry, output_dtype: str | None, seed: int) -> dict[str, Any]:
-    """What a merge is told besides the method's settings. Of a method's file only the name is kept."""
-    return {
-        "method": Path(method.name).name,
-        "weighting": method.by.model_dump(),
-        "anchor": method.anchor,
-        "keep": method.keep,
-        "space": method.space,
-        "output_dtype": output_dtype,
-        "seed": seed,
-    }
+def recipe_record(
+    method: MethodEntry, output_dtype: str | None, seed: int, accept_differences: tuple[str, ...] = ()
+) -> RecipeRecord:
+    """What a merge is asked for besides the method's settings. Of a method's file only the name is kept."""
+    return RecipeRecord(
+        method=Path(method.name).name,
+        source=source_of(find_method(method.name).kind),
+        weighting=method.by.model_dump(mode="json"),
+        anchor=method.anchor,
+        keep=method.keep,
+        space=method.space,
+        output_dtype=output_dtype,
+        seed=seed,
+        accept_differences=accept_differences,
+    )
 
 
 def path_of(candidate: ScoredCheckpoint) -> str:
@@ -150,32 +153,27 @@ def _of_rounds(
         "protocol": method.protocol,
         "seed": seed,
         "title": method.plain_title,
-        "pair": method.pair,
-    }
-    source = source_of(find_method(method.name).kind)
-    measured = {
-        **_measured(chosen),
-        "candidates": number_of_candidates(method.settings),
-        "kept_round": chosen.turn,
-        "validation": curve,
-        "source": source,
+        "identity": method.identity,
         "recipe": recipe_record(method, output_dtype, seed),
     }
-    yield Made(_entry(title, "merged", merged, **about, measured=measured), merged)
+    many = method.protocol == "many-shot"
+    selection = RoundSelection(round_index=chosen.turn, scores=tuple(curve)) if many else None
+    merged_entry = _entry(title, "merged", merged, **about, trace=chosen.trace, selection=selection)
+    yield Made(merged_entry, merged)
     if method.protocol == "post-hoc":
         return
     for one in rounds:
         label = f"{title}, round {one.turn}"
         candidate = _named(one.merged, label)
         yield Made(
-            _entry(label, "round", candidate, **about, of=title, turn=one.turn, measured=_measured(one)),
+            _entry(label, "round", candidate, **about, leads_to=title, round_index=one.turn, trace=one.trace),
             candidate,
         )
 
 
 def _kept(
     method: MethodEntry, rounds: list[Round], signals: ValidationSignals
-) -> tuple[Round, list[dict[str, Any]]]:
+) -> tuple[Round, list[RoundScore]]:
     """The round that counts, and each round's validation performance where that decides."""
     if method.keep == "last":
         return rounds[-1], []
@@ -183,19 +181,10 @@ def _kept(
     curve = []
     for one in rounds:
         reached = {task: signals.normalised(one.merged, task) for task in one.experts}
-        curve.append({"round": one.turn, "tasks": reached, "value": worth(reached, objective, signals)})
-    best = max(range(len(rounds)), key=lambda i: (curve[i]["value"], i))
+        value = worth(reached, objective, signals)
+        curve.append(RoundScore(round_index=one.turn, tasks=reached, value=value))
+    best = max(range(len(rounds)), key=lambda i: (curve[i].value, i))
     return rounds[best], curve
-
-
-def _measured(one: Round) -> dict[str, Any]:
-    content = json.loads(json.dumps(asdict(one), default=str))
-    gaps = {task: before - after for task, (before, after) in one.losses.items()}
-    kept = (
-        "weights", "losses", "normalised", "divergences", "settings", "tried", "learned", "mask_density",
-        "mask_norm", "mask_reach", "seconds",
-    )  # fmt: skip
-    return {**{name: content[name] for name in kept}, "gaps": gaps, "memory": memory_of(one.merged)}
 
 
 def _named(path: Path, name: str) -> ScoredCheckpoint:
@@ -203,13 +192,12 @@ def _named(path: Path, name: str) -> ScoredCheckpoint:
 
 
 def _entry(label: str, role: str, candidate: ScoredCheckpoint, **about: Any) -> Entry:
-    usual: dict[str, Any] = {"task": None, "method": None, "settings": {}, "protocol": None, "seed": None}
     return Entry(
         label=label,
         role=role,  # type: ignore[arg-type]
         path=path_of(candidate),
         checkpoint=candidate.identity,
-        **{**usual, **json.loads(json.dumps(about))},
+        **about,
     )
 
 

@@ -17,6 +17,7 @@ from merging.learning import LEARNING_VERSION, Learned, LearningSettings, learn,
 from merging.method import Context, Method, Scope, make
 from merging.signals import ContinuationSettings, Signals
 from results.errors import InputError
+from results.merge_trace import LearnedCoefficients
 
 _INPUTS = {"task": 200, "layer": 400}
 """Inputs of each task that DivMerge learns from."""
@@ -124,8 +125,8 @@ def note_of(folder: Path, settings: Mapping[str, Any]) -> Path:
     return folder / f"learning-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
 
 
-def what_was_learned(note: Path) -> dict[str, Any] | None:
-    """Return what a file of `note_of` says was learned, as a JSON value; None where nothing was.
+def what_was_learned(note: Path) -> LearnedCoefficients | None:
+    """Return what a file of `note_of` says was learned; None where nothing was.
 
     Of the coefficients' path a hundred steps are kept at most, the first and the last among them; their
     numbers are `path_steps`.
@@ -135,7 +136,9 @@ def what_was_learned(note: Path) -> dict[str, Any] | None:
     content: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))["state"]["learned"]
     path = content["path"]
     steps = sorted({round(step) for step in np.linspace(0, len(path) - 1, min(len(path), _KEPT_STEPS))})
-    return {**content, "path": [path[step] for step in steps], "path_steps": steps}
+    return LearnedCoefficients.model_validate(
+        {**content, "path": [path[step] for step in steps], "path_steps": steps}
+    )
 
 
 def with_coefficients(

@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -22,10 +22,11 @@ from merging.recipe import ExpertSpec, MethodSpec, Recipe
 from merging.signals import Signals
 from merging.train_settings import UNDECIDING, TrainSettings
 from merging.training import TRAINING_VERSION, made_from, train, versions
-from merging.tuning import Objective, choose, needs, of_round
+from merging.tuning import Objective, choose, needs, number_of_candidates, of_round
 from merging.weighting import Weighting, recipe_weights
 from results.errors import InputError
 from results.files import write_atomically
+from results.merge_trace import MergeTrace, Trial
 
 Protocol = Literal["post-hoc", "many-shot"]
 Say = Callable[[str], None]
@@ -79,53 +80,31 @@ class Round:
         turn: its number, from 1.
         merged: the merged checkpoint or adapter.
         experts: by task.
-        weights: α by task.
-        losses: by task, of the model before the round and of the expert, where they were measured.
-        normalised: validation performance of the model before the round, where it was measured.
-        divergences: of each expert from that model, where they were measured.
-        settings: of the method, where some were chosen on validation data.
-        tried: what each that was tried gave there.
-        learned: coefficients and how they came about, of a method that learns them.
-        mask_density: share of the entries that moved which a consensus holds; None without one.
-        mask_norm: share of the norm of the weighted sum that it holds; None without one.
-        mask_reach: whether the weights let it hold what all tasks agree on, as `merge.json` says.
-        seconds: by phase: train, signals, choose, merge, and the rest, such as digests.
+        trace: what was measured.
     """
 
     turn: int
     merged: Path
     experts: Mapping[str, Path]
-    weights: Mapping[str, float]
-    losses: Mapping[str, tuple[float, float]]
-    normalised: Mapping[str, float]
-    divergences: Mapping[str, float]
-    settings: Mapping[str, Any]
-    tried: Sequence[Mapping[str, Any]]
-    mask_density: float | None
-    mask_norm: float | None
-    mask_reach: Mapping[str, Any] | None
-    seconds: Mapping[str, float]
-    learned: Mapping[str, Any] | None = None
+    trace: MergeTrace
 
     def to_json(self, folder: Path) -> dict[str, Any]:
         """The round as a JSON value, with its paths relative to the folder of all rounds and experts."""
-        moved = replace(
-            self,
-            merged=self.merged.relative_to(folder),
-            experts={task: path.relative_to(folder) for task, path in self.experts.items()},
-        )
-        return json.loads(json.dumps(asdict(moved), default=str))
+        return {
+            "turn": self.turn,
+            "merged": str(self.merged.relative_to(folder)),
+            "experts": {task: str(path.relative_to(folder)) for task, path in self.experts.items()},
+            "trace": self.trace.model_dump(mode="json"),
+        }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], folder: Path) -> "Round":
         """The round that `to_json` described."""
         return cls(
-            **{
-                **content,
-                "merged": folder / content["merged"],
-                "experts": {task: folder / path for task, path in content["experts"].items()},
-                "losses": {task: (pair[0], pair[1]) for task, pair in content["losses"].items()},
-            }
+            content["turn"],
+            folder / content["merged"],
+            {task: folder / path for task, path in content["experts"].items()},
+            MergeTrace.model_validate(content["trace"]),
         )
 
 
@@ -212,17 +191,20 @@ def _run_round(
         turn=turn,
         merged=merged,
         experts=experts,
-        weights=measured.weights,
-        losses=measured.losses,
-        normalised=measured.normalised,
-        divergences=measured.divergences,
-        settings=settings,
-        tried=tried,
-        mask_density=report["model"]["mask_density"],
-        mask_norm=report["model"]["mask_norm"],
-        mask_reach=report["mask_reach"],
-        seconds={name: round(seconds, 3) for name, seconds in clock.items()},
-        learned=what_was_learned(note_of(place, settings)),
+        trace=MergeTrace(
+            weights=dict(measured.weights),
+            signal=measured.signal,
+            losses=dict(measured.losses),
+            settings=json.loads(json.dumps(settings)),
+            candidates=number_of_candidates(plan.method.settings),
+            trials=tuple(Trial.model_validate(trial) for trial in tried),
+            learned=what_was_learned(note_of(place, settings)),
+            mask_density=report["model"]["mask_density"],
+            mask_norm=report["model"]["mask_norm"],
+            mask_thresholds=(report["mask_reach"] or {}).get("thresholds", {}),
+            seconds={name: round(seconds, 3) for name, seconds in clock.items()},
+            memory=report["memory"],
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from merging.signals import Divergence, Needs, Signals
 from merging.train_settings import Loss
 from results.errors import InputError
+from results.merge_trace import SignalTrace
 from results.validation import Settings, Several
 
 Kind = Literal["uniform", "loss_gap", "divergence", "np_gap", "worst_task"]
@@ -44,6 +45,20 @@ class Measured:
     def gaps(self) -> dict[str, float]:
         """The loss gaps, L(start) − L(expert)."""
         return {task: start - expert for task, (start, expert) in self.losses.items()}
+
+    @property
+    def signal(self) -> SignalTrace | None:
+        """What the weights came from."""
+        for label, values, reference, reference_label in (
+            ("loss gap", self.gaps, 0.0, "no gap"),
+            ("divergence", self.divergences, 0.0, "no divergence"),
+            ("NP before the round", self.normalised, 1.0, "the expert's NP"),
+        ):
+            if values:
+                return SignalTrace(
+                    label=label, values=dict(values), reference=reference, reference_label=reference_label
+                )
+        return None
 
 
 def recipe_weights(shares: Mapping[str, float]) -> dict[str, float]:

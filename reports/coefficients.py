@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -16,6 +15,7 @@ from reports.palette import line_handle, look
 from reports.shown import Shown, documents, seeds, shown
 from results.comparison import Comparison
 from results.errors import InputError
+from results.merge_trace import LearnedCoefficients
 
 _PANELS_PER_LINE = 3
 _BLOCK = re.compile(r"(?P<stack>.*)\.(?P<index>\d+)")
@@ -23,20 +23,17 @@ _MOST_TICKS = 14
 _UNSAID = frozenset({"weight", "bias", "model", "transformer"})
 """Parts of a tensor's name that do not tell it from others."""
 
-Learned = Mapping[str, Any]
+
+def learned_of(one: Shown) -> list[LearnedCoefficients]:
+    """What each seed of a method learned; nothing where it learns no coefficients."""
+    return [row.trace.learned for row in one.rows if row.trace and row.trace.learned]
 
 
-def learned_of(one: Shown) -> list[Learned]:
-    """What each seed of a method learned, as a run notes it; nothing where it learns no coefficients."""
-    found: list[Any] = [row.measured.get("learned") for row in one.rows]
-    return [learned for learned in found if learned]
-
-
-def learned_inputs(runs: Iterable[Learned]) -> dict[str, int]:
+def learned_inputs(runs: Iterable[LearnedCoefficients]) -> dict[str, int]:
     """How many inputs of each task coefficients were learned from, where that is noted."""
     inputs: dict[str, int] = {}
     for run in runs:
-        for task, number in (run.get("inputs") or {}).items():
+        for task, number in run.inputs.items():
             inputs[task] = max(number, inputs.get(task, 0))
     return inputs
 
@@ -84,8 +81,7 @@ def coefficients_by_depth(comparison: Comparison, out: Path) -> Path:
     """
     check_suffix(out)
     layered = {
-        one: [run for run in learned_of(one) if len(run["layers"]) > 1]
-        for one in shown(comparison, base=False)
+        one: [run for run in learned_of(one) if len(run.layers) > 1] for one in shown(comparison, base=False)
     }
     methods = {one: runs for one, runs in layered.items() if runs}
     if not methods:
@@ -97,7 +93,7 @@ def coefficients_by_depth(comparison: Comparison, out: Path) -> Path:
         figure, found = _panels(methods, 2.6)
         for axes, runs in zip(found, methods.values(), strict=True):
             prepare(axes)
-            layers = sorted(runs[0]["layers"], key=_depth)
+            layers = sorted(runs[0].layers, key=_depth)
             for task, own in tasks.items():
                 of_layers = [_by_layer(run, task) for run in runs]
                 for stack in _stacks(layers):
@@ -117,17 +113,17 @@ def _panels(methods: Mapping[Shown, object], height: float) -> tuple[Figure, lis
     return figure, found
 
 
-def _path(learned: Learned, task: str) -> list[tuple[int, float]]:
+def _path(learned: LearnedCoefficients, task: str) -> list[tuple[int, float]]:
     """Step, and the mean of a task's coefficients over all layers."""
-    row = list(learned["tasks"]).index(task)
-    steps = learned.get("path_steps") or range(len(learned["path"]))
-    return [(step, fmean(of[row])) for step, of in zip(steps, learned["path"], strict=True)]
+    row = learned.tasks.index(task)
+    steps = learned.path_steps or range(len(learned.path))
+    return [(step, fmean(of[row])) for step, of in zip(steps, learned.path, strict=True)]
 
 
-def _by_layer(learned: Learned, task: str) -> dict[str, float]:
+def _by_layer(learned: LearnedCoefficients, task: str) -> dict[str, float]:
     """A task's coefficients by the name of their layer."""
-    row = list(learned["tasks"]).index(task)
-    return dict(zip(learned["layers"], learned["coefficients"][row], strict=True))
+    row = learned.tasks.index(task)
+    return dict(zip(learned.layers, learned.coefficients[row], strict=True))
 
 
 def _depth(layer: str) -> tuple[int, str, int]:
@@ -173,7 +169,7 @@ def _named(parts: Sequence[str]) -> list[str]:
     return [part for part in parts if part not in _UNSAID] or [".".join(parts)]
 
 
-def _basis(methods: Mapping[Shown, Sequence[Learned]]) -> str:
+def _basis(methods: Mapping[Shown, Sequence[LearnedCoefficients]]) -> str:
     n = documents(
         learned_inputs(run for runs in methods.values() for run in runs),
         "inputs that were learned from",

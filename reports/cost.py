@@ -18,6 +18,7 @@ from reports.points import Point, draw_points, name_or_list
 from reports.shown import Shown, basis, numbers, shown
 from results.comparison import Comparison, Row
 from results.errors import InputError
+from results.merge_trace import MergeTrace
 
 _MIB = 2**20
 _NAMED = 10
@@ -60,12 +61,13 @@ def cost_of(row: Row, rounds: Sequence[Row]) -> Cost:
         row: the checkpoint.
         rounds: all rounds of the run, of which its own count.
     """
-    own: list[Any] = [one.measured for one in rounds if one.of == row.label] or [row.measured]
+    own = [one.trace or MergeTrace() for one in rounds if one.leads_to == row.label]
+    own = own or [row.trace or MergeTrace()]
     seconds: dict[str, float] = {}
-    for measured in own:
-        for phase, number in (measured.get("seconds") or {}).items():
+    for trace in own:
+        for phase, number in trace.seconds.items():
             seconds[phase] = seconds.get(phase, 0.0) + number
-    memory = [measured["memory"] for measured in own if measured.get("memory")]
+    memory = [trace.memory for trace in own if trace.memory]
     return Cost(seconds, max(memory) if len(memory) == len(own) else None, row.protocol == "many-shot")
 
 

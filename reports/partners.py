@@ -6,12 +6,13 @@ from statistics import fmean
 
 from matplotlib import rc_context
 
-from reports.coefficients import Learned, learned_inputs, learned_of
+from reports.coefficients import learned_inputs, learned_of
 from reports.drawing import STYLE, check_suffix, keyed, label_below, save
 from reports.heat import NAME, draw_map, maps
 from reports.shown import documents, seeds, shown
 from results.comparison import Comparison
 from results.errors import InputError
+from results.merge_trace import LearnedCoefficients
 
 _BAR = 3.0
 """Inches of the longest bar of colours."""
@@ -30,7 +31,7 @@ def coefficients_by_partner(comparisons: Sequence[Comparison], out: Path) -> Pat
         InputError: another suffix, or no method learned coefficients of two tasks.
     """
     check_suffix(out)
-    runs: dict[str, list[list[Learned]]] = {}
+    runs: dict[str, list[list[LearnedCoefficients]]] = {}
     for comparison in comparisons:
         for method in shown(comparison, base=False):
             found = learned_of(method)
@@ -42,7 +43,7 @@ def coefficients_by_partner(comparisons: Sequence[Comparison], out: Path) -> Pat
             "method learned; an experiment with `subsets: [2]` makes them"
         )
     everything = [learned for pairs in runs.values() for of_seeds in pairs for learned in of_seeds]
-    tasks = list(dict.fromkeys(task for learned in everything for task in learned["tasks"]))
+    tasks = list(dict.fromkeys(task for learned in everything for task in learned.tasks))
     of_methods = {label: _by_partner(pairs) for label, pairs in runs.items()}
     values = [value for known in of_methods.values() for value in known.values()]
     names, key = keyed(tasks, NAME)
@@ -61,13 +62,13 @@ def coefficients_by_partner(comparisons: Sequence[Comparison], out: Path) -> Pat
         return save(figure, out, f"{key}{pairs} pair{'s' * (pairs > 1)}. {n}. {counted}.")
 
 
-def _by_partner(pairs: Iterable[Sequence[Learned]]) -> dict[tuple[str, str], float]:
+def _by_partner(pairs: Iterable[Sequence[LearnedCoefficients]]) -> dict[tuple[str, str], float]:
     """By task and partner the coefficient, of each pair the mean over layers and seeds."""
     found = {}
     for of_seeds in pairs:
-        one, two = of_seeds[0]["tasks"]
+        one, two = of_seeds[0].tasks
         for task, partner in ((one, two), (two, one)):
             found[task, partner] = fmean(
-                fmean(learned["coefficients"][list(learned["tasks"]).index(task)]) for learned in of_seeds
+                fmean(learned.coefficients[learned.tasks.index(task)]) for learned in of_seeds
             )
     return found

@@ -25,16 +25,13 @@ from reports.palette import line_handle, look, looks
 from reports.shown import Shown, basis, documents, seeds, shown
 from results.comparison import Comparison, Row
 from results.errors import InputError
+from results.merge_trace import SignalTrace
 
 _PANELS_PER_LINE = 3
 _ALONE = 3
 """Most methods whose weights and gaps have a line of their own."""
 _ONCE: Any = (0, (1.5, 1.5))
 _LEAST: Any = (0, (6, 1.5, 1.5, 1.5))
-_SIGNALS = {"gaps": "loss gap", "divergences": "divergence", "normalised": "NP before the round"}
-"""What weighs tasks, as a round notes it, and how it is called."""
-_USUAL = {"gaps": "no gap", "divergences": "no divergence", "normalised": "the expert's NP"}
-"""What the dashed line of a signal is."""
 
 
 def performance_over_rounds(comparison: Comparison, out: Path) -> Path:
@@ -110,7 +107,7 @@ def weights_over_rounds(comparison: Comparison, out: Path) -> Path:
         InputError: another suffix, or no method weighs its tasks by a signal.
     """
     check_suffix(out)
-    groups = {name: runs for name, runs in _groups(comparison).items() if signal_of(runs[0][0])}
+    groups = {name: runs for name, runs in _groups(comparison).items() if _signal(runs[0][0])}
     if not groups:
         raise InputError(f"run {comparison.name}: nothing to draw, because no method weighs by a signal")
     tasks = {task: look(index) for index, task in enumerate(comparison.suite.tasks)}
@@ -118,23 +115,22 @@ def weights_over_rounds(comparison: Comparison, out: Path) -> Path:
         titles = [title for name, runs in groups.items() for title in (name, _kept_by_mask(runs))]
         figure, found = figure_of_panels(titles, 2 if len(groups) <= _ALONE else 4, sharex=True)
         for place, runs in enumerate(groups.values()):
-            signal = signal_of(runs[0][0])
-            for axes, (what, kind) in zip(
-                found[2 * place : 2 * place + 2],
-                {"weight α": "weights", _SIGNALS[signal]: signal}.items(),
-                strict=True,
-            ):
-                usual = 1 / len(tasks) if kind == "weights" else float(kind == "normalised")
-                prepare(axes, usual)
-                for least in _mask_thresholds(runs) if kind == "weights" else ():
-                    axes.axhline(least, color=REFERENCE, linewidth=0.9, linestyle=_LEAST, zorder=1)
-                axes.set_ylabel(what)
-                for task, own in tasks.items():
-                    curves = [[(_turn(row), _number(row, kind, task)) for row in rows] for rows in runs]
-                    draw_curves(axes, curves, own)
+            of_weights, of_signal = found[2 * place : 2 * place + 2]
+            signal = _signal(runs[0][0])
+            assert signal is not None
+            prepare(of_weights, 1 / len(tasks))
+            for least in _mask_thresholds(runs):
+                of_weights.axhline(least, color=REFERENCE, linewidth=0.9, linestyle=_LEAST, zorder=1)
+            of_weights.set_ylabel("weight α")
+            prepare(of_signal, signal.reference)
+            of_signal.set_ylabel(signal.label)
+            for task, own in tasks.items():
+                draw_curves(of_weights, [_weights(rows, task) for rows in runs], own)
+                draw_curves(of_signal, [_signal_values(rows, task) for rows in runs], own)
         handles = [line_handle(*one) for one in tasks.items()]
-        told = dict.fromkeys(_USUAL[signal_of(runs[0][0])] for runs in groups.values())
-        handles.append(reference_line(f"equal weights; {', '.join(told)}"))
+        signals = [_signal(runs[0][0]) for runs in groups.values()]
+        references = dict.fromkeys(signal.reference_label for signal in signals if signal)
+        handles.append(reference_line(f"equal weights; {', '.join(references)}"))
         if any(map(_mask_thresholds, groups.values())):
             label = "least weight for the mask to keep what all tasks agree on"
             handles.append(Line2D([], [], color=REFERENCE, linewidth=0.9, linestyle=_LEAST, label=label))
@@ -147,20 +143,33 @@ def weights_over_rounds(comparison: Comparison, out: Path) -> Path:
 
 def _mask_thresholds(runs: Sequence[Sequence[Row]]) -> list[float]:
     """The least weights with which masks hold what all tasks agree on."""
-    reached: list[Any] = [row.measured.get("mask_reach") for rows in runs for row in rows]
-    return sorted({value for reach in reached if reach for value in reach["thresholds"].values()})
+    traces = [row.trace for rows in runs for row in rows if row.trace]
+    return sorted({value for trace in traces for value in trace.mask_thresholds.values()})
 
 
 def _kept_by_mask(runs: Sequence[Sequence[Row]]) -> str:
     """Which share of the weighted sum's norm the masks kept, over rounds and seeds."""
-    norms: list[Any] = [row.measured.get("mask_norm") for rows in runs for row in rows]
+    norms = [row.trace.mask_norm for rows in runs for row in rows if row.trace]
     kept = [norm for norm in norms if norm is not None]
     return f"mask kept {min(kept):.2f} to {max(kept):.2f} of the sum's norm over rounds" if kept else ""
 
 
-def signal_of(row: Row) -> str:
-    """What weighed the tasks of a round, as the round notes it; empty where they were equal."""
-    return next((name for name in _SIGNALS if row.measured.get(name)), "")
+def weighs_by_a_signal(comparison: Comparison) -> bool:
+    """Whether a method's tasks were weighed by a signal in rounds."""
+    return any(map(_signal, comparison.rounds))
+
+
+def _signal(row: Row) -> SignalTrace | None:
+    return row.trace.signal if row.trace else None
+
+
+def _weights(rows: Sequence[Row], task: str) -> list[tuple[int, float]]:
+    return [(_round_index(row), row.trace.weights[task]) for row in rows if row.trace]
+
+
+def _signal_values(rows: Sequence[Row], task: str) -> list[tuple[int, float]]:
+    """Round, and the number that the task's weight came from."""
+    return [(_round_index(row), signal.values[task]) for row in rows if (signal := _signal(row))]
 
 
 def _panels(names: Sequence[str]) -> tuple[Figure, list[Axes]]:
@@ -200,9 +209,9 @@ def _many_shot(comparison: Comparison, groups: Mapping[str, object]) -> list[Sho
 
 def _reached(base: Row | None, rounds: Sequence[Row], panel: str) -> list[tuple[int, float]]:
     """Round and performance, from the base on, where it is known."""
-    points = [(0, base), *((_turn(row), row) for row in rounds)]
-    found = [(turn, _performance(row, panel)) for turn, row in points if row is not None]
-    return [(turn, value) for turn, value in found if value is not None]
+    points = [(0, base), *((_round_index(row), row) for row in rounds)]
+    found = [(index, _performance(row, panel)) for index, row in points if row is not None]
+    return [(index, value) for index, value in found if value is not None]
 
 
 def _performance(row: Row, panel: str) -> float | None:
@@ -214,19 +223,14 @@ def _merged_once(comparison: Comparison, like: Row, panel: str) -> float | None:
     rows = [
         row
         for row in comparison.rows
-        if row.protocol == "post-hoc" and row.pair is not None and row.pair == like.pair
+        if row.protocol == "post-hoc" and row.identity is not None and row.identity == like.identity
     ]
     values = [value for value in (_performance(row, panel) for row in rows) if value is not None]
     return fmean(values) if values else None
 
 
-def _turn(row: Row) -> int:
-    return row.turn or 0
-
-
-def _number(row: Row, kind: str, task: str) -> float:
-    values: Any = row.measured[kind]
-    return float(values[task])
+def _round_index(row: Row) -> int:
+    return row.round_index or 0
 
 
 def _rests_on(comparison: Comparison, groups: Mapping[str, object]) -> str:

@@ -1,10 +1,10 @@
 """The table over seeds, in Markdown: every method merged once and in rounds, the difference, and choices."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from results.bootstrap import Interval
 from results.comparison import Comparison
+from results.merge_trace import MergeTrace
 from results.pooled import Pooled, merged_methods
 from results.seeds import STATISTICS, gains
 
@@ -38,13 +38,13 @@ def chosen(comparison: Comparison) -> list[list[str]]:
     """Return what was chosen on validation data: method, protocol, seed, settings, of how many, and round."""
     found = []
     for row in comparison.rows:
-        measured: Any = row.measured
-        tried, curve = measured.get("tried") or [], measured.get("validation") or []
-        if not tried and not curve:
+        trace, selection = row.trace or MergeTrace(), row.selection
+        tried, scored = bool(trace.trials), selection is not None and len(selection.scores)
+        if not tried and not scored:
             continue
-        settings = ", ".join(f"{name}={value}" for name, value in measured["settings"].items())
-        candidates = str(measured["candidates"]) if tried else "—"
-        kept = f"{measured['kept_round']} of {len(curve)}" if curve else "last"
+        settings = ", ".join(f"{name}={value}" for name, value in trace.settings.items())
+        candidates = str(trace.candidates) if tried else "—"
+        kept = f"{selection.round_index} of {scored}" if selection and scored else "last"
         seed = "—" if row.seed is None else str(row.seed)
         method = [row.title or row.label, row.protocol or "", seed]
         found.append([*method, settings if tried else "—", candidates, kept])

@@ -29,6 +29,7 @@ from reports.palette import Look, line_handle, look
 from reports.shown import Shown, basis, documents, seeds, shown
 from results.comparison import Comparison
 from results.errors import InputError
+from results.merge_trace import MethodIdentity, Trial
 from results.metrics import average_from_tasks
 
 _STATISTICS = {"average": "average", "worst_task": "worst task"}
@@ -43,10 +44,6 @@ _ACROSS = 40
 """Characters of words that stand side by side under a panel; more are turned."""
 _PANEL = 3.3, 2.7
 """Inches."""
-_BY = "weighting", "temperature", "over", "divergence"
-_PAIR = "space", "objective"
-"""What `Row.pair` holds of a method beside its name and settings."""
-
 Value = float | str
 
 
@@ -154,9 +151,9 @@ def _lines(comparison: Comparison, setting: str) -> list[_Line]:
         first = one.rows[0]
         method = f"{first.method or first.label}{', many-shot' * (one.protocol == 'many-shot')}"
         settings = {name: value for name, value in first.settings.items() if name != setting}
-        pair = _pair_without(first.pair, setting)
-        key = json.dumps([method, settings, pair], sort_keys=True)
-        line = found.setdefault(key, _Line(method, _told(pair) | settings))
+        others = _identified(first.identity)
+        key = json.dumps([method, settings, others], sort_keys=True)
+        line = found.setdefault(key, _Line(method, others | settings))
         value: Any = first.settings.get(setting)
         if setting not in first.settings:
             _refuse_second(line.default, one, f"no {setting}")
@@ -171,7 +168,7 @@ def _lines(comparison: Comparison, setting: str) -> list[_Line]:
 
 def _add_tried(line: _Line, one: Shown, comparison: Comparison, setting: str) -> None:
     for row in one.rows:
-        tried: Any = row.measured.get("tried") or []
+        tried = row.trace.trials if row.trace else ()
         if tried:
             _refuse_second(line.chosen.get(row.seed), one, f"a choice of {setting}")
             line.chosen[row.seed] = one
@@ -188,36 +185,26 @@ def _refuse_second(first: Shown | None, second: Shown, what: str) -> None:
         )
 
 
-def _pair_without(pair: str | None, setting: str) -> Any:
-    """What a run notes to pair a method's protocols, less its name and this setting."""
-    try:
-        _, settings, *rest = json.loads(pair or "[]")
-        return [{key: value for key, value in settings.items() if key != setting}, *rest]
-    except (ValueError, TypeError, AttributeError):  # it is of another maker, or there is none
-        return pair
+def _identified(identity: MethodIdentity | None) -> dict[str, Any]:
+    """By name, what tells methods of one name apart beside their settings."""
+    if identity is None:
+        return {}
+    about: dict[str, Any] = {"code": identity.code, "weighting": identity.weighting.get("name")}
+    about |= {name: value for name, value in identity.weighting.items() if name != "name"}
+    return about | {"space": identity.space, "objective": identity.objective}
 
 
-def _told(pair: Any) -> dict[str, Any]:
-    """By name, what a pair holds beside settings."""
-    match pair:
-        case [_, [*by], *rest]:
-            return dict(zip((*_BY, *_PAIR), (*by, *rest), strict=False))
-    return {}
-
-
-def _best(
-    comparison: Comparison, tried: Sequence[Mapping[str, Any]], setting: str
-) -> dict[Value, dict[str, float]]:
+def _best(comparison: Comparison, tried: Sequence[Trial], setting: str) -> dict[Value, dict[str, float]]:
     """By value of the setting the best of each statistic, of what was tried for all tasks."""
     counts = {task: len(of) for task, of in comparison.suite.tasks.items()}
     found: dict[Value, dict[str, float]] = {}
     for one in tried:
-        value = one["settings"].get(setting)
-        if set(one["tasks"]) != set(counts) or not isinstance(value, int | float | str):
+        value = one.settings.get(setting)
+        if set(one.tasks) != set(counts) or not isinstance(value, int | float | str):
             continue
         reached = {
-            "average": average_from_tasks(one["tasks"], counts),
-            "worst_task": min(one["tasks"].values()),
+            "average": average_from_tasks(one.tasks, counts),
+            "worst_task": min(one.tasks.values()),
         }
         best = found.setdefault(_plain(value), reached)
         found[_plain(value)] = {name: max(best[name], reached[name]) for name in reached}

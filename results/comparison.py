@@ -9,6 +9,7 @@ from results.aggregation import document_columns
 from results.chance import at_chance
 from results.errors import InputError
 from results.items import ITEM
+from results.merge_trace import MergeTrace, MethodIdentity, RecipeRecord, RoundSelection
 from results.record import JSON, Record
 from results.reference import check_settings, references
 from results.run import Entry, Role, Run
@@ -55,10 +56,12 @@ class Row:
         notes: what the reader of the numbers should know.
         resampled: what the intervals were taken from.
         title: as in the run's entry, or the label.
-        pair: as in the run's entry.
-        of: label of the merged checkpoint that a round led to.
-        turn: the round's number, from 1.
-        measured: as in the run's entry.
+        identity: as in the run's entry, and so are the next five.
+        leads_to: label of the merged checkpoint that a round led to.
+        round_index: the round's number, from 1.
+        trace: what the merge measured.
+        recipe: what else it was asked for.
+        selection: which of several rounds counts.
         n: number of documents of every benchmark that it was scored on.
     """
 
@@ -82,10 +85,12 @@ class Row:
     notes: tuple[str, ...]
     resampled: bootstrap.ResampledPerformance = field(repr=False, compare=False)
     title: str = ""
-    pair: str | None = None
-    of: str | None = None
-    turn: int | None = None
-    measured: Mapping[str, JSON] = field(default_factory=dict)
+    identity: MethodIdentity | None = None
+    leads_to: str | None = None
+    round_index: int | None = None
+    trace: MergeTrace | None = None
+    recipe: RecipeRecord | None = None
+    selection: RoundSelection | None = None
     n: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -112,7 +117,9 @@ class Row:
             "n": dict(self.n),
             "complete": list(self.complete),
             "notes": list(self.notes),
-            "measured": dict(self.measured),
+            "trace": self.trace and self.trace.model_dump(mode="json"),
+            "recipe": self.recipe and self.recipe.model_dump(mode="json"),
+            "selection": self.selection and self.selection.model_dump(mode="json"),
         }
 
 
@@ -372,10 +379,12 @@ def _row(
         complete=(counted - missing, counted),
         notes=tuple(notes),
         title=entry.title or entry.label,
-        pair=entry.pair,
-        of=entry.of,
-        turn=entry.turn,
-        measured=entry.measured,
+        identity=entry.identity,
+        leads_to=entry.leads_to,
+        round_index=entry.round_index,
+        trace=entry.trace,
+        recipe=entry.recipe,
+        selection=entry.selection,
         resampled=resampled,
     )
 

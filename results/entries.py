@@ -101,8 +101,8 @@ class Entry:
     @property
     def source_code(self) -> str | None:
         """Of a method of the user's own, what its class is in Python."""
-        code = self.rows[0].measured.get("source")
-        return code if isinstance(code, str) else None
+        recipe = self.rows[0].recipe
+        return recipe.source if recipe else None
 
 
 def entries_of(comparison: Comparison, run: Run, store: Store, source: Source) -> list[Entry]:
@@ -179,7 +179,7 @@ def _with_recipe(entry: Entry, run: Run, store: Store) -> Entry:
     row, own = entry.rows[0], _run_entry(run, entry.rows[0].label)
     experts = references(run, own)
     base = next((one for one in run.entries if one.role == "base"), None)
-    rounds = sum(one.of == row.label for one in entry.comparison.rounds)
+    rounds = sum(one.leads_to == row.label for one in entry.comparison.rounds)
     samples = {}
     for one in entry.benchmarks:
         name = one.benchmark.name

@@ -1,7 +1,7 @@
 """Two checkpoints, benchmark by benchmark: labels of a run, or whatever has records in the store."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +149,7 @@ def _aggregates(names: tuple[str, str], store: Store, run: Run) -> tuple[dict[st
     """Average and worst task of two rows of a run; or notes why there are none."""
     # The others' rows would change nothing, and take time.
     kept = [one for one in run.entries if one.role in {"base", "expert"} or one.label in names]
-    comparison = compare(replace(run, entries=tuple(kept)), store)
+    comparison = compare(run.model_copy(update={"entries": tuple(kept)}), store)
     rows = [comparison.row(name) for name in names]
     missing = [
         f"'{row.label}' has no average: {'; '.join(row.notes)}" for row in rows if row.average.value is None

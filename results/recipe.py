@@ -6,6 +6,7 @@ from typing import Any
 
 from results.comparison import Row
 from results.errors import InputError
+from results.merge_trace import LearnedCoefficients, MergeTrace, RecipeRecord
 from results.record import JSON
 from results.run import Entry
 
@@ -29,7 +30,7 @@ def recipe_of(row: Row, base: Entry | None, experts: Mapping[str, Entry], rounds
     """
     try:
         return _recipe(row, base, experts, rounds)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (KeyError, ValueError, IndexError):
         raise InputError(
             f"'{row.label}': what its run says of the merge cannot be read; run it again, or ask for another "
             "submission"
@@ -37,33 +38,28 @@ def recipe_of(row: Row, base: Entry | None, experts: Mapping[str, Entry], rounds
 
 
 def _recipe(row: Row, base: Entry | None, experts: Mapping[str, Entry], rounds: int) -> dict[str, JSON]:
-    measured: Mapping[str, Any] = row.measured
-    recorded: Mapping[str, Any] = measured.get("recipe") or {}
+    trace, recorded = row.trace or MergeTrace(), row.recipe or RecipeRecord()
+    given: Any = recorded.model_dump(mode="json", exclude_defaults=True)
     # In rounds each has its own, of what the experiment says.
-    settings = dict(row.settings if rounds else measured.get("settings") or row.settings)
+    settings: dict[str, Any] = dict(row.settings if rounds else trace.settings or row.settings)
     recipe: dict[str, JSON] = {"base": base.path} if base is not None else {}
     if rounds:
-        recipe |= {"protocol": row.protocol, "rounds": rounds, **_recorded(recorded, _OF_ROUNDS)}
+        recipe |= {"protocol": row.protocol, "rounds": rounds}
+        recipe |= {name: given[name] for name in _OF_ROUNDS if name in given}
     else:
-        weights = measured.get("weights") or {}
-        recipe["experts"] = {task: _expert(one, task, weights) for task, one in experts.items()}
-        learned = measured.get("learned")
-        if learned:
-            settings.setdefault("coefficients", _coefficients(learned))
+        recipe["experts"] = {task: _expert(one, task, trace.weights) for task, one in experts.items()}
+        if trace.learned:
+            settings.setdefault("coefficients", _coefficients(trace.learned))
     recipe["method"] = {"name": _method(row, recorded), **settings}
     seed = {} if row.seed is None else {"seed": row.seed}
-    return {**recipe, **seed, **_recorded(recorded, _OF_MERGES)}
+    return {**recipe, **seed, **{name: given[name] for name in _OF_MERGES if name in given}}
 
 
-def _recorded(recorded: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, JSON]:
-    return {name: recorded[name] for name in names if recorded.get(name) is not None}
-
-
-def _method(row: Row, recorded: Mapping[str, Any]) -> str | None:
+def _method(row: Row, recorded: RecipeRecord) -> str | None:
     """As `manyshot merge` takes it: of a method of the user's own the file, looked for beside the recipe."""
-    if not row.measured.get("source"):
+    if not recorded.source:
         return row.method
-    return f"./{PurePosixPath(recorded.get('method', f'{row.method}.py:{row.method}')).name}"
+    return f"./{PurePosixPath(recorded.method or f'{row.method}.py:{row.method}').name}"
 
 
 def _expert(expert: Entry, task: str, weights: Mapping[str, float]) -> JSON:
@@ -73,10 +69,9 @@ def _expert(expert: Entry, task: str, weights: Mapping[str, float]) -> JSON:
     return {"path": expert.path, "weight": weights[task] * len(weights)}
 
 
-def _coefficients(learned: Mapping[str, Any]) -> dict[str, JSON]:
+def _coefficients(learned: LearnedCoefficients) -> dict[str, Any]:
     """Coefficients that were learned: a number for each task, or one for each of its layers."""
-    layers = learned["layers"]
     return {
-        task: row[0] if layers == [_WHOLE] else dict(zip(layers, row, strict=True))
-        for task, row in zip(learned["tasks"], learned["coefficients"], strict=True)
+        task: row[0] if learned.layers == (_WHOLE,) else dict(zip(learned.layers, row, strict=True))
+        for task, row in zip(learned.tasks, learned.coefficients, strict=True)
     }

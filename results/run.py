@@ -6,135 +6,110 @@ It lies in <store>/runs/<name>.json. It points at results and holds none, so run
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+)
 
 from results.errors import InputError
 from results.files import write_atomically
-from results.json_types import INTEGER, LIST, OBJECT, TEXT, JsonType, checked, mapping, one_of, parsed
-from results.record import JSON, CheckpointIdentity
+from results.json_types import parsed
+from results.merge_trace import MergeTrace, MethodIdentity, RecipeRecord, RoundSelection
+from results.record import CheckpointIdentity
 from results.store import Store
 from results.suite import SuiteSpec
+from results.validation import Settings, Several, sentence_of
 
 Role = Literal["base", "expert", "merged", "round"]
 SUBSETS_OF = "subsets_of"
 """Setting of a run on some of an experiment's tasks: the name that the runs of all such subsets share."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LEAST, _BEYOND = -(2**63), 2**63
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One checkpoint of a run.
+def _identity(value: object) -> object:
+    return CheckpointIdentity.from_json(value) if isinstance(value, dict) else value
 
-    Attributes:
-        label: how tables and figures call it; no two entries of a run share one.
-        role: base, expert or merged; or round, for what a round on the way to a merged checkpoint gave.
-        task: the task of an expert.
-        method: the method of a merged checkpoint.
-        settings: the method's.
-        protocol: post-hoc or many-shot, for a merged checkpoint.
-        seed: of the training or merging, where it has one.
-        path: where the checkpoint lies.
-        checkpoint: what it is.
-        records: by benchmark, the digest of the record's key.
-        title: how rows of all seeds, and of a merge's rounds, are called together.
-        pair: what a merge in rounds and one of the same method done once have in common, and no others.
-        of: label of the merged checkpoint that a round led to.
-        turn: the round's number, from 1.
-        measured: of a round or a merged checkpoint: weights, losses and gaps by task, mask density, seconds
-            by phase, most bytes of memory, what was tried to choose settings, what was learned, the source
-            of a method of the user's own, and what else the merge was told (`recipe`).
-    """
+
+def _suite(value: object) -> object:
+    return SuiteSpec.from_dict(value) if isinstance(value, dict) else value
+
+
+class _KnownSettings(BaseModel):
+    """Those of a run's settings that are read again."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    limit: Annotated[int, Field(ge=_LEAST, lt=_BEYOND)] | None = None
+    validation: dict[str, Annotated[int, Field(ge=_LEAST, lt=_BEYOND)]] | None = None
+    subsets_of: str | None = None
+
+
+class Entry(Settings):
+    """One checkpoint of a run: the base, an expert, a merged checkpoint, or a round on the way to one."""
 
     label: str
+    """How tables and figures call it; no two entries of a run share one."""
     role: Role
-    task: str | None
-    method: str | None
-    settings: Mapping[str, JSON]
-    protocol: str | None
-    seed: int | None
     path: str
-    checkpoint: CheckpointIdentity
-    records: Mapping[str, str] = field(default_factory=dict)
+    """Where the checkpoint lies."""
+    checkpoint: Annotated[CheckpointIdentity, BeforeValidator(_identity)]
+    records: dict[str, Digest] = {}
+    """By benchmark, the digest of the record's key."""
+    task: str | None = None
+    """Of an expert."""
+    seed: Annotated[int, Field(ge=_LEAST, lt=_BEYOND)] | None = None
+    """Of the training or merging, where it has one."""
+    method: str | None = None
+    """Of a merged checkpoint, and so are all further fields."""
+    settings: dict[str, JsonValue] = {}
+    """The method's, as the experiment gives them."""
+    protocol: str | None = None
+    """Merged once (post-hoc) or in rounds (many-shot)."""
     title: str | None = None
-    pair: str | None = None
-    of: str | None = None
-    turn: int | None = None
-    measured: Mapping[str, JSON] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, value: Any) -> "Entry":
-        """The entry of these fields.
-
-        Raises:
-            ValueError: a field is missing, unknown or of another type.
-        """
-        given = checked(value, _ENTRY, _OPTIONAL)
-        return cls(**{**given, "checkpoint": CheckpointIdentity.from_json(given["checkpoint"])})
-
-
-_DIGEST = JsonType("a digest", lambda value: isinstance(value, str) and bool(_SHA256.fullmatch(value)))
-_ENTRY = {
-    "label": TEXT,
-    "role": one_of(*get_args(Role)),
-    "task": TEXT.or_null,
-    "method": TEXT.or_null,
-    "settings": OBJECT,
-    "protocol": TEXT.or_null,
-    "seed": INTEGER.or_null,
-    "path": TEXT,
-    "checkpoint": OBJECT,
-    "records": mapping(_DIGEST),
-    "title": TEXT.or_null,
-    "pair": TEXT.or_null,
-    "of": TEXT.or_null,
-    "turn": INTEGER.or_null,
-    "measured": OBJECT,
-}
-_OPTIONAL = ("records", "title", "pair", "of", "turn", "measured")
-_RUN = {"name": TEXT, "suite": OBJECT, "settings": OBJECT, "entries": LIST}
-# Those of a run's settings that are read again.
-_SETTINGS = {"limit": INTEGER.or_null, "validation": mapping(INTEGER).or_null, SUBSETS_OF: TEXT.or_null}
+    """How rows of all seeds, and of a merge's rounds, are called together."""
+    identity: MethodIdentity | None = None
+    """What a merge in rounds and one of the same method done once have in common, and no others."""
+    leads_to: str | None = None
+    """Label of the merged checkpoint that a round led to."""
+    round_index: Annotated[int, Field(ge=1, lt=_BEYOND)] | None = None
+    """The round's number, from 1."""
+    trace: MergeTrace | None = None
+    """What was measured, chosen and learned."""
+    recipe: RecipeRecord | None = None
+    """What else the merge was asked for."""
+    selection: RoundSelection | None = None
+    """Which of several rounds the merged checkpoint is of."""
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(Settings):
     """What was compared: a suite, the settings it was scored with, and the checkpoints."""
 
     name: str
-    suite: SuiteSpec
-    settings: Mapping[str, JSON]
-    entries: tuple[Entry, ...]
+    suite: Annotated[SuiteSpec, BeforeValidator(_suite)]
+    settings: dict[str, JsonValue]
+    entries: Several[Entry]
+
+    @field_validator("settings")
+    @classmethod
+    def _check_settings(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """Those that are read again must be what they should be."""
+        _KnownSettings.model_validate(settings)
+        return settings
 
     def to_json(self) -> dict[str, Any]:
         """The run as a JSON value."""
-        return {
-            "name": self.name,
-            "suite": self.suite.to_dict(),
-            "settings": dict(self.settings),
-            "entries": [asdict(entry) for entry in self.entries],
-        }
-
-    @classmethod
-    def from_json(cls, value: Any) -> "Run":
-        """The run that `to_json` described.
-
-        Raises:
-            ValueError: a field is missing, unknown or of another type.
-            InputError: the suite lacks a task or a benchmark, or names one twice.
-        """
-        given = checked(value, _RUN)
-        settings = given["settings"]
-        checked({name: one for name, one in settings.items() if name in _SETTINGS}, _SETTINGS, _SETTINGS)
-        return cls(
-            name=given["name"],
-            suite=SuiteSpec.from_dict(given["suite"]),
-            settings=settings,
-            entries=tuple(map(Entry.from_json, given["entries"])),
-        )
+        return {**self.model_dump(mode="json", exclude={"suite"}), "suite": self.suite.to_dict()}
 
 
 def save_run(store: Store, run: Run) -> Path:
@@ -171,7 +146,7 @@ def set_aside(store: Store, run: Run) -> str | None:
     if _made_of(there) == _made_of(run):
         return None
     name = f"{run.name}-{hashlib.sha256(path.read_bytes()).hexdigest()[:6]}"
-    save_run(store, replace(there, name=name))
+    save_run(store, there.model_copy(update={"name": name}))
     return name
 
 
@@ -209,9 +184,10 @@ def load_run(store: Store, name: str | None = None) -> Run:
     if path.stem not in names:
         raise InputError(f"{path.parent}: no run '{name}'; there are {', '.join(sorted(names))}")
     try:
-        return Run.from_json(parsed(path.read_bytes()))
+        return Run.model_validate(parsed(path.read_bytes()))
     except (ValueError, InputError) as error:
-        raise InputError(f"{path}: not a run's manifest ({error}); remove it and run again") from None
+        wrong = sentence_of(error) if isinstance(error, ValidationError) else error
+        raise InputError(f"{path}: not a run's manifest ({wrong}); remove it and run again") from None
 
 
 def load_family(store: Store, names: Sequence[str] = ()) -> list[Run]:

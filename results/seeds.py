@@ -24,10 +24,11 @@ def gains(comparison: Comparison) -> list[Gain]:
     """Return the paired differences of the methods that were merged in both ways."""
     found = []
     for one in merged_methods(comparison):
+        identity = one.rows[0].identity
         once = [
             row
             for row in comparison.rows
-            if row.protocol == "post-hoc" and row.pair is not None and row.pair == one.rows[0].pair
+            if identity is not None and row.protocol == "post-hoc" and row.identity == identity
         ]
         if one.protocol != "many-shot" or not once:
             continue

@@ -29,7 +29,7 @@ from results.comparison import compare
 from results.errors import InputError
 from results.items import ITEM
 from results.json_types import parsed
-from results.record import Record, digest_of
+from results.record import Record
 from results.run import Entry, Run, load_run, run_names, save_run
 from results.store import Store, problems
 
@@ -139,8 +139,8 @@ def _methods(runs: Sequence[Run]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for run in runs:
         for entry in run.entries:
-            source = entry.measured.get("source")
-            if not entry.method or not isinstance(source, str):
+            source = entry.recipe and entry.recipe.source
+            if not entry.method or not source:
                 continue
             path = f"methods/{entry.method}.py"
             # The name is from a manifest, and says where a file is written.
@@ -179,19 +179,16 @@ def _without_folders(run: Run) -> Run:
                 name = name.replace(path, Path(path).name)
             return name
 
-        return replace(
-            entry,
-            label=called(entry.label),
-            title=entry.title and called(entry.title),
-            of=entry.of and called(entry.of),
-            path=Path(entry.path).name,
-            settings=_last_parts(dict(entry.settings)),
-            measured=_last_parts(dict(entry.measured)),
-            # It is only ever compared with others of the run, and older runs name a method's file in it.
-            pair=entry.pair and digest_of(entry.pair)[:12],
-        )
+        changed = {
+            "label": called(entry.label),
+            "title": entry.title and called(entry.title),
+            "leads_to": entry.leads_to and called(entry.leads_to),
+            "path": Path(entry.path).name,
+        }
+        return Entry.model_validate(_last_parts(entry.model_dump(mode="json") | changed))
 
-    return replace(run, settings=_last_parts(dict(run.settings)), entries=tuple(map(entry_of, run.entries)))
+    settings = _last_parts(run.settings)
+    return run.model_copy(update={"settings": settings, "entries": tuple(map(entry_of, run.entries))})
 
 
 def _last_parts(value: Any) -> Any:

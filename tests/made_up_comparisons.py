@@ -7,6 +7,7 @@ import numpy as np
 
 from results.bootstrap import ResampledPerformance
 from results.comparison import Comparison, Estimate, Row
+from results.merge_trace import LearnedCoefficients, MergeTrace, MethodIdentity, SignalTrace, Trial
 from results.signals import SignalReport
 from results.suite import BenchmarkSpec, SuiteSpec
 
@@ -75,7 +76,7 @@ def _estimate(value: float | None, draws: np.ndarray) -> Estimate:
     return Estimate(value, min(low, value), max(high, value))
 
 
-def learned_of(tasks: list[str], layers: int, steps: int = 30) -> dict[str, object]:
+def learned_of(tasks: list[str], layers: int, steps: int = 30) -> LearnedCoefficients:
     """What a method learned: coefficients that go from 0.5 to a place of their own."""
     generator = np.random.default_rng([layers, *map(ord, "".join(tasks))])
     goal = generator.uniform(0.1, 1.1, (len(tasks), layers))
@@ -85,18 +86,16 @@ def learned_of(tasks: list[str], layers: int, steps: int = 30) -> dict[str, obje
         *(f"model.layers.{i}" for i in range(layers - 2)),
         "model.norm.weight",
     ]
-    return {
-        "tasks": tasks,
-        "layers": names if layers > 1 else ["model"],
-        "coefficients": path[-1],
-        "curve": [1 / (step + 1) for step in range(steps - 1)],
-        "path": path,
-        "path_steps": list(range(steps)),
-        "validation": [],
-        "best_step": None,
-        "seconds": 12.5,
-        "inputs": dict.fromkeys(tasks, 100),
-    }
+    return LearnedCoefficients(
+        tasks=tuple(tasks),
+        layers=tuple(names) if layers > 1 else ("model",),
+        coefficients=path[-1],
+        curve=[1 / (step + 1) for step in range(steps - 1)],
+        path=path,
+        path_steps=list(range(steps)),
+        seconds=12.5,
+        inputs=dict.fromkeys(tasks, 100),
+    )
 
 
 def comparison_of(
@@ -116,22 +115,22 @@ def comparison_of(
             values = np.clip(level + generator.normal(0, 0.15, tasks), -0.2, 1.2)
             known = dict(zip(names, map(float, values), strict=True))
             about = {
-                "method": method, "title": title, "pair": title, "settings": {"scaling": 0.5},
+                "method": method, "title": title, "identity": MethodIdentity(method=title),
+                "settings": {"scaling": 0.5},
                 "seed": seed if seeds > 1 else None,
             }  # fmt: skip
-            measured = {
-                "weights": dict.fromkeys(names, 1 / tasks),
-                "seconds": {"train": 40.0 * (index + 1), "merge": 2.0},
-                "memory": 300_000_000 + 50_000_000 * index,
-                "learned": learned_of(names, layers),
-                "settings": {},
-            }
-            rows.append(row_of(f"{title}{suffix}", "merged", known, **about, measured=measured))
+            trace = MergeTrace(
+                weights=dict.fromkeys(names, 1 / tasks),
+                seconds={"train": 40.0 * (index + 1), "merge": 2.0},
+                memory=300_000_000 + 50_000_000 * index,
+                learned=learned_of(names, layers),
+            )
+            rows.append(row_of(f"{title}{suffix}", "merged", known, **about, trace=trace))
             if rounds:
                 label = f"{title}, many-shot{suffix}"
                 gained = {task: min(1.1, value + 0.1) for task, value in known.items()}
                 about |= {"protocol": "many-shot"}
-                rows.append(row_of(label, "merged", gained, **about, measured=measured))
+                rows.append(row_of(label, "merged", gained, **about, trace=trace))
             for turn in range(1, rounds + 1):
                 share = turn / rounds
                 reached = {
@@ -141,16 +140,17 @@ def comparison_of(
                     task: (i + turn) / sum(j + turn for j in range(tasks)) for i, task in enumerate(names)
                 }
                 gaps = {task: 0.4 / turn - 0.05 * i for i, task in enumerate(names)}
-                seen = {**measured, "weights": weights, "gaps": gaps}
+                signal = SignalTrace(label="loss gap", values=gaps, reference=0, reference_label="no gap")
+                seen = trace.model_copy(update={"weights": weights, "signal": signal})
                 of_rounds.append(
                     row_of(
                         f"{label}, round {turn}",
                         "round",
                         reached,
                         **about,
-                        of=label,
-                        turn=turn,
-                        measured=seen,
+                        leads_to=label,
+                        round_index=turn,
+                        trace=seen,
                     )
                 )
     return Comparison("made-up", suite_of(names), tuple(rows), 2000, 0, None, tuple(of_rounds))
@@ -185,7 +185,9 @@ def pairs_of(tasks: int = 4, methods: int = 2, *, long: bool = False) -> list[Co
             row_of(
                 row.label, row.role, {task: row.tasks[task].value for task in subset}, method=row.method,
                 title=row.title, seed=row.seed, protocol=row.protocol,
-                measured={**row.measured, "learned": learned_of(list(subset), 3 + len(subset[0]) % 3)},
+                trace=(row.trace or MergeTrace()).model_copy(
+                    update={"learned": learned_of(list(subset), 3 + len(subset[0]) % 3)}
+                ),
             )
             for row in whole.rows
         ]  # fmt: skip
@@ -214,13 +216,13 @@ def sweep_of(methods: int = 2, *, long: bool = False, seeds: int = 1) -> Compari
                     )
                 )  # fmt: skip
     tried = [
-        {"settings": {"scaling": one}, "tasks": dict.fromkeys(whole.suite.tasks, one), "value": one}
+        Trial(settings={"scaling": one}, tasks=dict.fromkeys(whole.suite.tasks, one), value=one)
         for one in (0.2, 0.4, 0.6)
     ]
     tuned = row_of(
         "ties (scaling tuned)", "merged", dict.fromkeys(whole.suite.tasks, 0.6), method="ties",
         settings={"scaling": {"choose": [0.2, 0.4, 0.6]}},
-        measured={"tried": tried, "candidates": 3, "settings": {"scaling": 0.6}},
+        trace=MergeTrace(trials=tuple(tried), candidates=3, settings={"scaling": 0.6}),
     )  # fmt: skip
     return replace(whole, rows=(*rows, tuned), validation=dict.fromkeys(whole.suite.tasks, 50))
 

@@ -84,19 +84,18 @@ class Family:
         for benchmark, listed in scores.items():
             documents = rows(listed, benchmark, says)
             records[benchmark] = self.store.write(record(label, benchmark, documents), documents).key.digest
-        values = {"task": None, "method": None, "settings": {}, "protocol": None, "seed": None, **more}
         entry = Entry(
             label=label,
             role=role,
             path=f"models/{label}",
             checkpoint=identity(label),
             records=records,
-            **values,
+            **more,
         )  # type: ignore[arg-type]
         self.entries.append(entry)
 
     def run(self, suite: SuiteSpec = SUITE, name: str = "first") -> Run:
-        return Run(name, suite, SETTINGS, tuple(self.entries))
+        return Run(name=name, suite=suite, settings=SETTINGS, entries=tuple(self.entries))
 
 
 def hits(right: int, of: int = 20) -> list[int]:

@@ -8,6 +8,7 @@ import numpy as np
 from made_up_family import SUITE, Family, hits
 
 from results.leaderboard import Leaderboard, Standing
+from results.merge_trace import MethodIdentity
 from results.run import save_run
 from results.store import Store
 
@@ -37,7 +38,13 @@ def references(family: Family) -> None:
 
 
 def merged(family: Family, label: str, right: Mapping[str, list[int]], method: str, **more: object) -> None:
-    about = {"method": method, "protocol": "post-hoc", "title": label, "pair": method, **more}
+    about = {
+        "method": method,
+        "protocol": "post-hoc",
+        "title": label,
+        "identity": MethodIdentity(method=method),
+        **more,
+    }
     family.add(label, "merged", right, says=hostile, **about)
 
 
@@ -54,11 +61,24 @@ def make_store(root: Path) -> Store:
     merged(lab, "dare", partly, "dare", settings={"drop_rate": 0.5})
     for seed in (0, 1):
         label = f"metis, seed {seed}"
-        about = {"protocol": "many-shot", "seed": seed, "title": "metis", "pair": "metis"}
+        about = {
+            "protocol": "many-shot",
+            "seed": seed,
+            "title": "metis",
+            "identity": MethodIdentity(method="metis"),
+        }
         merged(lab, label, scores(33 + seed, 31, 28, 8, 27), "metis", **about)
         for turn in (1, 2):
             level = scores(10 + 10 * turn + seed, 22 + 4 * turn, 20 + 4 * turn, 30 - 10 * turn, 27)
-            lab.add(f"{label}, round {turn}", "round", level, method="metis", of=label, turn=turn, **about)
+            lab.add(
+                f"{label}, round {turn}",
+                "round",
+                level,
+                method="metis",
+                leads_to=label,
+                round_index=turn,
+                **about,
+            )
     save_run(store, lab.run(name="lab"))
 
     pair = Family(store, [])
@@ -66,7 +86,7 @@ def make_store(root: Path) -> Store:
     merged(pair, "average", scores(15, 24, 18, 22, 27), "average")
     two = {task: SUITE.tasks[task] for task in ("math", "safety")}
     pair.entries = [one for one in pair.entries if one.task != "multilingual"]
-    save_run(store, replace(pair.run(replace(SUITE, tasks=two)), name="lab.math-safety"))
+    save_run(store, pair.run(replace(SUITE, tasks=two), "lab.math-safety"))
     return store
 
 

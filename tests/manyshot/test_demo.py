@@ -46,19 +46,20 @@ def test_merging_loses_something_that_the_experts_knew(comparison):
 
 
 def test_the_scaling_was_chosen_by_the_worst_task_on_validation_data(comparison):
-    measured = comparison.row("task_arithmetic (scaling tuned: 3 tried)").measured
-    assert [one["settings"]["scaling"] for one in measured["tried"]] == [0.2, 0.3, 0.5]
-    assert all(one["value"] == min(one["tasks"].values()) for one in measured["tried"])
-    assert measured["settings"] == max(measured["tried"], key=lambda one: one["value"])["settings"]
+    trace = comparison.row("task_arithmetic (scaling tuned: 3 tried)").trace
+    assert [trial.settings["scaling"] for trial in trace.trials] == [0.2, 0.3, 0.5]
+    assert all(trial.value == min(trial.tasks.values()) for trial in trace.trials)
+    assert trace.settings == max(trace.trials, key=lambda trial: trial.value).settings
 
 
 def test_metis_is_weighed_by_the_loss_gaps(comparison):
-    measured = comparison.row("metis (scaling tuned: 3 tried)").measured
-    powers = {task: np.exp(gap / 2) for task, gap in measured["gaps"].items()}
-    assert measured["weights"] == pytest.approx({t: p / sum(powers.values()) for t, p in powers.items()})
-    assert 0 < measured["mask_density"] < 1
+    trace = comparison.row("metis (scaling tuned: 3 tried)").trace
+    gaps = trace.signal.values
+    powers = {task: np.exp(gap / 2) for task, gap in gaps.items()}
+    assert trace.weights == pytest.approx({t: p / sum(powers.values()) for t, p in powers.items()})
+    assert 0 < trace.mask_density < 1
     # Of whole texts: an expert may lose more on prompts than it gains on answers, but not each of them.
-    assert max(measured["gaps"], key=measured["gaps"].get) == "safety"
+    assert max(gaps, key=gaps.get) == "safety"
 
 
 def test_the_table_has_the_base_four_experts_and_two_methods(comparison):
@@ -84,7 +85,7 @@ def test_a_users_own_experiment_does_the_same_as_the_demo(demo, models, comparis
     """From the same experts come the same weights, whose records are found."""
     shutil.copytree(demo / "results", tmp_path / "store")
     tuned = "task_arithmetic (scaling tuned: 3 tried)"
-    chosen = comparison.row(tuned).measured["settings"]
+    chosen = comparison.row(tuned).trace.settings
     experiment = {
         "suite": "lab",
         "base": str(models["base"]),

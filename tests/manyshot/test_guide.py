@@ -6,12 +6,12 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from made_up_leaderboard import make_store
 
+from results.merge_trace import MergeTrace, SignalTrace
 from results.run import load_run, save_run
 from results.submission import check_submission
 
@@ -100,16 +100,13 @@ def test_plot_erasure(tmp_path):
     store = make_store(tmp_path / "manyshot-demo" / "results")
     run = load_run(store, "lab")
     weights = {"math": 0.5, "multilingual": 0.25, "safety": 0.25}
+    signal = SignalTrace(label="loss gap", values=weights, reference=0, reference_label="no gap")
+    trace = MergeTrace(weights=weights, signal=signal, seconds={"train": 1.0, "merge": 0.5})
     entries = tuple(
-        replace(
-            entry,
-            measured={"weights": weights, "gaps": weights, "seconds": {"train": 1.0, "merge": 0.5}},
-        )
-        if entry.role in {"merged", "round"}
-        else entry
+        entry.model_copy(update={"trace": trace}) if entry.role in {"merged", "round"} else entry
         for entry in run.entries
     )
-    save_run(store, replace(run, entries=entries))
+    save_run(store, run.model_copy(update={"entries": entries}))
     follow("plot-erasure", tmp_path)
     drawn = {path.name for path in tmp_path.iterdir() if path.is_file() and path.stat().st_size > 5000}
     assert drawn == {

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from manyshot.experiment import MethodEntry
+from results.merge_trace import MethodIdentity
 
 
-def pair(name: str, **more: object) -> str:
-    return MethodEntry(name=name, **more).pair  # type: ignore[arg-type]
+def identity(name: str, **more: object) -> MethodIdentity:
+    return MethodEntry(name=name, **more).identity  # type: ignore[arg-type]
 
 
 def written(path: Path, code: str) -> str:
@@ -19,10 +20,10 @@ def test_a_method_from_a_file_is_told_by_what_is_in_the_file_and_not_by_where_it
     first = written(tmp_path / "a" / "mine.py", "class Mine: ...\n")
     copied = written(tmp_path / "b" / "mine.py", "class Mine: ...\n")
     other = written(tmp_path / "c" / "mine.py", "class Mine: more = 1\n")
-    assert pair(first) == pair(copied) != pair(other)
-    assert str(tmp_path) not in pair(first) and "Mine" in pair(first)
+    assert identity(first) == identity(copied) != identity(other)
+    assert str(tmp_path) not in identity(first).model_dump_json() and identity(first).method == "Mine"
 
 
 def test_protocols_share_it_and_settings_do_not():
-    both = [pair("ties", scaling=1.0, protocol=protocol) for protocol in ("post-hoc", "many-shot")]
-    assert both[0] == both[1] != pair("ties", scaling=0.5)
+    both = [identity("ties", scaling=1.0, protocol=protocol) for protocol in ("post-hoc", "many-shot")]
+    assert both[0] == both[1] != identity("ties", scaling=0.5)

@@ -8,6 +8,7 @@ from made_up_comparisons import learned_of, signals_of
 from made_up_family import SUITE, Family, hits
 
 from manyshot.cli import main
+from results.merge_trace import MergeTrace
 from results.run import SUBSETS_OF, save_run
 from results.store import Store
 
@@ -24,14 +25,12 @@ def store(tmp_path):
         family.add(f"ta {scaling}", "merged", scores, method="ta", settings={"scaling": scaling})
     for tasks in (["math", "multilingual"], ["math", "safety"]):
         run = family.run(replace(SUITE, tasks={task: SUITE.tasks[task] for task in tasks}))
-        measured = {"learned": learned_of(tasks, 3), "seconds": {"merge": 2.0}}
+        trace = MergeTrace(learned=learned_of(tasks, 3), seconds={"merge": 2.0})
         entries = tuple(
-            replace(one, measured=measured) if one.role == "merged" else one for one in run.entries
+            one.model_copy(update={"trace": trace}) if one.role == "merged" else one for one in run.entries
         )
-        save_run(
-            family.store,
-            replace(run, name=f"lab.{'-'.join(tasks)}", entries=entries, settings={SUBSETS_OF: "lab"}),
-        )
+        about = {"name": f"lab.{'-'.join(tasks)}", "entries": entries, "settings": {SUBSETS_OF: "lab"}}
+        save_run(family.store, run.model_copy(update=about))
     return family.store.root
 
 

@@ -95,14 +95,14 @@ def test_glue_with_a_decoder(tmp_path, rows):
         by_layer
     )
     assert len(set(by_layer.values())) > 2
-    measured = comparison.row("JS LL").measured
-    learned = measured["learned"]
-    assert set(learned["inputs"]) == set(tasks) and set(learned["inputs"].values()) <= {1, 2, 3, 4}
-    assert measured["memory"] is None or measured["memory"] >= 0
-    assert measured["seconds"]["merge"] > 0
-    assert learned["path_steps"] == list(range(len(learned["curve"]) + 1))
-    last = learned["path"][-1][learned["tasks"].index("rte")]
-    assert by_layer == pytest.approx(dict(zip(learned["layers"], last, strict=True)))
+    trace = comparison.row("JS LL").trace
+    learned = trace.learned
+    assert set(learned.inputs) == set(tasks) and set(learned.inputs.values()) <= {1, 2, 3, 4}
+    assert trace.memory is None or trace.memory >= 0
+    assert trace.seconds["merge"] > 0
+    assert learned.path_steps == list(range(len(learned.curve) + 1))
+    last = learned.path[-1][learned.tasks.index("rte")]
+    assert by_layer == pytest.approx(dict(zip(learned.layers, last, strict=True)))
     assert done.files[0].read_text().startswith("| method | protocol |")
 
 

@@ -102,7 +102,7 @@ def test_the_run_has_both_protocols_and_both_spaces(done):
         ("metis (constant), many-shot", "many-shot"),
         ("products", "many-shot"),
     ]
-    assert [entry.turn for entry in run.entries if entry.role == "round"] == [1, 2, 1, 2]
+    assert [entry.round_index for entry in run.entries if entry.role == "round"] == [1, 2, 1, 2]
     assert compare(run, store).rows[0].role == "base"
 
 
@@ -138,12 +138,12 @@ def test_of_rounds_the_leaderboard_says_how_they_were_made(done):
 def test_the_round_that_counts_is_the_best_on_validation_data(done):
     folder, _ = done
     entries = {entry.label: entry for entry in load_run(Store(folder / "store")).entries}
-    kept = entries["products"].measured
-    curve = [one["value"] for one in kept["validation"]]
-    assert [min(one["tasks"].values()) for one in kept["validation"]] == curve
-    assert kept["kept_round"] == 1 + max(range(2), key=lambda turn: (curve[turn], turn))
-    assert entries["products"].checkpoint == entries[f"products, round {kept['kept_round']}"].checkpoint
-    assert entries["metis (constant), many-shot"].measured["kept_round"] == 2
+    kept = entries["products"].selection
+    curve = [score.value for score in kept.scores]
+    assert [min(score.tasks.values()) for score in kept.scores] == curve
+    assert kept.round_index == 1 + max(range(2), key=lambda index: (curve[index], index))
+    assert entries["products"].checkpoint == entries[f"products, round {kept.round_index}"].checkpoint
+    assert entries["metis (constant), many-shot"].selection.round_index == 2
 
 
 def test_post_hoc_experts_read_as_many_epochs_at_once_as_there_are_rounds(done):

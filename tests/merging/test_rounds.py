@@ -104,7 +104,7 @@ def test_every_round_is_what_metis_says_of_its_experts(base, tmp_path, anchor, s
         }
         powers = {task: np.exp((start - expert) / 0.5) for task, (start, expert) in losses.items()}
         alphas = {task: power / sum(powers.values()) for task, power in powers.items()}
-        assert one.weights == pytest.approx(alphas, abs=1e-12)
+        assert one.trace.weights == pytest.approx(alphas, abs=1e-12)
         found = arrays(one.merged, factors)
         experts = [arrays(path, factors) for path in one.experts.values()]
         if factors:
@@ -116,10 +116,10 @@ def test_every_round_is_what_metis_says_of_its_experts(base, tmp_path, anchor, s
             expected = metis(start, [expert[name] for expert in experts], list(alphas.values()))
             # Where the two sides of a mask's comparison are equal to rounding, either answer is right.
             assert (np.abs(array - expected) < 1e-6).mean() > 0.998
-        assert 0 < one.mask_density <= 1
+        assert 0 < one.trace.mask_density <= 1
         before = one.merged
     note = json.loads((rounds[0].merged.parent / "round.json").read_text())
-    assert set(note["seconds"]) == {"train", "rest", "signals", "choose", "merge"}
+    assert set(note["trace"]["seconds"]) == {"train", "rest", "signals", "choose", "merge"}
 
 
 def test_a_finished_run_is_found_where_it_was_moved_and_more_rounds_go_on_from_it(base, tmp_path):
@@ -164,8 +164,8 @@ def test_settings_are_chosen_on_what_the_harness_says(base, tmp_path):
 
     method = MethodSpec(name="task_arithmetic", scaling={"choose": [0.2, 0.4, 0.6]})
     (one,) = run_rounds(plan(base, rounds=1, method=method, objective="worst_task"), tmp_path, Scaled())
-    assert one.settings == {"scaling": 0.4}
-    assert [tried["value"] for tried in one.tried] == pytest.approx([0.25, 0.65, 0.65])
+    assert one.trace.settings == {"scaling": 0.4}
+    assert [trial.value for trial in one.trace.trials] == pytest.approx([0.25, 0.65, 0.65])
     assert json.loads((one.merged / "merge.json").read_text())["recipe"]["method"]["scaling"] == 0.4
 
 
@@ -180,8 +180,8 @@ def test_a_threshold_of_consensus_is_chosen_for_each_task_by_that_task_alone(bas
 
     method = MethodSpec(name="consensus_ta", mask_threshold={"choose_per_task": [0.2, 0.4, 0.6]})
     (one,) = run_rounds(plan(base, rounds=1, method=method), tmp_path, Wanting())
-    assert one.settings == {"mask_threshold": {"colours": 0.2, "shades": 0.4, "both": 0.6}}
-    assert len(one.tried) == 9
+    assert one.trace.settings == {"mask_threshold": {"colours": 0.2, "shades": 0.4, "both": 0.6}}
+    assert len(one.trace.trials) == 9
 
 
 @pytest.mark.parametrize("key", ["choose", "choose_per_task"])
@@ -201,11 +201,11 @@ def test_settings_that_depend_on_each_other_are_chosen_together(base, tmp_path, 
     settings = {"mask_threshold": {key: [0.2, 0.4, 0.6]}, "scaling": {"choose": [1.0, 0.3]}}
     method = MethodSpec(name="consensus_ta", **settings)
     (one,) = run_rounds(plan(base, rounds=1, method=method), tmp_path, Hidden())
-    assert one.settings["scaling"] == 0.3
-    threshold = one.settings["mask_threshold"]
+    assert one.trace.settings["scaling"] == 0.3
+    threshold = one.trace.settings["mask_threshold"]
     assert set(threshold.values() if key == "choose_per_task" else [threshold]) == {0.2}
     # By task: for both scalings three thresholds of each of three tasks alone, then two merges for all.
-    assert len(one.tried) == {"choose": 6, "choose_per_task": 2 * 3 * 3 + 2}[key]
+    assert len(one.trace.trials) == {"choose": 6, "choose_per_task": 2 * 3 * 3 + 2}[key]
     assert number_of_candidates(settings) == {"choose": 6, "choose_per_task": 2 * 3 + 2}[key]
 
 
@@ -230,8 +230,8 @@ def test_candidates_may_be_numbers_by_task(base, tmp_path):
     by_task = [dict.fromkeys(TASKS, 0.2), dict.fromkeys(TASKS, 0.4)]
     method = MethodSpec(name="consensus_ta", mask_threshold={"choose": [*by_task, by_task[0]]})
     (one,) = run_rounds(plan(base, rounds=1, method=method), tmp_path, Counted())
-    assert [tried["settings"]["mask_threshold"] for tried in one.tried] == by_task
-    assert one.settings["mask_threshold"] in by_task
+    assert [trial.settings["mask_threshold"] for trial in one.trace.trials] == by_task
+    assert one.trace.settings["mask_threshold"] in by_task
 
 
 def test_scale_and_temperature_are_one_number_a_round(base, tmp_path):
@@ -240,9 +240,9 @@ def test_scale_and_temperature_are_one_number_a_round(base, tmp_path):
     rounds = run_rounds(plan(base, rounds=2, method=method, weighting=weighting), tmp_path, Counted())
     for one, scaling, temperature in zip(rounds, (1.6, 0.8), (4.0, 0.5), strict=True):
         recipe = json.loads((one.merged / "merge.json").read_text())["recipe"]
-        assert recipe["method"]["scaling"] == one.settings["scaling"] == scaling
-        gaps = {task: before - after for task, (before, after) in one.losses.items()}
-        assert dict(one.weights) == pytest.approx(softmax(gaps, temperature))
+        assert recipe["method"]["scaling"] == one.trace.settings["scaling"] == scaling
+        gaps = {task: before - after for task, (before, after) in one.trace.losses.items()}
+        assert dict(one.trace.weights) == pytest.approx(softmax(gaps, temperature))
     with pytest.raises(
         InputError, match=r"'scaling' has 2 values, one for each round, and there are 3 rounds"
     ):

@@ -10,6 +10,7 @@ from merging.coefficients import layers_of
 from reports.coefficients import coefficients_by_depth, coefficients_over_steps
 from reports.partners import coefficients_by_partner
 from results.errors import InputError
+from results.merge_trace import MergeTrace
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def one_method():
     def make(learned):
         comparison = comparison_of(0, 2)
         values = dict.fromkeys(comparison.suite.tasks, 0.5)
-        row = row_of("KL", "merged", values, measured={"learned": learned})
+        row = row_of("KL", "merged", values, trace=MergeTrace(learned=learned))
         return replace(comparison, rows=(row,))
 
     return make
@@ -32,11 +33,11 @@ def lines(axes):
 def test_a_line_is_a_tasks_mean_over_layers_at_every_kept_step(drawn, one_method):
     comparison = one_method(None)
     tasks = list(comparison.suite.tasks)
-    learned = {**learned_of(tasks, 8), "path_steps": [3 * step for step in range(30)]}
+    learned = learned_of(tasks, 8).model_copy(update={"path_steps": [3 * step for step in range(30)]})
     (axes,) = drawn(coefficients_over_steps, one_method(learned)).axes
-    path = np.array(learned["path"])
+    path = np.array(learned.path)
     for number, (steps, values) in enumerate(lines(axes)):
-        assert steps == learned["path_steps"]
+        assert steps == learned.path_steps
         assert values == pytest.approx(path[:, number].mean(axis=1))
     assert axes.get_ylabel() == "coefficient Γ"
 
@@ -56,7 +57,7 @@ def test_layers_stand_in_their_order_with_blocks_joined(drawn, one_method):
     (axes,) = drawn(coefficients_by_depth, one_method(learned)).axes
     for number in range(2):
         first, blocks, last = lines(axes)[3 * number : 3 * number + 3]
-        values = learned["coefficients"][number]
+        values = learned.coefficients[number]
         assert (first, last) == (([0], [values[0]]), ([5], [values[5]]))
         assert blocks == ([1, 2, 3, 4], values[1:5])
     assert [label.get_text() for label in axes.get_xticklabels()] == [
@@ -68,7 +69,8 @@ def learned_with(layers, tasks):
     """What was learned for these tensors, each coefficient the place of its layer as the run notes it."""
     found = layers_of(sorted(layers), "layer")
     values = [[float(place) for place in range(len(found))] for _ in tasks]
-    return {**learned_of(tasks, len(found)), "layers": list(found), "coefficients": values}
+    about = {"layers": tuple(found), "coefficients": values}
+    return learned_of(tasks, len(found)).model_copy(update=about)
 
 
 def ticks(axes):
@@ -81,7 +83,7 @@ def test_layers_stand_from_the_embedding_to_the_head_not_by_the_alphabet(drawn, 
     learned = learned_with(names, list(one_method(None).suite.tasks))
     (axes,) = drawn(coefficients_by_depth, one_method(learned)).axes
     embedding, blocks, norm, head = lines(axes)[:4]
-    place = learned["layers"].index
+    place = learned.layers.index
     assert blocks == ([*range(1, 13)], [place(f"model.layers.{i}") for i in range(12)])
     assert embedding == ([0], [place("model.embed_tokens.weight")])
     assert norm == ([13], [place("model.norm.weight")])
@@ -131,10 +133,10 @@ def test_a_cell_is_the_rows_task_beside_the_columns(drawn):
         shown = axes.images[0].get_array()
         for run in runs[:3]:  # the last is of all tasks
             row = run.row(axes.get_title())
-            learned = row.measured["learned"]
-            one, two = learned["tasks"]
+            learned = row.trace.learned
+            one, two = learned.tasks
             for task, partner in ((one, two), (two, one)):
-                value = np.mean(learned["coefficients"][learned["tasks"].index(task)])
+                value = np.mean(learned.coefficients[learned.tasks.index(task)])
                 cell = tasks.index(task), tasks.index(partner)
                 assert shown[cell] == pytest.approx(value)
                 assert f"{value:.2f}" in {

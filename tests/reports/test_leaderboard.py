@@ -18,6 +18,7 @@ from reports.leaderboard.model import details_of, table_of
 from reports.leaderboard.page import render, write_page
 from results.errors import InputError
 from results.leaderboard import Leaderboard, Standing, gather
+from results.merge_trace import LearnedCoefficients, MergeTrace, MethodIdentity, RecipeRecord
 from results.run import run_names, save_run
 from results.samples import LONGEST, differing_samples, shortened
 from results.store import Store
@@ -104,7 +105,7 @@ def test_what_seeds_disagree_on_shares_a_rank_though_documents_tell_it_apart(tmp
         for method, of_seeds in {"first": levels, "second": (24, 24, 24)}.items():
             for seed, level in enumerate(of_seeds):
                 right = scores(*[level] * 3, DOCUMENTS - level, 20)
-                about = {"seed": seed, "title": method, "pair": method}
+                about = {"seed": seed, "title": method, "identity": MethodIdentity(method=method)}
                 merged(family, f"{name} {method}, seed {seed}", right, method, **about)
         save_run(store, family.run(name=name))
         board = gather([store.root], [name])
@@ -230,7 +231,9 @@ def test_a_store_that_is_named_in_two_ways_is_read_once(tmp_path, monkeypatch):
 def without(family: Family, benchmark: str) -> None:
     """Take a benchmark's records from all entries of a family."""
     family.entries = [
-        replace(one, records={name: digest for name, digest in one.records.items() if name != benchmark})
+        one.model_copy(
+            update={"records": {name: digest for name, digest in one.records.items() if name != benchmark}}
+        )
         for one in family.entries
     ]
 
@@ -248,7 +251,7 @@ def test_a_run_that_lacks_a_benchmark_joins_one_league_that_it_would_be_in(tmp_p
     references(other)
     merged(other, "dare", scores(20, 24, 18, 22, 27), "dare")
     other.entries = [
-        replace(one, records={**records, "xstest": one.records["xstest"]})
+        one.model_copy(update={"records": {**records, "xstest": one.records["xstest"]}})
         for one, records in zip(other.entries, whole, strict=True)
     ]
     save_run(other.store, other.run(name="other"))
@@ -375,10 +378,10 @@ def test_the_recipe_of_a_checkpoint_merged_once_can_be_merged_again(tmp_path):
     family = Family(Store(tmp_path), [])
     references(family)
     shares = {"math": 0.5, "multilingual": 0.25, "safety": 0.25}
-    measured = {"weights": shares, "settings": {"scaling": 0.5}, "tried": []}
+    trace = MergeTrace(weights=shares, settings={"scaling": 0.5})
     merged(
         family, "tuned", scores(20, 24, 18, 22, 27), "task_arithmetic",
-        settings={"scaling": {"choose": [0.3, 0.5]}}, measured=measured,
+        settings={"scaling": {"choose": [0.3, 0.5]}}, trace=trace,
     )  # fmt: skip
     save_run(family.store, family.run())
     (tuned,) = [one for one in gather([tmp_path]).standings if one.entry.title == "tuned"]
@@ -412,8 +415,8 @@ TOLD = {
 
 
 def test_all_that_a_merge_was_told_is_in_the_recipe(tmp_path):
-    told = {**TOLD, "output_dtype": "bfloat16", "method": "ties"}
-    found = validated(Recipe, recipe_of(tmp_path, "told", measured={"recipe": told}), "the page")
+    told = RecipeRecord(**TOLD, output_dtype="bfloat16", method="ties")
+    found = validated(Recipe, recipe_of(tmp_path, "told", recipe=told), "the page")
     assert (found.space, found.output_dtype, found.seed) == ("factors", "bfloat16", 3)
     assert found.method.name == "ties"
 
@@ -421,10 +424,10 @@ def test_all_that_a_merge_was_told_is_in_the_recipe(tmp_path):
 def test_of_rounds_is_said_how_they_were_made(tmp_path):
     family = Family(Store(tmp_path), [])
     references(family)
-    about = {"protocol": "many-shot", "seed": 3, "measured": {"recipe": TOLD}}
+    about = {"protocol": "many-shot", "seed": 3, "recipe": RecipeRecord(**TOLD)}
     merged(family, "metis", scores(20, 24, 18, 22, 27), "metis", **about)
-    merged(family, "round", scores(20, 24, 18, 22, 27), "metis", of="metis", turn=1, **about)
-    family.entries[-1] = replace(family.entries[-1], role="round")
+    merged(family, "round", scores(20, 24, 18, 22, 27), "metis", leads_to="metis", round_index=1, **about)
+    family.entries[-1] = family.entries[-1].model_copy(update={"role": "round"})
     save_run(family.store, family.run())
     (metis,) = [one.entry for one in gather([tmp_path]).standings if one.entry.role == "merged"]
     expected = {"base": "models/base", "protocol": "many-shot", "rounds": 1, "method": {"name": "metis"}}
@@ -440,7 +443,7 @@ def test_of_rounds_is_said_how_they_were_made(tmp_path):
     ],
 )
 def test_a_method_of_the_users_own_is_named_by_a_file_beside_the_recipe(told, name, tmp_path):
-    found = recipe_of(tmp_path, "mine", measured={"source": "class ties: ...", "recipe": told})
+    found = recipe_of(tmp_path, "mine", recipe=RecipeRecord(source="class ties: ...", **told))
     assert found["method"] == {"name": name or "./ties.py:ties"}
     (mine,) = [one for one in gather([tmp_path]).standings if one.entry.title == "mine"]
     assert details_of(mine, ())["recipe"].startswith("# The method's source is below")
@@ -449,29 +452,47 @@ def test_a_method_of_the_users_own_is_named_by_a_file_beside_the_recipe(told, na
 def test_learned_coefficients_are_in_the_recipe(tmp_path):
     family = Family(Store(tmp_path), [])
     references(family)
-    learned = {"tasks": ["math", "safety"], "layers": ["model"], "coefficients": [[0.7], [0.4]]}
-    merged(family, "learned", scores(20, 24, 18, 22, 27), "divmerge", measured={"learned": learned})
+    learned = LearnedCoefficients(tasks=("math", "safety"), layers=("model",), coefficients=[[0.7], [0.4]])
+    merged(family, "learned", scores(20, 24, 18, 22, 27), "divmerge", trace=MergeTrace(learned=learned))
     save_run(family.store, family.run())
     (entry,) = [one.entry for one in gather([tmp_path]).standings if one.entry.title == "learned"]
     assert entry.recipe["method"] == {"name": "divmerge", "coefficients": {"math": 0.7, "safety": 0.4}}
 
 
 @pytest.mark.parametrize(
-    "measured",
+    "merge",
     [
-        {"weights": [1, 2]},
-        {"settings": "scaling"},
-        {"recipe": ["ties"]},
-        {"source": "class Own: ...", "recipe": {"method": 5}},
-        {"learned": {"tasks": ["math"], "layers": ["model"], "coefficients": []}},
+        {"trace": MergeTrace(weights={"math": 0.1, "safety": 0.9})},
+        {"trace": MergeTrace(learned=LearnedCoefficients(tasks=("a",), layers=("b",), coefficients=[]))},
     ],
 )
-def test_a_recipe_that_cannot_be_read_is_said(measured, tmp_path):
+def test_a_recipe_that_cannot_be_read_is_said(merge, tmp_path):
     family = Family(Store(tmp_path), [])
     references(family)
-    merged(family, "odd", scores(20, 24, 18, 22, 27), "ties", measured=measured)
+    merged(family, "odd", scores(20, 24, 18, 22, 27), "ties", **merge)
     save_run(family.store, family.run())
     with pytest.raises(InputError, match="'odd': what its run says of the merge cannot be read"):
+        gather([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"trace": {"weights": [1, 2]}}, "trace.weights' must be a mapping"),
+        ({"trace": {"settings": "scaling"}}, "trace.settings' must be a mapping"),
+        ({"recipe": ["ties"]}, "recipe' must be a mapping"),
+        ({"recipe": {"source": "class Own: ...", "method": 5}}, "recipe.method' is 5, where text"),
+    ],
+)
+def test_what_a_run_says_of_a_merge_is_of_its_type(wrong, said, tmp_path):
+    family = Family(Store(tmp_path), [])
+    references(family)
+    merged(family, "odd", scores(20, 24, 18, 22, 27), "ties")
+    path = save_run(family.store, family.run())
+    content = json.loads(path.read_text())
+    content["entries"][-1] |= wrong
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"first\.json: not a run's manifest .*{said}"):
         gather([tmp_path])
 
 
@@ -480,7 +501,7 @@ def test_submissions_stand_beside_own_runs_and_are_checked(tmp_path):
     family = Family(Store(tmp_path / "yours"), [])
     references(family)
     code = f"class Own(Method):\n    scaling = '{SCRIPT}'\n"
-    merged(family, "own", scores(20, 24, 18, 22, 27), "own", measured={"source": code})
+    merged(family, "own", scores(20, 24, 18, 22, 27), "own", recipe=RecipeRecord(source=code))
     save_run(family.store, family.run(name="two"))
     folder = write_submission(family.store, ["two"], tmp_path / "submitted")
     board = gather([tmp_path / "mine", folder])

@@ -7,13 +7,21 @@ import pytest
 from reports.rounds import performance_over_rounds, tasks_over_rounds, weights_over_rounds
 from reports.seeds import seeds_table
 from results.errors import InputError
+from results.merge_trace import MergeTrace, MethodIdentity, RoundScore, RoundSelection, SignalTrace, Trial
 
 TASKS = ("instruction", "math", "multilingual", "safety")
 
 
-def measured(**signals):
-    values = {name: {task: 0.1 * (i + 1) for i, task in enumerate(TASKS)} for name in signals}
-    return {"weights": dict.fromkeys(TASKS, 0.25), **values}
+SIGNALS = {
+    "loss gap": {"reference": 0, "reference_label": "no gap"},
+    "NP before the round": {"reference": 1, "reference_label": "the expert's NP"},
+}
+
+
+def traced(label):
+    values = {task: 0.1 * (i + 1) for i, task in enumerate(TASKS)}
+    signal = None if label is None else SignalTrace(label=label, values=values, **SIGNALS[label])
+    return MergeTrace(weights=dict.fromkeys(TASKS, 0.25), signal=signal)
 
 
 @pytest.fixture
@@ -22,15 +30,22 @@ def in_rounds(make_comparison, make_row):
     comparison = make_comparison(0)
     tasks = dict.fromkeys(TASKS, 0.7)
     rounds, merged = [], []
-    for method, signal in (("ties", "gaps"), ("average", "normalised"), ("dare", None)):
-        about = {"method": method, "title": method, "pair": method, "protocol": "many-shot", "seed": 0}
-        seen = measured(**({signal: 1} if signal else {}))
+    for method, signal in (("ties", "loss gap"), ("average", "NP before the round"), ("dare", None)):
+        about = {
+            "method": method,
+            "title": method,
+            "identity": MethodIdentity(method=method),
+            "protocol": "many-shot",
+            "seed": 0,
+        }
         rounds += [
-            make_row(f"{method}, round {turn}", "round", tasks, **about, turn=turn, measured=seen)
+            make_row(
+                f"{method}, round {turn}", "round", tasks, **about, round_index=turn, trace=traced(signal)
+            )
             for turn in (1, 2)
         ]
         merged.append(make_row(f"{method}, many-shot", "merged", tasks, **about))
-    once = make_row("ties", "merged", tasks, title="ties", pair="ties", seed=0)
+    once = make_row("ties", "merged", tasks, title="ties", identity=MethodIdentity(method="ties"), seed=0)
     return replace(comparison, rows=(*comparison.rows, *merged, once), rounds=tuple(rounds))
 
 
@@ -67,12 +82,14 @@ def test_every_weighted_method_has_its_weights_and_what_they_came_from(drawn, in
 
 
 def test_the_figure_of_weights_shows_what_a_mask_asks_of_them(drawn, in_rounds):
-    masked = {"mask_reach": {"thresholds": dict.fromkeys(TASKS, 0.3 / 1.3)}}
-    rounds = [
-        replace(row, measured={**row.measured, **masked, "mask_norm": 0.1 * row.turn})
-        if row.title == "ties" else row
-        for row in in_rounds.rounds
-    ]  # fmt: skip
+    def masked(row):
+        update = {
+            "mask_thresholds": dict.fromkeys(TASKS, 0.3 / 1.3),
+            "mask_norm": 0.1 * row.round_index,
+        }
+        return replace(row, trace=row.trace.model_copy(update=update))
+
+    rounds = [masked(row) if row.title == "ties" else row for row in in_rounds.rounds]
     figure = drawn(weights_over_rounds, replace(in_rounds, rounds=tuple(rounds)))
     assert (
         labels(figure)[-1].replace("\n", " ") == "least weight for the mask to keep what all tasks agree on"
@@ -86,11 +103,13 @@ def test_the_figure_of_weights_shows_what_a_mask_asks_of_them(drawn, in_rounds):
 def test_what_was_chosen_on_validation_data_is_told(make_comparison, make_row):
     comparison = make_comparison(0)
     tasks = dict.fromkeys(TASKS, 0.7)
-    tuned = {"settings": {"scaling": 0.3}, "tried": [{"value": 1}], "candidates": 8, "validation": []}
-    kept = {"settings": {}, "tried": [], "kept_round": 2, "validation": [{"round": 1}, {"round": 2}]}
+    tuned = MergeTrace(
+        settings={"scaling": 0.3}, trials=(Trial(settings={"scaling": 0.3}, value=1),), candidates=8
+    )
+    kept = RoundSelection(round_index=2, scores=tuple(RoundScore(round_index=i, value=i / 4) for i in (1, 2)))
     rows = [
-        make_row("ta", "merged", tasks, title="ta", measured=tuned, seed=4),
-        make_row("metis", "merged", tasks, title="metis", measured=kept, protocol="many-shot", seed=4),
+        make_row("ta", "merged", tasks, title="ta", trace=tuned, seed=4),
+        make_row("metis", "merged", tasks, title="metis", selection=kept, protocol="many-shot", seed=4),
         make_row("ties", "merged", tasks, title="ties", seed=4),
     ]
     text = seeds_table(replace(comparison, rows=(*comparison.rows, *rows)))

@@ -1,6 +1,5 @@
 """Sensitivity to a setting: which values make a line, where they stand, and what is only tried."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -9,6 +8,7 @@ from made_up_comparisons import comparison_of, row_of, sweep_of
 from reports.sensitivity import sensitivity
 from reports.shown import shown
 from results.errors import InputError
+from results.merge_trace import MergeTrace, MethodIdentity, Trial
 
 
 def line(axes, number):
@@ -54,11 +54,11 @@ def test_of_what_was_tried_with_other_settings_the_best_counts(drawn):
     whole = comparison_of(0, 2)
     tasks = list(whole.suite.tasks)
     tried = [
-        {"settings": {"a": a, "b": b}, "tasks": dict(zip(tasks, values, strict=True)), "value": 0}
+        Trial(settings={"a": a, "b": b}, tasks=dict(zip(tasks, values, strict=True)), value=0)
         for a, b, values in [(1, 1, (0.2, 0.4)), (1, 2, (0.1, 0.8)), (2, 1, (0.5, 0.5)), (3, 1, (0.4, 0.4))]
     ]
-    alone = {"settings": {"a": 4, "only": tasks[0]}, "tasks": {tasks[0]: 1.0}, "value": 1}
-    about = {"settings": {"a": [1, 2, 3], "b": [1, 2]}, "measured": {"tried": [alone, *tried]}}
+    alone = Trial(settings={"a": 4, "only": tasks[0]}, tasks={tasks[0]: 1.0}, value=1)
+    about = {"settings": {"a": [1, 2, 3], "b": [1, 2]}, "trace": MergeTrace(trials=(alone, *tried))}
     row = row_of("ties", "merged", dict.fromkeys(tasks, 0.5), **about)
     average, worst = drawn(sensitivity, replace(whole, rows=(row,)), "a").axes
     assert line(average, 0) == ([1, 2, 3], pytest.approx([0.45, 0.5, 0.4]))
@@ -73,9 +73,9 @@ def test_other_settings_part_lines_and_name_them(drawn):
     assert named == ["KL (level=layer)", "KL (level=task)"]
 
 
-def pair_of(settings, weighting="uniform"):
-    """As a run notes it."""
-    return json.dumps(["KL", settings, [weighting, 2.0, "text", "js"], "delta", "average"], sort_keys=True)
+def identity_of(settings, weighting="uniform"):
+    """As a run has it."""
+    return MethodIdentity(method="KL", settings=settings, weighting={"name": weighting, "temperature": 2.0})
 
 
 def both_weightings():
@@ -84,7 +84,7 @@ def both_weightings():
     rows = [
         replace(
             row, label=f"{row.label} {weighting}", title=f"{row.label} {weighting}",
-            pair=pair_of(row.settings, weighting),
+            identity=identity_of(row.settings, weighting),
         )
         for weighting in ("uniform", "loss_gap")
         for row in whole.rows[1:]
@@ -92,7 +92,7 @@ def both_weightings():
     return replace(whole, rows=(whole.rows[0], *rows))
 
 
-def test_what_a_pair_tells_apart_is_a_line_of_its_own(drawn):
+def test_what_a_methods_identity_tells_apart_is_a_line_of_its_own(drawn):
     figure = drawn(sensitivity, both_weightings(), "inputs")
     named = [text.get_text() for text in figure.legends[0].get_texts()]
     assert named == ["KL (weighting=uniform)", "KL (weighting=loss_gap)"]

@@ -15,7 +15,7 @@ from results.suite import BenchmarkSpec
 
 def test_rows_come_as_base_experts_merged(lab: Family) -> None:
     run = lab.run()
-    comparison = compare(replace(run, entries=run.entries[::-1]), lab.store, resamples=50)
+    comparison = compare(run.model_copy(update={"entries": run.entries[::-1]}), lab.store, resamples=50)
     assert [row.role for row in comparison.rows] == ["base", "expert", "expert", "expert", "merged", "merged"]
     assert comparison.row("metis").protocol == "many-shot"
     with pytest.raises(InputError, match="no 'dare'; there are base"):
@@ -40,7 +40,7 @@ def test_the_numbers_of_a_merged_checkpoint(lab: Family) -> None:
 
 def test_a_row_knows_how_many_documents_its_numbers_rest_on(lab: Family) -> None:
     lab.add("young", "merged", {"gsm8k": hits(8)}, method="dare")
-    run = replace(lab.run(), settings={"validation": {"math": 50}})
+    run = lab.run().model_copy(update={"settings": {"validation": {"math": 50}}})
     comparison = compare(run, lab.store, resamples=50)
     everything = dict.fromkeys(("gsm8k", "m_mmlu", "m_arc", "xstest", "coqa"), 20)
     assert comparison.row("ties").n == comparison.row("ties").to_json()["n"] == everything
@@ -72,7 +72,7 @@ def test_intervals_hold_the_values_and_depend_on_the_seed_alone(lab: Family) -> 
 
 def test_the_paired_difference_of_identical_checkpoints_is_exactly_zero(lab: Family) -> None:
     twin = lab.entries[-1]
-    lab.entries.append(replace(twin, label="twin"))
+    lab.entries.append(twin.model_copy(update={"label": "twin"}))
     comparison = compare(lab.run(), lab.store)
     for statistic in ("average", "worst_task", "gap", "math"):
         found = paired_difference(comparison, "metis", "twin", statistic)
@@ -118,14 +118,14 @@ def test_an_incomplete_suite_shows_what_is_complete(lab: Family) -> None:
 def test_a_benchmark_without_its_experts_score_is_not_complete(lab: Family) -> None:
     math = lab.entries[1]
     kept = {name: digest for name, digest in math.records.items() if name != "gsm8k"}
-    lab.entries[1] = replace(math, records=kept)
+    lab.entries[1] = math.model_copy(update={"records": kept})
     row = compare(lab.run(), lab.store, resamples=50).row("ties")
     assert row.complete == (3, 4)
     assert row.notes == ("not scored by the expert 'math expert': gsm8k",)
 
 
 def test_a_reference_of_zero_is_told_and_not_divided_by(family: Family, lab: Family) -> None:
-    family.entries[1] = replace(family.entries[1], label="old", task="elsewhere")
+    family.entries[1] = family.entries[1].model_copy(update={"label": "old", "task": "elsewhere"})
     family.add("zero", "expert", {"gsm8k": hits(0)}, task="math")
     row = compare(family.run(), family.store, resamples=50).row("ties")
     assert row.complete == (4, 4)
@@ -135,8 +135,8 @@ def test_a_reference_of_zero_is_told_and_not_divided_by(family: Family, lab: Fam
 
 
 def test_a_reference_at_chance_and_resamples_without_reference_are_told(family: Family, lab: Family) -> None:
-    family.entries[1] = replace(family.entries[1], label="old", task="elsewhere")
-    family.entries[2] = replace(family.entries[2], label="older", task="elsewhere")
+    family.entries[1] = family.entries[1].model_copy(update={"label": "old", "task": "elsewhere"})
+    family.entries[2] = family.entries[2].model_copy(update={"label": "older", "task": "elsewhere"})
     family.add("weak", "expert", {"gsm8k": hits(1)}, task="math")
     family.add("guess", "expert", {"m_mmlu": hits(5), "m_arc": hits(10)}, task="multilingual")
     row = compare(family.run(), family.store).row("ties")
@@ -181,20 +181,22 @@ def test_where_every_expert_guesses_nothing_is_averaged(lab: Family) -> None:
 
 def test_a_missing_expert_is_named_by_its_task(lab: Family) -> None:
     run = lab.run()
-    without = replace(run, entries=tuple(entry for entry in run.entries if entry.task != "safety"))
+    without = run.model_copy(
+        update={"entries": tuple(entry for entry in run.entries if entry.task != "safety")}
+    )
     with pytest.raises(InputError, match="no expert for task safety"):
         compare(without, lab.store)
 
 
 def test_the_reference_is_the_expert_of_the_same_seed(lab: Family) -> None:
-    lab.entries[1] = replace(lab.entries[1], seed=0)
+    lab.entries[1] = lab.entries[1].model_copy(update={"seed": 0})
     lab.add("math expert 1", "expert", {"gsm8k": hits(20)}, task="math", seed=1)
     comparison = compare(lab.run(), lab.store, resamples=50)
     assert comparison.row("metis").tasks["math"].value == pytest.approx(14 / 20)
     assert comparison.row("ties").tasks["math"].value == pytest.approx(12 / 16)
     assert comparison.row("math expert").tasks["math"].value == 1
     assert comparison.row("math expert 1").tasks["math"].value == 1
-    lab.entries[-1] = replace(lab.entries[-1], seed=0)
+    lab.entries[-1] = lab.entries[-1].model_copy(update={"seed": 0})
     with pytest.raises(InputError, match="two experts for task math"):
         compare(lab.run(), lab.store)
 
@@ -218,7 +220,7 @@ def test_scores_made_in_different_ways_are_not_divided(
     lab.store.write(other, documents)
     index = next(index for index, entry in enumerate(lab.entries) if entry.label == "ties")
     entry = lab.entries[index]
-    lab.entries[index] = replace(entry, records={**entry.records, "gsm8k": other.key.digest})
+    lab.entries[index] = entry.model_copy(update={"records": {**entry.records, "gsm8k": other.key.digest}})
     with pytest.raises(InputError, match=message):
         compare(lab.run(), lab.store)
 
@@ -248,7 +250,7 @@ def test_scores_on_different_documents_are_not_divided(lab: Family) -> None:
 
 
 def test_a_record_of_another_checkpoint_is_refused(lab: Family) -> None:
-    lab.entries[-1] = replace(lab.entries[-1], checkpoint=identity("another"))
+    lab.entries[-1] = lab.entries[-1].model_copy(update={"checkpoint": identity("another")})
     with pytest.raises(InputError, match=r"'metis': record .* not gsm8k of this checkpoint"):
         compare(lab.run(), lab.store)
 
@@ -256,9 +258,14 @@ def test_a_record_of_another_checkpoint_is_refused(lab: Family) -> None:
 def test_two_entries_of_one_label_and_two_bases_are_refused(lab: Family) -> None:
     run = lab.run()
     with pytest.raises(InputError, match="two entries are labelled 'metis'"):
-        compare(replace(run, entries=(*run.entries, run.entries[-1])), lab.store)
+        compare(run.model_copy(update={"entries": (*run.entries, run.entries[-1])}), lab.store)
     with pytest.raises(InputError, match="two bases"):
-        compare(replace(run, entries=(*run.entries, replace(run.entries[0], label="again"))), lab.store)
+        compare(
+            run.model_copy(
+                update={"entries": (*run.entries, run.entries[0].model_copy(update={"label": "again"}))}
+            ),
+            lab.store,
+        )
 
 
 def test_json_has_every_number_and_none_where_one_is_not_known(lab: Family) -> None:

@@ -1,7 +1,6 @@
 """Manifests of runs, and the description of a suite that they carry."""
 
 import os
-from dataclasses import replace
 
 import pytest
 from made_up_family import SUITE, Family, identity
@@ -23,13 +22,13 @@ def test_a_run_is_read_as_it_was_written(lab: Family) -> None:
 
 def test_a_manifest_may_be_rewritten(lab: Family) -> None:
     save_run(lab.store, lab.run())
-    save_run(lab.store, replace(lab.run(), entries=()))
+    save_run(lab.store, lab.run().model_copy(update={"entries": ()}))
     assert load_run(lab.store, "first").entries == ()
 
 
 def test_the_latest_run_is_the_one_written_last(lab: Family) -> None:
     for age, name in [(10, "b"), (0, "a"), (20, "c")]:
-        path = save_run(lab.store, replace(lab.run(), name=name))
+        path = save_run(lab.store, lab.run().model_copy(update={"name": name}))
         os.utime(path, (1_000_000 - age, 1_000_000 - age))
     assert load_run(lab.store).name == "a"
     assert load_run(lab.store, "c").name == "c"
@@ -38,7 +37,7 @@ def test_the_latest_run_is_the_one_written_last(lab: Family) -> None:
 def test_a_family_is_all_runs_of_one_experiments_subsets_or_those_that_are_named(lab: Family) -> None:
     names = {"lab": None, "glue.a-b": "glue", "glue.a-c": "glue", "glue-lab.a-b": "glue-lab", "glue.d": None}
     for age, (name, of) in enumerate(names.items()):
-        path = save_run(lab.store, replace(lab.run(), name=name, settings={SUBSETS_OF: of}))
+        path = save_run(lab.store, lab.run().model_copy(update={"name": name, "settings": {SUBSETS_OF: of}}))
         os.utime(path, (1_000_000 - age, 1_000_000 - age))
 
     def family(*wanted: str) -> list[str]:
@@ -67,7 +66,7 @@ def test_what_is_not_there_or_broken_is_named(lab: Family) -> None:
 @pytest.mark.parametrize("name", ["", "../escape", "a/b", ".hidden", "a b"])
 def test_a_name_that_is_no_file_name_is_refused(lab: Family, name: str) -> None:
     with pytest.raises(InputError, match="run name"):
-        save_run(lab.store, replace(lab.run(), name=name))
+        save_run(lab.store, lab.run().model_copy(update={"name": name}))
 
 
 def test_a_suite_knows_which_task_a_benchmark_measures() -> None:
@@ -96,11 +95,12 @@ def test_a_suite_without_tasks_or_with_a_benchmark_twice_is_refused() -> None:
 
 def test_a_run_of_other_experts_is_set_aside_and_one_that_went_on_is_not(lab: Family) -> None:
     save_run(lab.store, lab.run())
-    assert set_aside(lab.store, replace(lab.run(), entries=lab.run().entries[:-1])) is None
+    assert set_aside(lab.store, lab.run().model_copy(update={"entries": lab.run().entries[:-1]})) is None
     others = [
-        replace(one, checkpoint=identity("another")) if one.role == "base" else one for one in lab.entries
+        one.model_copy(update={"checkpoint": identity("another")}) if one.role == "base" else one
+        for one in lab.entries
     ]
-    run = replace(lab.run(), entries=tuple(others))
+    run = lab.run().model_copy(update={"entries": tuple(others)})
     name = set_aside(lab.store, run)
     save_run(lab.store, run)
     assert name is not None and set(run_names(lab.store)) == {"first", name}

@@ -5,6 +5,7 @@ import pytest
 from made_up_family import SUITE
 
 from results.comparison import compare
+from results.merge_trace import MethodIdentity
 from results.pooled import merged_methods
 from results.run import Run
 from results.seeds import gains
@@ -25,9 +26,19 @@ def comparison(family):
         for seed, value in enumerate(values):
             label = f"ties{', many-shot' if protocol == 'many-shot' else ''}, seed {seed}"
             scores = full | {"gsm8k": documents(value)}
-            about = {"method": "ties", "title": "ties", "pair": "ties", "protocol": protocol, "seed": seed}
+            about = {
+                "method": "ties",
+                "title": "ties",
+                "identity": MethodIdentity(method="ties"),
+                "protocol": protocol,
+                "seed": seed,
+            }
             family.add(label, "merged", scores, **about)
-    return compare(Run("made up", SUITE, {}, tuple(family.entries)), family.store, resamples=50)
+    return compare(
+        Run(name="made up", suite=SUITE, settings={}, entries=tuple(family.entries)),
+        family.store,
+        resamples=50,
+    )
 
 
 def test_means_have_students_interval(comparison):
@@ -64,7 +75,11 @@ def test_one_seed_has_documents_but_no_interval_over_seeds(family):
     half = full | {"gsm8k": [1.0, 0.0] * 5}
     family.add("ties", "merged", half, method="ties", title="ties", protocol="post-hoc", seed=0)
     (one,) = merged_methods(
-        compare(Run("made up", SUITE, {}, tuple(family.entries)), family.store, resamples=50)
+        compare(
+            Run(name="made up", suite=SUITE, settings={}, entries=tuple(family.entries)),
+            family.store,
+            resamples=50,
+        )
     )
     spread = one.aggregate("worst_task")
     assert (spread.value, len(spread.values), spread.seeds) == (0.5, 1, None)

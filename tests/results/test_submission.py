@@ -14,6 +14,7 @@ from made_up_family import Family, hits, rows
 from results.aggregation import aggregate
 from results.comparison import compare
 from results.errors import InputError
+from results.merge_trace import MergeTrace, MethodIdentity, RecipeRecord, Trial
 from results.record import digest_of
 from results.run import load_run, save_run
 from results.store import Store
@@ -23,7 +24,9 @@ from results.submission import check_submission, write_submission
 @pytest.fixture
 def made(lab: Family, tmp_path):
     """A submission of a run with a method of the submitter's own."""
-    lab.entries[-1] = replace(lab.entries[-1], measured={"source": "class Mine: ...\n"}, method="Mine")
+    lab.entries[-1] = lab.entries[-1].model_copy(
+        update={"recipe": RecipeRecord(source="class Mine: ...\n"), "method": "Mine"}
+    )
     save_run(lab.store, lab.run())
     return write_submission(lab.store, ["first"], tmp_path / "sent" / "mine")
 
@@ -277,24 +280,24 @@ def not_json(folder):
         (nested("runs/*.json"), "first.json: not a run's manifest .it is nested too deep"),
         (nested("records/*/*.json"), "json: broken or edited"),
         (of_another_name, "first.json: holds the run second"),
-        (changed("settings", to=None), "settings is None, where an object is expected"),
-        (changed("settings", to=[]), "settings is .., where an object is expected"),
-        (changed("settings", "limit", to="all"), "limit is 'all', where a whole number or null"),
+        (changed("settings", to=None), "'settings' must be a mapping .* not None"),
+        (changed("settings", to=[]), r"'settings' must be a mapping .* not \[\]"),
+        (changed("settings", "limit", to="all"), "limit' is 'all', where a whole number"),
         (changed("suite", "name", to=["lab"]), "name is .'lab'., where text is expected"),
         (changed("suite", "tasks", 0, "benchmarks", 0, "name", to=[]), "name is .., where text is expected"),
         (changed("suite", "tasks", 0, "benchmarks", 0, "chance", to="0"), "chance is '0', where a number"),
         (changed("suite", "tasks", to=[]), "it has no tasks"),
         (changed("suite", "tasks", to=["math"]), "'math' stands where an object is expected"),
-        (changed("entries", 4, "records", to=[]), "records is .., where an object"),
-        (changed("entries", 4, "records", "gsm8k", to=7), "every value is a digest"),
-        (changed("entries", 4, "records", "gsm8k", to="../../secret"), "every value is a digest"),
-        (changed("entries", 4, "label", to=["ties"]), "label is .'ties'., where text is expected"),
-        (changed("entries", 4, "label", to=4), "label is 4, where text is expected"),
+        (changed("entries", 4, "records", to=[]), "records' must be a mapping"),
+        (changed("entries", 4, "records", "gsm8k", to=7), "records.gsm8k' is 7, where text"),
+        (changed("entries", 4, "records", "gsm8k", to="../../secret"), "should match pattern"),
+        (changed("entries", 4, "label", to=["ties"]), "label' is .'ties'., where text is expected"),
+        (changed("entries", 4, "label", to=4), "label' is 4, where text is expected"),
         (changed("entries", 4, "label", to="\ud800"), "not a run's manifest"),
-        (changed("entries", 4, "role", to="judge"), "role is 'judge', where one of base"),
-        (changed("entries", 4, "settings", to=[]), "settings is .., where an object is expected"),
+        (changed("entries", 4, "role", to="judge"), "role' is 'judge', where one of base"),
+        (changed("entries", 4, "settings", to=[]), "settings' must be a mapping"),
         (changed("entries", 4, "checkpoint", "weights", to=1), "weights is 1, where text is expected"),
-        (changed("entries", 4, "colour", to="red"), "'colour' is unknown"),
+        (changed("entries", 4, "colour", to="red"), "colour' is unknown"),
         (changed("entries", 5, "method", to="../../up"), "'../../up', which is no name of a class"),
     ],
     ids=lambda one: getattr(one, "__name__", ""),
@@ -308,7 +311,9 @@ def test_what_is_not_as_it_was_made_or_cannot_be_is_refused(made, do, said):
 
 
 def test_a_methods_name_is_no_path_to_write_to(lab, tmp_path):
-    lab.entries[-1] = replace(lab.entries[-1], measured={"source": "1\n"}, method="../../up")
+    lab.entries[-1] = lab.entries[-1].model_copy(
+        update={"recipe": RecipeRecord(source="1\n"), "method": "../../up"}
+    )
     save_run(lab.store, lab.run())
     with pytest.raises(
         InputError, match=r"'metis' has the method '\.\./\.\./up', which is no name of a class"
@@ -318,7 +323,9 @@ def test_a_methods_name_is_no_path_to_write_to(lab, tmp_path):
 
 
 def test_a_method_may_be_named_in_any_letters(lab, tmp_path):
-    lab.entries[-1] = replace(lab.entries[-1], measured={"source": "class Größe: ...\n"}, method="Größe")
+    lab.entries[-1] = lab.entries[-1].model_copy(
+        update={"recipe": RecipeRecord(source="class Größe: ...\n"), "method": "Größe"}
+    )
     save_run(lab.store, lab.run())
     made = write_submission(lab.store, ["first"], tmp_path / "mine")
     assert (made / "methods" / "Größe.py").read_text() == "class Größe: ...\n"
@@ -339,11 +346,11 @@ def test_no_folder_of_the_submitter_is_in_a_submission(lab, tmp_path):
         title=f"Mine (statistics={home}/a.npz)",
         path=f"{home}/merged/mine",
         settings={"statistics": f"{home}/a.npz", "of": [{"math": f"{home}/b.npz"}], "separator": "/"},
-        pair=json.dumps([file, {"statistics": f"{home}/a.npz"}]),
-        measured={"tried": [{"settings": {"statistics": f"{home}/a.npz"}}]},
+        identity=MethodIdentity(method=file, settings={"statistics": f"{home}/a.npz"}),
+        trace=MergeTrace(trials=(Trial(settings={"statistics": f"{home}/a.npz"}, value=1),)),
     )
     run = lab.run()
-    save_run(lab.store, replace(run, settings={**run.settings, "judge": f"{home}/wildguard"}))
+    save_run(lab.store, run.model_copy(update={"settings": {**run.settings, "judge": f"{home}/wildguard"}}))
     made = write_submission(lab.store, ["first"], tmp_path / "mine")
     for one in made.rglob("*"):
         assert one.is_dir() or home.encode() not in one.read_bytes()
@@ -358,16 +365,20 @@ def test_no_folder_of_the_submitter_is_in_a_submission(lab, tmp_path):
 
 
 def test_what_was_merged_once_and_in_rounds_still_belongs_together(lab, tmp_path):
-    lab.entries[-2:] = [replace(one, pair="both") for one in lab.entries[-2:]]
-    lab.entries[0] = replace(lab.entries[0], pair="other")
+    lab.entries[-2:] = [
+        one.model_copy(update={"identity": MethodIdentity(method="both")}) for one in lab.entries[-2:]
+    ]
+    lab.entries[0] = lab.entries[0].model_copy(update={"identity": MethodIdentity(method="other")})
     save_run(lab.store, lab.run())
     base, *_, one, two = load_run(Store(write_submission(lab.store, ["first"], tmp_path / "mine"))).entries
-    assert one.pair == two.pair != base.pair
+    assert one.identity == two.identity != base.identity
 
 
 def test_one_checkpoint_is_not_several_seeds(lab, tmp_path):
-    metis = replace(lab.entries[-1], title="metis")
-    lab.entries[-1:] = [replace(metis, label=f"metis, seed {seed}", seed=seed) for seed in range(5)]
+    metis = lab.entries[-1].model_copy(update={"title": "metis"})
+    lab.entries[-1:] = [
+        metis.model_copy(update={"label": f"metis, seed {seed}", "seed": seed}) for seed in range(5)
+    ]
     save_run(lab.store, lab.run())
     with pytest.raises(
         InputError, match="are one checkpoint under the seeds 1 and 0; keep one of them"
