@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.recorded import recorded_digest
-from merging.adapter import open_checkpoint
+from merging.checkpoints.adapted import open_checkpoint
 from results.record import CheckpointIdentity
 
 

@@ -28,8 +28,8 @@ from bench.registry import Suite
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.vllm_questions import MOST_LOGPROBS
+from merging.checkpoints.pretrained import load_model, load_tokenizer, padding_of
 from merging.examples import IGNORED, Example, encode, examples_digest
-from merging.pretrained import load_model, load_tokenizer, padding_of
 from merging.signals import ContinuationSettings, Divergence, Needs
 from merging.train_settings import Loss, TrainSettings
 from results.errors import InputError

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from bench.adapters import adapted_base, written_out
 from bench.divergence import Distributions
 from bench.engine import (
     EngineSettings,
@@ -29,7 +28,13 @@ from bench.engine import (
     not_finite,
     refuse_too_long,
 )
-from bench.pretrained import (
+from bench.sharing import documents
+from bench.stopping import finished
+from bench.vllm_questions import MOST_LOGPROBS, Distribution, Scored, questions
+from merging.checkpoints.adapter import base_folder
+from merging.checkpoints.dtypes import refuse_no_weights, stored_dtypes
+from merging.checkpoints.peft_models import written_out
+from merging.checkpoints.pretrained import (
     architecture,
     end_tokens,
     load_config,
@@ -40,11 +45,7 @@ from bench.pretrained import (
     refuse_unfit,
     stored_tensors,
 )
-from bench.sharing import documents
-from bench.stopping import finished
-from bench.vllm_questions import MOST_LOGPROBS, Distribution, Scored, questions
 from results.errors import InputError
-from results.weights import refuse_no_weights, stored_dtypes
 
 _CPU_CACHE = 2 * 2**30  # bytes of key-value cache on a CPU where no share of memory is given
 _SET_NUM_THREADS = torch.set_num_threads  # vLLM replaces it on a CPU
@@ -86,7 +87,7 @@ class VLLMEngine:
 
         vLLM could run the adapter beside its base, but gives no log-probabilities of prompts then.
         """
-        base = adapted_base(checkpoint)
+        base = base_folder(checkpoint)
         if base is None:
             put(checkpoint)
             return

@@ -10,9 +10,9 @@ from bench.registry import Suite, load_suite
 from manyshot.experiment import HOMEMADE, Experiment
 from manyshot.experiment_plan import KINDS
 from manyshot.plan_steps import ExperimentPlan
-from merging.adapter import open_checkpoint
-from merging.checkpoint import Checkpoint
-from merging.dtypes import BY_CODE, BY_NAME
+from merging.checkpoints.adapted import open_checkpoint
+from merging.checkpoints.checkpoint import Checkpoint
+from merging.checkpoints.dtypes import BY_CODE, BY_NAME
 from merging.train_settings import AdapterSettings
 
 _FLOAT = 4

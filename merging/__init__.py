@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from merging.checkpoint import Checkpoint
+    from merging.checkpoints.checkpoint import Checkpoint
     from merging.method import Context, FirstPass, Method, Scope, known_methods, register
     from merging.recipe import Recipe, load_recipe
 
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Checkpoint": "merging.checkpoint",
+    "Checkpoint": "merging.checkpoints.checkpoint",
     "Context": "merging.method",
     "FirstPass": "merging.method",
     "Method": "merging.method",

@@ -14,8 +14,8 @@ import torch
 
 from merging import kernels
 from merging.blocks import BLOCK_ON_DEVICE, Block, blocks
-from merging.checkpoint import Checkpoint, Stored
-from merging.dtypes import bfloat16_bits
+from merging.checkpoints.checkpoint import Checkpoint, Stored
+from merging.checkpoints.dtypes import bfloat16_bits
 from merging.layers import layer_of
 from merging.method import Scope
 from merging.parallel import in_order, one_torch_thread_each

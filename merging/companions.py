@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from merging.checkpoint import Checkpoint
+from merging.checkpoints.checkpoint import Checkpoint
+from merging.checkpoints.tokenizer_files import copy_tokenizer
 from merging.compatible import asks_for_code
-from merging.tokenizer import copy_tokenizer
 
 
 def copy_companions(base: Checkpoint, folder: Path, dtype: str | None) -> None:

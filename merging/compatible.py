@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from merging.checkpoint import Checkpoint
-from merging.dtypes import MERGED
-from merging.tokenizer import read_mapping, same_file, vocabulary
+from merging.checkpoints.checkpoint import Checkpoint
+from merging.checkpoints.dtypes import FLOATS
+from merging.checkpoints.tokenizer_files import read_mapping, same_file, vocabulary
 from results.errors import InputError
 
 
@@ -121,7 +121,7 @@ def _check_tokens(called: str, base: Path, expert: Path) -> None:
 
 def _check_dtype(called: str, tensor: str, base: Checkpoint, expert: Checkpoint) -> None:
     ours, theirs = base.info(tensor).dtype, expert.info(tensor).dtype
-    if ours in MERGED and theirs in MERGED:
+    if ours in FLOATS and theirs in FLOATS:
         return
     if ours != theirs:
         raise InputError(

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from merging.checkpoint import Checkpoint
+from merging.checkpoints.checkpoint import Checkpoint
+from merging.checkpoints.tokenizer_files import same_file, vocabulary
 from merging.known_keys import known
 from merging.pairs import Pair, todays_name
 from merging.settings import differing
-from merging.tokenizer import same_file, vocabulary
 from results.errors import InputError
 
 Verdict = Literal["known", "said", "accepted"]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from merging.adapter import CONFIG, Adapter, is_adapter
-from merging.checkpoint import Checkpoint, Stored
-from merging.hub import locate
-from merging.tokenizer import copy_tokenizer
+from merging.checkpoints.adapter import CONFIG, Adapter, is_adapter
+from merging.checkpoints.checkpoint import Checkpoint, Stored
+from merging.checkpoints.folders import locate
+from merging.checkpoints.tokenizer_files import copy_tokenizer
 from results.errors import InputError
 
 _ALIKE = (

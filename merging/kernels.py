@@ -5,37 +5,25 @@ a block in stretches that stay in the first cache. On other devices the callers 
 the tests hold the two against each other.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from numba import njit
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+from merging.checkpoints.compiled import add_scaled, compiled, scale
 
 _STRETCH = 4096
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
 _ONE = np.uint32(1)
 
 
-def _compiled(**options: Any) -> Callable[[_Function], _Function]:
-    def compile_it(function: _Function) -> _Function:
-        try:
-            return njit(nogil=True, cache=True, **options)(function)
-        except RuntimeError:  # there is no folder that the machine code could be kept in
-            return njit(nogil=True, **options)(function)
-
-    return compile_it
-
-
-@_compiled()
+@compiled()
 def widen_bfloat16(numbers: np.ndarray, out: np.ndarray) -> None:
     """Write bfloat16 numbers, given as uint16 (length,), as float32, given as uint32 (length,)."""
     for i in range(out.size):
         out[i] = np.uint32(numbers[i]) << np.uint32(16)
 
 
-@_compiled()
+@compiled()
 def subtract_from_bfloat16(
     weights: np.ndarray, base: np.ndarray, out: np.ndarray, bits: np.ndarray
 ) -> np.uint32:
@@ -59,13 +47,13 @@ def subtract_from_bfloat16(
     return largest
 
 
-@_compiled()
+@compiled()
 def _subtract(numbers: np.ndarray, others: np.ndarray) -> None:
     for i in range(numbers.size):
         numbers[i] -= others[i]
 
 
-@_compiled()
+@compiled()
 def _largest(bits: np.ndarray) -> np.uint32:
     largest = np.uint32(0)
     for i in range(bits.size):
@@ -73,17 +61,17 @@ def _largest(bits: np.ndarray) -> np.uint32:
     return largest
 
 
-@_compiled()
+@compiled()
 def weighted_sum(numbers: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
     """Write Σ weights · numbers of (n,) and (n, length), each product and each sum rounded by itself."""
     for start in range(0, out.size, _STRETCH):
         total = out[start : start + _STRETCH]
-        _scale(numbers[0, start : start + _STRETCH], weights[0], total)
+        scale(numbers[0, start : start + _STRETCH], weights[0], total)
         for t in range(1, len(numbers)):
             add_scaled(total, numbers[t, start : start + _STRETCH], weights[t])
 
 
-@_compiled(fastmath=True)
+@compiled(fastmath=True)
 def follow(base: np.ndarray, experts: tuple[np.ndarray, ...], weights: np.ndarray, out: np.ndarray) -> None:
     """Write base + Σ weights · (experts − base), all float32 (length,), rounded as is fastest."""
     for start in range(0, out.size, _STRETCH):
@@ -93,7 +81,7 @@ def follow(base: np.ndarray, experts: tuple[np.ndarray, ...], weights: np.ndarra
             _add_scaled_difference(total, experts[t][start : start + _STRETCH], here, weights[t])
 
 
-@_compiled(fastmath=True)
+@compiled(fastmath=True)
 def _add_scaled_difference(
     total: np.ndarray, numbers: np.ndarray, others: np.ndarray, factor: np.float32
 ) -> None:
@@ -101,7 +89,7 @@ def _add_scaled_difference(
         total[i] += factor * (numbers[i] - others[i])
 
 
-@_compiled(fastmath=True)
+@compiled(fastmath=True)
 def products_with_differences(
     base: np.ndarray, experts: tuple[np.ndarray, ...], factors: np.ndarray, out: np.ndarray
 ) -> None:
@@ -112,7 +100,7 @@ def products_with_differences(
             out[t] += _product_with_difference(experts[t][start : start + _STRETCH], here, by)
 
 
-@_compiled(fastmath=True)
+@compiled(fastmath=True)
 def _product_with_difference(numbers: np.ndarray, others: np.ndarray, factors: np.ndarray) -> np.float32:
     total = np.float32(0)
     for i in range(factors.size):
@@ -120,37 +108,7 @@ def _product_with_difference(numbers: np.ndarray, others: np.ndarray, factors: n
     return total
 
 
-@_compiled()
-def low_rank(left: np.ndarray, right: np.ndarray, start: int, out: np.ndarray) -> None:
-    """Write entries of the flattened product of (rows, rank) and (rank, columns) from `start` on, float32.
-
-    Each entry adds up over the rank in order, so it does not depend on where a block begins.
-    """
-    columns = right.shape[1]
-    done = 0
-    while done < out.size:
-        row, column = divmod(start + done, columns)
-        part = out[done : done + columns - column]
-        _scale(right[0, column : column + part.size], left[row, 0], part)
-        for k in range(1, right.shape[0]):
-            add_scaled(part, right[k, column : column + part.size], left[row, k])
-        done += part.size
-
-
-@_compiled()
-def _scale(numbers: np.ndarray, factor: np.float32, out: np.ndarray) -> None:
-    for i in range(out.size):
-        out[i] = numbers[i] * factor
-
-
-@_compiled()
-def add_scaled(total: np.ndarray, numbers: np.ndarray, factor: np.float32) -> None:
-    """Add factor · numbers to total, all float32, each product and each sum rounded by itself."""
-    for i in range(total.size):
-        total[i] += numbers[i] * factor
-
-
-@_compiled()
+@compiled()
 def add_into_bfloat16(base: np.ndarray, delta: np.ndarray, out: np.ndarray, lost: np.ndarray) -> np.uint32:
     """Write base + delta, added in float32, as bfloat16, to the nearest and of two to the even one.
 
@@ -180,33 +138,33 @@ def add_into_bfloat16(base: np.ndarray, delta: np.ndarray, out: np.ndarray, lost
     return largest
 
 
-@_compiled()
+@compiled()
 def _sum(numbers: np.ndarray, others: np.ndarray, out: np.ndarray) -> None:
     for i in range(out.size):
         out[i] = numbers[i] + others[i]
 
 
-@_compiled()
+@compiled()
 def _round_to_bfloat16(bits: np.ndarray) -> None:
     for i in range(bits.size):
         odd = np.uint32(bits[i] >> np.uint32(16)) & np.uint32(1)
         bits[i] = np.uint32(np.uint32(bits[i] + np.uint32(0x7FFF)) + odd) & np.uint32(0xFFFF0000)
 
 
-@_compiled()
+@compiled()
 def _narrow_bfloat16(bits: np.ndarray, out: np.ndarray) -> None:
     for i in range(out.size):
         out[i] = np.uint16(bits[i] >> np.uint32(16))
 
 
-@_compiled()
+@compiled()
 def count_upper_bits(bits: np.ndarray, counts: np.ndarray) -> None:
     """Count the upper 15 bits of magnitudes, given as the bits of float32 (length,), into counts (2¹⁵,)."""
     for i in range(bits.size):
         counts[(bits[i] & _MAGNITUDE) >> np.uint32(16)] += 1
 
 
-@_compiled()
+@compiled()
 def count_lower_bits(bits: np.ndarray, upper: np.uint32, counts: np.ndarray) -> None:
     """Count the lower 16 bits of those magnitudes that have the given upper bits, into counts (2¹⁶,)."""
     for i in range(bits.size):
@@ -215,7 +173,7 @@ def count_lower_bits(bits: np.ndarray, upper: np.uint32, counts: np.ndarray) -> 
             counts[magnitude & np.uint32(0xFFFF)] += 1
 
 
-@_compiled()
+@compiled()
 def fill_uniform(out: np.ndarray, start: np.uint32, key: tuple[np.uint32, ...]) -> None:
     """Fill float32 (length,) with `noise.uniform` from a position on, modulo 2³²."""
     begin, first, second = np.uint32(start + key[0]), key[1], key[2]
@@ -224,7 +182,7 @@ def fill_uniform(out: np.ndarray, start: np.uint32, key: tuple[np.uint32, ...]) 
         out[i] = np.float32(np.int32(word >> np.uint32(8))) * np.float32(2**-24)
 
 
-@_compiled()
+@compiled()
 def fill_keep_mask(out: np.ndarray, start: np.uint32, below: np.uint32, key: tuple[np.uint32, ...]) -> None:
     """Fill int32 (length,) with −1 where the upper 31 bits of a word are less than `below`, else with 0."""
     begin, first, second = np.uint32(start + key[0]), key[1], key[2]
@@ -233,7 +191,7 @@ def fill_keep_mask(out: np.ndarray, start: np.uint32, below: np.uint32, key: tup
         out[i] = np.int32(-1) if np.uint32(word >> np.uint32(1)) < below else np.int32(0)
 
 
-@_compiled()
+@compiled()
 def _hashed(word: Any, first: Any, second: Any) -> Any:
     # Numba widens every result to 64 bits, so each is cut back to 32.
     word = np.uint32(np.uint32((word ^ (word >> np.uint32(17))) * np.uint32(0xED5AD4BB)) ^ first)
@@ -242,7 +200,7 @@ def _hashed(word: Any, first: Any, second: Any) -> Any:
     return np.uint32(word ^ (word >> np.uint32(14)))
 
 
-@_compiled()
+@compiled()
 def count_nonzero(bits: np.ndarray) -> np.uint32:
     """Return how many of some float32, given as their bits (length,), are not 0."""
     count = np.uint32(0)
@@ -251,7 +209,7 @@ def count_nonzero(bits: np.ndarray) -> np.uint32:
     return count
 
 
-@_compiled()
+@compiled()
 def sum_squares(values: np.ndarray) -> np.float64:
     """Return Σ value² of float32 (length,)."""
     total = np.float64(0)
@@ -260,7 +218,7 @@ def sum_squares(values: np.ndarray) -> np.float64:
     return total
 
 
-@_compiled()
+@compiled()
 def tally_beside(values: np.ndarray, bits: np.ndarray, other: np.ndarray, out: np.ndarray) -> None:
     """Add to out what there is about each row of some values, beside one other.
 
@@ -278,7 +236,7 @@ def tally_beside(values: np.ndarray, bits: np.ndarray, other: np.ndarray, out: n
             _tally_beside(values[t, start:stop], bits[t, start:stop], other[start:stop], out[t])
 
 
-@_compiled()
+@compiled()
 def _tally_beside(values: np.ndarray, bits: np.ndarray, other: np.ndarray, out: np.ndarray) -> None:
     out[0] += _squares(values)
     out[1] += count_nonzero(bits)
@@ -286,7 +244,7 @@ def _tally_beside(values: np.ndarray, bits: np.ndarray, other: np.ndarray, out: 
     out[3] += _of_one_sign(bits, other)
 
 
-@_compiled(fastmath={"reassoc", "nsz"})
+@compiled(fastmath={"reassoc", "nsz"})
 def _squares(values: np.ndarray) -> np.float32:
     total = np.float32(0)
     for i in range(values.size):
@@ -294,7 +252,7 @@ def _squares(values: np.ndarray) -> np.float32:
     return total
 
 
-@_compiled()
+@compiled()
 def _nonzero_in_both(one: np.ndarray, other: np.ndarray) -> np.uint32:
     count = np.uint32(0)
     for i in range(one.size):
@@ -302,7 +260,7 @@ def _nonzero_in_both(one: np.ndarray, other: np.ndarray) -> np.uint32:
     return count
 
 
-@_compiled()
+@compiled()
 def _of_one_sign(one: np.ndarray, other: np.ndarray) -> np.uint32:
     count = np.uint32(0)
     for i in range(one.size):
@@ -312,7 +270,7 @@ def _of_one_sign(one: np.ndarray, other: np.ndarray) -> np.uint32:
     return count
 
 
-@_compiled()
+@compiled()
 def merge_linear(
     base: np.ndarray,
     experts: tuple[np.ndarray, ...],
@@ -349,7 +307,7 @@ def merge_linear(
             _subtract(delta, here[:size])
             largest = max(largest, _largest(bits))
             if t == 0:
-                _scale(delta, coefficients[t], merged[:size])
+                scale(delta, coefficients[t], merged[:size])
             else:
                 add_scaled(merged[:size], delta, coefficients[t])
         found = add_into_bfloat16(here[:size], merged[:size], out[start:stop], result[2:])

@@ -9,7 +9,7 @@ import torch
 
 from merging import kernels
 from merging.arithmetic import weighted_sum
-from merging.dtypes import bfloat16_bits
+from merging.checkpoints.dtypes import bfloat16_bits
 from merging.method import Context, Method, Scope
 from merging.rounding import INFINITY
 from merging.tally import Tally

@@ -14,9 +14,9 @@ import torch
 
 from merging.blocks import Block
 from merging.card import model_card
-from merging.checkpoint import TensorInfo
+from merging.checkpoints.checkpoint import TensorInfo
+from merging.checkpoints.dtypes import BY_CODE, FLOATS
 from merging.companions import copy_companions
-from merging.dtypes import BY_CODE, MERGED
 from merging.factors import write_companions
 from merging.journal import Journal
 from merging.linear import Linear, merge_bfloat16
@@ -151,7 +151,7 @@ def _merge_block(
 ) -> Tally:
     tensor, block = cut
     vectors = prepared.vectors
-    if tensor.dtype not in MERGED:
+    if tensor.dtype not in FLOATS:
         copied = vectors.base.block(tensor.name, block.start, block.stop)
         writer.write(tensor.name, block.start, copied)
         return Tally.empty(len(vectors.experts))

@@ -9,19 +9,20 @@ from typing import Any
 
 import torch
 
-from merging.adapter import WEIGHTS, open_checkpoint
 from merging.blocks import BLOCK, BLOCK_ON_DEVICE, Block, blocks
-from merging.checkpoint import Checkpoint, TensorInfo
+from merging.checkpoints.adapted import open_checkpoint
+from merging.checkpoints.adapter import WEIGHTS
+from merging.checkpoints.checkpoint import Checkpoint, TensorInfo
+from merging.checkpoints.dtypes import BY_NAME, FLOATS
+from merging.checkpoints.tied import alike
 from merging.compatible import check, refuse_remote_code
 from merging.differences import Difference, compare
-from merging.dtypes import BY_NAME, MERGED
 from merging.factors import open_factors
 from merging.learned import LearnedMethod
 from merging.method import Method, make
 from merging.provenance import MERGING_VERSION, described, versions
 from merging.recipe import Recipe
 from merging.task_vectors import TaskVectors
-from merging.tied import alike
 from merging.write import Shard, plan_shards
 from results.errors import InputError
 
@@ -167,7 +168,7 @@ def _device(name: str) -> torch.device:
 
 
 def _output(info: TensorInfo, dtype: str | None) -> TensorInfo:
-    if dtype is None or info.dtype not in MERGED:
+    if dtype is None or info.dtype not in FLOATS:
         return info
     return TensorInfo(info.name, BY_NAME[dtype], info.shape)
 

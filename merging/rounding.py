@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from merging import kernels
-from merging.dtypes import bfloat16_bits
+from merging.checkpoints.dtypes import bfloat16_bits
 
 INFINITY = int(np.float32(np.inf).view(np.uint32))
 """Bits of infinity, the least among those of magnitudes that are not finite."""

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from merging.adapter import open_checkpoint
+from merging.checkpoints.adapted import open_checkpoint
+from merging.checkpoints.folders import locate
 from merging.examples import Example, examples_digest
-from merging.hub import locate
 from merging.learned import note_of, what_was_learned, with_coefficients
 from merging.learning import LEARNING_VERSION
 from merging.merge import merge

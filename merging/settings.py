@@ -10,10 +10,10 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
-from merging.checkpoint import FACTORS, Checkpoint
+from merging.checkpoints.checkpoint import FACTORS, Checkpoint
+from merging.checkpoints.tokenizer_files import read_mapping, same_file
 from merging.known_keys import GENERATION_DEFAULTS, Known, known
 from merging.pairs import Pairs, unequal, with_reasons
-from merging.tokenizer import read_mapping, same_file
 from merging.tokenizer_settings import tokenizer_pairs
 
 _ENDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")

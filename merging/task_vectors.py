@@ -9,8 +9,8 @@ import torch
 
 from merging import kernels
 from merging.blocks import Block
-from merging.checkpoint import Checkpoint
-from merging.dtypes import MERGED, bfloat16_bits
+from merging.checkpoints.checkpoint import Checkpoint
+from merging.checkpoints.dtypes import FLOATS, bfloat16_bits
 from merging.layers import Place, places
 from merging.method import Context
 from merging.rounding import INFINITY
@@ -44,7 +44,7 @@ class TaskVectors:
     @property
     def names(self) -> tuple[str, ...]:
         """The tensors that have task vectors: those of floats."""
-        return tuple(name for name in self.base.names if self.base.info(name).dtype in MERGED)
+        return tuple(name for name in self.base.names if self.base.info(name).dtype in FLOATS)
 
     def are_bfloat16(self, name: str) -> bool:
         """Whether a tensor is bfloat16 in every checkpoint, and differences are made on the CPU."""

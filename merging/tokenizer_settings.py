@@ -12,15 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from merging.known_keys import known
-from merging.pairs import Pair, Pairs, unequal, with_reasons
-from merging.tokenizer import (
+from merging.checkpoints.tokenizer_files import (
     chat_template,
     read_mapping,
     same_file,
     tokenizer_files,
     vocabulary,
 )
+from merging.known_keys import known
+from merging.pairs import Pair, Pairs, unequal, with_reasons
 from results.errors import InputError
 
 _TEXT_FILES = (

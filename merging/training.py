@@ -19,14 +19,21 @@ from typing import Any
 import torch
 import transformers
 
-from merging.adapter import Adapter, is_adapter, open_checkpoint
-from merging.checkpoint import Checkpoint
+from merging.checkpoints.adapted import open_checkpoint
+from merging.checkpoints.adapter import Adapter, is_adapter
+from merging.checkpoints.checkpoint import Checkpoint
+from merging.checkpoints.folders import locate
+from merging.checkpoints.pretrained import (
+    load_config,
+    load_model,
+    load_tokenizer,
+    padding_of,
+    without_file_bars,
+)
+from merging.checkpoints.tokenizer_files import copy_tokenizer
 from merging.examples import IGNORED, Example, encode, examples_digest
-from merging.hub import locate
 from merging.optimise import SAVES, optimise
-from merging.pretrained import has_encoder, load_model, load_tokenizer, padding_of, without_file_bars
 from merging.staging import hidden, refuse_existing, resumable
-from merging.tokenizer import copy_tokenizer
 from merging.train_settings import UNDECIDING, TrainSettings
 from results.errors import InputError
 
@@ -54,12 +61,14 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
     below = locate(Adapter.open(start).base) if is_adapter(start) else start
     if is_adapter(start) and settings.adapter is None:
         raise InputError(f"{start} is an adapter: say which adapter to train, or start from a whole model.")
-    encoder = has_encoder(Checkpoint.open(below).folder)
+    encoder = bool(load_config(Checkpoint.open(below).folder).is_encoder_decoder)
     if encoder and settings.loss == "text":
         raise InputError(
             f"{base} is an encoder-decoder, which learns answers: set the loss to 'completion', not 'text'."
         )
     tokenizer = load_tokenizer(below)
+    if tokenizer.eos_token_id is None:
+        raise InputError(f"{below}: the tokenizer names no end-of-sequence token, which ends every example.")
     encoded = [encode(tokenizer, example, settings, encoder=encoder) for example in examples]
     # A decoder alone never predicts its first token.
     first = 0 if encoder else 1

@@ -12,8 +12,8 @@ from types import TracebackType
 
 import torch
 
-from merging.checkpoint import INDEX_FILE, SINGLE_FILE, TensorInfo
-from merging.dtypes import BY_CODE
+from merging.checkpoints.checkpoint import INDEX_FILE, SINGLE_FILE, TensorInfo
+from merging.checkpoints.dtypes import BY_CODE
 from results.errors import InputError
 
 _CANNOT_RESERVE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}

@@ -1,3 +1,3 @@
 """The engine on transformers."""
 
-import bench.lean  # noqa: F401
+import merging.checkpoints.lean_transformers  # noqa: F401

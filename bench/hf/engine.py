@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.adapters import adapted, adapted_base
 from bench.divergence import Distributions, likeliest
 from bench.engine import (
     EngineSettings,
@@ -28,21 +27,23 @@ from bench.hf.generation import generate
 from bench.hf.likelihood import Scores, score_documents
 from bench.hf.plain import PlainModel
 from bench.hf.support import why_not_shared
-from bench.pretrained import (
+from bench.sharing import documents
+from bench.stopping import finished
+from merging.checkpoints.adapter import base_folder
+from merging.checkpoints.peft_models import adapted
+from merging.checkpoints.pretrained import (
     architecture,
     end_tokens,
     family,
     load_config,
     load_generation_config,
     load_tokenizer,
+    loading,
     max_length,
-    named_errors,
     refuse_not_finite,
     refuse_unfit,
     stored_tensors,
 )
-from bench.sharing import documents
-from bench.stopping import finished
 from results.errors import InputError
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -67,7 +68,7 @@ class HFEngine:
 
     def swap(self, checkpoint: Path) -> None:
         """Load another checkpoint: into the model in place where the two have the same tensors."""
-        base = adapted_base(checkpoint)
+        base = base_folder(checkpoint)
         if base is not None:
             self.swap(base)
             self._adapt(checkpoint)
@@ -199,7 +200,7 @@ class HFEngine:
         self._checkpoint = adapter
 
     def _load(self, checkpoint: Path) -> None:
-        base = adapted_base(checkpoint)
+        base = base_folder(checkpoint)
         if base is not None:
             self._load(base)
             self._adapt(checkpoint)
@@ -207,7 +208,7 @@ class HFEngine:
         config, tokenizer = load_config(checkpoint), load_tokenizer(checkpoint)
         self.is_encoder_decoder = bool(config.is_encoder_decoder)
         refuse_unfit(checkpoint, config)
-        with named_errors(checkpoint):
+        with loading(checkpoint):
             model = family(config).from_pretrained(
                 checkpoint,
                 config=config,

@@ -6,8 +6,8 @@ from bench.data import data_root
 from bench.examples import load_shares
 from bench.registry import load_suite
 from manyshot.terminal import answer
+from merging.checkpoints.folders import locate
 from merging.examples import Example
-from merging.hub import locate
 from merging.train_settings import AdapterSettings, TrainSettings
 from merging.training import is_main, train
 from results.errors import InputError

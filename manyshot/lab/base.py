@@ -19,8 +19,8 @@ from bench.examples import load_examples
 from bench.registry import load_suite
 from manyshot.lab.corpus import base_examples
 from manyshot.lab.tokenizer import build_tokenizer
+from merging.checkpoints.pretrained import without_file_bars
 from merging.examples import Example
-from merging.pretrained import without_file_bars
 from merging.train_settings import TrainSettings
 from merging.training import made_from, train
 from results.errors import InputError

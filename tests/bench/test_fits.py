@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 from tied_adapters import KINDS, TOKENS, logits, peft_logits, tied_adapter
 from tiny import tiny_llama, tiny_t5
 
-from bench.adapters import written_out
 from bench.engine import EngineSettings, open_engine
-from bench.pretrained import load_config, refuse_unfit
 from bench.vllm_engine import VLLMEngine
+from merging.checkpoints.peft_models import written_out
+from merging.checkpoints.pretrained import load_config, refuse_unfit
 from results.errors import InputError
 
 PROJECTION = "model.layers.0.self_attn.q_proj.weight"

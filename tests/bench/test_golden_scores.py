@@ -101,6 +101,6 @@ def test_scores_of_a_model(tmp_path):
 
 
 def scorer_identity(model):
-    from merging.adapter import open_checkpoint
+    from merging.checkpoints.adapted import open_checkpoint
 
     return open_checkpoint(str(model)).identity()

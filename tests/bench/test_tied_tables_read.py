@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bench import pretrained
+from merging.checkpoints import pretrained
 from results.errors import InputError
 
 

@@ -13,7 +13,7 @@ from manyshot.lab.base import BaseSettings, make_base
 from manyshot.lab.corpus import base_examples
 from manyshot.lab.glue import GlueSettings, make_glue_base
 from manyshot.lab.t5 import T5Settings, make_t5_base
-from merging.checkpoint import Checkpoint
+from merging.checkpoints.checkpoint import Checkpoint
 from merging.examples import Example
 from results.errors import InputError
 from tasks.lab_reading import stories

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from manyshot.experiment import SHIPPED, find_experiment, load_experiment
 from manyshot.lab.base import BaseSettings, make_base
 from manyshot.runner import run_experiment
-from merging.adapter import open_checkpoint
+from merging.checkpoints.adapted import open_checkpoint
 from merging.merge import merge
 from merging.recipe import Recipe
 from results.comparison import compare

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from tiny import tiny_llama
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from merging.adapter import open_checkpoint
-from merging.checkpoint import Checkpoint
+from merging.checkpoints.adapted import open_checkpoint
+from merging.checkpoints.checkpoint import Checkpoint
 from merging.merge import merge
 from merging.recipe import Recipe
 from results.errors import InputError

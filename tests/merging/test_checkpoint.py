@@ -10,7 +10,7 @@ import torch
 from blake3 import blake3
 from toy_checkpoints import SHAPES, tensors
 
-from merging.checkpoint import Checkpoint, TensorInfo
+from merging.checkpoints.checkpoint import Checkpoint, TensorInfo
 from merging.merge import merge
 
 

@@ -11,7 +11,7 @@ from tied_adapters import logits
 from tiny import tiny_llama, tiny_t5
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from merging.checkpoint import Checkpoint
+from merging.checkpoints.checkpoint import Checkpoint
 from merging.differences import compare
 from merging.known_keys import known
 from merging.merge import merge

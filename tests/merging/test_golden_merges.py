@@ -96,7 +96,7 @@ def test_trainings(tmp_path, kind):
     # Adam's first steps are the sign of a gradient, which rounding may turn where it is nearly 0.
     norms = {name: float(np.linalg.norm(values)) for name, values in load_file(file).items()}
     losses = json.loads((out / "training.json").read_text())["loss"]
-    from merging.pretrained import load_tokenizer
+    from merging.checkpoints.pretrained import load_tokenizer
 
     encoded = [encode(load_tokenizer(base), example, settings) for example in EXAMPLES[:2]]
     check(f"training_{kind}", TRAINING_VERSION, {"norms": norms, "losses": losses, "encoded": encoded})

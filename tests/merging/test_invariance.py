@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 from toy_checkpoints import tensors
 
-from merging.checkpoint import Checkpoint
+from merging.checkpoints.checkpoint import Checkpoint
 from merging.merge import merge
 
 METHODS = [

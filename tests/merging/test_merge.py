@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from toy_checkpoints import tensors
 
-from merging.checkpoint import Checkpoint
+from merging.checkpoints.checkpoint import Checkpoint
 from merging.merge import JOURNAL, merge
 from merging.task_vectors import TaskVectors
 from merging.write import WeightsWriter

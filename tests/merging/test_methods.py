@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from toy_checkpoints import SHAPES
 
 from merging.arithmetic import weighted_sum
-from merging.checkpoint import Checkpoint
+from merging.checkpoints.checkpoint import Checkpoint
 from merging.merge import merge
 from merging.method import Method, Scope, known_methods, make, register
 from merging.methods.task_arithmetic import TaskArithmetic

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from toy_checkpoints import VOCAB, tensors
 
-from merging.checkpoint import Checkpoint
+from merging.checkpoints.checkpoint import Checkpoint
 from merging.merge import merge
 from results.errors import InputError
 

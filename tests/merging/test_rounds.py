@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import merging.prepare as prepare_module
 import merging.rounds as rounds_module
 import merging.training as training_module
-from merging.adapter import open_checkpoint
+from merging.checkpoints.adapted import open_checkpoint
 from merging.optimise import reading_order
 from merging.recipe import MethodSpec, Recipe
 from merging.rounds import Plan, run_rounds

@@ -8,7 +8,7 @@ from in_memory import merged
 from safetensors.torch import save_file
 
 from merging import thresholds
-from merging.checkpoint import Checkpoint
+from merging.checkpoints.checkpoint import Checkpoint
 from merging.journal import Journal
 from merging.methods.ties import Ties
 from merging.statistics import gather

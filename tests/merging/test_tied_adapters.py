@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from tied_adapters import KINDS, logits, peft_logits, tied_adapter
 from tiny import tiny_llama, tiny_t5
 
-from merging.adapter import open_checkpoint
+from merging.checkpoints.adapted import open_checkpoint
 from merging.merge import merge
 from merging.recipe import Recipe
 from results.errors import InputError

@@ -16,7 +16,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from merging.checkpoint import Checkpoint
+from merging.checkpoints.checkpoint import Checkpoint
 from merging.examples import IGNORED, Example, encode
 from merging.optimise import collate
 from merging.train_settings import SCHEDULES, UNDECIDING, AdapterSettings, TrainSettings

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, TrainingArguments
 
 from merging import optimise
-from merging.adapter import Adapter, open_checkpoint
+from merging.checkpoints.adapted import open_checkpoint
+from merging.checkpoints.adapter import Adapter
 from merging.train_settings import AdapterSettings, TrainSettings
 from merging.training import train
 from results.errors import InputError

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from toy_checkpoints import tensors
 
 from manyshot.cli import main
-from merging.checkpoint import Checkpoint
+from merging.checkpoints.checkpoint import Checkpoint
 from merging.merge import merge
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from merging.checkpoint import TensorInfo
+from merging.checkpoints.checkpoint import TensorInfo
 from merging.layers import Place, places
 from merging.write import WeightsWriter, plan_shards
 from results.errors import InputError

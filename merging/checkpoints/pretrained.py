@@ -1,4 +1,4 @@
-"""Reading a checkpoint's configuration, tokenizer and tensors, with errors that name it."""
+"""Checkpoints as transformers loads them, to be trained or scored; what is wrong is said by name."""
 
 import copy
 import json
@@ -9,47 +9,109 @@ from typing import Any
 
 import torch
 import transformers
-import transformers.utils
 from safetensors import SafetensorError, safe_open
+from transformers.utils import logging
 
-import bench.lean  # noqa: F401
+import merging.checkpoints.lean_transformers  # noqa: F401
+from merging.checkpoints.dtypes import refuse_no_weights, stored_dtypes
+from merging.checkpoints.folders import read_mapping
 from results.errors import InputError
-from results.weights import refuse_no_weights, refuse_unfilled, stored_dtypes
 
 _UNLIMITED = 10**9  # tokenizers without a limit report a huge model_max_length
 _DEFAULT_MAX_LENGTH = 2048
+_VOCABULARY_FILES = (
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+)
+"""Without one of these, transformers makes an empty tokenizer for some models."""
+_OF_BYTES = ("ByT5Tokenizer",)
+"""Tokenizers that need no vocabulary."""
 
 
 @contextmanager
-def named_errors(checkpoint: Path) -> Iterator[None]:
-    """Turn what transformers raises over a checkpoint into one sentence that names it, and hide its bars."""
-    bars = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.disable_progress_bar()
+def without_file_bars() -> Iterator[None]:
+    """Without transformers' own bars for the reading and writing of files."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
         yield
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"The checkpoint {checkpoint} cannot be loaded: {reason}") from error
     finally:
-        if bars:
-            transformers.utils.logging.enable_progress_bar()
+        if shown:
+            logging.enable_progress_bar()
 
 
-def load_config(checkpoint: Path) -> Any:
-    """A checkpoint's configuration.
+@contextmanager
+def loading(folder: Path, part: str = "model") -> Iterator[None]:
+    """Turn what transformers raises over a part of a checkpoint into one sentence, and hide its bars."""
+    try:
+        with without_file_bars():
+            yield
+    except (OSError, ValueError, LookupError, RuntimeError, ImportError, SafetensorError) as error:
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0].rstrip(".: ")
+        raise InputError(
+            f"{folder}: its {part} cannot be loaded ({type(error).__name__}: {reason})."
+        ) from error
+
+
+def load_config(folder: Path) -> Any:
+    """Return a checkpoint's configuration.
 
     Raises:
         InputError: it is not there or not understood.
     """
-    with named_errors(checkpoint):
-        return transformers.AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
+    with loading(folder, "configuration"):
+        return transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
 def family(config: Any) -> Any:
-    """The class of transformers that loads models of a configuration."""
+    """Return the class of transformers that loads models of a configuration."""
     return (
         transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
     )
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Return a checkpoint's tokenizer.
+
+    Raises:
+        InputError: there is none, or it cannot be loaded.
+    """
+    if not any((folder / name).is_file() for name in _VOCABULARY_FILES):
+        settings = folder / "tokenizer_config.json"
+        if not settings.is_file() or read_mapping(settings).get("tokenizer_class") not in _OF_BYTES:
+            raise InputError(
+                f"{folder} has no tokenizer; one of {', '.join(_VOCABULARY_FILES)} is expected in it."
+            )
+    with loading(folder, "tokenizer"):
+        return transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+
+
+def padding_of(tokenizer: Any) -> int:
+    """Return the token that fills rows up."""
+    return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+
+
+def load_model(folder: Path) -> Any:
+    """Return a checkpoint's model in float32.
+
+    Raises:
+        InputError: it cannot be loaded, or lacks a tensor or has one of another shape.
+    """
+    config = load_config(folder)
+    with loading(folder):
+        model, report = family(config).from_pretrained(
+            folder,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they are named below
+        )
+    refuse_unfilled(folder, report)
+    return model
 
 
 def refuse_unfit(checkpoint: Path, config: Any) -> None:
@@ -67,8 +129,8 @@ def refuse_unfit(checkpoint: Path, config: Any) -> None:
     refuse_no_weights(checkpoint, dtypes, config.to_dict())
     if getattr(config, "quantization_config", None):
         return
-    with named_errors(checkpoint):
-        model, loading = family(config).from_pretrained(
+    with loading(checkpoint):
+        model, report = family(config).from_pretrained(
             checkpoint,
             config=copy.deepcopy(config),
             device_map="meta",
@@ -77,7 +139,7 @@ def refuse_unfit(checkpoint: Path, config: Any) -> None:
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # so that they are named
         )
-    refuse_unfilled(checkpoint, loading)
+    refuse_unfilled(checkpoint, report)
     if getattr(config, "tie_word_embeddings", False):
         ties = getattr(model, "all_tied_weights_keys", None) or {}
         _refuse_unequal(checkpoint, {a: b for a, b in ties.items() if a in dtypes and b in dtypes})
@@ -109,20 +171,44 @@ def _weight_files(checkpoint: Path) -> list[Path]:
     return [checkpoint / shard for shard in sorted(shards)]
 
 
-def load_tokenizer(checkpoint: Path) -> Any:
-    """A checkpoint's tokenizer.
+def refuse_unfilled(where: Path, report: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint that does not fill its model, or holds more than the model reads.
+
+    Args:
+        where: the checkpoint's folder.
+        report: what transformers' loading says: `missing_keys`, `unexpected_keys` (less what the model class
+            itself leaves unread) and `mismatched_keys`.
 
     Raises:
-        InputError: it is not there or not understood.
+        InputError: names the first tensor.
     """
-    with named_errors(checkpoint):
-        return transformers.AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
+    # transformers would go on with random numbers in their place.
+    for name in sorted(report["missing_keys"]):
+        raise InputError(
+            f"{where}: the weights lack the tensor {name!r}{_more(report['missing_keys'])}; "
+            "copy or download the model again."
+        )
+    for name, stored, expected in sorted(report["mismatched_keys"]):
+        raise InputError(
+            f"{where}: tensor {name!r} has the shape {tuple(stored)}, but config.json asks for "
+            f"{tuple(expected)}; copy or download the model again."
+        )
+    for name in sorted(report["unexpected_keys"]):
+        raise InputError(
+            f"{where}: the model that config.json describes reads no tensor {name!r}"
+            f"{_more(report['unexpected_keys'])}, and would be another without it; correct config.json, or "
+            "save the model again."
+        )
+
+
+def _more(names: Collection[str]) -> str:
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
 def load_generation_config(checkpoint: Path, config: Any) -> Any:
     """What a checkpoint says of generation, or what follows from its configuration."""
     if (checkpoint / "generation_config.json").is_file():
-        with named_errors(checkpoint):
+        with loading(checkpoint, "generation settings"):
             return transformers.GenerationConfig.from_pretrained(checkpoint)
     return transformers.GenerationConfig.from_model_config(config)
 

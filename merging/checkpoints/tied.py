@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from merging.checkpoint import Checkpoint
+from merging.checkpoints.checkpoint import Checkpoint
 from results.errors import InputError
 
 _COMPARED_AT_ONCE = 2**20

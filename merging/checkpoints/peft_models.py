@@ -1,6 +1,5 @@
-"""Adapters that peft made, as the whole models that they make of their bases."""
+"""Adapters that peft made, loaded as the whole models that they make of their bases."""
 
-import json
 import os
 import shutil
 import tempfile
@@ -13,33 +12,11 @@ from typing import Any
 import torch
 import transformers
 
-from bench.pretrained import load_config, named_errors, refuse_unfit
+from merging.checkpoints.dtypes import refuse_no_weights, stored_dtypes
+from merging.checkpoints.pretrained import load_config, loading, refuse_unfit
 from results.errors import InputError
-from results.weights import refuse_no_weights, stored_dtypes
 
 _PREFIX = "base_model.model."
-
-
-def adapted_base(checkpoint: Path) -> Path | None:
-    """The folder of the model that a PEFT adapter is for; None for a whole model.
-
-    Raises:
-        InputError: it is an adapter whose base is not on this machine.
-    """
-    file = checkpoint / "adapter_config.json"
-    if not file.is_file() or (checkpoint / "config.json").is_file():
-        return None
-    try:
-        named = json.loads(file.read_bytes())["base_model_name_or_path"]
-        for folder in (checkpoint / named, Path(named)):
-            if folder.is_dir():
-                return folder
-    except (ValueError, TypeError, KeyError):
-        raise InputError(f"{file} names no base; train or save the adapter again.") from None
-    with named_errors(checkpoint):
-        from huggingface_hub import snapshot_download
-
-        return Path(snapshot_download(named, allow_patterns=["*.safetensors", "*.json", "*.model"]))
 
 
 @contextmanager
@@ -52,12 +29,12 @@ def written_out(adapter: Path, base: Path) -> Iterator[Path]:
     shared = Path("/dev/shm")
     refuse_unfit(base, load_config(base))
     with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as name:
-        with named_errors(adapter):
+        with loading(adapter):
             whole = transformers.AutoModelForCausalLM.from_pretrained(
                 base, dtype="auto", use_safetensors=True, trust_remote_code=False
             )
         whole = adapted(whole, adapter)
-        with named_errors(adapter):
+        with loading(adapter):
             ends = whole.get_input_embeddings(), whole.get_output_embeddings()
             if ends[0].weight is not ends[1].weight:
                 whole.config.tie_word_embeddings = False
@@ -88,7 +65,7 @@ def adapted(model: Any, adapter: Path) -> Any:
     refuse_no_weights(file, stored, {})
     tied = _tied_modules(model)
     # What it warns of, ties and factors that are missing, is seen to here.
-    with named_errors(adapter), warnings.catch_warnings(action="ignore"):
+    with loading(adapter), warnings.catch_warnings(action="ignore"):
         wrapped = PeftModel.from_pretrained(model, str(adapter))
         asked = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
     _refuse_incomplete(file, set(asked), set(stored))
@@ -100,7 +77,7 @@ def adapted(model: Any, adapter: Path) -> Any:
                 "(`ensure_weight_tying`); write the adapted model out with peft and score that."
             )
         _untie(wrapped)
-    with named_errors(adapter):
+    with loading(adapter):
         return wrapped.merge_and_unload()
 
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from merging.checkpoints.dtypes import refuse_no_weights, stored_dtypes
 from results.errors import InputError
-from results.weights import refuse_no_weights, stored_dtypes
 
 NAME = "layers.0.mlp.up_proj.weight"
 FP8 = {"quantization_config": {"quant_method": "fp8"}}

@@ -16,13 +16,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from merging.digest import config_digest, tensor_digest, tokenizer_digest, weights_digest
-from merging.dtypes import BY_CODE, CODES
-from merging.hub import locate
-from merging.tokenizer import read_json
+from merging.checkpoints.digests import config_digest, tensor_digest, tokenizer_digest, weights_digest
+from merging.checkpoints.dtypes import BY_CODE, CODES, refuse_no_weights
+from merging.checkpoints.folders import locate, read_json, read_mapping
 from results.errors import InputError
 from results.record import CheckpointIdentity
-from results.weights import refuse_no_weights
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -95,11 +93,7 @@ class Checkpoint:
         """
         folder = locate(path)
         _refuse_other_kinds(folder)
-        config = read_json(folder / "config.json")
-        if not isinstance(config, dict):
-            raise InputError(
-                f"{folder / 'config.json'} holds no mapping; a model's configuration is expected."
-            )
+        config = read_mapping(folder / "config.json")
         for single, index, open_file in (
             (SINGLE_FILE, INDEX_FILE, open_safetensors),
             (BIN_FILE, BIN_INDEX_FILE, _open_bin),

@@ -1,7 +1,7 @@
-"""What counts as weights: stored dtypes that a model computes with, and a file that fills its model.
+"""Dtypes of stored tensors: their codes and names, and which of them are weights.
 
-Merging, training and scoring all ask here, by the headers of files or by what a loader says, so that a
-checkpoint is taken by all or by none.
+Merging, training and scoring all ask here, by the headers of files, so that a checkpoint is taken by all
+or by none.
 """
 
 import json
@@ -9,10 +9,43 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from results.errors import InputError
 
+BY_CODE: dict[str, torch.dtype] = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U64": torch.uint64,
+    "U32": torch.uint32,
+    "U16": torch.uint16,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+    "C64": torch.complex64,
+}
+
+CODES: dict[torch.dtype, str] = {dtype: code for code, dtype in BY_CODE.items()}
+
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
-"""Codes of the safetensors format for dtypes that mean what they say."""
+"""Codes of floats of which task vectors are taken; those of eight bits mean nothing without their scales."""
+
+BY_NAME: dict[str, str] = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+"""The output dtypes of a recipe, which are also config.json's names."""
+
+
+def bfloat16_bits(numbers: torch.Tensor) -> np.ndarray:
+    """Return flat bfloat16 numbers of the CPU as aligned uint16; a view where the file's layout allows it."""
+    return np.require(numbers.view(torch.uint16).numpy(), requirements="A")
+
 
 _COUNTS = frozenset({"I64", "I32", "BOOL"})
 """Positions, indices and masks lie in these beside weights; no parameter does."""
@@ -89,37 +122,3 @@ def stored_dtypes(files: Collection[Path]) -> dict[str, str]:
                 f"{path} is not a complete safetensors file ({problem}); copy or download it again."
             )
     return dtypes
-
-
-def refuse_unfilled(where: Path, loading: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint that does not fill its model, or holds more than the model reads.
-
-    Args:
-        where: the checkpoint's folder.
-        loading: what transformers' loading says: `missing_keys`, `unexpected_keys` (less what the model class
-            itself leaves unread) and `mismatched_keys`.
-
-    Raises:
-        InputError: names the first tensor.
-    """
-    # transformers would go on with random numbers in their place.
-    for name in sorted(loading["missing_keys"]):
-        raise InputError(
-            f"{where}: the weights lack the tensor {name!r}{_more(loading['missing_keys'])}; "
-            "copy or download the model again."
-        )
-    for name, stored, expected in sorted(loading["mismatched_keys"]):
-        raise InputError(
-            f"{where}: tensor {name!r} has the shape {tuple(stored)}, but config.json asks for "
-            f"{tuple(expected)}; copy or download the model again."
-        )
-    for name in sorted(loading["unexpected_keys"]):
-        raise InputError(
-            f"{where}: the model that config.json describes reads no tensor {name!r}"
-            f"{_more(loading['unexpected_keys'])}, and would be another without it; correct config.json, or "
-            "save the model again."
-        )
-
-
-def _more(names: Collection[str]) -> str:
-    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""

@@ -1,10 +1,10 @@
 """The tokenizer beside a checkpoint's weights: its files, and its vocabulary without loading it."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+from merging.checkpoints.folders import read_mapping
 from results.errors import InputError
 
 TOKENIZER_FILES = (
@@ -36,32 +36,6 @@ def copy_tokenizer(source: Path, target: Path) -> None:
     for name in tokenizer_files(source):
         (target / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(source / name, target / name)
-
-
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file.
-
-    Raises:
-        InputError: the file is missing or is not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file.") from None
-    except (ValueError, RecursionError, OSError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({error}).") from error
-
-
-def read_mapping(path: Path) -> dict[str, Any]:
-    """Return the content of a JSON file that must be a mapping.
-
-    Raises:
-        InputError: the file is missing, is not JSON, or holds something else.
-    """
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds no mapping from keys to values; copy or download it again.")
-    return content
 
 
 def vocabulary(folder: Path) -> dict[str, int] | None:

@@ -1,8 +1,10 @@
-"""Where a checkpoint's files are: a local folder, or a repository of the Hugging Face hub."""
+"""A checkpoint's folder: a local one or a repository of the Hugging Face hub, and the JSON files in it."""
 
+import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from results.errors import InputError
 
@@ -49,3 +51,29 @@ def _download(name: str) -> Path:
             f"{name} is no local folder, and could not be fetched from the hub{offline}; give a folder, or "
             "see with --debug what the hub said."
         ) from error
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        InputError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file.") from None
+    except (ValueError, RecursionError, OSError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({error}).") from error
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file that must be a mapping.
+
+    Raises:
+        InputError: the file is missing, is not JSON, or holds something else.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no mapping from keys to values; copy or download it again.")
+    return content

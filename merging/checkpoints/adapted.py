@@ -1,152 +1,19 @@
-"""PEFT adapters (LoRA): read as the checkpoint that one makes of its base, or as factors of their own."""
+"""Checkpoints opened by path or hub name: whole models, and those that adapters make of their bases."""
 
-import re
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from merging import kernels
-from merging.checkpoint import FACTORS, Checkpoint, Stored, TensorInfo, open_safetensors
-from merging.digest import tensor_digest, weights_digest
-from merging.hub import locate
-from merging.tied import apart, class_ties
-from merging.tokenizer import read_json, tokenizer_files
+from merging.checkpoints.adapter import CONFIG, WEIGHTS, Adapter, LowRank, is_adapter, scaling_settings
+from merging.checkpoints.checkpoint import Checkpoint, TensorInfo
+from merging.checkpoints.digests import tensor_digest, weights_digest
+from merging.checkpoints.folders import locate
+from merging.checkpoints.tied import apart, class_ties
+from merging.checkpoints.tokenizer_files import tokenizer_files
 from results.errors import InputError
 from results.record import CheckpointIdentity
-from results.weights import refuse_no_weights
-
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-_PREFIX, _BASE_LAYER = "base_model.model.", ".base_layer."
-_FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(\.weight)?")
-
-_OTHER_KINDS = ("alora_invocation_tokens", "use_qalora", "layer_replication")
-"""Settings by which an adapter acts after some tokens only, on pooled inputs, or on repeated layers."""
-
-
-@dataclass(frozen=True)
-class LowRank:
-    """What an adapter adds to a matrix: `left` (rows, rank), scaled, times `right` (rank, columns)."""
-
-    left: torch.Tensor
-    right: torch.Tensor
-
-    def block(self, start: int, stop: int) -> torch.Tensor:
-        """Return the entries `start` to `stop` of the flattened product, float32."""
-        out = torch.empty(stop - start)
-        kernels.low_rank(self.left.numpy(), self.right.numpy(), start, out.numpy())
-        return out
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """A LoRA adapter's files.
-
-    Attributes:
-        folder: where they lie.
-        config: the content of adapter_config.json.
-        stored: every tensor of the file, by its name there.
-    """
-
-    folder: Path
-    config: Mapping[str, Any]
-    stored: Mapping[str, Stored]
-
-    @classmethod
-    def open(cls, folder: Path) -> "Adapter":
-        """Open an adapter's folder.
-
-        Raises:
-            InputError: it is not whole, or of a kind other than plain LoRA.
-        """
-        config = read_json(folder / CONFIG)
-        if not isinstance(config, dict):
-            raise InputError(f"{folder / CONFIG} holds no mapping; an adapter's configuration is expected.")
-        for setting in _OTHER_KINDS:
-            if config.get(setting):
-                raise InputError(
-                    f"{folder} is an adapter with `{setting}`, which is no fixed sum to its base's weights; "
-                    "plain LoRA is what can be merged."
-                )
-        kind = config.get("peft_type")
-        if kind != "LORA" or config.get("use_dora") or config.get("use_bdlora"):
-            called = "DoRA" if config.get("use_dora") else kind
-            raise InputError(
-                f"{folder} is an adapter of the kind {called}; plain LoRA is what can be merged."
-            )
-        if not (folder / WEIGHTS).is_file():
-            raise InputError(f"{folder} has no {WEIGHTS}; copy or download the adapter again.")
-        stored = open_safetensors(folder / WEIGHTS)
-        refuse_no_weights(folder / WEIGHTS, {name: one.info.dtype for name, one in stored.items()}, {})
-        return cls(folder, config, stored)
-
-    @property
-    def base(self) -> str:
-        """Where its base is: a folder, beside the adapter's where it lies there, or a hub name.
-
-        Raises:
-            InputError: it names none.
-        """
-        named = self.config.get("base_model_name_or_path")
-        if not isinstance(named, str) or not named:
-            raise InputError(f"{self.folder / CONFIG} names no base; write it as base+adapter.")
-        beside = self.folder / named
-        return str(beside) if beside.is_dir() else named
-
-    def factors(self) -> Checkpoint:
-        """The factors themselves as a checkpoint, A and B of every matrix apart."""
-        described = {"model_type": FACTORS, **_shape_settings(self.config)}
-        return Checkpoint(self.folder, described, [WEIGHTS], self.stored)
-
-    @property
-    def saved_tables(self) -> frozenset[str]:
-        """The base's own tables that peft saves beside factors of them, by the base's names."""
-        return frozenset(
-            name.removeprefix(_PREFIX).replace(_BASE_LAYER, ".")
-            for name in self.stored
-            if _BASE_LAYER in name
-        )
-
-    def changes(self) -> tuple[dict[str, LowRank], dict[str, torch.Tensor]]:
-        """What it adds to matrices of its base, and what it puts in place of tensors, by the base's names.
-
-        Raises:
-            InputError: half of a pair of factors is missing.
-        """
-        halves: dict[str, dict[str, torch.Tensor]] = {}
-        replaced = {}
-        for name, stored in self.stored.items():
-            tensor = stored.flat.reshape(stored.info.shape)
-            inner = name.removeprefix(_PREFIX).replace(_BASE_LAYER, ".")
-            match = _FACTOR.fullmatch(inner)
-            if match is None:
-                replaced[inner] = tensor
-                continue
-            side = ("embedding " if match["embedding"] else "") + match["side"]
-            halves.setdefault(match["module"], {})[side] = tensor.float()
-        return {f"{module}.weight": self._low_rank(module, pair) for module, pair in halves.items()}, replaced
-
-    def _low_rank(self, module: str, pair: Mapping[str, torch.Tensor]) -> LowRank:
-        embedding = any(side.startswith("embedding") for side in pair)
-        start = "embedding " if embedding else ""
-        if {f"{start}A", f"{start}B"} != set(pair):
-            raise InputError(f"{self.folder / WEIGHTS}: {module} has one of two factors; save it again.")
-        a, b = pair[f"{start}A"], pair[f"{start}B"]  # (rank, in) and (out, rank)
-        scaling = self._alpha(module) / (sqrt(len(a)) if self.config.get("use_rslora") else len(a))
-        if embedding or self.config.get("fan_in_fan_out"):
-            a, b = b.T, a.T
-        return LowRank((b * scaling).contiguous(), a.contiguous())
-
-    def _alpha(self, module: str) -> float:
-        """As peft looks it up: the first pattern that ends the module's name, else the common one."""
-        for pattern, alpha in (self.config.get("alpha_pattern") or {}).items():
-            if re.match(rf"(.*\.)?({pattern})$", module):
-                return float(alpha)
-        return float(self.config.get("lora_alpha", 8))
 
 
 class AdaptedCheckpoint(Checkpoint):
@@ -216,14 +83,9 @@ class AdaptedCheckpoint(Checkpoint):
             (name, stored.info.dtype, stored.info.shape, tensor_digest(stored.flat))
             for name, stored in self._adapter.stored.items()
         ]
-        described = str(sorted(_shape_settings(self._adapter.config).items()))
+        described = str(sorted(scaling_settings(self._adapter.config).items()))
         weights = weights_digest([*lines, (base.weights, described, (), "")])
         return CheckpointIdentity(weights, base.config, base.tokenizer)
-
-
-def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter and no whole model beside it."""
-    return (folder / CONFIG).is_file() and not (folder / "config.json").is_file()
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
@@ -256,12 +118,6 @@ def _adapter_folder(path: str) -> Path:
     if not is_adapter(folder):
         raise InputError(f"{folder} is no adapter: it has no {CONFIG}, or is a whole model.")
     return folder
-
-
-def _shape_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that decide what the factors mean."""
-    names = ("r", "lora_alpha", "use_rslora", "fan_in_fan_out", "rank_pattern", "alpha_pattern")
-    return {name: config[name] for name in names if config.get(name)}
 
 
 def _apart_where_changed(

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from blake3 import blake3
 
-from merging.tokenizer import read_json, tokenizer_files
+from merging.checkpoints.folders import read_json
+from merging.checkpoints.tokenizer_files import tokenizer_files
 
 _SAYS_ONLY_WHO_WROTE_IT = frozenset({"transformers_version", "_name_or_path", "name_or_path", "_commit_hash"})
 _WRITTEN_IN_ANY_ORDER = frozenset({"added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"})

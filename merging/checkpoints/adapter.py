@@ -1,0 +1,184 @@
+"""PEFT adapters (LoRA): their files, their factors, and what they change in their base."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from merging.checkpoints.checkpoint import FACTORS, Checkpoint, Stored, open_safetensors
+from merging.checkpoints.compiled import add_scaled, compiled, scale
+from merging.checkpoints.dtypes import refuse_no_weights
+from merging.checkpoints.folders import locate, read_mapping
+from results.errors import InputError
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_PREFIX, _BASE_LAYER = "base_model.model.", ".base_layer."
+_FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(\.weight)?")
+
+_OTHER_KINDS = ("alora_invocation_tokens", "use_qalora", "layer_replication")
+"""Settings by which an adapter acts after some tokens only, on pooled inputs, or on repeated layers."""
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """What an adapter adds to a matrix: `left` (rows, rank), scaled, times `right` (rank, columns)."""
+
+    left: torch.Tensor
+    right: torch.Tensor
+
+    def block(self, start: int, stop: int) -> torch.Tensor:
+        """Return the entries `start` to `stop` of the flattened product, float32."""
+        out = torch.empty(stop - start)
+        _multiply_low_rank(self.left.numpy(), self.right.numpy(), start, out.numpy())
+        return out
+
+
+@compiled()
+def _multiply_low_rank(left: np.ndarray, right: np.ndarray, start: int, out: np.ndarray) -> None:
+    """Write entries of the flattened product of (rows, rank) and (rank, columns) from `start` on, float32.
+
+    Each entry adds up over the rank in order, so it does not depend on where a block begins.
+    """
+    columns = right.shape[1]
+    done = 0
+    while done < out.size:
+        row, column = divmod(start + done, columns)
+        part = out[done : done + columns - column]
+        scale(right[0, column : column + part.size], left[row, 0], part)
+        for k in range(1, right.shape[0]):
+            add_scaled(part, right[k, column : column + part.size], left[row, k])
+        done += part.size
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA adapter's files.
+
+    Attributes:
+        folder: where they lie.
+        config: the content of adapter_config.json.
+        stored: every tensor of the file, by its name there.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    stored: Mapping[str, Stored]
+
+    @classmethod
+    def open(cls, folder: Path) -> "Adapter":
+        """Open an adapter's folder.
+
+        Raises:
+            InputError: it is not whole, or of a kind other than plain LoRA.
+        """
+        config = read_mapping(folder / CONFIG)
+        for setting in _OTHER_KINDS:
+            if config.get(setting):
+                raise InputError(
+                    f"{folder} is an adapter with `{setting}`, which is no fixed sum to its base's weights; "
+                    "plain LoRA is what can be merged."
+                )
+        kind = config.get("peft_type")
+        if kind != "LORA" or config.get("use_dora") or config.get("use_bdlora"):
+            called = "DoRA" if config.get("use_dora") else kind
+            raise InputError(
+                f"{folder} is an adapter of the kind {called}; plain LoRA is what can be merged."
+            )
+        if not (folder / WEIGHTS).is_file():
+            raise InputError(f"{folder} has no {WEIGHTS}; copy or download the adapter again.")
+        stored = open_safetensors(folder / WEIGHTS)
+        refuse_no_weights(folder / WEIGHTS, {name: one.info.dtype for name, one in stored.items()}, {})
+        return cls(folder, config, stored)
+
+    @property
+    def base(self) -> str:
+        """Where its base is: a folder, beside the adapter's where it lies there, or a hub name.
+
+        Raises:
+            InputError: it names none.
+        """
+        return _base(self.folder, self.config)
+
+    def factors(self) -> Checkpoint:
+        """The factors themselves as a checkpoint, A and B of every matrix apart."""
+        described = {"model_type": FACTORS, **scaling_settings(self.config)}
+        return Checkpoint(self.folder, described, [WEIGHTS], self.stored)
+
+    @property
+    def saved_tables(self) -> frozenset[str]:
+        """The base's own tables that peft saves beside factors of them, by the base's names."""
+        return frozenset(
+            name.removeprefix(_PREFIX).replace(_BASE_LAYER, ".")
+            for name in self.stored
+            if _BASE_LAYER in name
+        )
+
+    def changes(self) -> tuple[dict[str, LowRank], dict[str, torch.Tensor]]:
+        """What it adds to matrices of its base, and what it puts in place of tensors, by the base's names.
+
+        Raises:
+            InputError: half of a pair of factors is missing.
+        """
+        halves: dict[str, dict[str, torch.Tensor]] = {}
+        replaced = {}
+        for name, stored in self.stored.items():
+            tensor = stored.flat.reshape(stored.info.shape)
+            inner = name.removeprefix(_PREFIX).replace(_BASE_LAYER, ".")
+            match = _FACTOR.fullmatch(inner)
+            if match is None:
+                replaced[inner] = tensor
+                continue
+            side = ("embedding " if match["embedding"] else "") + match["side"]
+            halves.setdefault(match["module"], {})[side] = tensor.float()
+        return {f"{module}.weight": self._low_rank(module, pair) for module, pair in halves.items()}, replaced
+
+    def _low_rank(self, module: str, pair: Mapping[str, torch.Tensor]) -> LowRank:
+        embedding = any(side.startswith("embedding") for side in pair)
+        start = "embedding " if embedding else ""
+        if {f"{start}A", f"{start}B"} != set(pair):
+            raise InputError(f"{self.folder / WEIGHTS}: {module} has one of two factors; save it again.")
+        a, b = pair[f"{start}A"], pair[f"{start}B"]  # (rank, in) and (out, rank)
+        scaling = self._alpha(module) / (sqrt(len(a)) if self.config.get("use_rslora") else len(a))
+        if embedding or self.config.get("fan_in_fan_out"):
+            a, b = b.T, a.T
+        return LowRank((b * scaling).contiguous(), a.contiguous())
+
+    def _alpha(self, module: str) -> float:
+        """As peft looks it up: the first pattern that ends the module's name, else the common one."""
+        for pattern, alpha in (self.config.get("alpha_pattern") or {}).items():
+            if re.match(rf"(.*\.)?({pattern})$", module):
+                return float(alpha)
+        return float(self.config.get("lora_alpha", 8))
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter and no whole model beside it."""
+    return (folder / CONFIG).is_file() and not (folder / "config.json").is_file()
+
+
+def base_folder(adapter: Path) -> Path | None:
+    """Return the folder of the model that an adapter of any kind is for; None for a whole model.
+
+    Raises:
+        InputError: the adapter names no base, or its base cannot be had.
+    """
+    return locate(_base(adapter, read_mapping(adapter / CONFIG))) if is_adapter(adapter) else None
+
+
+def _base(folder: Path, config: Mapping[str, Any]) -> str:
+    named = config.get("base_model_name_or_path")
+    if not isinstance(named, str) or not named:
+        raise InputError(f"{folder / CONFIG} names no base; write it as base+adapter, or save it again.")
+    beside = folder / named
+    return str(beside) if beside.is_dir() else named
+
+
+def scaling_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that decide what the factors mean."""
+    names = ("r", "lora_alpha", "use_rslora", "fan_in_fan_out", "rank_pattern", "alpha_pattern")
+    return {name: config[name] for name in names if config.get(name)}

@@ -1,0 +1,38 @@
+"""Loops that numba compiles once per machine, and the two that others are made of.
+
+They run without the interpreter's lock, so that as many blocks are worked on as there are cores.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import njit
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def compiled(**options: Any) -> Callable[[_Function], _Function]:
+    """Return a decorator that compiles a function of arrays, with numba's options."""
+
+    def compile_it(function: _Function) -> _Function:
+        try:
+            return njit(nogil=True, cache=True, **options)(function)
+        except RuntimeError:  # there is no folder that the machine code could be kept in
+            return njit(nogil=True, **options)(function)
+
+    return compile_it
+
+
+@compiled()
+def scale(numbers: np.ndarray, factor: np.float32, out: np.ndarray) -> None:
+    """Write factor · numbers, all float32."""
+    for i in range(out.size):
+        out[i] = numbers[i] * factor
+
+
+@compiled()
+def add_scaled(total: np.ndarray, numbers: np.ndarray, factor: np.float32) -> None:
+    """Add factor · numbers to total, all float32, each product and each sum rounded by itself."""
+    for i in range(total.size):
+        total[i] += numbers[i] * factor
