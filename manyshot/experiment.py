@@ -31,7 +31,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.engine import EngineSettings
 from bench.judge import PATTERNS
-from merging.method import MethodPreset, find_preset
+from merging.known_methods import find_preset
+from merging.method import MethodPreset
 from merging.method_file import absolute, class_name, is_method_file, load_class, source_of
 from merging.rounds import Protocol
 from merging.train_settings import Loss, SharedTrainSettings, TrainSettings

@@ -22,8 +22,8 @@ from manyshot.plan_steps import PHASES, Amount, ExperimentPlan, Phase, Step, Tas
 from manyshot.runner import check_tasks
 from manyshot.scoring import score_settings
 from manyshot.training_runs import check_methods
-from merging.learned import LearnedMethod
-from merging.method import make
+from merging.known_methods import make
+from merging.learned_method import LearnedMethod
 from merging.signals import ContinuationSettings
 from merging.train_settings import TrainSettings
 from merging.tuning import CHOOSE_PER_TASK, examples_of, grid, of_round, values_to_choose

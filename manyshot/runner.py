@@ -19,9 +19,10 @@ from manyshot.experiment import Experiment, MethodEntry
 from manyshot.scoring import benchmarks_with_data, open_judge, score_all, score_settings, shown_progress
 from manyshot.terminal import logger
 from manyshot.training_runs import check_methods, make_checkpoints, path_of, recipe_record
+from merging.known_methods import find_method, make
 from merging.learned import note_of, what_was_learned, with_coefficients
 from merging.merge import merge
-from merging.method import Method, find_method, make
+from merging.method import Method
 from merging.provenance import MERGING_VERSION, code_of, described
 from merging.recipe import Recipe
 from merging.tuning import choose, examples_of, needs, number_of_candidates, of_round

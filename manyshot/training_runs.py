@@ -13,7 +13,7 @@ from bench.signals import ValidationSignals
 from manyshot.experiment import Experiment, MethodEntry, TrainOptions
 from manyshot.terminal import logger
 from merging.examples import Example
-from merging.method import find_method
+from merging.known_methods import find_method
 from merging.method_file import source_of
 from merging.recipe import MethodSpec
 from merging.rounds import Plan, Round, run_rounds, trained

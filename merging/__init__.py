@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from merging.checkpoints.checkpoint import Checkpoint
-    from merging.method import Context, FirstPass, Method, Scope, known_methods, register
+    from merging.known_methods import known_methods, register
+    from merging.method import Context, FirstPass, MergedBlock, Method, Scope
     from merging.recipe import Recipe, load_recipe
 
 __all__ = [
     "Checkpoint",
     "Context",
     "FirstPass",
+    "MergedBlock",
     "Method",
     "Recipe",
     "Scope",
@@ -28,12 +30,13 @@ _HOMES = {
     "Checkpoint": "merging.checkpoints.checkpoint",
     "Context": "merging.method",
     "FirstPass": "merging.method",
+    "MergedBlock": "merging.method",
     "Method": "merging.method",
     "Recipe": "merging.recipe",
     "Scope": "merging.method",
-    "known_methods": "merging.method",
+    "known_methods": "merging.known_methods",
     "load_recipe": "merging.recipe",
-    "register": "merging.method",
+    "register": "merging.known_methods",
 }
 
 

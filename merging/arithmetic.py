@@ -87,6 +87,13 @@ def sum_of_squares(values: torch.Tensor) -> float:
     return float(values.square().sum(dtype=torch.float64))
 
 
+def count_nonzero(values: torch.Tensor) -> float:
+    """Return how many of some float32 values are not 0."""
+    if values.device.type != "cpu":
+        return float(values.count_nonzero())
+    return float(kernels.count_nonzero(values.reshape(-1).numpy().view(np.uint32)))
+
+
 def masked(delta: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Return a float32 delta with zeros where an int32 mask is 0; where it is −1 the entries stay."""
     return (delta.view(torch.int32) & mask).view(torch.float32)

@@ -72,7 +72,9 @@ def weighted_sum(numbers: np.ndarray, weights: np.ndarray, out: np.ndarray) -> N
 
 
 @compiled(fastmath=True)
-def follow(base: np.ndarray, experts: tuple[np.ndarray, ...], weights: np.ndarray, out: np.ndarray) -> None:
+def add_scaled_differences(
+    base: np.ndarray, experts: tuple[np.ndarray, ...], weights: np.ndarray, out: np.ndarray
+) -> None:
     """Write base + Σ weights · (experts − base), all float32 (length,), rounded as is fastest."""
     for start in range(0, out.size, _STRETCH):
         here, total = base[start : start + _STRETCH], out[start : start + _STRETCH]

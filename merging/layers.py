@@ -1,8 +1,13 @@
-"""Which transformer block a tensor belongs to, read off its name."""
+"""Which transformer block a tensor belongs to, read off its name; and which layers have coefficients."""
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["task", "layer"]
+WHOLE_MODEL = "model"
+"""The one layer of coefficients at the level of tasks."""
 
 # The first number in a dotted name counts the blocks of a stack: model.layers.3.…, transformer.h.3.…,
 # encoder.block.3.layer.0.… (where the second number counts parts of one block).
@@ -38,3 +43,8 @@ def layer_of(name: str) -> str:
     """Return the layer that a tensor belongs to: its block, or by itself an embedding, final norm or head."""
     match = _NUMBERED.match(name)
     return f"{match['stack']}.{match['index']}" if match else name
+
+
+def layers_of(names: Iterable[str], level: Level) -> tuple[str, ...]:
+    """Return the layers that have coefficients of their own, in the order of the tensors."""
+    return (WHOLE_MODEL,) if level == "task" else tuple(dict.fromkeys(map(layer_of, names)))

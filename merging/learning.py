@@ -7,63 +7,24 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
-from merging.coefficients import DifferentiableMerge, Level
+from merging.differentiable import DifferentiableMerge
+from merging.learned_method import LearnedMethod
 from merging.signals import Input, LearningObjective
 from results.errors import InputError
 from results.files import write_atomically
 
 logger = logging.getLogger("manyshot.merging")
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+
 LEARNING_VERSION = 1
 """Part of the key of coefficients that are kept. To be raised by whatever changes what is learned."""
-
-
-@dataclass(frozen=True)
-class LearningSettings:
-    """How coefficients are learned. The defaults are DivMerge's (arXiv 2509.02108).
-
-    Attributes:
-        level: one coefficient for each task, or one for each task and layer.
-        epochs: passes over the inputs.
-        steps: most steps; None is as many as the epochs have.
-        batch_per_task: inputs in a step for each task; a step mixes the tasks.
-        learning_rate: Adam's.
-        initial: every coefficient's first value; None is 1/T.
-        patience: steps of validation without a better value after which learning stops; None never stops.
-        validations: how often in an epoch the held-out inputs are looked at.
-        keep_step: whether the `last` coefficients count, or the `best` on held-out inputs.
-        seed: of the order of the inputs.
-        save_seconds: what was learned is saved so often, to be gone on with when it was killed.
-
-    Raises:
-        InputError: a setting is out of its range.
-    """
-
-    level: Level = "task"
-    epochs: int = 4
-    steps: int | None = None
-    batch_per_task: int = 4
-    learning_rate: float = 1e-2
-    initial: float | None = 0.5
-    patience: int | None = None
-    validations: int = 4
-    keep_step: Literal["last", "best"] = "last"
-    seed: int = 0
-    save_seconds: float = 10
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_per_task", "validations"):
-            if getattr(self, name) < 1:
-                raise InputError(f"The setting {name} is {getattr(self, name)}; 1 or more is expected.")
-        if not 0 < self.learning_rate < float("inf"):
-            raise InputError(f"The learning rate is {self.learning_rate}; a number above 0 is expected.")
-        if self.patience is not None and self.patience < 1:
-            raise InputError(f"The patience is {self.patience}; 1 or more is expected, or none.")
+_LOOKS_PER_EPOCH = 4
+"""How often in an epoch the held-out inputs are looked at."""
 
 
 @dataclass(frozen=True)
@@ -134,23 +95,27 @@ class _State:
 
 
 def learn(
-    merge: DifferentiableMerge,
+    merged: DifferentiableMerge,
     objective: LearningObjective,
-    settings: LearningSettings,
+    method: LearnedMethod,
     *,
+    seed: int,
     note: Path,
     key: object,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    save_seconds: float = 10,
 ) -> Learned:
-    """Learn coefficients by Adam, going on from what an earlier call left in a file.
+    """Learn coefficients by Adam, from where an earlier call stopped that left its state in a file.
 
     Args:
-        merge: the model, whose weights follow the coefficients.
+        merged: the merged model as a function of its coefficients.
         objective: of that same model. What is made small is Σ_t mean over t's inputs.
-        settings: how.
-        note: file of what was learned so far, and at the end of all of it.
-        key: JSON value of all else that decides the outcome; a file of another is not gone on with.
+        method: says how they are learned.
+        seed: of the order of the inputs.
+        note: file of the state, and at the end of what was learned.
+        key: JSON value of all else that decides the outcome; the file of another is written over.
         progress: called with the numbers of steps done and in all.
+        save_seconds: the state is saved so often.
 
     Raises:
         InputError: a task has no inputs to learn from, or a value is no number.
@@ -159,49 +124,49 @@ def learn(
     for task, size in sizes.items():
         if size < 1:
             raise InputError(f"The task '{task}' has no inputs to learn coefficients from.")
-    batch = settings.batch_per_task * len(sizes)
+    batch = method.batch_per_task * len(sizes)
     in_epoch = -(-sum(sizes.values()) // batch)
-    steps = min(settings.epochs * in_epoch, settings.steps or settings.epochs * in_epoch)
-    every = max(1, in_epoch // settings.validations)
-    digest = _digest(key, settings)
-    state = _begun(note, digest, merge, settings)
+    steps = min(method.epochs * in_epoch, method.steps or method.epochs * in_epoch)
+    every = max(1, in_epoch // _LOOKS_PER_EPOCH)
+    digest = _digest(key, method, seed)
+    state = _begun(note, digest, merged, method)
     state.learned = replace(state.learned, inputs=sizes)
     started, saved = time.monotonic(), time.monotonic()
-    while not state.finished and state.step < steps and not _is_over(state.learned, settings.patience):
-        merge.put(state.coefficients.data)
+    while not state.finished and state.step < steps and not _is_over(state.learned, method.patience):
+        merged.put(state.coefficients.data)
         if state.step % every == 0:
             _validate(state, objective)
-        _step(state, merge, objective, _batch(sizes, state.step, batch, settings.seed))
+        _step(state, merged, objective, _batch(sizes, state.step, batch, seed))
         progress(state.step, steps)
-        if time.monotonic() - saved >= settings.save_seconds:
+        if time.monotonic() - saved >= save_seconds:
             state.learned = replace(state.learned, seconds=_seconds(state, started))
             started = saved = time.monotonic()
             _save(note, digest, state)
     if not state.finished:
         state.finished = True
-        merge.put(state.coefficients.data)
+        merged.put(state.coefficients.data)
         _validate(state, objective)
         state.learned.path.append(state.coefficients.tolist())
         kept = state.coefficients.tolist()
-        if settings.keep_step == "best" and state.learned.best_step is not None:
+        if method.keep_step == "best" and state.learned.best_step is not None:
             kept = state.learned.path[state.learned.best_step]
         state.learned = replace(state.learned, coefficients=kept, seconds=_seconds(state, started))
         _save(note, digest, state)
     return state.learned
 
 
-def learned_before(settings: LearningSettings, note: Path, key: object) -> Learned | None:
+def learned_before(method: LearnedMethod, seed: int, note: Path, key: object) -> Learned | None:
     """Return what `learn` would find finished in a file; None where there is something left to do."""
     if not note.is_file():
         return None
     content = json.loads(note.read_text(encoding="utf-8"))
-    if content["of"] != _digest(key, settings) or not content["state"]["finished"]:
+    if content["of"] != _digest(key, method, seed) or not content["state"]["finished"]:
         return None
     return Learned.from_json(content["state"]["learned"])
 
 
-def _digest(key: object, settings: LearningSettings) -> str:
-    content = [key, asdict(replace(settings, save_seconds=0))]
+def _digest(key: object, method: LearnedMethod, seed: int) -> str:
+    content = [key, method.model_dump(), seed]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -211,11 +176,11 @@ def learned_from(objective: LearningObjective) -> dict[str, int]:
     return {task: number - held[task] for task, number in objective.inputs().items()}
 
 
-def _begun(note: Path, digest: str, merge: DifferentiableMerge, settings: LearningSettings) -> _State:
+def _begun(note: Path, digest: str, merged: DifferentiableMerge, method: LearnedMethod) -> _State:
     """Where an earlier call was stopped, or the beginning."""
-    first = 1 / len(merge.tasks) if settings.initial is None else settings.initial
-    start = [[first] * len(merge.layers) for _ in merge.tasks]
-    state = _State(Learned(merge.tasks, merge.layers, start), settings.learning_rate)
+    first = 1 / len(merged.tasks) if method.initial is None else method.initial
+    start = [[first] * len(merged.layers) for _ in merged.tasks]
+    state = _State(Learned(merged.tasks, merged.layers, start), method.learning_rate)
     if note.is_file():
         content = json.loads(note.read_text(encoding="utf-8"))
         if content["of"] == digest:
@@ -242,11 +207,11 @@ def _batch(sizes: Mapping[str, int], step: int, batch: int, seed: int) -> list[I
 
 
 def _step(
-    state: _State, merge: DifferentiableMerge, objective: LearningObjective, chosen: Sequence[Input]
+    state: _State, merged: DifferentiableMerge, objective: LearningObjective, chosen: Sequence[Input]
 ) -> None:
     """One step of Adam; the mean over a step's inputs stands for Σ_t mean over t's inputs."""
     state.learned.path.append(state.coefficients.tolist())
-    merge.model.zero_grad(set_to_none=True)
+    merged.model.zero_grad(set_to_none=True)
     sizes = learned_from(objective)
     total = sum(sizes.values())
     weights = [total / (len(chosen) * sizes[task]) for task, _ in chosen]
@@ -256,7 +221,7 @@ def _step(
             f"What is made small is {values[int(np.argmin(np.isfinite(values)))]} at step {state.step}; "
             "lower the learning rate, or look for broken weights."
         )
-    state.coefficients.grad = merge.gradient()
+    state.coefficients.grad = merged.gradient()
     state.adam.step()
     state.step += 1
     state.learned.curve.append(sum(w * v for w, v in zip(weights, values, strict=True)))

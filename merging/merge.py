@@ -21,7 +21,7 @@ from merging.factors import write_companions
 from merging.journal import Journal
 from merging.linear import Linear, merge_bfloat16
 from merging.memory import AddedMemory
-from merging.method import Context
+from merging.method import Context, MergedBlock
 from merging.method_file import source_of
 from merging.parallel import in_order, one_torch_thread_each
 from merging.prepare import Prepared, prepare
@@ -163,7 +163,7 @@ def _merge_block(
             return done[1]
     deltas, context = vectors.read(tensor.name, block, statistics)
     merged = _by_method(prepared, deltas, context)
-    rounded = add_rounded(context.base, merged, BY_CODE[tensor.dtype])
+    rounded = add_rounded(context.base, merged.delta, BY_CODE[tensor.dtype])
     if not rounded.is_finite:
         raise InputError(
             f"The merged tensor {tensor.name!r} does not fit into {tensor.dtype} (it holds NaN or infinity); "
@@ -171,11 +171,11 @@ def _merge_block(
             "of your own."
         )
     writer.write(tensor.name, block.start, rounded.weights.cpu())
-    return tally(deltas, context, merged, rounded.lost)
+    return tally(deltas, merged, rounded.lost)
 
 
-def _by_method(prepared: Prepared, deltas: torch.Tensor, context: Context) -> torch.Tensor:
-    """The merged delta of a block; what a user's own method does wrong is said in a sentence."""
+def _by_method(prepared: Prepared, deltas: torch.Tensor, context: Context) -> MergedBlock:
+    """Have the method merge a block; what a user's own method does wrong is said in a sentence."""
     method, name = prepared.method, prepared.recipe.method.name
     where = f"Method {name!r}, tensor {context.tensor!r}"
     try:
@@ -186,13 +186,15 @@ def _by_method(prepared: Prepared, deltas: torch.Tensor, context: Context) -> to
         if source_of(type(method)) is None:
             raise
         raise InputError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
-    if not isinstance(merged, torch.Tensor) or merged.shape != context.base.shape:
-        found = tuple(merged.shape) if isinstance(merged, torch.Tensor) else type(merged).__name__
+    block = merged if isinstance(merged, MergedBlock) else MergedBlock(merged)
+    delta: object = block.delta
+    if not isinstance(delta, torch.Tensor) or delta.shape != context.base.shape:
+        found = tuple(delta.shape) if isinstance(delta, torch.Tensor) else type(delta).__name__
         raise InputError(
             f"{where}: it returned {found}, and a tensor of the shape {tuple(context.base.shape)} is "
             f"expected: one task's block of deltas, which are {tuple(deltas.shape)}."
         )
-    return merged
+    return block
 
 
 @contextmanager

@@ -1,30 +1,23 @@
-"""What a merge method is, and the registry of the known ones.
+"""What a merge method is: its settings, what it sees of the task vectors, and what it returns.
 
-A method is a frozen dataclass of hyper-parameters. It says how much of a tensor it must see at once (its
-scope) and is called with that much of all task vectors; it returns the merged delta, which is added to the
-base. What it needs to know of a whole tensor or of the whole model it may gather in first passes.
+The fields of a method's class are its settings. It says how much of a tensor it must see at once (its scope)
+and is called with that much of all task vectors; it returns the merged delta, which is added to the base.
+What it needs to know of a whole tensor or of the whole model it may gather in first passes.
 """
 
-import inspect
-import pkgutil
-import reprlib
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from importlib import import_module
 from math import prod
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Protocol
 
 import torch
-from pydantic import TypeAdapter, ValidationError
-from pydantic.errors import PydanticUserError
 
 from merging import noise
-from merging.arithmetic import sum_of_squares
+from merging.arithmetic import count_nonzero, sum_of_squares
 from merging.mask_reach import MaskReach
-from merging.method_file import class_name, is_method_file, load_class
-from results.errors import InputError
+from results.validation import Settings
 
 
 class Scope(StrEnum):
@@ -51,9 +44,6 @@ class Context:
         seed: the merge's seed.
         digests: the experts' weights digests, in the order of the deltas; empty for methods not `random`.
         statistics: what the first passes found, by the pass's name.
-        kept: what is left of each task vector's block after dropping entries, where the method says so.
-        agreed: what a consensus holds, where the method has one: of the entries where the weighted sum is not
-            0, how many it holds and how many there are; and the sum of their squares, held and in all.
     """
 
     tensor: str
@@ -66,26 +56,6 @@ class Context:
     seed: int = 0
     digests: tuple[str, ...] = ()
     statistics: Mapping[str, Any] = field(default_factory=dict)
-    kept: list[torch.Tensor] = field(default_factory=list)
-    agreed: list[float] = field(default_factory=list)
-
-    def note_kept(self, deltas: Iterable[torch.Tensor]) -> None:
-        """Say what is left of the task vectors after dropping entries, for the merge's report.
-
-        Args:
-            deltas: one for each task, with zeros for what was dropped; not to be written into afterwards.
-        """
-        self.kept[:] = deltas
-
-    def note_agreed(self, held: torch.Tensor, merged: torch.Tensor) -> None:
-        """Say what a consensus holds, for the merge's report: entries where Σ w_t τ_t is 0 do not count.
-
-        Args:
-            held: Σ w_t τ_t with zeros where there is no consensus.
-            merged: Σ w_t τ_t.
-        """
-        counts = [float(one.count_nonzero()) for one in (held, merged)]
-        self.agreed[:] = *counts, *(sum_of_squares(one) for one in (held, merged))
 
     def uniform(self, task: int) -> torch.Tensor:
         """Return uniform numbers in [0, 1) for one task's block, in its shape and in float32.
@@ -107,6 +77,45 @@ class Context:
     def _stretch(self, task: int) -> tuple[noise.Stream, int, int]:
         stream = noise.Stream(self.seed, self.digests[task], self.tensor)
         return stream, self.offset, self.offset + prod(self.base.shape)
+
+
+@dataclass(frozen=True)
+class MaskSums:
+    """What a consensus mask keeps of Σ w_t τ_t; entries where the sum is 0 do not count.
+
+    Attributes:
+        kept: how many entries it keeps.
+        entries: how many there are.
+        kept_squares: the sum of their squares, of those that it keeps.
+        squares: the same of all.
+    """
+
+    kept: float
+    entries: float
+    kept_squares: float
+    squares: float
+
+    @classmethod
+    def of(cls, kept: torch.Tensor, weighted_sum: torch.Tensor) -> "MaskSums":
+        """Count Σ w_t τ_t with zeros where there is no consensus, beside the whole of it."""
+        counts = [count_nonzero(values) for values in (kept, weighted_sum)]
+        return cls(*counts, *(sum_of_squares(values) for values in (kept, weighted_sum)))
+
+
+@dataclass(frozen=True)
+class MergedBlock:
+    """A merged delta, with what the merge's report says of how a method came to it.
+
+    Attributes:
+        delta: the merged delta, float32, in the shape of one task's block.
+        kept: what is left of each task vector after dropping entries, with zeros for what was dropped; None
+            for a method that drops nothing.
+        mask: what a consensus of masks keeps; None without one.
+    """
+
+    delta: torch.Tensor
+    kept: Sequence[torch.Tensor] | None = None
+    mask: MaskSums | None = None
 
 
 class FirstPass(Protocol):
@@ -149,8 +158,8 @@ class MethodPreset:
     weighting: Mapping[str, Any]
 
 
-class Method(ABC):
-    """A merge method; subclasses are frozen dataclasses registered with `register`.
+class Method(Settings):
+    """A merge method; its fields are its settings, and `known_methods.register` gives it a name.
 
     Attributes:
         scope: over how much a method decides together. `element` methods get flat blocks (n_tasks, length);
@@ -186,7 +195,9 @@ class Method(ABC):
         return None
 
     @abstractmethod
-    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
+    def __call__(
+        self, deltas: torch.Tensor, weights: torch.Tensor, context: Context
+    ) -> torch.Tensor | MergedBlock:
         """Merge one block.
 
         Blocks are merged on several threads, in any order. Results must not depend on where a block is cut:
@@ -200,152 +211,6 @@ class Method(ABC):
             context: where the block lies.
 
         Returns:
-            The merged delta, float32, in the shape of one task's block.
+            The merged delta, float32, in the shape of one task's block; as a `MergedBlock` where the method
+            drops entries or has a mask, so that the merge's report says how many are kept.
         """
-
-
-@dataclass(frozen=True)
-class KnownMethod:
-    """A registered method: its name, the paper it comes from, and its class."""
-
-    name: str
-    paper: str
-    kind: type[Method]
-
-    @property
-    def settings(self) -> tuple[str, ...]:
-        """Names of the settings it accepts."""
-        return tuple(setting.name for setting in fields(self.kind))  # type: ignore[arg-type]
-
-
-_KNOWN: dict[str, KnownMethod] = {}
-_Kind = TypeVar("_Kind", bound=type[Method])
-
-
-def register(name: str, *, paper: str) -> Callable[[_Kind], _Kind]:
-    """Make a method known under a name, with the address of the paper that describes it.
-
-    Raises:
-        ValueError: the name is taken, or the class is not a frozen dataclass with a scope that is carried out
-            (`model` is for methods that are `streamed`).
-    """
-
-    def add(kind: _Kind) -> _Kind:
-        if name in _KNOWN:
-            raise ValueError(f"a method named {name!r} is registered already")
-        _check(name, kind)
-        _KNOWN[name] = KnownMethod(name, paper, kind)
-        return kind
-
-    return add
-
-
-def _check(name: str, kind: type[Method]) -> None:
-    if not is_dataclass(kind) or not kind.__dataclass_params__.frozen:
-        raise ValueError(f"method {name!r} must be a frozen dataclass")
-    if not kind.streamed and getattr(kind, "scope", None) not in (Scope.ELEMENT, Scope.ROW, Scope.TENSOR):
-        raise ValueError(f"method {name!r} must declare the scope element, row or tensor, or be streamed")
-
-
-def known_methods() -> dict[str, KnownMethod]:
-    """Return the registered methods by name, those in `merging.methods` included."""
-    package = import_module("merging.methods")
-    for module in pkgutil.iter_modules(package.__path__):
-        import_module(f"merging.methods.{module.name}")
-    return dict(sorted(_KNOWN.items()))
-
-
-def find_method(name: str) -> KnownMethod:
-    """Return a method by its name, or from a user's file by `path/to/file.py:Class`.
-
-    Raises:
-        InputError: there is none, or the class is no method.
-    """
-    if is_method_file(name):
-        kind = load_class(name)
-        if not issubclass(kind, Method):
-            raise InputError(f"Method {name!r} is not a subclass of merging.Method.")
-        if inspect.isabstract(kind):
-            missing = ", ".join(sorted(kind.__abstractmethods__))
-            raise InputError(f"Method {name!r} does not define {missing}.")
-        try:
-            _check(class_name(name), kind)
-        except ValueError as error:
-            raise InputError(f"{name.rpartition(':')[0]}: {error}.") from None
-        papers = [one.paper for one in _KNOWN.values() if one.kind is kind]
-        return KnownMethod(name, papers[0] if papers else "", kind)
-    known = known_methods()
-    if name not in known:
-        raise InputError(
-            f"Method {name!r} is not known; choose one of {', '.join(known)}, or name your own as "
-            "path/to/file.py:Class."
-        )
-    return known[name]
-
-
-def find_preset(method: str, preset: str) -> MethodPreset:
-    """Return a method's preset by its name.
-
-    Raises:
-        InputError: the method, or the preset, is not known.
-    """
-    presets = find_method(method).kind.presets
-    if preset not in presets:
-        known = f"there are {', '.join(presets)}" if presets else "it has none"
-        raise InputError(f"Method {method!r} has no preset {preset!r}; {known}.")
-    return presets[preset]
-
-
-def make(name: str, settings: Mapping[str, Any]) -> Method:
-    """Return a method with its settings, checked against their declared types.
-
-    Raises:
-        InputError: no such method or setting, or a value of the wrong type or out of range.
-    """
-    method = find_method(name)
-    accepted = f"it accepts {', '.join(method.settings) or 'none'}"
-    for unknown in sorted(settings.keys() - set(method.settings)):
-        raise InputError(f"Method {name!r} has no setting {unknown!r}; {accepted}.")
-    try:
-        hints = get_type_hints(method.kind)
-    except (NameError, TypeError) as error:
-        raise InputError(f"Method {name!r}: a setting's type is not known ({error}).") from None
-    checked = {}
-    for setting in fields(method.kind):  # type: ignore[arg-type]
-        if setting.name in settings:
-            checked[setting.name] = _checked(
-                name, setting.name, hints[setting.name], settings[setting.name], accepted
-            )
-        elif setting.default is MISSING and setting.default_factory is MISSING:
-            raise InputError(f"Method {name!r} needs the setting {setting.name!r}; {accepted}.")
-    try:
-        return method.kind(**checked)
-    except (InputError, ValueError, TypeError) as error:
-        raise InputError(f"Method {name!r}: {error}") from None
-
-
-def _checked(method: str, setting: str, hint: Any, value: Any, accepted: str) -> Any:
-    try:
-        return TypeAdapter(hint).validate_python(value, strict=True)
-    except PydanticUserError:
-        raise InputError(
-            f"Method {method!r}: setting {setting!r} is a {_in_words(hint)}, which no file can give."
-        ) from None
-    except ValidationError:
-        expected = _in_words(hint)
-        raise InputError(
-            f"Method {method!r}: setting {setting!r} is {reprlib.repr(value)}, expected {expected}; "
-            f"{accepted}."
-        ) from None
-
-
-def _in_words(hint: Any) -> str:
-    if hint is type(None):
-        return "null"
-    if get_origin(hint) is Literal:
-        return "one of " + ", ".join(map(str, get_args(hint)))
-    if get_origin(hint) is None and isinstance(hint, type):
-        return hint.__name__
-    if get_args(hint) and get_origin(hint) is not dict:
-        return " or ".join(map(_in_words, get_args(hint)))
-    return str(hint)

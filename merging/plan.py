@@ -1,6 +1,6 @@
 """What a merge will read, write and need, before it is begun."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from merging.prepare import Prepared
@@ -53,7 +53,7 @@ def plan(prepared: Prepared) -> Plan:
         Input(name, one.folder, len(one.files), sum((one.folder / file).stat().st_size for file in one.files))
         for name, one in zip(names, prepared.checkpoints, strict=True)
     )
-    settings = asdict(prepared.method)  # type: ignore[call-overload]
+    settings = prepared.method.model_dump()
     tensors = [tensor for shard in prepared.shards for tensor in shard.tensors]
     largest = max((block.stop - block.start for _, block in prepared.cuts()), default=0)
     n_tasks = len(prepared.vectors.experts)

@@ -18,8 +18,9 @@ from merging.checkpoints.tied import alike
 from merging.compatible import check, refuse_remote_code
 from merging.differences import Difference, compare
 from merging.factors import open_factors
-from merging.learned import LearnedMethod
-from merging.method import Method, make
+from merging.known_methods import make
+from merging.learned_method import LearnedMethod
+from merging.method import Method
 from merging.provenance import MERGING_VERSION, described, versions
 from merging.recipe import Recipe
 from merging.task_vectors import TaskVectors

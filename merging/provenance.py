@@ -2,7 +2,6 @@
 
 import inspect
 import platform
-from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -16,7 +15,7 @@ MERGING_VERSION = 1
 def described(method: Method) -> list[Any]:
     """Return what decides a method's results: its settings, and its code where that is no part of ours."""
     kind = type(method)
-    return [kind.__qualname__, asdict(method), code_of(kind)]  # type: ignore[call-overload]
+    return [kind.__qualname__, method.model_dump(), code_of(kind)]
 
 
 def code_of(kind: type[Method]) -> str:

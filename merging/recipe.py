@@ -4,30 +4,32 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from merging.method_file import absolute
-from results.validation import validated
+from results.validation import Settings, validated
 from results.yaml_file import beside, read_yaml
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|[KMGT]I?B)?", re.IGNORECASE)
-_KEY = r"^(config|generation|tokenizer)\."
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(B|[KMGT]I?B)?", re.IGNORECASE)
 _POWERS = {"B": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_LARGEST = 2**63 - 1
 
 
 def size_in_bytes(size: object) -> int:
     """Return a size such as `5GB` (10⁹ bytes each), `500MiB` (2²⁰ bytes each) or 1000 in bytes.
 
     Raises:
-        ValueError: it is not such a size, or is less than one byte.
+        ValueError: it is not such a size, or is less than one byte or more than 2⁶³.
     """
-    match = _SIZE.fullmatch(str(size).strip()) if isinstance(size, int | str) and size is not True else None
-    if not match:
+    if isinstance(size, int) and not isinstance(size, bool):
+        total = size
+    elif isinstance(size, str) and (match := _SIZE.fullmatch(size.strip())):
+        unit = (match[2] or "B").upper()
+        total = int(float(match[1]) * (1024 if "I" in unit else 1000) ** _POWERS[unit[0]])
+    else:
         raise ValueError("a number of bytes or a size like 5GB or 500MB is expected")
-    unit = (match[2] or "B").upper()
-    total = int(float(match[1]) * (1024 if "I" in unit else 1000) ** _POWERS[unit[0]])
-    if total < 1:
-        raise ValueError("at least one byte is expected")
+    if not 1 <= total <= _LARGEST:
+        raise ValueError("a size from one byte to 2**63 bytes is expected")
     return total
 
 
@@ -43,23 +45,22 @@ Location = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
 """A checkpoint's folder or hub name."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class ExpertSpec(_Strict):
+class ExpertSpec(Settings):
     """One expert: where it is, and its weight in the merge."""
 
     path: Location
-    weight: float = Field(1.0, allow_inf_nan=False)
+    """Its folder, or its name on the hub; `base+adapter` for an adapter on a base that it does not name."""
+    weight: float = 1.0
+    """w_t."""
 
 
-class MethodSpec(BaseModel):
+class MethodSpec(Settings):
     """A method's name and, as further keys, its settings."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow")
 
     name: str
+    """Of a known method, or `path/to/file.py:Class`."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -67,35 +68,35 @@ class MethodSpec(BaseModel):
         return dict(self.model_extra or {})
 
 
-class Recipe(_Strict):
-    """What to merge and how.
-
-    Attributes:
-        base: θ₀.
-        experts: θ_t by name; their order in the file changes nothing.
-        method: name and settings.
-        compute_dtype: dtype of the arithmetic.
-        output_dtype: dtype of the merged floats; None keeps each tensor's dtype in the base.
-        max_shard_size: bytes in one file of weights.
-        seed: for methods that draw random numbers.
-        space: where adapters are merged: `delta`, as what each makes of its base, into a whole model; or
-            `factors`, A and B of every matrix apart, into an adapter, as METIS's released code does.
-        trust_remote_code: accept checkpoints whose configuration asks for code of its own. Merging runs none;
-            the files of code that lie beside the base's weights are copied beside the merged ones.
-        accept_differences: keys of configuration, generation settings and tokenizer in which experts may
-            differ from the base, whose values are kept: `config.rope_theta`, `tokenizer.added_tokens`.
-    """
+class Recipe(Settings):
+    """What to merge and how."""
 
     base: Location
-    experts: dict[str, Annotated[ExpertSpec, BeforeValidator(_as_expert)]] = Field(min_length=1)
+    """θ₀."""
+    experts: dict[
+        Annotated[str, Field(min_length=1, max_length=200)],
+        Annotated[ExpertSpec, BeforeValidator(_as_expert)],
+    ] = Field(min_length=1)
+    """θ_t by name; their order in the file changes nothing."""
     method: MethodSpec
-    compute_dtype: Literal["float32"] = "float32"
+    """Name and settings."""
     output_dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    """Dtype of the merged floats; null keeps each tensor's dtype in the base."""
     max_shard_size: Annotated[int, BeforeValidator(size_in_bytes)] = 5 * 10**9
-    seed: int = Field(0, ge=0)
+    """Bytes in one file of weights."""
+    seed: int = Field(0, ge=0, lt=2**63)
+    """For methods that draw random numbers."""
     space: Literal["delta", "factors"] = "delta"
+    """Where adapters are merged: `delta`, as what each makes of its base, into a whole model; or `factors`, A
+    and B of every matrix apart, into an adapter, as METIS's released code does."""
     trust_remote_code: bool = False
-    accept_differences: list[Annotated[str, Field(pattern=_KEY)]] = Field(default_factory=list)
+    """Accept checkpoints whose configuration asks for code of its own. Merging runs none; the files of code
+    that lie beside the base's weights are copied beside the merged ones."""
+    accept_differences: list[Annotated[str, Field(pattern=r"^(config|generation|tokenizer)\.")]] = Field(
+        default_factory=list
+    )
+    """Keys of configuration, generation settings and tokenizer in which experts may differ from the base,
+    whose values are kept: `config.rope_theta`, `tokenizer.added_tokens`."""
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -9,7 +9,7 @@ from typing import Any
 
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.differences import notices
-from merging.method import find_method
+from merging.known_methods import find_method
 from merging.prepare import Prepared
 from merging.provenance import versions
 from merging.tally import Tally, whole_model
@@ -45,7 +45,7 @@ def report(
     """
     recipe, tasks = prepared.recipe, tuple(prepared.vectors.experts)
     resolved = recipe.model_dump(mode="json")
-    resolved["method"] = {"name": recipe.method.name, **asdict(prepared.method)}  # type: ignore[call-overload]
+    resolved["method"] = {"name": recipe.method.name, **prepared.method.model_dump()}
     model = whole_model(tallies, len(tasks)).summary(tasks)
     weights = dict(zip(tasks, prepared.vectors.weights.tolist(), strict=True))
     reach = prepared.method.mask_reach(weights)

@@ -13,10 +13,10 @@ from typing import Any, Literal
 from merging.checkpoints.adapted import open_checkpoint
 from merging.checkpoints.folders import locate
 from merging.examples import Example, examples_digest
+from merging.known_methods import find_method
 from merging.learned import note_of, what_was_learned, with_coefficients
 from merging.learning import LEARNING_VERSION
 from merging.merge import merge
-from merging.method import find_method
 from merging.provenance import MERGING_VERSION, code_of
 from merging.recipe import ExpertSpec, MethodSpec, Recipe
 from merging.signals import Signals

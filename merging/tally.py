@@ -1,7 +1,7 @@
 """What a merge did to each tensor, counted block by block while the numbers are in the cache."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from math import sqrt
 from typing import Any
 
@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from merging import kernels
-from merging.method import Context
+from merging.arithmetic import count_nonzero, sum_of_squares
+from merging.method import MergedBlock
 
 
 @dataclass
@@ -22,14 +23,14 @@ class Tally:
         tasks: of each task vector τ_t: Σ τ², how many are not 0, how many the method kept, in how many
             neither τ nor Δ is 0, and in how many both have one sign, (n_tasks, 5).
         sparse: whether the method drops entries, and said which.
-        agreed: what a consensus holds of the weighted sum, by `Context.agreed`, (4,).
+        mask: what a consensus mask keeps of the weighted sum, as in `method.MaskSums`, (4,).
     """
 
     entries: int
     result: np.ndarray
     tasks: np.ndarray
     sparse: bool
-    agreed: np.ndarray = field(default_factory=lambda: np.zeros(4))
+    mask: np.ndarray = field(default_factory=lambda: np.zeros(4))
 
     @classmethod
     def empty(cls, n_tasks: int) -> "Tally":
@@ -42,7 +43,7 @@ class Tally:
         self.result += other.result
         self.tasks += other.tasks
         self.sparse = self.sparse or other.sparse
-        self.agreed = self.agreed + other.agreed
+        self.mask = self.mask + other.mask
 
     def to_json(self) -> list[Any]:
         """Return the sums, for `from_json`."""
@@ -51,14 +52,14 @@ class Tally:
             self.result.tolist(),
             self.tasks.tolist(),
             self.sparse,
-            self.agreed.tolist(),
+            self.mask.tolist(),
         ]
 
     @classmethod
     def from_json(cls, content: Sequence[Any]) -> "Tally":
         """Return the tally that `to_json` gave."""
-        entries, result, tasks, sparse, agreed = content
-        return cls(entries, np.array(result), np.array(tasks), sparse, np.array(agreed))
+        entries, result, tasks, sparse, mask = content
+        return cls(entries, np.array(result), np.array(tasks), sparse, np.array(mask))
 
     def summary(self, tasks: Sequence[str]) -> dict[str, Any]:
         """Return the report's numbers.
@@ -72,12 +73,12 @@ class Tally:
         both are not 0, the share in which the merged delta has its sign. A share of nothing is null.
         """
         squares, nonzero, errors = self.result.tolist()
-        norm = _share(*self.agreed[2:].tolist())
+        norm = _share(*self.mask[2:].tolist())
         return {
             "entries": self.entries,
             "norm": sqrt(squares),
             "density": _share(nonzero, self.entries),
-            "mask_density": _share(*self.agreed[:2].tolist()),
+            "mask_density": _share(*self.mask[:2].tolist()),
             "mask_norm": None if norm is None else sqrt(norm),
             "rounding": sqrt(errors / squares) if squares else None,
             "experts": {
@@ -98,37 +99,35 @@ def _share(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
-def tally(deltas: torch.Tensor, context: Context, merged: torch.Tensor, lost: float) -> Tally:
+def tally(deltas: torch.Tensor, merged: MergedBlock, lost: float) -> Tally:
     """Count one block.
 
     Args:
         deltas: task vectors, (n_tasks, …).
-        context: what the method noted of them.
-        merged: the merged delta Δ, shaped like one of them.
+        merged: what the method made of them.
         lost: Σ (stored − θ₀ − Δ)².
     """
     count = _count_on_cpu if deltas.device.type == "cpu" else _count_by_torch
-    flat = deltas.reshape(len(deltas), -1)
-    squares, nonzero, tasks = count(flat, merged.reshape(-1))
-    kept = context.kept
-    left = [_count_nonzero(delta) for delta in kept] if kept else tasks[:, 1]
+    delta = merged.delta.reshape(-1)
+    tasks = count(deltas.reshape(len(deltas), -1), delta)
+    kept = tasks[:, 1] if merged.kept is None else [count_nonzero(left) for left in merged.kept]
     return Tally(
-        merged.numel(),
-        np.array([squares, nonzero, lost]),
-        np.insert(tasks, 2, left, axis=1),
-        bool(kept),
-        np.array(context.agreed or [0.0] * 4),
+        delta.numel(),
+        np.array([sum_of_squares(delta), count_nonzero(delta), lost]),
+        np.insert(tasks, 2, kept, axis=1),
+        merged.kept is not None,
+        np.array(astuple(merged.mask)) if merged.mask else np.zeros(4),
     )
 
 
-def _count_on_cpu(deltas: torch.Tensor, merged: torch.Tensor) -> tuple[float, float, np.ndarray]:
-    """Return Σ Δ², how many of Δ are not 0, and by task what `kernels.tally_beside` says, (n_tasks, 4)."""
-    tasks, values, result = np.zeros((len(deltas), 4)), deltas.numpy(), merged.numpy()
-    kernels.tally_beside(values, values.view(np.uint32), result.view(np.uint32), tasks)
-    return float(kernels.sum_squares(result)), float(kernels.count_nonzero(result.view(np.uint32))), tasks
+def _count_on_cpu(deltas: torch.Tensor, merged: torch.Tensor) -> np.ndarray:
+    """Return by task what `kernels.tally_beside` says, (n_tasks, 4)."""
+    tasks, values = np.zeros((len(deltas), 4)), deltas.numpy()
+    kernels.tally_beside(values, values.view(np.uint32), merged.numpy().view(np.uint32), tasks)
+    return tasks
 
 
-def _count_by_torch(deltas: torch.Tensor, merged: torch.Tensor) -> tuple[float, float, np.ndarray]:
+def _count_by_torch(deltas: torch.Tensor, merged: torch.Tensor) -> np.ndarray:
     signs = deltas.sign() * merged.sign()
     by_task = torch.stack(
         [
@@ -139,19 +138,12 @@ def _count_by_torch(deltas: torch.Tensor, merged: torch.Tensor) -> tuple[float, 
         ],
         dim=1,
     )
-    squares = merged.square().sum(dtype=torch.float64)
-    return float(squares), float(merged.count_nonzero()), by_task.to(torch.float64).cpu().numpy()
-
-
-def _count_nonzero(values: torch.Tensor) -> float:
-    if values.device.type != "cpu":
-        return float(values.count_nonzero())
-    return float(kernels.count_nonzero(values.reshape(-1).numpy().view(np.uint32)))
+    return by_task.to(torch.float64).cpu().numpy()
 
 
 def whole_model(tensors: Mapping[str, Tally], n_tasks: int) -> Tally:
     """Return the tally over all tensors."""
     total = Tally.empty(n_tasks)
-    for one in tensors.values():
-        total.add(one)
+    for tensor in tensors.values():
+        total.add(tensor)
     return total

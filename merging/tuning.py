@@ -13,8 +13,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from merging.learned import LearnedMethod
-from merging.method import find_method, make
+from merging.known_methods import find_method, make
+from merging.learned_method import LearnedMethod
 from merging.signals import Needs, Signals
 from merging.weighting import Kind, how_many
 from results.errors import InputError

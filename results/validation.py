@@ -75,7 +75,7 @@ def sentence_of(error: ValidationError, model: type[BaseModel] | None = None, co
     key = _key(first, content)
     if first["type"] == "extra_forbidden":
         of_model = model is not None and len(first["loc"]) == 1
-        known = f"; known are {', '.join(model.model_fields)}" if model and of_model else ""
+        known = f"; known are {', '.join(model.model_fields) or 'none'}" if model and of_model else ""
         return f"the key '{key}' is unknown{known}"
     if first["type"] == "missing":
         return f"the key '{key}' is required and missing"
@@ -112,6 +112,7 @@ def _expected(kind: str, limits: Mapping[str, Any]) -> str | None:
     """Return in words what a pydantic error type misses, or None where its own message says it well."""
     words = {
         "string_type": "text",
+        "string_unicode": "text without halves of surrogate pairs",
         "int_type": "a whole number",
         "int_from_float": "a whole number",
         "int_parsing": "a whole number",
@@ -131,6 +132,7 @@ def _expected(kind: str, limits: Mapping[str, Any]) -> str | None:
         "less_than": "a number below {lt}",
         "less_than_equal": "a number up to {le}",
         "too_short": "a list of at least {min_length}",
+        "string_too_long": "a text of at most {max_length} characters",
     }
     if kind == "literal_error":
         return "one of " + str(limits["expected"]).replace("'", "").replace(" or ", ", ")

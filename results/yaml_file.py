@@ -16,7 +16,10 @@ _LARGEST_FILE = 2**20
 def beside(file: Path, location: str) -> str:
     """A location in a file: taken from the file's folder where something lies there, else as it stands."""
     folder = file.parent / Path(location).expanduser()
-    return str(folder) if folder.exists() else location
+    try:
+        return str(folder) if folder.exists() else location
+    except OSError:  # no file can have such a name
+        return location
 
 
 def read_yaml(path: Path, loader: type["StrictLoader"] | None = None) -> Any:

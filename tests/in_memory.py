@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from merging.method import Context, Method, Scope
+from merging.method import Context, MergedBlock, Method, Scope
 
 Model = Mapping[str, torch.Tensor]
 """Task vectors by tensor name, each (n_tasks, length)."""
@@ -50,9 +50,12 @@ def merged(
             for piece, context in contexts(name):
                 total = first_pass.combine(total, first_pass.observe(piece, by, context))
         statistics = {**statistics, title: json.loads(json.dumps(first_pass.finish(total)))}
-    return {
-        name: torch.cat([method(piece, by, context) for piece, context in contexts(name)]) for name in model
-    }
+
+    def delta(piece: torch.Tensor, context: Context) -> torch.Tensor:
+        block = method(piece, by, context)
+        return block.delta if isinstance(block, MergedBlock) else block
+
+    return {name: torch.cat([delta(*cut) for cut in contexts(name)]) for name in model}
 
 
 def whole(model: Model) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import json
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from manyshot.experiment import (
     TrainOptions,
 )
 from manyshot.terminal import answer, as_table
-from merging.method import Method, find_method, known_methods
+from merging.known_methods import find_method, known_methods
+from merging.method import Method
 from merging.method_file import class_name
 from merging.train_settings import AdapterSettings
 from merging.weighting import SIGNALS, Weighting
@@ -162,14 +164,19 @@ def _methods(name: str | None, root: Path | None) -> str:
     method = find_method(name)
     kinds = [kind for kind in method.kind.__mro__ if issubclass(kind, Method) and kind is not Method]
     documentation = "\n\n".join(inspect.cleandoc(kind.__doc__ or "") for kind in kinds)
-    signature = str(inspect.signature(method.kind)).removesuffix(" -> None")
+    settings = [
+        f"{name}: {' '.join((field.description or '').split())} "
+        + ("(required)" if field.is_required() else f"(default: {json.dumps(field.default, default=str)})")
+        for name, field in method.kind.model_fields.items()
+    ]
     presets = [
         f"preset {name}: {one.about}\n    "
         + ", ".join(f"{key}={value}" for key, value in one.settings.items())
         + f"; weighting {', '.join(f'{key}={value}' for key, value in one.weighting.items())}"
         for name, one in method.kind.presets.items()
     ]
-    return "\n\n".join([f"{class_name(method.name)}{signature}\n{method.paper}", documentation, *presets])
+    heading = f"{class_name(method.name)}\n{method.paper}"
+    return "\n\n".join([heading, documentation, *(["\n".join(settings)] if settings else []), *presets])
 
 
 def _signals(name: str | None, root: Path | None) -> str:

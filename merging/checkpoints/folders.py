@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from results.errors import InputError
+from results.validation import quoted
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_LONGEST_REPOSITORY = 200
 _WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt"]
 _BIN = ["pytorch_model*.bin"]
 _UNWANTED = ["*/*"]
@@ -24,14 +26,19 @@ def locate(path: str | Path) -> Path:
     Raises:
         InputError: neither a folder nor a repository that can be had.
     """
-    folder = Path(path)
-    if folder.is_dir():
-        return folder
-    name = str(path)
-    if folder.exists():
-        raise InputError(f"{name} is a file; a checkpoint is a folder with config.json and *.safetensors.")
-    if not _REPOSITORY.fullmatch(name):
-        raise InputError(f"{name}: no such folder; give a checkpoint's folder or a hub name (org/name).")
+    folder, name = Path(path), str(path)
+    try:
+        if folder.is_dir():
+            return folder
+        if folder.exists():
+            raise InputError(
+                f"{name} is a file; a checkpoint is a folder with config.json and *.safetensors."
+            )
+    except OSError as error:
+        raise InputError(f"{quoted(name)} cannot be looked for ({error.strerror}).") from None
+    if len(name) > _LONGEST_REPOSITORY or not _REPOSITORY.fullmatch(name):
+        shown = name if len(name) <= _LONGEST_REPOSITORY and name.isprintable() else quoted(name)
+        raise InputError(f"{shown}: no such folder; give a checkpoint's folder or a hub name (org/name).")
     return _download(name)
 
 

@@ -1,14 +1,14 @@
 """AdaMerging: coefficients that make the merged model sure of itself."""
 
-from dataclasses import dataclass
 from typing import Literal
 
-from merging.learned import LearnedMethod
-from merging.method import register
+from pydantic import Field
+
+from merging.known_methods import register
+from merging.learned_method import LearnedMethod
 
 
 @register("adamerging", paper="https://arxiv.org/abs/2310.02575")
-@dataclass(frozen=True)
 class AdaMerging(LearnedMethod):
     """θ = θ₀ + Σ_t Γ_t τ_t with Γ* = argmin Σ_t E_x H(θ(Γ)), the entropy of the merged model's predictions.
 
@@ -18,7 +18,8 @@ class AdaMerging(LearnedMethod):
     over the tokens of the expert's greedy continuation, is our choice: neither paper says where it is taken.
     """
 
-    epochs: int = 5
+    epochs: int = Field(5, ge=1)
+    """Passes over the inputs."""
 
     @property
     def objective(self) -> Literal["kl", "js", "entropy"]:

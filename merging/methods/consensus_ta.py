@@ -1,51 +1,40 @@
 """Consensus task arithmetic: keep the entries that enough tasks need."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 
 from merging.arithmetic import consensus
-from merging.checks import check_finite
+from merging.known_methods import register
 from merging.mask_reach import MaskReach
-from merging.method import Context, Method, Scope, register
+from merging.method import Context, MaskSums, MergedBlock, Method, Scope
 from results.errors import InputError
+
+_Threshold = Annotated[float, Field(ge=0)]
 
 
 @register("consensus_ta", paper="https://arxiv.org/abs/2405.07813")
-@dataclass(frozen=True)
 class ConsensusTA(Method):
     """θ = θ₀ + α m ⊙ τ_M, with τ_M = Σ_t w_t τ_t and the entries that at least k tasks' TALL masks hold.
 
     m_t = 1[|w_t τ_t| > λ_t |τ_M − w_t τ_t|] holds what matters to task t, and m = 1[Σ_t m_t ≥ k]: with k = 2
     entries that no task needs, or one alone, go back to the base; with k = 0 this is task arithmetic.
-
-    Attributes:
-        mask_threshold: λ_t, one number for all tasks or one for each by the experts' names; the paper chooses
-            it for each task from 0.2 to 0.6 on validation data. A larger one keeps fewer entries.
-        consensus: k.
-        scaling: α.
-        only: the task whose mask alone counts, θ₀ + α m_t ⊙ τ_M, by which the paper chooses its λ_t; in an
-            experiment that is `mask_threshold: {choose_per_task: [0.2, 0.3, 0.4, 0.5, 0.6]}`.
     """
 
-    mask_threshold: float | dict[str, float] = 0.4
-    consensus: int = 2
+    mask_threshold: _Threshold | dict[str, _Threshold] = 0.4
+    """λ_t, one number for all tasks or one for each by the experts' names; the paper chooses it for each task
+    from 0.2 to 0.6 on validation data. A larger one keeps fewer entries."""
+    consensus: int = Field(2, ge=0)
+    """k."""
     scaling: float = 1.0
+    """α."""
     only: str | None = None
+    """The task whose mask alone counts, θ₀ + α m_t ⊙ τ_M, by which the paper chooses its λ_t; in an
+    experiment that is `mask_threshold: {choose_per_task: [0.2, 0.3, 0.4, 0.5, 0.6]}`."""
 
     scope: ClassVar[Scope] = Scope.ELEMENT
-
-    def __post_init__(self) -> None:
-        check_finite("scaling", self.scaling)
-        each = self.mask_threshold
-        for value in each.values() if isinstance(each, Mapping) else (each,):
-            check_finite("mask_threshold", value)
-            if value < 0:
-                raise InputError(f"setting 'mask_threshold' is {value}, expected 0 or more.")
-        if self.consensus < 0:
-            raise InputError(f"setting 'consensus' is {self.consensus}, expected 0 or more.")
 
     def mask_reach(self, weights: Mapping[str, float]) -> MaskReach | None:
         """Return how many weights reach λ_t/(1 + λ_t) of their sum."""
@@ -55,15 +44,14 @@ class ConsensusTA(Method):
         ratios = each if isinstance(each, Mapping) else dict.fromkeys(weights, each)
         return MaskReach.of(self.consensus, weights, ratios, strict=True)
 
-    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
+    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> MergedBlock:
         """Return α m ⊙ τ_M of deltas (n_tasks, …)."""
         thresholds = self._thresholds(context)
         merged, held, kept = consensus(deltas, weights, thresholds, torch.Tensor.gt_)
-        context.note_kept(kept)
         mask = held.ge_(self.consensus) if self.only is None else kept[self._place(context)].ne(0)
         agreed = merged * mask
-        context.note_agreed(agreed, merged)
-        return agreed.mul_(self.scaling)
+        sums = MaskSums.of(agreed, merged)
+        return MergedBlock(agreed.mul_(self.scaling), kept, sums)
 
     def _place(self, context: Context) -> int:
         if self.only not in context.tasks:

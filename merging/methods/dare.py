@@ -1,59 +1,51 @@
 """DARE: drop entries of each task vector by chance, and scale up those that are left."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
+from pydantic import Field
 
 from merging.arithmetic import disjoint_mean, elected_sign, masked, refuse_negative, weighted_sum
-from merging.checks import check_finite, check_probability_below_one
-from merging.method import Context, FirstPass, Method, Scope, register
+from merging.known_methods import register
+from merging.method import Context, FirstPass, MergedBlock, Method, Scope
 from merging.methods.ties import MAJORITY, MajoritySign
 
 
 @register("dare", paper="https://arxiv.org/abs/2311.03099")
-@dataclass(frozen=True)
 class Dare(Method):
     """τ̃_t = m_t ⊙ τ_t / (1 − p) with m_t ~ Bernoulli(1 − p) for each entry, then task arithmetic or TIES.
 
     Task arithmetic gives θ = θ₀ + λ Σ_t w_t τ̃_t; TIES elects a sign for each entry and takes λ times the
     disjoint mean, without trimming, which dropping has done already. An entry's mask depends on the seed, the
     expert's weights, the tensor's name and the entry's position in it, and on nothing else.
-
-    Attributes:
-        drop_rate: p, in [0, 1); papers use 0.5 to 0.9 and more, MergeBench 0.8.
-        scaling: λ.
-        then: `task_arithmetic` or `ties`.
     """
 
-    drop_rate: float = 0.9
+    drop_rate: float = Field(0.9, ge=0, lt=1)
+    """p; papers use 0.5 to 0.9 and more, MergeBench 0.8."""
     scaling: float = 1.0
+    """λ."""
     then: Literal["task_arithmetic", "ties"] = "task_arithmetic"
+    """What merges the task vectors that are left."""
 
     scope: ClassVar[Scope] = Scope.ELEMENT
     random: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_probability_below_one("drop_rate", self.drop_rate)
-        check_finite("scaling", self.scaling)
 
     def first_passes(self) -> dict[str, FirstPass]:
         """Return the pass that finds the majority sign, which TIES gives to undecided entries."""
         return {MAJORITY: MajoritySign(self._dropped, weighted_sum)} if self.then == "ties" else {}
 
-    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
+    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> MergedBlock:
         """Return the merged delta of flat deltas (n_tasks, length)."""
         dropped = self._dropped(deltas, context)
-        context.note_kept(dropped)
         # All that follows is linear in a common factor, so it is applied once.
         factor = self.scaling / (1 - self.drop_rate)
         votes = weighted_sum(dropped, weights)
         if self.then == "task_arithmetic":
-            return votes.mul_(factor)
+            return MergedBlock(votes.mul_(factor), dropped)
         refuse_negative(weights, "dare")
         signs = elected_sign(votes, context.statistics[MAJORITY])
-        return disjoint_mean(dropped, weights, signs, weights).mul_(factor)
+        return MergedBlock(disjoint_mean(dropped, weights, signs, weights).mul_(factor), dropped)
 
     def _dropped(self, deltas: torch.Tensor, context: Context) -> Sequence[torch.Tensor]:
         kept = 1 - self.drop_rate

@@ -1,23 +1,21 @@
 """METIS: task vectors weighted by loss gap, kept where enough tasks agree that an entry matters."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
 import torch
+from pydantic import Field
 
 from merging.arithmetic import consensus, normalised
-from merging.checks import check_finite
+from merging.known_methods import register
 from merging.mask_reach import MaskReach
-from merging.method import Context, Method, MethodPreset, Scope, register
-from results.errors import InputError
+from merging.method import Context, MaskSums, MergedBlock, Method, MethodPreset, Scope
 
 _RELEASED = {"mask_ratio": 0.3, "consensus": 2, "strict": True}
 
 
 @register("metis", paper="https://arxiv.org/abs/2606.16501")
-@dataclass(frozen=True)
 class Metis(Method):
     """θ = θ₀ + s m̄ ⊙ V, with V = Σ_t α_t τ_t and α_t = w_t / Σ w, and the entries that k tasks' masks hold.
 
@@ -29,19 +27,17 @@ class Metis(Method):
     The mask has a cliff: an entry on which all tasks agree is in task t's mask only where
     α_t ≥ δ/(1 + δ), 0.231 for δ = 0.3. Where fewer than k weights are as large, all of these entries go back
     to the base, as with equal weights of five tasks or more.
-
-    Attributes:
-        mask_ratio: δ; 0 keeps every entry of every task.
-        consensus: k; 0 switches the mask off, more than there are tasks gives the base again.
-        scaling: s.
-        strict: compare by > as the released code does, by which entries that no task touched are in no mask;
-            the paper writes ≥.
     """
 
-    mask_ratio: float = 0.3
-    consensus: int = 2
+    mask_ratio: float = Field(0.3, ge=0)
+    """δ; 0 keeps every entry of every task."""
+    consensus: int = Field(2, ge=0)
+    """k; 0 switches the mask off, more than there are tasks gives the base again."""
     scaling: float = 1.0
+    """s."""
     strict: bool = False
+    """Compare by > as the released code does, by which entries that no task touched are in no mask; the paper
+    writes ≥."""
 
     scope: ClassVar[Scope] = Scope.ELEMENT
     presets: ClassVar[Mapping[str, MethodPreset]] = MappingProxyType(
@@ -59,13 +55,6 @@ class Metis(Method):
         }
     )
 
-    def __post_init__(self) -> None:
-        check_finite("scaling", self.scaling)
-        check_finite("mask_ratio", self.mask_ratio)
-        for setting in ("mask_ratio", "consensus"):
-            if getattr(self, setting) < 0:
-                raise InputError(f"setting {setting!r} is {getattr(self, setting)}, expected 0 or more.")
-
     def mask_reach(self, weights: Mapping[str, float]) -> MaskReach | None:
         """Return how many weights reach δ/(1 + δ)."""
         if not self.consensus:
@@ -73,13 +62,12 @@ class Metis(Method):
         ratios = dict.fromkeys(weights, self.mask_ratio)
         return MaskReach.of(self.consensus, weights, ratios, strict=self.strict)
 
-    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
+    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> MergedBlock:
         """Return s m̄ ⊙ V of deltas (n_tasks, …)."""
         shares = normalised(weights, "'metis'")
         ratios = [self.mask_ratio] * len(deltas)
         holds = torch.Tensor.gt_ if self.strict else torch.Tensor.ge_
         merged, held, kept = consensus(deltas, shares, ratios, holds)
-        context.note_kept(kept)
         agreed = merged * held.ge_(self.consensus)
-        context.note_agreed(agreed, merged)
-        return agreed.mul_(self.scaling)
+        sums = MaskSums.of(agreed, merged)
+        return MergedBlock(agreed.mul_(self.scaling), kept, sums)

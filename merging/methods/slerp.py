@@ -1,14 +1,13 @@
 """SLERP and Multi-SLERP: merging along the sphere, tensor by tensor."""
 
-from dataclasses import dataclass
 from math import acos, sin
 from typing import ClassVar
 
 import torch
 
 from merging.arithmetic import normalised, weighted_sum
-from merging.checks import check_finite
-from merging.method import Context, Method, Scope, register
+from merging.known_methods import register
+from merging.method import Context, Method, Scope
 from results.errors import InputError
 
 _PARALLEL = 0.9995
@@ -18,24 +17,17 @@ _AT_ONCE = 2**20
 
 
 @register("slerp", paper="https://doi.org/10.1145/325334.325242")
-@dataclass(frozen=True)
 class Slerp(Method):
     """θ = sin((1−t)ω)/sin ω · θ_a + sin(tω)/sin ω · θ_b for two experts, ω the angle between their weights.
 
     As mergekit has it: of the weights themselves, not task vectors, each tensor flattened; where they are
     nearly parallel (|cos ω| > 0.9995) the straight line. a and b are the experts in the order of their names.
-
-    Attributes:
-        t: how far from a to b; null takes it from the weights, w_b/(w_a + w_b), which is halfway by default.
     """
 
     t: float | None = None
+    """How far from a to b; null takes it from the weights, w_b/(w_a + w_b), which is halfway by default."""
 
     scope: ClassVar[Scope] = Scope.TENSOR
-
-    def __post_init__(self) -> None:
-        if self.t is not None:
-            check_finite("t", self.t)
 
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
         """Return the merged weights less the base's, of deltas (2, *shape)."""
@@ -53,7 +45,6 @@ class Slerp(Method):
 
 
 @register("multislerp", paper="https://github.com/arcee-ai/mergekit")
-@dataclass(frozen=True)
 class MultiSlerp(Method):
     """τ = (Σ w_t |τ_t|) · u, with u a step along the sphere from the mean direction of the task vectors.
 

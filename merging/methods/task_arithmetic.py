@@ -1,30 +1,20 @@
 """Task arithmetic: the scaled sum of the task vectors."""
 
-from dataclasses import dataclass
-
 import torch
 
 from merging.arithmetic import normalised
-from merging.checks import check_finite
+from merging.known_methods import register
 from merging.linear import Linear
-from merging.method import register
 
 
 @register("task_arithmetic", paper="https://arxiv.org/abs/2212.04089")
-@dataclass(frozen=True)
 class TaskArithmetic(Linear):
-    """θ = θ₀ + λ Σ_t w_t τ_t.
-
-    Attributes:
-        scaling: λ; papers search 0.1 to 1.0 and often settle near 0.3 to 0.4 for four tasks or more.
-        normalize: divide by Σ_t w_t, which makes λ = 1 the weighted average. Off, as in the paper.
-    """
+    """θ = θ₀ + λ Σ_t w_t τ_t."""
 
     scaling: float = 1.0
+    """λ; papers search 0.1 to 1.0 and often settle near 0.3 to 0.4 for four tasks or more."""
     normalize: bool = False
-
-    def __post_init__(self) -> None:
-        check_finite("scaling", self.scaling)
+    """Divide by Σ_t w_t, which makes λ = 1 the weighted average. Off, as in the paper."""
 
     def coefficients(self, weights: torch.Tensor) -> torch.Tensor:
         """Return λ w_t, or λ w_t / Σ_t w_t."""

@@ -1,21 +1,20 @@
 """TIES-Merging: trim small entries, elect a sign, and average the entries that have it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import Field, model_validator
 
 from merging.arithmetic import disjoint_mean, disjoint_sum, elected_sign, refuse_negative, weighted_sum
-from merging.checks import check_finite, check_share
-from merging.method import Context, FirstPass, Method, register
+from merging.known_methods import register
+from merging.method import Context, FirstPass, MergedBlock, Method
 from merging.thresholds import Ranking
 
 MAJORITY = "majority sign"
 
 
 @register("ties", paper="https://arxiv.org/abs/2306.01708")
-@dataclass(frozen=True)
 class Ties(Method):
     """θ = θ₀ + λ τ, with τ the disjoint mean of trimmed task vectors.
 
@@ -25,32 +24,31 @@ class Ties(Method):
     3. Merge: τ = Σ w_t τ̂_t / Σ w_t over the tasks with sgn(τ̂_t) = s, 0 where there are none.
 
     The paper has no weights w_t, and λ = 1 where it cannot be tuned.
-
-    Attributes:
-        density: K, the share of entries kept, in (0, 1].
-        scaling: λ.
-        variant: `paper` is the above, over the whole model. `mergekit` and `peft` rank within each tensor,
-            keep exactly max(1, ⌊K·d⌋) entries, and elect + where the sum is 0; `peft` votes without the
-            weights, and divides Σ w_t τ̂_t by the number of tasks that have the sign.
-        scope: rank over the whole `model` or within each `tensor`; null takes the variant's own.
-        vote: elect by the `total` of the entries, or by the `frequency` of their signs (PEFT's other way).
-        aggregate: the disjoint `mean`, or the disjoint `sum` of AdaMerging's and MergeBench's code.
     """
 
-    density: float = 0.2
+    density: float = Field(0.2, gt=0, le=1)
+    """K, the share of entries kept."""
     scaling: float = 1.0
+    """λ."""
     variant: Literal["paper", "mergekit", "peft"] = "paper"
+    """`paper` is the above, over the whole model. `mergekit` and `peft` rank within each tensor, keep exactly
+    max(1, ⌊K·d⌋) entries, and elect + where the sum is 0; `peft` votes without the weights, and divides
+    Σ w_t τ̂_t by the number of tasks that have the sign."""
     scope: Literal["model", "tensor"] | None = None  # type: ignore[assignment, misc]
+    """Rank over the whole `model` or within each `tensor`; null takes the variant's own."""
     vote: Literal["total", "frequency"] = "total"
+    """Elect by the `total` of the entries, or by the `frequency` of their signs (PEFT's other way)."""
     aggregate: Literal["mean", "sum"] = "mean"
+    """The disjoint `mean`, or the disjoint `sum` of AdaMerging's and MergeBench's code."""
 
     streamed: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        check_share("density", self.density)
-        check_finite("scaling", self.scaling)
-        if self.scope is None:
-            object.__setattr__(self, "scope", "model" if self.variant == "paper" else "tensor")
+    @model_validator(mode="before")
+    @classmethod
+    def _take_the_variants_scope(cls, settings: Any) -> Any:
+        if not isinstance(settings, dict) or settings.get("scope") is not None:
+            return settings
+        return {**settings, "scope": "model" if settings.get("variant", "paper") == "paper" else "tensor"}
 
     def first_passes(self) -> dict[str, FirstPass]:
         """Return the passes that find the thresholds and, for the paper's rule, the majority sign."""
@@ -60,16 +58,15 @@ class Ties(Method):
             passes[MAJORITY] = MajoritySign(self._trimmed, self._votes)
         return passes
 
-    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
+    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> MergedBlock:
         """Return λ times the disjoint mean of flat deltas (n_tasks, length)."""
         trimmed = self._trimmed(deltas, context)
-        context.note_kept(trimmed)
         undecided = context.statistics[MAJORITY] if self.variant == "paper" else 1
         signs = elected_sign(self._votes(trimmed, weights), undecided)
         if self.aggregate == "sum":
-            return disjoint_sum(trimmed, weights, signs).mul_(self.scaling)
+            return MergedBlock(disjoint_sum(trimmed, weights, signs).mul_(self.scaling), trimmed)
         counts = torch.ones_like(weights) if self.variant == "peft" else weights
-        return disjoint_mean(trimmed, weights, signs, counts).mul_(self.scaling)
+        return MergedBlock(disjoint_mean(trimmed, weights, signs, counts).mul_(self.scaling), trimmed)
 
     @property
     def _ranking(self) -> Ranking | None:

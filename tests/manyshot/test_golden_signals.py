@@ -15,9 +15,9 @@ from bench.registry import load_suite
 from bench.score_settings import ScoreSettings
 from bench.scoring import Scorer
 from bench.signals import ValidationSignals
+from merging.known_methods import make
 from merging.learned import learn_coefficients
 from merging.learning import LEARNING_VERSION
-from merging.method import make
 from merging.signals import ContinuationSettings
 from merging.train_settings import TrainSettings
 from results.store import Store

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from toy_checkpoints import CONFIG, VOCAB, tensors
 
-import merging.method
+import merging.known_methods
 from merging.recipe import Recipe
 
 torch.set_num_threads(2)
@@ -73,5 +73,5 @@ def recipe_for() -> Callable[..., Recipe]:
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a test register methods of its own, which are forgotten afterwards."""
-    merging.method.known_methods()
-    monkeypatch.setattr(merging.method, "_KNOWN", dict(merging.method._KNOWN))
+    merging.known_methods.known_methods()
+    monkeypatch.setattr(merging.known_methods, "_KNOWN", dict(merging.known_methods._KNOWN))

@@ -9,8 +9,8 @@ from little_training import EXAMPLES, little_base
 from safetensors.torch import load_file
 
 from merging.examples import encode
+from merging.known_methods import known_methods
 from merging.merge import merge
-from merging.method import known_methods
 from merging.provenance import MERGING_VERSION
 from merging.train_settings import AdapterSettings, TrainSettings
 from merging.training import TRAINING_VERSION, train

@@ -6,7 +6,7 @@ import torch
 
 from merging import arithmetic, kernels, tally, task_vectors
 from merging.linear import merge_bfloat16
-from merging.method import Context
+from merging.method import MergedBlock
 from merging.rounding import add_rounded
 
 LENGTHS = (0, 1, 4095, 4096, 4097, 10_000)
@@ -82,10 +82,11 @@ def test_tallies(length):
     deltas, merged = drawn(3, length), drawn(length, seed=1)
     merged[::5] = -0.0
     found, expected = tally._count_on_cpu(deltas, merged), tally._count_by_torch(deltas, merged)
-    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
-    assert found[1] == expected[1]
-    np.testing.assert_allclose(found[2][:, 0], expected[2][:, 0], rtol=1e-5)
-    assert (found[2][:, 1:] == expected[2][:, 1:]).all()
+    np.testing.assert_allclose(found[:, 0], expected[:, 0], rtol=1e-5)
+    assert (found[:, 1:] == expected[:, 1:]).all()
+    squares, nonzero = arithmetic.sum_of_squares(merged), arithmetic.count_nonzero(merged)
+    np.testing.assert_allclose(squares, float(merged.double().square().sum()), rtol=1e-5)
+    assert nonzero == merged.count_nonzero()
 
 
 @pytest.mark.parametrize("length", LENGTHS[1:])
@@ -96,7 +97,7 @@ def test_a_linear_merge_without_task_vectors_in_memory(length):
     deltas = torch.stack(experts).float() - base.float()
     merged = arithmetic.weighted_sum(deltas, coefficients)
     rounded = add_rounded(base.float(), merged, torch.bfloat16)
-    expected = tally.tally(deltas, Context("w", None, 0, (length,), 0, base), merged, rounded.lost)
+    expected = tally.tally(deltas, MergedBlock(merged), rounded.lost)
     weights, found = merge_bfloat16(base, experts, coefficients)
     assert torch.equal(weights.view(torch.int16), rounded.weights.view(torch.int16))
     np.testing.assert_allclose(found.result, expected.result, rtol=1e-6)

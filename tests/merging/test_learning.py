@@ -23,10 +23,10 @@ from bench.engine import EngineSettings, open_engine
 from bench.hf.objective import Matching
 from manyshot.lab.tokenizer import build_tokenizer
 from merging import learning
-from merging.coefficients import DifferentiableMerge
+from merging.differentiable import DifferentiableMerge
+from merging.known_methods import make
 from merging.layers import layer_of
-from merging.learning import LearningSettings, learn
-from merging.method import make
+from merging.learning import learn
 from merging.prepare import task_vectors
 from merging.tuning import check_settings, needs
 from merging.weighting import Needs
@@ -213,8 +213,10 @@ def test_logits_are_taken_some_rows_at_a_time(families, monkeypatch):
 def learned(base, experts, targets, note, **settings):
     kind = settings.pop("kind", "kl")
     steered = followed(base, experts, settings.get("level", "task"))
-    objective = matching(steered.model, targets, kind, held_out=settings.pop("held_out", 0))
-    return learn(steered, objective, LearningSettings(**settings), note=note, key="key")
+    objective = matching(steered.model, targets, kind, held_out=settings.get("held_out", 0))
+    saved = settings.pop("save_seconds", 10)
+    method = make("divmerge", settings)
+    return learn(steered, objective, method, seed=0, note=note, key="key", save_seconds=saved)
 
 
 @pytest.mark.parametrize("kind", ["kl", "js"])
@@ -302,7 +304,7 @@ def test_every_epoch_reads_every_input_once(families, tmp_path):
     base, experts, targets = families["llama"]
     steered = followed(base, experts, "task")
     objective = Seen(steered.model, targets, "kl", pad=0, batch_tokens=40)
-    learn(steered, objective, LearningSettings(epochs=2), note=tmp_path / "note", key="key")
+    learn(steered, objective, make("divmerge", {"epochs": 2}), seed=0, note=tmp_path / "note", key="key")
     everything = sorted((task, i) for task in experts for i in range(len(TEXTS)))
     assert sorted(seen[:10]) == everything == sorted(seen[10:])
     assert seen[:10] != seen[10:]
@@ -310,7 +312,7 @@ def test_every_epoch_reads_every_input_once(families, tmp_path):
 
 def test_learning_ends_early_where_that_is_asked_for(families, tmp_path):
     base, experts, targets = families["llama"]
-    options = {"held_out": 2, "epochs": 50, "learning_rate": 0.5, "validations": 1, "patience": 2}
+    options = {"held_out": 2, "epochs": 50, "learning_rate": 0.5, "patience": 2}
     found = learned(base, experts, targets, tmp_path / "note", **options)
     after = [step for step, _ in found.validation if step > found.best_step]
     assert len(after) >= 2 and len(found.curve) < 50
@@ -353,10 +355,10 @@ def test_what_learning_asks_of_the_harness():
 
 def test_what_is_wrong_is_said(families, tmp_path):
     base, experts, targets = families["llama"]
-    with pytest.raises(InputError, match="learning rate is 0"):
-        LearningSettings(learning_rate=0)
-    with pytest.raises(InputError, match="epochs is 0"):
-        LearningSettings(epochs=0)
+    with pytest.raises(InputError, match="'learning_rate' is 0, where a number above 0 is expected"):
+        make("divmerge", {"learning_rate": 0})
+    with pytest.raises(InputError, match="'epochs' is 0, where a number from 1 on is expected"):
+        make("divmerge", {"epochs": 0})
     with pytest.raises(InputError, match="made small is nan at step"):
         learned(base, experts, targets, tmp_path / "note", learning_rate=1e30, epochs=5)
     engine = open_engine(base, EngineSettings(name="hf", dtype="float32", device="cpu"))

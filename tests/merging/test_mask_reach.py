@@ -7,9 +7,9 @@ import pytest
 import torch
 from in_memory import merged
 
+from merging.known_methods import make
 from merging.mask_reach import MaskReach
 from merging.merge import merge
-from merging.method import make
 
 
 @pytest.mark.parametrize("method", ["metis", "strict metis", "consensus_ta"])

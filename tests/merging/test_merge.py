@@ -252,15 +252,14 @@ sys.stdout.write(str(peak[0] - before))
 
 SLOW = """
 import sys, time
-from dataclasses import dataclass
 from pathlib import Path
 from merging.merge import JOURNAL, merge
 from merging.task_vectors import TaskVectors
 from merging.write import WeightsWriter
-from merging.method import Method, Scope, known_methods, register
+from merging.known_methods import known_methods, register
+from merging.method import Method, Scope
 from merging.recipe import Recipe
 @register("slow", paper="none")
-@dataclass(frozen=True)
 class Slow(Method):
     scope = Scope.ELEMENT
     def __call__(self, deltas, weights, context):

@@ -7,8 +7,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from merging.known_methods import find_method, make
 from merging.merge import merge
-from merging.method import find_method, make
 from merging.method_file import _module, source_of
 from merging.provenance import described
 from merging.recipe import load_recipe
@@ -16,14 +16,11 @@ from results.errors import InputError
 
 HALF = '''"""Half of the first task vector."""
 
-from dataclasses import dataclass
-
 from merging.method import Method, Scope
 
 SHARE = {share}
 
 
-@dataclass(frozen=True)
 class Half(Method):
     """θ = θ₀ + c τ_1."""
 
@@ -82,7 +79,13 @@ def test_what_describes_it_is_the_whole_file_as_it_was_run(file):
         ("a = 1\nb = a / 0", "Half", "mine.py, line 2: ZeroDivisionError: division by zero"),
         ("def f(:", "Half", "mine.py, line 1: SyntaxError"),
         (HALF.format(share=1).replace("    scope = Scope.ELEMENT\n", ""), "Half", "must declare the scope"),
-        (HALF.format(share=1).replace("frozen=True", "frozen=False"), "Half", "frozen dataclass"),
+        (
+            HALF.format(share=1).replace(
+                "class Half", "from dataclasses import dataclass\n@dataclass\nclass Half"
+            ),
+            "Half",
+            "leave @dataclass out",
+        ),
         (HALF.format(share=1).replace("__call__", "call"), "Half", "does not define __call__"),
         (HALF.format(share=1).replace("more: float", "more: 'Nothing'"), "Half", "type is not known"),
         ("import sys\nsys.exit(3)", "Half", "mine.py, line 2: SystemExit"),
@@ -96,7 +99,7 @@ def test_a_file_that_is_no_method_is_refused_in_one_sentence(file, content, kind
 
 
 def test_a_setting_that_it_has_not_is_refused(file):
-    with pytest.raises(InputError, match=r"Half' has no setting 'less'; it accepts more"):
+    with pytest.raises(InputError, match=r"Half': the key 'less' is unknown; known are more"):
         make(f"{file}:Half", {"less": 1})
     with pytest.raises(InputError, match=r"nowhere.py cannot be read \(No such file"):
         make("nowhere.py:Half", {})

@@ -10,14 +10,14 @@ import pytest
 from oracles import ORACLES
 
 import merging
-import merging.method
-from merging.method import known_methods
+import merging.known_methods
+from merging.known_methods import known_methods
 from results.errors import InputError
 
 # What the methods are built on, in the order in which it is imported.
 MODULES = ("arithmetic", "linear", "thresholds", "methods.average", "methods.task_arithmetic", "methods.ties",
-           "methods.dare", "methods.consensus_ta", "methods.metis", "methods.slerp", "coefficients",
-           "learned", "methods.divmerge", "methods.adamerging")  # fmt: skip
+           "methods.dare", "methods.consensus_ta", "methods.metis", "methods.slerp", "learned_method",
+           "methods.divmerge", "methods.adamerging")  # fmt: skip
 BROKEN = [
     ("arithmetic", "deltas[0] * weights[0]", "deltas[0]"),
     ("arithmetic", "(numbers, weights.numpy(), total", "(numbers, 0 * weights.numpy(), total"),
@@ -63,8 +63,8 @@ BROKEN = [
     ("methods.slerp", "[1]) if self.t is None", "[0]) if self.t is None"),
     ("methods.slerp", "norms @ shares", "norms @ weights"),
     ("methods.slerp", "if len(deltas) == 2:", "if len(deltas) == 3:"),
-    ("learned", "weights * torch.tensor(values", "0 * weights + torch.tensor(values[:1] * len(values)"),
-    ("coefficients", "of_task.get(layer_of(tensor))", "next(iter(of_task.values()))"),
+    ("learned_method", "weights * torch.tensor(values", "0 * weights + torch.tensor(values[:1] * len(values)"),  # noqa: E501
+    ("learned_method", "of_task.get(layer_of(tensor))", "next(iter(of_task.values()))"),
 ]  # fmt: skip
 
 
@@ -111,7 +111,7 @@ def _fails(check, kinds):
 
 def _with_broken(name, formula, broken, monkeypatch):
     """The methods by name, with one text in one module's source replaced by another."""
-    monkeypatch.setattr(merging.method, "_KNOWN", {})
+    monkeypatch.setattr(merging.known_methods, "_KNOWN", {})
     for module in MODULES:
         full = f"merging.{module}"
         path = Path(import_module(full).__file__)
@@ -123,4 +123,4 @@ def _with_broken(name, formula, broken, monkeypatch):
         monkeypatch.setitem(sys.modules, full, other)
         monkeypatch.setattr(import_module(full.rpartition(".")[0]), full.rpartition(".")[2], other)
         exec(compile(source, str(path), "exec"), other.__dict__)
-    return {known: method.kind for known, method in merging.method._KNOWN.items()}
+    return {known: method.kind for known, method in merging.known_methods._KNOWN.items()}

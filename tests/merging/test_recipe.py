@@ -12,7 +12,6 @@ experts:
   a: a
   b: {path: b, weight: 2}
 method: {name: task_arithmetic, scaling: 0.3}
-compute_dtype: float32
 output_dtype: bfloat16
 max_shard_size: 500MB
 seed: 7
@@ -55,10 +54,16 @@ def test_a_recipe_file_merges(family, tmp_path):
         (("weight: 2", "weight: .nan"), ["experts.b.weight", "finite"]),
         (("weight: 2", "wieght: 2"), ["experts.b.wieght"]),
         (("  a: a", "  b: a"), ["'b'", "given twice"]),
-        (("float32", "float64"), ["compute_dtype", "float32"]),
         (("bfloat16", "int8"), ["output_dtype", "bfloat16"]),
         (("500MB", "much"), ["max_shard_size", "5GB"]),
         (("500MB", "0"), ["max_shard_size", "one byte"]),
+        (("500MB", "9" * 400), ["max_shard_size", "5GB"]),
+        (("500MB", "9" * 5000), ["YAML"]),
+        (("500MB", f"{'9' * 400}TB"), ["max_shard_size", "5GB"]),
+        (("seed: 7", f"seed: {10**30}"), ["100 bits"]),
+        (("base: base", 'base: "a\\ud800"'), ["surrogate"]),
+        (("name: task_arithmetic", 'name: "a\\ud800"'), ["surrogate"]),
+        (("  a: a", f"  {'a' * 10_000}: a"), ["experts", "at most 200 characters"]),
         (("seed: 7", "seed: -1"), ["seed", "0"]),
         (("name: task_arithmetic, ", ""), ["method.name", "required"]),
         (("base: base", ""), ["base", "required"]),
@@ -75,6 +80,20 @@ def test_a_wrong_recipe_is_refused_by_file_and_key(tmp_path, change, says):
     for words in (str(path), *says):
         assert words in str(refusal.value)
     assert "\n" not in str(refusal.value)
+    assert len(str(refusal.value)) < len(str(path)) + 300
+
+
+@pytest.mark.parametrize("change", ["base: base", "{path: b,", "name: task_arithmetic"])
+@pytest.mark.parametrize("letter", ["x", "\\0"])
+def test_a_name_that_no_file_can_have_is_refused_in_one_short_sentence(tmp_path, monkeypatch, change, letter):
+    monkeypatch.chdir(tmp_path)
+    key, _, name = change.rpartition(" ")
+    comma = "," if name.endswith(",") else ""
+    path = written(tmp_path, WHOLE.replace(change, f'{key} "{letter * 10_000}"{comma}'))
+    with pytest.raises(InputError) as refusal:
+        merge(load_recipe(path), tmp_path / "out", progress=False)
+    assert len(str(refusal.value)) < 400
+    assert str(refusal.value).isprintable()
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from bench.divergence import Distributions, apart
 from bench.hf.objective import Matching
-from merging.coefficients import DifferentiableMerge
+from merging.differentiable import DifferentiableMerge
 from merging.prepare import task_vectors
 
 VOCABULARY, NEW_TOKENS, PER_TASK = 8000, 4, 4

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_up_comparisons import comparison_of, learned_of, pairs_of, row_of
 
-from merging.coefficients import layers_of
+from merging.layers import layers_of
 from reports.coefficients import coefficients_by_depth, coefficients_over_steps
 from reports.partners import coefficients_by_partner
 from results.errors import InputError

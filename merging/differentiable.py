@@ -1,13 +1,12 @@
-"""Coefficients of task vectors, and a model whose weights follow them: θ(Γ) = θ₀ + Σ_t Γ_t τ_t.
+"""The merged model as a function of its coefficients, with gradients: θ(Γ) = θ₀ + Σ_t Γ_t τ_t.
 
 No graph goes through the merge. The merged weights are leaves: a backward pass gives ∂L/∂θ, and
 ∂L/∂Γ_t^l = ⟨∂L/∂θ^l, τ_t^l⟩ for every task t and layer l. Task vectors are made block by block from files,
 so that beside the model and its gradient only some blocks are in memory; a GPU keeps them where they fit.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,27 +15,17 @@ from merging import kernels
 from merging.blocks import BLOCK_ON_DEVICE, Block, blocks
 from merging.checkpoints.checkpoint import Checkpoint, Stored
 from merging.checkpoints.dtypes import bfloat16_bits
-from merging.layers import layer_of
+from merging.layers import WHOLE_MODEL, Level, layer_of, layers_of
 from merging.method import Scope
 from merging.parallel import in_order, one_torch_thread_each
 from merging.task_vectors import TaskVectors
 from results.errors import InputError
 
-Level = Literal["task", "layer"]
 _BLOCK = 2**20
 """Entries of a block on a CPU: enough to outweigh what starts it."""
-WHOLE = "model"
-"""The one layer of coefficients at the level of tasks."""
 
 
-def layers_of(names: Sequence[str], level: Level) -> tuple[str, ...]:
-    """Return the layers that have coefficients of their own, in the order of the tensors."""
-    if level == "task":
-        return (WHOLE,)
-    return tuple(dict.fromkeys(map(layer_of, names)))
-
-
-def held_on(checkpoint: Checkpoint, device: torch.device) -> Checkpoint:
+def _held_on(checkpoint: Checkpoint, device: torch.device) -> Checkpoint:
     """Return a checkpoint with its tensors in a device's memory, as they are stored."""
     stored = {
         name: Stored(checkpoint.info(name), checkpoint.block(name, 0, checkpoint.info(name).numel).to(device))
@@ -46,7 +35,7 @@ def held_on(checkpoint: Checkpoint, device: torch.device) -> Checkpoint:
 
 
 class DifferentiableMerge:
-    """A model that follows coefficients.
+    """A merged model as a function of the coefficients of its task vectors.
 
     Args:
         model: of transformers, in float32, with the base's tensors as its parameters.
@@ -66,8 +55,8 @@ class DifferentiableMerge:
         self.tasks = tuple(vectors.experts)
         on_cpu = vectors.device.type == "cpu"
         if not on_cpu and _fits(vectors):
-            experts = {task: held_on(one, vectors.device) for task, one in vectors.experts.items()}
-            vectors = replace(vectors, base=held_on(vectors.base, vectors.device), experts=experts)
+            experts = {task: _held_on(one, vectors.device) for task, one in vectors.experts.items()}
+            vectors = replace(vectors, base=_held_on(vectors.base, vectors.device), experts=experts)
         self._vectors = vectors
         for module in model.modules():
             if isinstance(module, torch.nn.Embedding):
@@ -81,8 +70,9 @@ class DifferentiableMerge:
                 )
         self._parameters = {name: known[name] for name in vectors.names}
         self.layers = layers_of(vectors.names, level)
+        columns = {layer: column for column, layer in enumerate(self.layers)}
         self._columns = {
-            name: self.layers.index(WHOLE if level == "task" else layer_of(name)) for name in vectors.names
+            name: columns[WHOLE_MODEL if level == "task" else layer_of(name)] for name in vectors.names
         }
         size = _BLOCK if on_cpu else BLOCK_ON_DEVICE
         self._cuts = [
@@ -106,7 +96,7 @@ class DifferentiableMerge:
                 deltas, context = self._vectors.read(name, block, {})
                 torch.addmv(context.base, deltas.t(), weights.to(out.device), out=out)
                 return
-            kernels.follow(*self._read(name, block), weights.numpy(), out.numpy())
+            kernels.add_scaled_differences(*self._read(name, block), weights.numpy(), out.numpy())
 
         self._over_blocks(write)
 
@@ -160,32 +150,3 @@ def _fits(vectors: TaskVectors) -> bool:
     several = (vectors.base, *vectors.experts.values())
     needed = sum(one.info(name).nbytes for one in several for name in vectors.names)
     return needed < torch.cuda.mem_get_info(vectors.device)[0] / 2
-
-
-def by_task(
-    coefficients: torch.Tensor, tasks: Sequence[str], layers: Sequence[str]
-) -> dict[str, float | dict[str, float]]:
-    """Return coefficients (tasks, layers) by name: a number for each task, or one for each of its layers."""
-    rows = coefficients.tolist()
-    if tuple(layers) == (WHOLE,):
-        return {task: row[0] for task, row in zip(tasks, rows, strict=True)}
-    return {task: dict(zip(layers, row, strict=True)) for task, row in zip(tasks, rows, strict=True)}
-
-
-def of_tensor(
-    coefficients: Mapping[str, float | Mapping[str, float]], tasks: Sequence[str], tensor: str
-) -> list[float]:
-    """Return each task's coefficient of a tensor.
-
-    Raises:
-        InputError: a task or the tensor's layer has none.
-    """
-    found = []
-    for task in tasks:
-        of_task = coefficients.get(task)
-        value = of_task.get(layer_of(tensor)) if isinstance(of_task, Mapping) else of_task
-        if value is None:
-            what = f"of the layer {layer_of(tensor)!r} " if of_task is not None else ""
-            raise InputError(f"There is no coefficient {what}of the task {task!r}; name one for each.")
-        found.append(float(value))
-    return found
