@@ -9,6 +9,7 @@ A setting is declared once, as a field of a `Settings` class with its type, rang
 The same field is then a key of YAML files, an argument in Python, a command-line flag and a line of the help.
 """
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self, TypeVar
 
@@ -19,6 +20,8 @@ from results.errors import InputError
 
 _LONGEST_QUOTE = 60
 _LARGEST_INTEGER = 2**63
+_SHORT = reprlib.Repr()  # of nested values a part: YAML's aliases may make them endless
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 2 * _LONGEST_QUOTE, 2 * _LONGEST_QUOTE
 
 
 class Settings(BaseModel):
@@ -146,7 +149,7 @@ def quoted(value: object, *, quotes: bool = True) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _LARGEST_INTEGER:
         return f"a whole number of {value.bit_length()} bits"
     try:
-        text = repr(value[: _LONGEST_QUOTE + 1] if isinstance(value, str) else value)
+        text = repr(value[: _LONGEST_QUOTE + 1]) if isinstance(value, str) else _SHORT.repr(value)
     except ValueError:  # a whole number inside of it has too many digits to be written
         text = f"a {type(value).__name__} with a huge number"
     if not quotes and isinstance(value, str):
@@ -168,9 +171,13 @@ def refuse_unwritable(content: object, source: str) -> None:
     Raises:
         InputError: names the source and the value.
     """
-    waiting = [content]
+    waiting, seen = [content], set()
     while waiting:
         value = waiting.pop()
+        if isinstance(value, dict | list):
+            if id(value) in seen:  # YAML's aliases may name one list billions of times
+                continue
+            seen.add(id(value))
         if isinstance(value, dict):
             waiting += [*value.keys(), *value.values()]
         elif isinstance(value, list):
