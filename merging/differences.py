@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from merging.checkpoints.checkpoint import Checkpoint
+from merging.allowed_differences import allowed
+from merging.checkpoints.checkpoint import FACTORS, Checkpoint
 from merging.checkpoints.tokenizer_files import same_file, vocabulary
-from merging.known_keys import known
-from merging.pairs import Pair, todays_name
-from merging.settings import differing
+from merging.compared_settings import Pair, Pairs, config_pairs, current_name, generation_pairs
+from merging.compared_tokenizers import tokenizer_pairs
 from results.errors import InputError
 
 Verdict = Literal["known", "said", "accepted"]
@@ -58,15 +58,15 @@ def compare(
     """
     found: dict[str, dict[str, Pair]] = {}
     for name, expert in experts.items():
-        for key, pair in differing(base, expert).items():
+        for key, pair in _differing(base, expert).items():
             found.setdefault(key, {})[name] = pair
     clash = _compare_tokens(base, experts, found)
     differences, refused, used = [], [], set()
     for key, pairs in found.items():
         reasons = [pair.reason for pair in pairs.values() if pair.reason]
-        said = any(pair.reason and pair.reason.said and pair.theirs is not None for pair in pairs.values())
+        said = any(pair.reason and pair.reason.notify and pair.theirs is not None for pair in pairs.values())
         counts = len(reasons) < len(pairs) or (key == _ADDED and clash != "")
-        by = [name for name in accepted if f"{key}.".startswith(f"{todays_name(name)}.")]
+        by = [name for name in accepted if f"{key}.".startswith(f"{current_name(name)}.")]
         if by and (counts or said):
             used.update(by)
             why = "accepted by the recipe; the base's is kept"
@@ -89,6 +89,14 @@ def compare(
                 "needs accepting; leave it out."
             )
     return tuple(differences)
+
+
+def _differing(base: Checkpoint, expert: Checkpoint) -> Pairs:
+    """Return every key in which an expert's settings differ from the base's, with what is known of it."""
+    tokenizer = tokenizer_pairs(base.home, expert.tokenizer_folder)
+    if base.config.get("model_type") == FACTORS:  # whose settings are judged where they are opened
+        return tokenizer
+    return {**config_pairs(base.config, expert.config), **generation_pairs(base, expert), **tokenizer}
 
 
 def notices(differences: Sequence[Difference]) -> list[str]:
@@ -124,9 +132,9 @@ def _compare_tokens(
         added = {token: place for token, place in theirs.items() if token not in ours}
         missing = {token: place for token, place in ours.items() if token not in theirs}
         if added:
-            found.setdefault(_ADDED, {})[name] = Pair({}, added, known(_ADDED))
+            found.setdefault(_ADDED, {})[name] = Pair({}, added, allowed(_ADDED))
         if missing:
-            found.setdefault(_MISSING, {})[name] = Pair({}, missing, known(_MISSING))
+            found.setdefault(_MISSING, {})[name] = Pair({}, missing, allowed(_MISSING))
         for token, place in added.items():
             whose, other = at.setdefault(place, (f"expert {name!r}", token))
             if other != token and not clash:

@@ -11,11 +11,11 @@ from tied_adapters import logits
 from tiny import tiny_llama, tiny_t5
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from merging.allowed_differences import allowed
 from merging.checkpoints.checkpoint import Checkpoint
+from merging.compared_settings import current_name
 from merging.differences import compare
-from merging.known_keys import known
 from merging.merge import merge
-from merging.pairs import todays_name
 from merging.recipe import Recipe, load_recipe
 from results.errors import InputError
 
@@ -330,12 +330,12 @@ def test_any_key_of_a_configuration_is_refused_or_known_and_reported(tmp_path, k
     refused = set()
     for key in keys:
         changed = {**config, key: change(config[key])}
-        name = todays_name(f"config.{key}")
+        name = current_name(f"config.{key}")
         try:
             found = {one.key: one for one in compare(start, {"a": Checkpoint(tmp_path, changed, [], {})})}
         except InputError as error:
             assert name in str(error)
-            assert not known(name)
+            assert not allowed(name)
             refused.add(key)
             continue
         assert all(one.why for one in found.values())

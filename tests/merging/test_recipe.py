@@ -57,7 +57,7 @@ def test_a_recipe_file_merges(family, tmp_path):
         (("bfloat16", "int8"), ["output_dtype", "bfloat16"]),
         (("500MB", "much"), ["max_shard_size", "5GB"]),
         (("500MB", "0"), ["max_shard_size", "one byte"]),
-        (("500MB", "9" * 400), ["max_shard_size", "5GB"]),
+        (("500MB", "9" * 400), ["1329 bits"]),
         (("500MB", "9" * 5000), ["YAML"]),
         (("500MB", f"{'9' * 400}TB"), ["max_shard_size", "5GB"]),
         (("seed: 7", f"seed: {10**30}"), ["100 bits"]),

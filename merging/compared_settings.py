@@ -1,4 +1,4 @@
-"""Where two checkpoints' configurations, generation settings and tokenizers differ, key by key.
+"""Where two checkpoints' configurations and generation settings differ, key by key.
 
 Files are compared first as they are. Only where they differ in a key that could mean something does
 transformers say what they mean: the defaults of keys that one leaves out, and one form for settings whose
@@ -7,30 +7,75 @@ place has changed (`rope_theta` and `rope_scaling` are `rope_parameters` since v
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from merging.checkpoints.checkpoint import FACTORS, Checkpoint
-from merging.checkpoints.tokenizer_files import read_mapping, same_file
-from merging.known_keys import GENERATION_DEFAULTS, Known, known
-from merging.pairs import Pairs, unequal, with_reasons
-from merging.tokenizer_settings import tokenizer_pairs
+from merging.allowed_differences import GENERATION_DEFAULTS, AllowedDifference, allowed
+from merging.checkpoints.checkpoint import Checkpoint
+from merging.checkpoints.folders import read_mapping
+from merging.checkpoints.tokenizer_files import same_file
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The base's value of a key and an expert's, None where it is left out; and why they may differ."""
+
+    ours: Any
+    theirs: Any
+    reason: AllowedDifference | None = None
+
+
+Pairs = dict[str, Pair]
 
 _ENDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
-_SETTLED_ALIKE = Known("the model class makes the same of both")
+_SETTLED_ALIKE = AllowedDifference("the model class makes the same of both")
+
+_MOVED = {
+    "rope_theta": "rope_parameters.rope_theta",
+    "rope_scaling": "rope_parameters",
+    "partial_rotary_factor": "rope_parameters.partial_rotary_factor",
+    "torch_dtype": "dtype",
+}
+"""Names in old configurations, and what transformers 5 calls them."""
 
 
-def differing(base: Checkpoint, expert: Checkpoint) -> Pairs:
-    """Return every key in which an expert's settings differ from the base's, with what is known of it."""
-    tokenizer = tokenizer_pairs(base.home, expert.tokenizer_folder)
-    if base.config.get("model_type") == FACTORS:  # whose settings are judged where they are opened
-        return tokenizer
-    return {**_config(base.config, expert.config), **_generation(base, expert), **tokenizer}
+def current_name(key: str) -> str:
+    """Return a key under its name in transformers 5, where `config.rope_theta` is in `rope_parameters`."""
+    where, _, inner = key.partition(".")
+    first, dot, rest = inner.partition(".")
+    return f"{where}.{_MOVED.get(first, first)}{dot}{rest}" if where == "config" else key
 
 
-def _config(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Pairs:
+def unequal(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> Pairs:
+    """Return the values that differ, by dotted keys under today's names.
+
+    Args:
+        ours: the base's content.
+        theirs: the expert's.
+        where: what the keys start with: `config`, `generation` or `tokenizer`.
+    """
+    left, right = _flat(ours, where), _flat(theirs, where)
+    pairs = {key: Pair(left.get(key), right.get(key)) for key in {**left, **right}}
+    return {key: pair for key, pair in pairs.items() if pair.ours != pair.theirs}
+
+
+def with_reasons(pairs: Pairs, *contents: Mapping[str, Any]) -> Pairs:
+    """Return pairs with what is known of their keys, given what they stand among on both sides."""
+    return {key: replace(pair, reason=pair.reason or allowed(key, *contents)) for key, pair in pairs.items()}
+
+
+def _flat(content: Mapping[str, Any], where: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in content.items():
+        key = f"{where}.{name}"
+        flat |= _flat(value, key) if isinstance(value, Mapping) and value else {current_name(key): value}
+    return flat
+
+
+def config_pairs(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Pairs:
+    """Return the keys of config.json in which two differ, with the reasons why they may."""
     written = unequal(ours, theirs, "config")
-    if all((reason := known(key)) and not reason.derives for key in written):
+    if all((reason := allowed(key)) and not reason.derives for key in written):
         return with_reasons(written)
     settled = _settled(ours), _settled(theirs)
     if settled[0] is None or settled[1] is None:
@@ -69,7 +114,8 @@ def _settled(config: Mapping[str, Any]) -> dict[str, Any] | None:
     return settled
 
 
-def _generation(base: Checkpoint, expert: Checkpoint) -> Pairs:
+def generation_pairs(base: Checkpoint, expert: Checkpoint) -> Pairs:
+    """Return the same of generation settings."""
     files = [one.home / "generation_config.json" for one in (base, expert)]
     if not any(file.is_file() for file in files) or same_file(*files):
         return {}

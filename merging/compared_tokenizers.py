@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from merging.allowed_differences import allowed
 from merging.checkpoints.tokenizer_files import (
     chat_template,
     read_mapping,
@@ -19,8 +20,7 @@ from merging.checkpoints.tokenizer_files import (
     tokenizer_files,
     vocabulary,
 )
-from merging.known_keys import known
-from merging.pairs import Pair, Pairs, unequal, with_reasons
+from merging.compared_settings import Pair, Pairs, unequal, with_reasons
 from results.errors import InputError
 
 _TEXT_FILES = (
@@ -91,7 +91,7 @@ def tokenizer_pairs(base: Path, expert: Path) -> Pairs:
         return with_reasons({"tokenizer.files": Pair(list(files[0]), list(files[1]))} if files[1] else {})
     ours, theirs = _Tokenizer(base), _Tokenizer(expert)
     said = unequal(_tokenizer_config(base), _tokenizer_config(expert), "tokenizer")
-    encoded, same = _encoding_pairs(ours, theirs, all(known(key) for key in said))
+    encoded, same = _encoding_pairs(ours, theirs, all(allowed(key) for key in said))
     said = {key: pair for key, pair in said.items() if not _is_default(key, pair, ours, theirs)}
     templates = Pair(chat_template(base), chat_template(expert))
     if templates.ours != templates.theirs:
@@ -193,8 +193,8 @@ def _tokenizer_config(folder: Path) -> dict[str, Any]:
 
 def _is_default(key: str, pair: Pair, ours: _Tokenizer, theirs: _Tokenizer) -> bool:
     """Whether one tokenizer leaves a key out and its class takes the value that the other one says."""
-    reason = known(key)
-    if (reason and not reason.said) or (pair.ours is not None and pair.theirs is not None):
+    reason = allowed(key)
+    if (reason and not reason.notify) or (pair.ours is not None and pair.theirs is not None):
         return False
     one, value = (ours, pair.theirs) if pair.ours is None else (theirs, pair.ours)
     return one.loaded is not None and getattr(one.loaded, key.partition(".")[2], None) == value
