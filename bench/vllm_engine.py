@@ -32,7 +32,7 @@ from bench.sharing import documents
 from bench.stopping import finished
 from bench.vllm_questions import MOST_LOGPROBS, Distribution, Scored, questions
 from merging.checkpoints.adapter import base_folder
-from merging.checkpoints.dtypes import refuse_no_weights, stored_dtypes
+from merging.checkpoints.checkpoint import open_adapter_weights, tensors_of
 from merging.checkpoints.peft_models import written_out
 from merging.checkpoints.pretrained import (
     architecture,
@@ -43,7 +43,6 @@ from merging.checkpoints.pretrained import (
     max_length,
     refuse_not_finite,
     refuse_unfit,
-    stored_tensors,
 )
 from results.errors import InputError
 
@@ -368,9 +367,7 @@ class VLLMEngine:
         for adapter in wanted:
             # Weights that were written over under the same name are another adapter.
             weights = adapter / "adapter_model.safetensors"
-            if not weights.is_file():
-                raise InputError(f"{adapter} is no LoRA adapter: it has no {weights.name}.")
-            refuse_no_weights(weights, stored_dtypes([weights]), {})
+            open_adapter_weights(weights)
             changed = weights.stat().st_mtime_ns
             number = self._adapters.setdefault((adapter, changed), len(self._adapters) + 1)
             requests[adapter] = LoRARequest(f"{adapter.name}-{number}", number, str(adapter))
@@ -433,7 +430,7 @@ def _pack_tied_heads(model: Any) -> None:
 def _finite_shapes(checkpoint: Path) -> dict[str, torch.Size]:
     """Shapes of a checkpoint's tensors by name, each looked through for NaN and infinity."""
     shapes = {}
-    for name, tensor in stored_tensors(checkpoint):
+    for name, tensor in tensors_of(checkpoint).items():
         refuse_not_finite(checkpoint, name, tensor)
         shapes[name] = tensor.shape
     return shapes

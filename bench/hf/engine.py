@@ -30,6 +30,7 @@ from bench.hf.support import why_not_shared
 from bench.sharing import documents
 from bench.stopping import finished
 from merging.checkpoints.adapter import base_folder
+from merging.checkpoints.checkpoint import tensors_of
 from merging.checkpoints.peft_models import adapted
 from merging.checkpoints.pretrained import (
     architecture,
@@ -42,7 +43,6 @@ from merging.checkpoints.pretrained import (
     max_length,
     refuse_not_finite,
     refuse_unfit,
-    stored_tensors,
 )
 from results.errors import InputError
 
@@ -75,7 +75,7 @@ class HFEngine:
             return
         config, tokenizer = load_config(checkpoint), load_tokenizer(checkpoint)
         refuse_unfit(checkpoint, config)
-        tensors = dict(stored_tensors(checkpoint))
+        tensors = tensors_of(checkpoint)
         if not self._holds(config, tensors):
             self._load(checkpoint)
             return

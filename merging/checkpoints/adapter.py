@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from merging.checkpoints.checkpoint import FACTORS, Checkpoint, Stored, open_safetensors
+from merging.checkpoints.checkpoint import FACTORS, Checkpoint, Stored, open_adapter_weights
 from merging.checkpoints.compiled import add_scaled, compiled, scale
-from merging.checkpoints.dtypes import refuse_no_weights
 from merging.checkpoints.folders import locate, read_mapping
 from results.errors import InputError
 
@@ -89,11 +88,7 @@ class Adapter:
             raise InputError(
                 f"{folder} is an adapter of the kind {called}; plain LoRA is what can be merged."
             )
-        if not (folder / WEIGHTS).is_file():
-            raise InputError(f"{folder} has no {WEIGHTS}; copy or download the adapter again.")
-        stored = open_safetensors(folder / WEIGHTS)
-        refuse_no_weights(folder / WEIGHTS, {name: one.info.dtype for name, one in stored.items()}, {})
-        return cls(folder, config, stored)
+        return cls(folder, config, open_adapter_weights(folder / WEIGHTS))
 
     @property
     def base(self) -> str:

@@ -104,7 +104,7 @@ class Checkpoint:
                 files, stored = _open_shards(folder, index, open_file)
             else:
                 continue
-            refuse_no_weights(folder, {name: one.info.dtype for name, one in stored.items()}, config)
+            refuse_no_weights(folder, dtypes_of(stored), config)
             return cls(folder, config, files, stored)
         raise InputError(
             f"{folder} has neither {SINGLE_FILE} nor {BIN_FILE}, nor an index of such files in shards; "
@@ -170,6 +170,12 @@ class Checkpoint:
                 self._hashes[stored.info.name] = tensor_digest(stored.flat)
 
 
+def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors in a checkpoint's folder by name, as views of the mapped files."""
+    opened = Checkpoint.open(folder)
+    return {name: opened.tensor(name) for name in opened.names}
+
+
 def _refuse_other_kinds(folder: Path) -> None:
     if (folder / "adapter_config.json").is_file() and not (folder / SINGLE_FILE).is_file():
         raise InputError(f"{folder} is a PEFT adapter, and a whole model is expected here.")
@@ -212,6 +218,24 @@ def open_safetensors(path: Path) -> dict[str, Stored]:
             if info.numel:
                 flat = torch.frombuffer(mapped, dtype=dtype, count=info.numel, offset=offset)
             stored[info.name] = Stored(info, flat)
+    return stored
+
+
+def dtypes_of(stored: Mapping[str, Stored]) -> dict[str, str]:
+    """Return the dtype codes of tensors by their names."""
+    return {name: tensor.info.dtype for name, tensor in stored.items()}
+
+
+def open_adapter_weights(path: Path) -> dict[str, Stored]:
+    """Map the file of an adapter's weights, as `open_safetensors` does.
+
+    Raises:
+        InputError: it is missing or not whole, or a tensor is no weight.
+    """
+    if not path.is_file():
+        raise InputError(f"{path.parent} has no {path.name}; copy or download the adapter again.")
+    stored = open_safetensors(path)
+    refuse_no_weights(path, dtypes_of(stored), {})
     return stored
 
 

@@ -21,6 +21,7 @@ BY_CODE: dict[str, torch.dtype] = {
     "BF16": torch.bfloat16,
     "F8_E4M3": torch.float8_e4m3fn,
     "F8_E5M2": torch.float8_e5m2,
+    "F8_E8M0": torch.float8_e8m0fnu,
     "I64": torch.int64,
     "I32": torch.int32,
     "I16": torch.int16,
@@ -97,28 +98,3 @@ def _has_scale(name: str, dtypes: Collection[str]) -> bool:
     return any(
         other != name and other.startswith(module) and "scale" in other[len(module) :] for other in dtypes
     )
-
-
-def stored_dtypes(files: Collection[Path]) -> dict[str, str]:
-    """Return the dtype codes of all tensors by their names, from the headers of safetensors files.
-
-    Raises:
-        InputError: a file is not whole.
-    """
-    dtypes: dict[str, str] = {}
-    for path in files:
-        try:
-            with path.open("rb") as file:
-                length = min(int.from_bytes(file.read(8), "little"), path.stat().st_size)
-                header = json.loads(file.read(length))
-            tensors = {name: one for name, one in header.items() if name != "__metadata__"}
-            end = max((one["data_offsets"][1] for one in tensors.values()), default=0)
-            problem = "" if path.stat().st_size == 8 + length + end else "its length is not what it says"
-            dtypes |= {name: one["dtype"] for name, one in tensors.items()}
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        if problem:
-            raise InputError(
-                f"{path} is not a complete safetensors file ({problem}); copy or download it again."
-            )
-    return dtypes

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 import transformers
 
-from merging.checkpoints.dtypes import refuse_no_weights, stored_dtypes
+from merging.checkpoints.adapter import WEIGHTS
+from merging.checkpoints.checkpoint import open_adapter_weights
 from merging.checkpoints.pretrained import load_config, loading, refuse_unfit
 from results.errors import InputError
 
@@ -58,11 +59,8 @@ def adapted(model: Any, adapter: Path) -> Any:
     """
     from peft import PeftModel, get_peft_model_state_dict
 
-    file = adapter / "adapter_model.safetensors"
-    if not file.is_file():
-        raise InputError(f"{adapter} has no {file.name}; copy or download the adapter again.")
-    stored = stored_dtypes([file])
-    refuse_no_weights(file, stored, {})
+    file = adapter / WEIGHTS
+    stored = open_adapter_weights(file)
     tied = _tied_modules(model)
     # What it warns of, ties and factors that are missing, is seen to here.
     with loading(adapter), warnings.catch_warnings(action="ignore"):

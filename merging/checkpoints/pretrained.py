@@ -1,7 +1,6 @@
 """Checkpoints as transformers loads them, to be trained or scored; what is wrong is said by name."""
 
 import copy
-import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,12 +8,13 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from transformers.utils import logging
 
 import merging.checkpoints.lean_transformers  # noqa: F401
-from merging.checkpoints.dtypes import refuse_no_weights, stored_dtypes
+from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.folders import read_mapping
+from merging.checkpoints.tied import without_duplicates
 from results.errors import InputError
 
 _UNLIMITED = 10**9  # tokenizers without a limit report a huge model_max_length
@@ -124,13 +124,11 @@ def refuse_unfit(checkpoint: Path, config: Any) -> None:
     Raises:
         InputError: names the tensor.
     """
-    files = _weight_files(checkpoint)
-    dtypes = stored_dtypes(files)
-    refuse_no_weights(checkpoint, dtypes, config.to_dict())
+    opened = Checkpoint.open(checkpoint)
     if getattr(config, "quantization_config", None):
         return
     with loading(checkpoint):
-        model, report = family(config).from_pretrained(
+        _, report = family(config).from_pretrained(
             checkpoint,
             config=copy.deepcopy(config),
             device_map="meta",
@@ -140,35 +138,7 @@ def refuse_unfit(checkpoint: Path, config: Any) -> None:
             ignore_mismatched_sizes=True,  # so that they are named
         )
     refuse_unfilled(checkpoint, report)
-    if getattr(config, "tie_word_embeddings", False):
-        ties = getattr(model, "all_tied_weights_keys", None) or {}
-        _refuse_unequal(checkpoint, {a: b for a, b in ties.items() if a in dtypes and b in dtypes})
-
-
-def _refuse_unequal(checkpoint: Path, ties: Mapping[str, str]) -> None:
-    """Refuse two tensors that the configuration ties, which engines would choose between as they like."""
-    if not ties:
-        return
-    tensors = dict(stored_tensors(checkpoint, {*ties, *ties.values()}))
-    for duplicate, table in ties.items():
-        if not torch.equal(tensors[duplicate], tensors[table]):
-            raise InputError(
-                f"{checkpoint}: tensor {duplicate!r} differs from {table!r}, though config.json ties the "
-                'two; set "tie_word_embeddings": false there if both are meant, or save the model again.'
-            )
-
-
-def _weight_files(checkpoint: Path) -> list[Path]:
-    index = checkpoint / "model.safetensors.index.json"
-    if (checkpoint / "model.safetensors").is_file() or not index.is_file():
-        return sorted(checkpoint.glob("model.safetensors"))
-    try:
-        shards = set(json.loads(index.read_bytes())["weight_map"].values())
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(
-            f"{index} has no weight_map from tensor names to shard names; download it again."
-        ) from error
-    return [checkpoint / shard for shard in sorted(shards)]
+    without_duplicates(opened)
 
 
 def refuse_unfilled(where: Path, report: Mapping[str, Any]) -> None:
@@ -234,28 +204,6 @@ def architecture(config: Any) -> dict[str, Any]:
     """What two checkpoints must have in common for one's weights to be put in the other's place."""
     volatile = {"_name_or_path", "transformers_version", "dtype", "torch_dtype"}
     return {key: value for key, value in config.to_dict().items() if key not in volatile}
-
-
-def stored_tensors(
-    checkpoint: Path, names: Collection[str] | None = None
-) -> Iterator[tuple[str, torch.Tensor]]:
-    """A checkpoint's tensors by name, read one by one.
-
-    Args:
-        checkpoint: its folder.
-        names: those to read; None reads all.
-
-    Raises:
-        InputError: a file is not complete.
-    """
-    for path in sorted(checkpoint.glob("*.safetensors")):
-        try:
-            with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118 - not a mapping
-                    if names is None or name in names:
-                        yield name, file.get_tensor(name)
-        except SafetensorError as error:
-            raise InputError(f"{path} is not a complete safetensors file: {error}.") from error
 
 
 def refuse_not_finite(checkpoint: Path, name: str, tensor: torch.Tensor) -> None:

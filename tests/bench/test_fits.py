@@ -11,6 +11,7 @@ from tiny import tiny_llama, tiny_t5
 
 from bench.engine import EngineSettings, open_engine
 from bench.vllm_engine import VLLMEngine
+from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.peft_models import written_out
 from merging.checkpoints.pretrained import load_config, refuse_unfit
 from results.errors import InputError
@@ -110,6 +111,23 @@ def test_tied_tensors_that_differ_are_refused_and_equal_ones_are_one(tied, tmp_p
     differ = changed(tied, tmp_path / "differ", lambda weights: weights.update({HEAD: weights[TABLE] + 1}))
     with pytest.raises(InputError, match=f"{HEAD}' differs from '{TABLE}', though config.json ties"):
         open_engine(differ, EngineSettings())
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_tied_tensors_are_compared_without_reading_the_others(tied, tmp_path, monkeypatch, equal):
+    difference = 0 if equal else 1
+    twice = changed(tied, tmp_path / "twice", lambda w: w.update({HEAD: w[TABLE] + difference}))
+    read = []
+    block = Checkpoint.block
+    monkeypatch.setattr(
+        Checkpoint, "block", lambda self, name, *at: read.append(name) or block(self, name, *at)
+    )
+    if equal:
+        refuse_unfit(twice, load_config(twice))
+    else:
+        with pytest.raises(InputError, match=f"'{HEAD}' differs from '{TABLE}'"):
+            refuse_unfit(twice, load_config(twice))
+    assert set(read) == {HEAD, TABLE}
 
 
 def test_what_a_model_class_leaves_unread_is_no_obstacle(llama, tmp_path):
