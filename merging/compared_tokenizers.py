@@ -80,7 +80,7 @@ class _Tokenizer:
 
 
 def tokenizer_pairs(base: Path, expert: Path) -> Pairs:
-    """Return every key in which an expert's tokenizer differs from the base's, with what is known of it.
+    """Return every key in which an expert's tokenizer differs from the base's.
 
     Raises:
         InputError: a file cannot be read, or the two are in forms that cannot be compared.
@@ -90,13 +90,13 @@ def tokenizer_pairs(base: Path, expert: Path) -> Pairs:
         # An expert without a tokenizer says nothing about it.
         return with_reasons({"tokenizer.files": Pair(list(files[0]), list(files[1]))} if files[1] else {})
     ours, theirs = _Tokenizer(base), _Tokenizer(expert)
-    said = unequal(_tokenizer_config(base), _tokenizer_config(expert), "tokenizer")
-    encoded, same = _encoding_pairs(ours, theirs, all(allowed(key) for key in said))
-    said = {key: pair for key, pair in said.items() if not _is_default(key, pair, ours, theirs)}
+    written = unequal(_tokenizer_config(base), _tokenizer_config(expert), "tokenizer")
+    encoded, same = _encoding_pairs(ours, theirs, all(allowed(key) for key in written))
+    written = {key: pair for key, pair in written.items() if not _is_default(key, pair, ours, theirs)}
     templates = Pair(chat_template(base), chat_template(expert))
     if templates.ours != templates.theirs:
-        said["tokenizer.chat_template"] = templates
-    return with_reasons({**said, **encoded}, {"same": same})
+        written["tokenizer.chat_template"] = templates
+    return with_reasons({**written, **encoded}, {"same": same})
 
 
 def _encoding_pairs(ours: _Tokenizer, theirs: _Tokenizer, read_alike: bool) -> tuple[Pairs, bool]:

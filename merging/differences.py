@@ -1,4 +1,4 @@
-"""In what else than weights experts differ from the base: known, accepted by the recipe, or refused."""
+"""In what else than weights experts differ from the base: allowed, accepted by the recipe, or refused."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ from merging.compared_settings import Pair, Pairs, config_pairs, current_name, g
 from merging.compared_tokenizers import tokenizer_pairs
 from results.errors import InputError
 
-Verdict = Literal["known", "said", "accepted"]
+Verdict = Literal["allowed", "notice", "accepted"]
 _ADDED = "tokenizer.added_tokens"
 _MISSING = "tokenizer.missing_tokens"
-_SHOWN = 300
-"""Characters of a value that are shown; a list of merges has millions."""
+_LONGEST_VALUE = 300
+"""Characters of a value that are written; a list of merges has millions."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,9 @@ class Difference:
         key: such as `config.rope_parameters.rope_theta`.
         base: the base's value, shortened where it is long; None where the key is left out.
         experts: those of the experts that differ.
-        verdict: why the merge goes on: the key is known, or the recipe accepts the difference.
-        why: what is known of it.
+        verdict: `allowed`; allowed with a `notice`, since something of the experts' is left out; or
+            `accepted` by the recipe.
+        why: the reason.
     """
 
     key: str
@@ -56,32 +57,34 @@ def compare(
         InputError: experts differ in a key that is neither known not to change the computation nor accepted;
             or a key is accepted in which nothing differs.
     """
-    found: dict[str, dict[str, Pair]] = {}
+    by_key: dict[str, dict[str, Pair]] = {}
     for name, expert in experts.items():
         for key, pair in _differing(base, expert).items():
-            found.setdefault(key, {})[name] = pair
-    clash = _compare_tokens(base, experts, found)
+            by_key.setdefault(key, {})[name] = pair
+    clash = _compare_tokens(base, experts, by_key)
     differences, refused, used = [], [], set()
-    for key, pairs in found.items():
+    for key, pairs in by_key.items():
         reasons = [pair.reason for pair in pairs.values() if pair.reason]
-        said = any(pair.reason and pair.reason.notify and pair.theirs is not None for pair in pairs.values())
-        counts = len(reasons) < len(pairs) or (key == _ADDED and clash != "")
-        by = [name for name in accepted if f"{key}.".startswith(f"{current_name(name)}.")]
-        if by and (counts or said):
-            used.update(by)
-            why = "accepted by the recipe; the base's is kept"
+        notify = any(
+            pair.reason and pair.reason.notify and pair.theirs is not None for pair in pairs.values()
+        )
+        is_allowed = len(reasons) == len(pairs) and not (key == _ADDED and clash)
+        accepting = [name for name in accepted if f"{key}.".startswith(f"{current_name(name)}.")]
+        if accepting and (notify or not is_allowed):
+            used.update(accepting)
             verdict: Verdict = "accepted"
-        elif counts:
+            why = "accepted by the recipe; the base's is kept"
+        elif is_allowed:
+            verdict = "notice" if notify else "allowed"
+            why = reasons[0].why
+        else:
             refused.append(key)
             continue
-        else:
-            verdict = "said" if said else "known"
-            why = reasons[0].why
         ours = next(iter(pairs.values())).ours
         theirs = {name: _short(pair.theirs) for name, pair in pairs.items()}
         differences.append(Difference(key, _short(ours), theirs, verdict, why))
     if refused:
-        raise InputError(_refusal(refused, found, experts, clash))
+        raise InputError(_refusal(refused, by_key, experts, clash))
     for name in accepted:
         if name not in used:
             raise InputError(
@@ -92,7 +95,7 @@ def compare(
 
 
 def _differing(base: Checkpoint, expert: Checkpoint) -> Pairs:
-    """Return every key in which an expert's settings differ from the base's, with what is known of it."""
+    """Return every key in which an expert's settings differ from the base's."""
     tokenizer = tokenizer_pairs(base.home, expert.tokenizer_folder)
     if base.config.get("model_type") == FACTORS:  # whose settings are judged where they are opened
         return tokenizer
@@ -102,11 +105,11 @@ def _differing(base: Checkpoint, expert: Checkpoint) -> Pairs:
 def notices(differences: Sequence[Difference]) -> list[str]:
     """Return what of the experts the merged model does not have, a sentence for each key."""
     return [
-        f"experts differ from the base in `{one.key}`, which is {_code(one.base)} there and "
-        + ", ".join(f"{_code(value)} in {name!r}" for name, value in one.experts.items())
-        + f"; {one.why}"
-        for one in differences
-        if one.verdict == "said"
+        f"experts differ from the base in `{difference.key}`, which is {_code(difference.base)} there and "
+        + ", ".join(f"{_code(value)} in {name!r}" for name, value in difference.experts.items())
+        + f"; {difference.why}"
+        for difference in differences
+        if difference.verdict == "notice"
     ]
 
 
@@ -115,13 +118,13 @@ def _code(value: Any) -> str:
 
 
 def _compare_tokens(
-    base: Checkpoint, experts: Mapping[str, Checkpoint], found: dict[str, dict[str, Pair]]
+    base: Checkpoint, experts: Mapping[str, Checkpoint], by_key: dict[str, dict[str, Pair]]
 ) -> str:
-    """Note tokens that only some have, and return what is wrong where two lie at one place, else nothing."""
+    """Add the tokens that only some have to the differences; return what is wrong where two share an id."""
     ours = vocabulary(base.home)
     if ours is None:
         return ""
-    at = {place: ("the base", token) for token, place in ours.items()}
+    owners = {token_id: ("the base", token) for token, token_id in ours.items()}
     clash = ""
     for name, expert in experts.items():
         if same_file(base.home / "tokenizer.json", expert.tokenizer_folder / "tokenizer.json"):
@@ -129,17 +132,17 @@ def _compare_tokens(
         theirs = vocabulary(expert.tokenizer_folder)
         if theirs is None:
             continue
-        added = {token: place for token, place in theirs.items() if token not in ours}
-        missing = {token: place for token, place in ours.items() if token not in theirs}
+        added = {token: token_id for token, token_id in theirs.items() if token not in ours}
+        missing = {token: token_id for token, token_id in ours.items() if token not in theirs}
         if added:
-            found.setdefault(_ADDED, {})[name] = Pair({}, added, allowed(_ADDED))
+            by_key.setdefault(_ADDED, {})[name] = Pair({}, added, allowed(_ADDED))
         if missing:
-            found.setdefault(_MISSING, {})[name] = Pair({}, missing, allowed(_MISSING))
-        for token, place in added.items():
-            whose, other = at.setdefault(place, (f"expert {name!r}", token))
+            by_key.setdefault(_MISSING, {})[name] = Pair({}, missing, allowed(_MISSING))
+        for token, token_id in added.items():
+            whose, other = owners.setdefault(token_id, (f"expert {name!r}", token))
             if other != token and not clash:
                 clash = (
-                    f"Expert {name!r} ({expert.folder}) has the token {token!r} at the id {place}, where "
+                    f"Expert {name!r} ({expert.folder}) has the token {token!r} at the id {token_id}, where "
                     f"{whose} has {other!r}, so that one row of the embedding stands for both"
                 )
     return clash
@@ -147,12 +150,12 @@ def _compare_tokens(
 
 def _refusal(
     refused: Sequence[str],
-    found: Mapping[str, Mapping[str, Pair]],
+    by_key: Mapping[str, Mapping[str, Pair]],
     experts: Mapping[str, Checkpoint],
     clash: str,
 ) -> str:
     key = refused[0]
-    name, pair = min(found[key].items(), key=lambda item: item[1].reason is not None)  # the first unknown
+    name, pair = min(by_key[key].items(), key=lambda item: item[1].reason is not None)  # the first unknown
     start = (
         f"Expert {name!r} ({experts[name].folder}) has {key} {_text(_short(pair.theirs))} but the base has "
         f"{_text(_short(pair.ours))}, which can change what the model computes"
@@ -169,7 +172,7 @@ def _refusal(
 def _short(value: Any) -> Any:
     """The value, or the start of it where it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
-    return value if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
+    return value if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}… ({len(text)} characters)"
 
 
 def _text(value: Any) -> str:

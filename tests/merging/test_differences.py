@@ -220,7 +220,7 @@ def test_a_token_that_one_expert_adds_is_said_once_a_merge_and_reported(base, tm
     (notice,) = json.loads((out / "merge.json").read_text())["notices"]
     assert "<tool>" in notice
     assert notice[1:] in (out / "README.md").read_text()
-    assert differences(out)["tokenizer.added_tokens"]["verdict"] == "said"
+    assert differences(out)["tokenizer.added_tokens"]["verdict"] == "notice"
     assert (out / "tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
 
 
@@ -234,10 +234,10 @@ def test_a_chat_template_of_an_expert_is_said_unless_it_is_accepted(base, tmp_pa
     assert ("tokenizer.chat_template" in caplog.text) is not bool(accepted)
     found = differences(out)["tokenizer.chat_template"]
     assert found["experts"] == {"chat": "{{ messages }}!"}
-    assert found["verdict"] == ("accepted" if accepted else "said")
+    assert found["verdict"] == ("accepted" if accepted else "notice")
     assert differences(merge(recipe_of(chat, {"plain": base}), tmp_path / "kept", progress=False))[
         "tokenizer.chat_template"
-    ]["verdict"] == "known"  # fmt: skip
+    ]["verdict"] == "allowed"  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_keys_that_an_off_switch_leaves_unread_are_known(tmp_path):
 def test_the_longest_text_is_known_where_no_angle_depends_on_it(tmp_path):
     short = {"model_type": "llama", "max_position_embeddings": 64, "rope_parameters": {"rope_theta": 1e4}}
     long = short | {"max_position_embeddings": 128}
-    assert found_in(short, long, tmp_path)["config.max_position_embeddings"].verdict == "said"
+    assert found_in(short, long, tmp_path)["config.max_position_embeddings"].verdict == "notice"
     dynamic = {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}}
     with pytest.raises(InputError, match=r"max_position_embeddings"):
         found_in(short | dynamic, long | dynamic, tmp_path)
@@ -295,7 +295,7 @@ def test_padding_counts_where_positions_are_counted_from_it(tmp_path):
     for kind in ("llama", "roberta"):
         configs = [{"model_type": kind, "pad_token_id": place} for place in (1, 2)]
         if kind == "llama":
-            assert found_in(*configs, tmp_path)["config.pad_token_id"].verdict == "known"
+            assert found_in(*configs, tmp_path)["config.pad_token_id"].verdict == "allowed"
         else:
             with pytest.raises(InputError, match=r"config\.pad_token_id"):
                 found_in(*configs, tmp_path)
@@ -308,7 +308,7 @@ def test_sampling_settings_at_their_old_defaults_are_no_difference(base, tmp_pat
     guided = edit("generation_config.json", guidance_scale=2.0)
     other = Checkpoint(expert(base, tmp_path / "other", guided), {}, [], {})
     (found,) = compare(Checkpoint(base, {}, [], {}), {"a": other})
-    assert (found.key, found.verdict) == ("generation.guidance_scale", "said")
+    assert (found.key, found.verdict) == ("generation.guidance_scale", "notice")
 
 
 def other_value(value):

@@ -39,7 +39,7 @@ def test_an_adapter_merged_alone_says_what_it_says_beside_its_base(tied, tmp_pat
     reported = json.loads((out / "merge.json").read_text())["differences"]
     ties = [one for one in reported if one["key"] == "config.tie_word_embeddings"]
     assert [(one["base"], one["experts"], one["verdict"]) for one in ties] == (
-        [] if kind == "neither" else [(True, {"a": False}, "said")]
+        [] if kind == "neither" else [(True, {"a": False}, "notice")]
     )
 
 
