@@ -4,7 +4,6 @@ import fcntl
 import logging
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,62 +31,38 @@ def refuse_existing(out: Path) -> None:
 
 
 @contextmanager
-def staged(out: Path) -> Iterator[Path]:
-    """Give a hidden folder beside `out` that is renamed to `out` when the block ends well.
-
-    On any error the hidden folder is removed. One left behind by a killed process is removed by the next call
-    for the same `out`: its owner held a lock on it, which the system gave back. (A process id would not do:
-    it says nothing across containers that share a disk.)
-
-    Raises:
-        InputError: `out` exists, before or after the block, or cannot be made.
-    """
-    with _staged(out.absolute(), f"{os.getpid()}-{secrets.token_hex(4)}", ()) as folder:
-        yield folder
-
-
-@contextmanager
 def resumable(out: Path, key: str) -> Iterator[Path]:
-    """Give a hidden folder as `staged` does, with what a stopped process left there for the same key.
+    """Give a hidden folder beside `out`, renamed to `out` when the block ends well.
 
-    It is kept when the process is stopped, the system fails it (OSError) or memory runs out, and removed on
-    any other error.
-    While another process works on the same, this one waits for it.
+    It is kept when the process is stopped, the system fails it (OSError) or memory runs out, and given again,
+    with what it holds, when the same key is asked for. On any other error it is removed. So is a folder of
+    another key that a killed process left for the same `out`: its owner held a lock on it, which the system
+    gave back. (A process id would not do: it says nothing across containers that share a disk.) While another
+    process works with the same key, this one waits for it.
 
     Args:
         out: the folder to be made.
         key: hexadecimal digest of all that decides what the folder will hold.
 
     Raises:
-        InputError: as for `staged`.
+        InputError: `out` exists, before or after the block, or cannot be made.
     """
-    stops = (KeyboardInterrupt, SystemExit, OSError, MemoryError, torch.OutOfMemoryError)
-    with _staged(out.absolute(), key[:_KEY_LENGTH], stops) as folder:
-        yield folder
-
-
-def hidden(out: Path, key: str) -> Path:
-    """Return the folder that `resumable` gives, for other processes that work in it."""
-    return _hidden(out.absolute(), key[:_KEY_LENGTH])
-
-
-def _hidden(out: Path, name: str) -> Path:
-    return out.parent / f".{out.name}.{name}.partial"
-
-
-@contextmanager
-def _staged(out: Path, name: str, kept_on: tuple[type[BaseException], ...]) -> Iterator[Path]:
-    """Give the hidden folder of a name; on errors that are none of `kept_on` it is removed."""
-    folder = _hidden(out, name)
+    out, folder = out.absolute(), hidden(out, key)
     with _held(out, folder):
         try:
             yield folder
             _appear(folder, out)
-        except kept_on:
+        except (KeyboardInterrupt, SystemExit, OSError, MemoryError, torch.OutOfMemoryError):
             raise
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+
+def hidden(out: Path, key: str) -> Path:
+    """Return the folder that `resumable` gives, for other processes that work in it."""
+    out = out.absolute()
+    return out.parent / f".{out.name}.{key[:_KEY_LENGTH]}.partial"
 
 
 @contextmanager
@@ -157,7 +132,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _remove_stale(out: Path, ours: Path) -> None:
-    made = re.compile(rf"\.{re.escape(out.name)}\.(\d+-[0-9a-f]{{8}}|[0-9a-f]{{{_KEY_LENGTH}}})\.partial")
+    made = re.compile(rf"\.{re.escape(out.name)}\.[0-9a-f]{{{_KEY_LENGTH}}}\.partial")
     for folder in out.parent.iterdir():
         if folder == ours or not made.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
             continue

@@ -63,7 +63,7 @@ def test_a_recipe_file_merges(family, tmp_path):
         (("seed: 7", f"seed: {10**30}"), ["100 bits"]),
         (("base: base", 'base: "a\\ud800"'), ["surrogate"]),
         (("name: task_arithmetic", 'name: "a\\ud800"'), ["surrogate"]),
-        (("  a: a", f"  {'a' * 10_000}: a"), ["experts", "at most 200 characters"]),
+        (("  a: a", f"  {'a' * 1000}: a"), ["experts", "at most 200 characters"]),
         (("seed: 7", "seed: -1"), ["seed", "0"]),
         (("name: task_arithmetic, ", ""), ["method.name", "required"]),
         (("base: base", ""), ["base", "required"]),

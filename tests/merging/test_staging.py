@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from merging.staging import refuse_existing, staged
+from merging.staging import refuse_existing, resumable
 from results.errors import InputError
+
+KEY, OTHER_KEY = "0" * 64, "1" * 64
 
 
 def test_a_folder_that_was_just_made_is_not_taken_for_stale(tmp_path, monkeypatch):
@@ -15,8 +17,8 @@ def test_a_folder_that_was_just_made_is_not_taken_for_stale(tmp_path, monkeypatc
     made, mkdir = [], Path.mkdir
 
     def other():
-        with suppress(InterruptedError), staged(out):
-            raise InterruptedError
+        with suppress(ValueError), resumable(out, OTHER_KEY):
+            raise ValueError
 
     def mkdir_and_be_interrupted(path, *arguments, **options):
         mkdir(path, *arguments, **options)
@@ -26,7 +28,7 @@ def test_a_folder_that_was_just_made_is_not_taken_for_stale(tmp_path, monkeypatc
             made[0].join(0.5)
 
     monkeypatch.setattr(Path, "mkdir", mkdir_and_be_interrupted)
-    with staged(out) as folder:
+    with resumable(out, KEY) as folder:
         made[0].join(30)
         assert not made[0].is_alive()
         assert list(tmp_path.iterdir()) == [folder]
@@ -35,8 +37,8 @@ def test_a_folder_that_was_just_made_is_not_taken_for_stale(tmp_path, monkeypatc
 
 def test_the_second_to_finish_is_refused_and_leaves_nothing(tmp_path):
     out = tmp_path / "out"
-    with pytest.raises(InputError, match="out exists already"), staged(out) as late:
-        with staged(out) as early:
+    with pytest.raises(InputError, match="out exists already"), resumable(out, KEY) as late:
+        with resumable(out, OTHER_KEY) as early:
             (early / "early").touch()
         (late / "late").touch()
     assert list(tmp_path.rglob("*")) == [out, out / "early"]
@@ -50,13 +52,13 @@ def test_finishing_between_the_last_look_and_the_renaming_is_refused_too(tmp_pat
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", rename_late)
-    with pytest.raises(InputError, match="out exists already"), staged(out):
+    with pytest.raises(InputError, match="out exists already"), resumable(out, KEY):
         pass
     assert list(tmp_path.rglob("*")) == [out, out / "early"]
 
 
 def test_a_folder_that_is_finished_while_stale_ones_are_looked_for_is_no_trouble(tmp_path, monkeypatch):
-    gone = tmp_path / ".out.1-01234567.partial"
+    gone = tmp_path / f".out.{OTHER_KEY[:16]}.partial"
     gone.mkdir()
     is_dir = Path.is_dir
 
@@ -67,7 +69,7 @@ def test_a_folder_that_is_finished_while_stale_ones_are_looked_for_is_no_trouble
         return is_dir(path)
 
     monkeypatch.setattr(Path, "is_dir", is_dir_and_gone)
-    with staged(tmp_path / "out"):
+    with resumable(tmp_path / "out", KEY):
         pass
     assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
@@ -82,11 +84,11 @@ def test_a_file_in_the_place_of_a_parent_is_named(tmp_path, below):
 @pytest.mark.parametrize("parent", ["dangling", "long" * 100])
 def test_a_parent_that_cannot_be_made_is_a_refusal(tmp_path, parent):
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="out cannot be made"), staged(tmp_path / parent / "out"):
+    with pytest.raises(InputError, match="out cannot be made"), resumable(tmp_path / parent / "out", KEY):
         pass
 
 
 def test_parents_are_made(tmp_path):
-    with staged(tmp_path / "a" / "b" / "out"):
+    with resumable(tmp_path / "a" / "b" / "out", KEY):
         pass
     assert (tmp_path / "a" / "b" / "out").is_dir()
