@@ -5,14 +5,12 @@ a block in stretches that stay in the first cache. On other devices the callers 
 the tests hold the two against each other.
 """
 
-from typing import Any
-
 import numpy as np
 
 from merging.checkpoints.compiled import add_scaled, compiled, scale
 
 _STRETCH = 4096
-_MAGNITUDE = np.uint32(0x7FFFFFFF)
+MAGNITUDE = np.uint32(0x7FFFFFFF)
 _ONE = np.uint32(1)
 
 
@@ -57,7 +55,7 @@ def _subtract(numbers: np.ndarray, others: np.ndarray) -> None:
 def _largest(bits: np.ndarray) -> np.uint32:
     largest = np.uint32(0)
     for i in range(bits.size):
-        largest = max(largest, bits[i] & _MAGNITUDE)
+        largest = max(largest, bits[i] & MAGNITUDE)
     return largest
 
 
@@ -160,54 +158,11 @@ def _narrow_bfloat16(bits: np.ndarray, out: np.ndarray) -> None:
 
 
 @compiled()
-def count_upper_bits(bits: np.ndarray, counts: np.ndarray) -> None:
-    """Count the upper 15 bits of magnitudes, given as the bits of float32 (length,), into counts (2¹⁵,)."""
-    for i in range(bits.size):
-        counts[(bits[i] & _MAGNITUDE) >> np.uint32(16)] += 1
-
-
-@compiled()
-def count_lower_bits(bits: np.ndarray, upper: np.uint32, counts: np.ndarray) -> None:
-    """Count the lower 16 bits of those magnitudes that have the given upper bits, into counts (2¹⁶,)."""
-    for i in range(bits.size):
-        magnitude = bits[i] & _MAGNITUDE
-        if magnitude >> np.uint32(16) == upper:
-            counts[magnitude & np.uint32(0xFFFF)] += 1
-
-
-@compiled()
-def fill_uniform(out: np.ndarray, start: np.uint32, key: tuple[np.uint32, ...]) -> None:
-    """Fill float32 (length,) with `noise.uniform` from a position on, modulo 2³²."""
-    begin, first, second = np.uint32(start + key[0]), key[1], key[2]
-    for i in range(out.size):
-        word = _hashed(np.uint32(np.uint32(i) + begin), first, second)
-        out[i] = np.float32(np.int32(word >> np.uint32(8))) * np.float32(2**-24)
-
-
-@compiled()
-def fill_keep_mask(out: np.ndarray, start: np.uint32, below: np.uint32, key: tuple[np.uint32, ...]) -> None:
-    """Fill int32 (length,) with −1 where the upper 31 bits of a word are less than `below`, else with 0."""
-    begin, first, second = np.uint32(start + key[0]), key[1], key[2]
-    for i in range(out.size):
-        word = _hashed(np.uint32(np.uint32(i) + begin), first, second)
-        out[i] = np.int32(-1) if np.uint32(word >> np.uint32(1)) < below else np.int32(0)
-
-
-@compiled()
-def _hashed(word: Any, first: Any, second: Any) -> Any:
-    # Numba widens every result to 64 bits, so each is cut back to 32.
-    word = np.uint32(np.uint32((word ^ (word >> np.uint32(17))) * np.uint32(0xED5AD4BB)) ^ first)
-    word = np.uint32(np.uint32((word ^ (word >> np.uint32(11))) * np.uint32(0xAC4C1B51)) ^ second)
-    word = np.uint32((word ^ (word >> np.uint32(15))) * np.uint32(0x31848BAB))
-    return np.uint32(word ^ (word >> np.uint32(14)))
-
-
-@compiled()
 def count_nonzero(bits: np.ndarray) -> np.uint32:
     """Return how many of some float32, given as their bits (length,), are not 0."""
     count = np.uint32(0)
     for i in range(bits.size):
-        count = np.uint32(count + min(bits[i] & _MAGNITUDE, _ONE))
+        count = np.uint32(count + min(bits[i] & MAGNITUDE, _ONE))
     return count
 
 
@@ -258,7 +213,7 @@ def _squares(values: np.ndarray) -> np.float32:
 def _nonzero_in_both(one: np.ndarray, other: np.ndarray) -> np.uint32:
     count = np.uint32(0)
     for i in range(one.size):
-        count = np.uint32(count + min(np.uint32(min(one[i] & _MAGNITUDE, other[i] & _MAGNITUDE)), _ONE))
+        count = np.uint32(count + min(np.uint32(min(one[i] & MAGNITUDE, other[i] & MAGNITUDE)), _ONE))
     return count
 
 
@@ -266,7 +221,7 @@ def _nonzero_in_both(one: np.ndarray, other: np.ndarray) -> np.uint32:
 def _of_one_sign(one: np.ndarray, other: np.ndarray) -> np.uint32:
     count = np.uint32(0)
     for i in range(one.size):
-        moves = min(np.uint32(min(one[i] & _MAGNITUDE, other[i] & _MAGNITUDE)), _ONE)
+        moves = min(np.uint32(min(one[i] & MAGNITUDE, other[i] & MAGNITUDE)), _ONE)
         alike = np.uint32(np.uint32(~(one[i] ^ other[i])) >> np.uint32(31))
         count = np.uint32(count + np.uint32(moves & alike))
     return count

@@ -11,11 +11,12 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from merging import kernels
+from merging.checkpoints.compiled import compiled
 
 _CPU = torch.device("cpu")
 
@@ -44,7 +45,7 @@ def uniform(stream: Stream, start: int, stop: int, device: torch.device = _CPU) 
     numbers = torch.empty(stop - start, dtype=torch.float32, device=device)
     if device.type == "cpu":
         for part, position, key in _keyed(numbers, stream, start):
-            kernels.fill_uniform(part, position, key)
+            _fill_uniform(part, position, key)
         return numbers
     for begin, words in _words(stream, start, stop, device):
         words.bitwise_right_shift_(8).bitwise_and_(0xFFFFFF)
@@ -68,7 +69,7 @@ def keep_mask(
     below = round(probability * 2**31)
     if device.type == "cpu":
         for part, position, key in _keyed(mask, stream, start):
-            kernels.fill_keep_mask(part, position, np.uint32(below), key)
+            _fill_keep_mask(part, position, np.uint32(below), key)
         return mask
     if below == 2**31:
         return mask.fill_(-1)
@@ -77,6 +78,33 @@ def keep_mask(
         words.bitwise_right_shift_(1).bitwise_and_(0x7FFFFFFF).sub_(below)
         torch.bitwise_right_shift(words, 31, out=mask[begin - start : begin - start + len(words)])
     return mask
+
+
+@compiled()
+def _fill_uniform(out: np.ndarray, start: np.uint32, key: tuple[np.uint32, ...]) -> None:
+    """Fill float32 (length,) with `noise.uniform` from a position on, modulo 2³²."""
+    begin, first, second = np.uint32(start + key[0]), key[1], key[2]
+    for i in range(out.size):
+        word = _hashed(np.uint32(np.uint32(i) + begin), first, second)
+        out[i] = np.float32(np.int32(word >> np.uint32(8))) * np.float32(2**-24)
+
+
+@compiled()
+def _fill_keep_mask(out: np.ndarray, start: np.uint32, below: np.uint32, key: tuple[np.uint32, ...]) -> None:
+    """Fill int32 (length,) with −1 where the upper 31 bits of a word are less than `below`, else with 0."""
+    begin, first, second = np.uint32(start + key[0]), key[1], key[2]
+    for i in range(out.size):
+        word = _hashed(np.uint32(np.uint32(i) + begin), first, second)
+        out[i] = np.int32(-1) if np.uint32(word >> np.uint32(1)) < below else np.int32(0)
+
+
+@compiled()
+def _hashed(word: Any, first: Any, second: Any) -> Any:
+    # Numba widens every result to 64 bits, so each is cut back to 32.
+    word = np.uint32(np.uint32((word ^ (word >> np.uint32(17))) * np.uint32(0xED5AD4BB)) ^ first)
+    word = np.uint32(np.uint32((word ^ (word >> np.uint32(11))) * np.uint32(0xAC4C1B51)) ^ second)
+    word = np.uint32((word ^ (word >> np.uint32(15))) * np.uint32(0x31848BAB))
+    return np.uint32(word ^ (word >> np.uint32(14)))
 
 
 def _segments(start: int, stop: int) -> Iterator[tuple[int, int, int]]:

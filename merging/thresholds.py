@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch.nn.functional import hardshrink
 
-from merging import kernels
+from merging.checkpoints.compiled import compiled
+from merging.kernels import MAGNITUDE
 from merging.method import Context, FirstPass
 
 _UPPER, _LOWER, _CUTS = "upper bits of the magnitudes", "lower bits of the magnitudes", "equal magnitudes"
@@ -175,10 +176,26 @@ class _LowerBits(_CountingPass):
         return {"thresholds": thresholds, "equals": equals}
 
 
+@compiled()
+def _count_into_upper(bits: np.ndarray, counts: np.ndarray) -> None:
+    """Count the upper 15 bits of magnitudes, given as the bits of float32 (length,), into counts (2¹⁵,)."""
+    for i in range(bits.size):
+        counts[(bits[i] & MAGNITUDE) >> np.uint32(16)] += 1
+
+
+@compiled()
+def _count_into_lower(bits: np.ndarray, upper: np.uint32, counts: np.ndarray) -> None:
+    """Count the lower 16 bits of those magnitudes that have the given upper bits, into counts (2¹⁶,)."""
+    for i in range(bits.size):
+        magnitude = bits[i] & MAGNITUDE
+        if magnitude >> np.uint32(16) == upper:
+            counts[magnitude & np.uint32(0xFFFF)] += 1
+
+
 def _count_upper_bits(deltas: torch.Tensor) -> torch.Tensor:
     counts = torch.zeros((len(deltas), 2**15), dtype=torch.int64)
     for delta, row in zip(deltas.numpy(), counts.numpy(), strict=True):
-        kernels.count_upper_bits(delta.view(np.uint32), row)
+        _count_into_upper(delta.view(np.uint32), row)
     return counts
 
 
@@ -189,7 +206,7 @@ def _bin_upper_bits(deltas: torch.Tensor) -> torch.Tensor:
 def _count_lower_bits(deltas: torch.Tensor, uppers: Sequence[int]) -> torch.Tensor:
     counts = torch.zeros((len(deltas), 2**16), dtype=torch.int64)
     for delta, row, upper in zip(deltas.numpy(), counts.numpy(), uppers, strict=True):
-        kernels.count_lower_bits(delta.view(np.uint32), np.uint32(upper), row)
+        _count_into_lower(delta.view(np.uint32), np.uint32(upper), row)
     return counts
 
 
