@@ -60,6 +60,11 @@ class Prepared:
         """The base and the experts."""
         return (self.vectors.base, *self.vectors.experts.values())
 
+    def with_digests(self) -> "Prepared":
+        """Return the same with the digests of the experts' weights, by which random numbers are drawn."""
+        digests = tuple(expert.identity().weights for expert in self.vectors.experts.values())
+        return replace(self, vectors=replace(self.vectors, digests=digests))
+
     def cuts(self) -> Iterator[tuple[TensorInfo, Block]]:
         """Yield every block of the output in the order in which they are merged."""
         for shard in self.shards:
@@ -71,14 +76,13 @@ class Prepared:
         """Return a digest of all that decides the output's bytes, and of the machine's start.
 
         Input files count by name, size and time of their last change. What a stopped merge wrote may not have
-        reached the disk when the machine itself stopped, so it is gone on with only on a machine that has run
-        since.
+        reached the disk when the machine itself stopped, so a merge is resumed only before a restart.
         """
         content = [
             self.recipe.model_dump(mode="json", exclude={"method"}),
             described(self.method),
-            [[_stamp(one.folder / name) for name in one.files] for one in self.checkpoints],
-            [one.config for one in self.checkpoints],
+            [[_stamp(opened.folder / name) for name in opened.files] for opened in self.checkpoints],
+            [opened.config for opened in self.checkpoints],
             [self.block_size, str(self.vectors.device)],
             [MERGING_VERSION, versions(), _machine_start()],
         ]

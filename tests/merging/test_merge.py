@@ -366,11 +366,11 @@ def test_a_merge_that_was_stopped_within_a_tensor_goes_on_there(family, recipe_f
             read.append((name, block.start))
             return read_block(vectors, name, block, statistics)
 
-        patch.setattr("merging.merge._JOURNALED_AT_LEAST", 8)
-        patch.setattr("merging.merge.WeightsWriter.write", write_some)
+        patch.setattr("merging.merge_blocks._JOURNALED_AT_LEAST", 8)
+        patch.setattr("merging.write.WeightsWriter.write", write_some)
         with pytest.raises(KeyboardInterrupt):
             merge(recipe, tmp_path / "out", progress=False, block_size=4)
-        patch.setattr("merging.merge.WeightsWriter.write", write)
+        patch.setattr("merging.write.WeightsWriter.write", write)
         patch.setattr("merging.task_vectors.TaskVectors.read", count)
         merge(recipe, tmp_path / "out", progress=False, block_size=4)
     assert digest(tmp_path / "out") == digest(whole)

@@ -1,0 +1,137 @@
+"""Merging block by block: read the task vectors, have the method merge them, round, write and count."""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from merging.blocks import Block
+from merging.checkpoints.checkpoint import TensorInfo
+from merging.checkpoints.dtypes import BY_CODE, FLOATS
+from merging.journal import Journal
+from merging.linear import Linear, merge_bfloat16
+from merging.method import Context, MergedBlock
+from merging.method_file import source_of
+from merging.parallel import in_order
+from merging.prepare import Prepared
+from merging.rounding import add_rounded
+from merging.tally import Tally, tally
+from merging.write import WeightsWriter
+from results.errors import InputError
+
+_JOURNALED_AT_LEAST = 2**24
+"""Entries of a tensor after which the journal says how far it is."""
+
+
+def merge_blocks(
+    prepared: Prepared,
+    statistics: Mapping[str, Any],
+    folder: Path,
+    journal: Journal,
+    advance: Callable[[str, int], None],
+) -> dict[str, Tally]:
+    """Merge and write every block that the journal does not have.
+
+    Args:
+        prepared: the merge.
+        statistics: what the first passes found.
+        folder: where the files of weights are, or will be.
+        journal: keeps how far each tensor is.
+        advance: called with what is done and a number of entries, after each block.
+
+    Returns:
+        What became of each tensor, by name.
+    """
+    n_tasks = len(prepared.vectors.experts)
+    tallies = {name: Tally.from_json(noted) for name, (_, noted) in journal.progress.items()}
+    journaled = {name: stop for name, (stop, _) in journal.progress.items()}
+    with WeightsWriter(folder, prepared.shards) as writer, _hashing(prepared) as hash_everywhere:
+        work = partial(_merge_block, prepared, statistics, writer)
+        left = (cut for cut in prepared.cuts() if cut[1].stop > journaled.get(cut[0].name, 0))
+        advance("Merging", sum(journaled.values()))
+        for (tensor, block), part in in_order(work, left, prepared.threads):
+            total = tallies.setdefault(tensor.name, Tally.empty(n_tasks))
+            total.add(part)
+            advance("Merging", block.stop - block.start)
+            whole = block.stop == tensor.numel
+            if whole or block.stop - journaled.get(tensor.name, 0) >= _JOURNALED_AT_LEAST:
+                journal.add_progress(tensor.name, block.stop, total.to_json())
+                journaled[tensor.name] = block.stop
+            if whole:
+                hash_everywhere(tensor.name)
+        writer.write_index()
+    return {name: tallies[name] for name in prepared.vectors.names if name in tallies}
+
+
+def _merge_block(
+    prepared: Prepared, statistics: Mapping[str, Any], writer: WeightsWriter, cut: tuple[TensorInfo, Block]
+) -> Tally:
+    tensor, block = cut
+    vectors = prepared.vectors
+    if tensor.dtype not in FLOATS:
+        copied = vectors.base.block(tensor.name, block.start, block.stop)
+        writer.write(tensor.name, block.start, copied)
+        return Tally.empty(len(vectors.experts))
+    if isinstance(prepared.method, Linear) and vectors.are_bfloat16(tensor.name) and tensor.dtype == "BF16":
+        coefficients = prepared.method.coefficients(vectors.weights)
+        done = merge_bfloat16(*vectors.blocks(tensor.name, block), coefficients)
+        if done is not None:
+            writer.write(tensor.name, block.start, done[0])
+            return done[1]
+    deltas, context = vectors.read(tensor.name, block, statistics)
+    merged = _by_method(prepared, deltas, context)
+    rounded = add_rounded(context.base, merged.delta, BY_CODE[tensor.dtype])
+    if not rounded.is_finite:
+        raise InputError(
+            f"The merged tensor {tensor.name!r} does not fit into {tensor.dtype} (it holds NaN or infinity); "
+            "choose a wider output_dtype or a smaller scaling, and look for a division by zero in a method "
+            "of your own."
+        )
+    writer.write(tensor.name, block.start, rounded.weights.cpu())
+    return tally(deltas, merged, rounded.lost)
+
+
+def _by_method(prepared: Prepared, deltas: torch.Tensor, context: Context) -> MergedBlock:
+    """Have the method merge a block; what a user's own method does wrong is said in a sentence."""
+    method, name = prepared.method, prepared.recipe.method.name
+    where = f"Method {name!r}, tensor {context.tensor!r}"
+    try:
+        merged = method(deltas, prepared.vectors.weights, context)
+    except InputError:
+        raise
+    except Exception as error:
+        if source_of(type(method)) is None:
+            raise
+        raise InputError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    block = merged if isinstance(merged, MergedBlock) else MergedBlock(merged)
+    delta: object = block.delta
+    if not isinstance(delta, torch.Tensor) or delta.shape != context.base.shape:
+        found = tuple(delta.shape) if isinstance(delta, torch.Tensor) else type(delta).__name__
+        raise InputError(
+            f"{where}: it returned {found}, and a tensor of the shape {tuple(context.base.shape)} is "
+            f"expected: one task's block of deltas, which are {tuple(deltas.shape)}."
+        )
+    return block
+
+
+@contextmanager
+def _hashing(prepared: Prepared) -> Iterator[Callable[[str], None]]:
+    """Give a function that hashes a tensor of every checkpoint in the background, for their digests.
+
+    A tensor that was just merged still has its pages in memory, so each file is read from disk once.
+    """
+    thread = ThreadPoolExecutor(1)
+
+    def hash_everywhere(name: str) -> None:
+        for checkpoint in prepared.checkpoints:
+            thread.submit(checkpoint.hash, [name])
+
+    try:
+        yield hash_everywhere
+    finally:
+        # What is still waiting is hashed, on all cores, when the digests are asked for.
+        thread.shutdown(cancel_futures=True)
