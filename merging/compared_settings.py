@@ -116,7 +116,7 @@ def _settled(config: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def generation_pairs(base: Checkpoint, expert: Checkpoint) -> Pairs:
     """Return the same of generation settings."""
-    files = [one.home / "generation_config.json" for one in (base, expert)]
+    files = [opened.home / "generation_config.json" for opened in (base, expert)]
     if not any(file.is_file() for file in files) or same_file(*files):
         return {}
     ours, theirs = (

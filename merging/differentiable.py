@@ -61,14 +61,14 @@ class DifferentiableMerge:
         for module in model.modules():
             if isinstance(module, torch.nn.Embedding):
                 module.padding_idx = None  # whose row would get no gradient where the token is read
-        known = dict(model.named_parameters(remove_duplicate=False))
+        parameters = dict(model.named_parameters(remove_duplicate=False))
         for name in vectors.names:
-            if name not in known:
+            if name not in parameters:
                 raise InputError(
                     f"{vectors.base.folder}: the tensor {name!r} is no parameter of the model that "
                     "transformers makes of it, so its coefficients cannot be learned."
                 )
-        self._parameters = {name: known[name] for name in vectors.names}
+        self._parameters = {name: parameters[name] for name in vectors.names}
         self.layers = layers_of(vectors.names, level)
         columns = {layer: column for column, layer in enumerate(self.layers)}
         self._columns = {
@@ -118,9 +118,9 @@ class DifferentiableMerge:
             kernels.products_with_differences(*self._read(name, block), own.numpy(), products)
             return torch.from_numpy(products)
 
-        for (name, _), found in self._over_blocks(part):
-            if found is not None:
-                total[:, self._columns[name]] += found
+        for (name, _), products in self._over_blocks(part):
+            if products is not None:
+                total[:, self._columns[name]] += products
         return total
 
     def _read(self, name: str, block: Block) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
@@ -137,16 +137,16 @@ class DifferentiableMerge:
 
 def _float32(numbers: torch.Tensor) -> np.ndarray:
     if numbers.dtype == torch.bfloat16:
-        found = np.empty(len(numbers), np.float32)
-        kernels.widen_bfloat16(bfloat16_bits(numbers), found.view(np.uint32))
+        widened = np.empty(len(numbers), np.float32)
+        kernels.widen_bfloat16(bfloat16_bits(numbers), widened.view(np.uint32))
     else:
-        found = numbers.to(torch.float32).numpy()
-    found.flags.writeable = False  # as those of mapped files are: kernels want them alike
-    return found
+        widened = numbers.to(torch.float32).numpy()
+    widened.flags.writeable = False  # as those of mapped files are: kernels want them alike
+    return widened
 
 
 def _fits(vectors: TaskVectors) -> bool:
     """Whether base and experts take less than half of what is free on their GPU."""
-    several = (vectors.base, *vectors.experts.values())
-    needed = sum(one.info(name).nbytes for one in several for name in vectors.names)
+    checkpoints = (vectors.base, *vectors.experts.values())
+    needed = sum(opened.info(name).nbytes for opened in checkpoints for name in vectors.names)
     return needed < torch.cuda.mem_get_info(vectors.device)[0] / 2

@@ -73,12 +73,12 @@ def _opened(name: str, path: str) -> Adapter:
     return Adapter.open(folder)
 
 
-def _refuse_unlike(called: str, one: Adapter, other_called: str, other: Adapter) -> None:
+def _refuse_unlike(called: str, adapter: Adapter, other_called: str, other: Adapter) -> None:
     for setting in _ALIKE:
-        mine, theirs = (_plain(adapter.config.get(setting)) for adapter in (one, other))
+        mine, theirs = (_plain(each.config.get(setting)) for each in (adapter, other))
         if mine != theirs:
             raise InputError(
-                f"{called} ({one.folder}) is an adapter with {setting} {mine}, and {other_called} has "
+                f"{called} ({adapter.folder}) is an adapter with {setting} {mine}, and {other_called} has "
                 f"{theirs}; the factors of unlike adapters cannot be merged, their products can: take the "
                 "space 'delta'."
             )
@@ -87,13 +87,13 @@ def _refuse_unlike(called: str, one: Adapter, other_called: str, other: Adapter)
 def _refuse_other_bases(bases: Mapping[str, Path], folder: Path) -> None:
     """Refuse adapters of other weights than those of the first's base, or of the whole model in `folder`."""
     called, expected = ("the base", folder) if not is_adapter(folder) else next(iter(bases.items()))
-    if all(one.resolve() == expected.resolve() for one in bases.values()):
+    if all(base.resolve() == expected.resolve() for base in bases.values()):
         return
-    weights = {one: Checkpoint.open(one).identity().weights for one in {*bases.values(), expected}}
-    for name, one in bases.items():
-        if weights[one] != weights[expected]:
+    weights = {path: Checkpoint.open(path).identity().weights for path in {*bases.values(), expected}}
+    for name, base in bases.items():
+        if weights[base] != weights[expected]:
             raise InputError(
-                f"{name} is an adapter of {one}, and {called} is of other weights, {expected}; factors have "
+                f"{name} is an adapter of {base}, and {called} is of other weights, {expected}; factors have "
                 "a meaning on one base only."
             )
 

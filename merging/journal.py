@@ -1,4 +1,4 @@
-"""The journal of a merge: what is done already, so that one that was killed goes on where it was.
+"""The journal of a merge: what is done already, so that one that was killed can be resumed.
 
 One JSON object a line, written in one call each. A line that was cut off by the end of its process is
 dropped when the journal is opened again.

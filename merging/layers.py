@@ -15,27 +15,27 @@ _NUMBERED = re.compile(r"(?P<stack>.*?)\.(?P<index>\d+)\.")
 
 
 @dataclass(frozen=True)
-class Place:
+class LayerPosition:
     """A tensor's block index in its stack (None outside of blocks) and the number of blocks there."""
 
     layer: int | None
     depth: int
 
 
-def places(names: Iterable[str]) -> Mapping[str, Place]:
-    """Return each tensor's place. An encoder and a decoder are counted apart.
+def layer_positions(names: Iterable[str]) -> Mapping[str, LayerPosition]:
+    """Return each tensor's position. An encoder and a decoder are counted apart.
 
     Outside of blocks (embeddings, final norm, head) the depth is that of the deepest stack, 0 if none.
     """
-    found = {name: _NUMBERED.match(name) for name in names}
+    matches = {name: _NUMBERED.match(name) for name in names}
     depths: dict[str, int] = {}
-    for match in found.values():
+    for match in matches.values():
         if match:
             depths[match["stack"]] = max(depths.get(match["stack"], 0), int(match["index"]) + 1)
-    deepest = max(depths.values(), default=0)
+    outside = LayerPosition(None, max(depths.values(), default=0))
     return {
-        name: Place(int(match["index"]), depths[match["stack"]]) if match else Place(None, deepest)
-        for name, match in found.items()
+        name: LayerPosition(int(match["index"]), depths[match["stack"]]) if match else outside
+        for name, match in matches.items()
     }
 
 

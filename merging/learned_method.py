@@ -99,12 +99,12 @@ def of_tensor(
     Raises:
         InputError: a task or the tensor's layer has none.
     """
-    found = []
+    values = []
     for task in tasks:
         of_task = coefficients.get(task)
         value = of_task.get(layer_of(tensor)) if isinstance(of_task, Mapping) else of_task
         if value is None:
             what = f"of the layer {layer_of(tensor)!r} " if of_task is not None else ""
             raise InputError(f"There is no coefficient {what}of the task {task!r}; name one for each.")
-        found.append(float(value))
-    return found
+        values.append(float(value))
+    return values

@@ -201,9 +201,9 @@ def _batch(sizes: Mapping[str, int], step: int, batch: int, seed: int) -> list[I
     """The inputs of a step: every epoch goes over all of them once, in an order of its own."""
     everything = [(task, i) for task, size in sizes.items() for i in range(size)]
     in_epoch = -(-len(everything) // batch)
-    epoch, place = divmod(step, in_epoch)
+    epoch, step_in_epoch = divmod(step, in_epoch)
     order = np.random.default_rng([seed, epoch]).permutation(len(everything))
-    return [everything[i] for i in order[place * batch : (place + 1) * batch]]
+    return [everything[i] for i in order[step_in_epoch * batch : (step_in_epoch + 1) * batch]]
 
 
 def _step(
@@ -236,7 +236,7 @@ def _validate(state: _State, objective: LearningObjective) -> None:
     values = objective.values(inputs)
     total = sum(value / held[task] for (task, _), value in zip(inputs, values, strict=True))
     state.learned.validation.append((state.step, total))
-    best = min(state.learned.validation, key=lambda one: one[1])[0]
+    best = min(state.learned.validation, key=lambda looked: looked[1])[0]
     state.learned = replace(state.learned, best_step=best)
     logger.debug("step %d: %.6f on held-out inputs", state.step, total)
 

@@ -43,13 +43,12 @@ def load_class(name: str) -> type:
     """
     path, _, kind = name.rpartition(":")
     module = _module(str(Path(path).expanduser().resolve()))
-    found = vars(module).get(kind)
-    if not isinstance(found, type):
-        classes = [
-            one for one, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__
-        ]
+    loaded = vars(module).get(kind)
+    if not isinstance(loaded, type):
+        modules = {name: getattr(value, "__module__", "") for name, value in vars(module).items()}
+        classes = [name for name, defined_in in modules.items() if defined_in == module.__name__]
         raise InputError(f"{path} has no class {kind!r}; it has {', '.join(classes) or 'none'}.")
-    return found
+    return loaded
 
 
 def source_of(kind: type) -> str | None:

@@ -1,4 +1,4 @@
-"""The loop of a training, by transformers' Trainer: it shows how far it is, saves itself, and goes on."""
+"""The loop of a training, by transformers' Trainer: it shows how far it is, saves itself, and resumes."""
 
 import math
 import os
@@ -34,7 +34,7 @@ def optimise(
     folder: Path,
     title: str,
 ) -> list[list[float]]:
-    """Train a model in place, going on from the last save in a folder; return the loss curve."""
+    """Train a model in place, from the last save in a folder; return the loss curve."""
     steps = settings.max_steps
     if steps is None:
         steps = max(1, round(settings.epochs * -(-len(rows) // settings.batch_size)))
@@ -96,9 +96,9 @@ def trackers(names: Sequence[str]) -> list[str]:
     Raises:
         InputError: one is not installed.
     """
-    known = get_available_reporting_integrations()
+    installed = get_available_reporting_integrations()
     for name in names:
-        if name not in known:
+        if name not in installed:
             raise InputError(f"The training reports to {name}, which is not installed: pip install {name}.")
     return list(names)
 

@@ -56,7 +56,7 @@ def report(
             "base": _input(prepared.vectors.base),
             "experts": {name: _input(expert) for name, expert in prepared.vectors.experts.items()},
         },
-        "differences": [one.summary() for one in prepared.differences],
+        "differences": [difference.summary() for difference in prepared.differences],
         "versions": versions(),
         "device": str(prepared.vectors.device),
         "seconds": {name: round(seconds, 3) for name, seconds in clock.seconds.items()},

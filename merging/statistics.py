@@ -37,8 +37,8 @@ def gather(
                 total = first_pass.combine(total, part)
                 seen(title, block.stop - block.start)
             journal.add_statistic(title, first_pass.finish(total))
-        # As the journal has it, so that a merge that goes on finds the same. A new mapping each time, so that
-        # a context kept from an earlier pass does not change.
+        # As the journal has it, so that a resumed merge finds the same. A new mapping each time, so that a
+        # context kept from an earlier pass does not change.
         statistics = {**statistics, title: journal.statistics[title]}
     return statistics
 

@@ -11,7 +11,7 @@ from merging import kernels
 from merging.blocks import Block
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.dtypes import FLOATS, bfloat16_bits
-from merging.layers import Place, places
+from merging.layers import LayerPosition, layer_positions
 from merging.method import Context
 from merging.rounding import INFINITY
 from results.errors import InputError
@@ -36,10 +36,10 @@ class TaskVectors:
     seed: int = 0
     digests: tuple[str, ...] = ()
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - a device never changes
-    _places: Mapping[str, Place] = field(init=False, repr=False)
+    _positions: Mapping[str, LayerPosition] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_places", places(self.base.names))
+        object.__setattr__(self, "_positions", layer_positions(self.base.names))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -49,12 +49,12 @@ class TaskVectors:
     def are_bfloat16(self, name: str) -> bool:
         """Whether a tensor is bfloat16 in every checkpoint, and differences are made on the CPU."""
         checkpoints = (self.base, *self.experts.values())
-        return self.device.type == "cpu" and all(one.info(name).dtype == "BF16" for one in checkpoints)
+        return self.device.type == "cpu" and all(opened.info(name).dtype == "BF16" for opened in checkpoints)
 
     def blocks(self, name: str, block: Block) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Return the base's and the experts' own weights of a block, as they are stored."""
         base, *experts = (
-            one.block(name, block.start, block.stop) for one in (self.base, *self.experts.values())
+            opened.block(name, block.start, block.stop) for opened in (self.base, *self.experts.values())
         )
         return base, experts
 
@@ -70,11 +70,11 @@ class TaskVectors:
         # NaN and infinity on either side survive the subtraction, so a look at the differences is enough.
         if not _subtract(weights, base, deltas):
             self._refuse(name, block)
-        place = self._places[name]
+        position = self._positions[name]
         context = Context(
             tensor=name,
-            layer=place.layer,
-            depth=place.depth,
+            layer=position.layer,
+            depth=position.depth,
             shape=self.base.info(name).shape,
             offset=block.start,
             base=base.reshape(block.shape),
@@ -109,14 +109,14 @@ def _widened(weights: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 def _subtract(weights: Sequence[torch.Tensor], base: torch.Tensor, out: torch.Tensor) -> bool:
     """Write the weights less the base, each into its row, and return whether all of it is finite."""
-    if out.device.type != "cpu" or any(one.dtype != torch.bfloat16 for one in weights):
-        for row, one in zip(out, weights, strict=True):
-            row.copy_(one)
+    if out.device.type != "cpu" or any(stored.dtype != torch.bfloat16 for stored in weights):
+        for row, stored in zip(out, weights, strict=True):
+            row.copy_(stored)
         out -= base
         return all(bool(bound.isfinite()) for bound in torch.aminmax(out))
     rows, origin = out.numpy(), base.numpy()
     largest = [
-        kernels.subtract_from_bfloat16(bfloat16_bits(one), origin, row, row.view(np.uint32))
-        for one, row in zip(weights, rows, strict=True)
+        kernels.subtract_from_bfloat16(bfloat16_bits(stored), origin, row, row.view(np.uint32))
+        for stored, row in zip(weights, rows, strict=True)
     ]
     return bool(max(largest) < INFINITY)

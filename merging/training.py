@@ -2,7 +2,7 @@
 
 An expert is a base after ``train``; so is a base that starts from freshly initialised weights. Weights are
 held and written in float32. The output folder appears only when it is complete, and ``training.json`` in it
-says how it was made. A training that was killed goes on from its last save, and ends with the weights that it
+says how it was made. A training that was killed resumes from its last save, and ends with the weights that it
 would have had, bit for bit on the same machine.
 """
 
@@ -45,7 +45,7 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
     """Train every weight of a checkpoint, or an adapter on it, on examples.
 
     Args:
-        base: folder of the checkpoint to start from, with its tokenizer; or of an adapter to go on with.
+        base: folder of the checkpoint to start from, with its tokenizer; or of an adapter to train on.
         examples: what to learn.
         settings: how.
         out: folder to make; it must not exist, and exists only once it is complete.
@@ -170,7 +170,7 @@ def _adapted(model: Any, base: Path, start: Path | None, settings: TrainSettings
             if own != asked:
                 raise InputError(
                     f"{start} is an adapter with {setting} {own}, and {asked} is asked for; "
-                    "go on with its own."
+                    "train on with its own."
                 )
         return PeftModel.from_pretrained(model, str(start), is_trainable=True)
     try:

@@ -61,7 +61,7 @@ def are_there(folder: Path, shards: Iterable[Shard]) -> bool:
 class WeightsWriter:
     """Fills the files of a plan. Used in a `with` statement, which makes them in their full size.
 
-    Files that are there keep what they hold, so that an earlier writer's work can be gone on with. Blocks may
+    Files that are there keep what they hold, so that an earlier writer's work can be continued. Blocks may
     be written from several threads.
     """
 

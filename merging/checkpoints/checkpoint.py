@@ -284,10 +284,10 @@ def _open_shards(
 ) -> tuple[list[str], dict[str, Stored]]:
     index = folder / index_file
     content = read_json(index)
-    places = content.get("weight_map") if isinstance(content, dict) else None
-    if not isinstance(places, dict) or not all(isinstance(shard, str) for shard in places.values()):
+    shard_of = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(shard_of, dict) or not all(isinstance(shard, str) for shard in shard_of.values()):
         raise InputError(f"{index} has no weight_map from tensor names to shard names; download it again.")
-    shards = sorted(set(places.values()))
+    shards = sorted(set(shard_of.values()))
     for shard in shards:
         pure = PurePosixPath(shard)
         if pure.is_absolute() or ".." in pure.parts:
@@ -301,7 +301,7 @@ def _open_shards(
     stored: dict[str, Stored] = {}
     for shard in shards:
         held = open_file(folder / shard)
-        listed = {name for name, place in places.items() if place == shard}
+        listed = {name for name, other in shard_of.items() if other == shard}
         if held.keys() != listed:
             name = min(held.keys() ^ listed)
             problem = "lists it there but the shard lacks it" if name in listed else "does not list it there"

@@ -86,7 +86,7 @@ def _refuse_incomplete(file: Path, asked: set[str], stored: set[str]) -> None:
             f"{file} lacks the tensor {name!r}, which its configuration asks for; save it again."
         )
     # Beside factors of an embedding peft saves the embedding itself.
-    for name in sorted(one for one in stored - asked if ".base_layer." not in one):
+    for name in sorted(extra for extra in stored - asked if ".base_layer." not in extra):
         raise InputError(
             f"{file} has the tensor {name!r}, which its configuration does not speak of or its base lacks; "
             "save it again, or name the base that it was trained on."

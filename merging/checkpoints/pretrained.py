@@ -35,12 +35,12 @@ _OF_BYTES = ("ByT5Tokenizer",)
 @contextmanager
 def without_file_bars() -> Iterator[None]:
     """Without transformers' own bars for the reading and writing of files."""
-    shown = logging.is_progress_bar_enabled()
+    visible = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
+        if visible:
             logging.enable_progress_bar()
 
 
@@ -152,7 +152,7 @@ def refuse_unfilled(where: Path, report: Mapping[str, Any]) -> None:
     Raises:
         InputError: names the first tensor.
     """
-    # transformers would go on with random numbers in their place.
+    # transformers would put random numbers in their place.
     for name in sorted(report["missing_keys"]):
         raise InputError(
             f"{where}: the weights lack the tensor {name!r}{_more(report['missing_keys'])}; "
@@ -185,9 +185,9 @@ def load_generation_config(checkpoint: Path, config: Any) -> Any:
 
 def end_tokens(tokenizer: Any, generation_config: Any) -> frozenset[int]:
     """The tokens that end an answer."""
-    ends = generation_config.eos_token_id
-    found = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
-    return frozenset(found - {None})
+    listed = generation_config.eos_token_id
+    tokens = {tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])}
+    return frozenset(tokens - {None})
 
 
 def max_length(config: Any, tokenizer: Any) -> int:

@@ -27,18 +27,18 @@ def without_duplicates(checkpoint: Checkpoint) -> Checkpoint:
     """
     ties = _ties(checkpoint)
     unread = _unread(checkpoint)
-    shown = {name: name for name in checkpoint.names if name not in ties and name not in unread}
+    names = {name: name for name in checkpoint.names if name not in ties and name not in unread}
     for duplicate, embedding in ties.items():
         if duplicate not in checkpoint.names:
             continue
-        kept = shown.setdefault(embedding, duplicate)
+        kept = names.setdefault(embedding, duplicate)
         if kept != duplicate and not _equal(checkpoint, kept, duplicate):
             raise InputError(
                 f"{checkpoint.folder}: tensor {duplicate!r} differs from {kept!r}, "
                 'though config.json ties the two; set "tie_word_embeddings": false there if both are meant, '
                 "or save the model again."
             )
-    return checkpoint.showing(shown)
+    return checkpoint.showing(names)
 
 
 def apart(checkpoint: Checkpoint) -> Checkpoint:
@@ -47,8 +47,8 @@ def apart(checkpoint: Checkpoint) -> Checkpoint:
     if not ties:
         return checkpoint
     single = without_duplicates(checkpoint)
-    shown = {name: name for name in single.names}
-    both = single.showing(shown | {duplicate: table for duplicate, table in ties.items() if table in shown})
+    names = {name: name for name in single.names}
+    both = single.showing(names | {duplicate: table for duplicate, table in ties.items() if table in names})
     both.config = {**both.config, "tie_word_embeddings": False}
     both.was_tied = True
     return both
@@ -56,10 +56,10 @@ def apart(checkpoint: Checkpoint) -> Checkpoint:
 
 def alike(base: Checkpoint, experts: Mapping[str, Checkpoint]) -> tuple[Checkpoint, dict[str, Checkpoint]]:
     """Return checkpoints without duplicates; all have their tables apart where an adapter made one's so."""
-    every = [without_duplicates(one) for one in (base, *experts.values())]
-    if any(one.was_tied for one in every):
-        every = [apart(one) for one in every]
-    return every[0], dict(zip(experts, every[1:], strict=True))
+    views = [without_duplicates(opened) for opened in (base, *experts.values())]
+    if any(view.was_tied for view in views):
+        views = [apart(view) for view in views]
+    return views[0], dict(zip(experts, views[1:], strict=True))
 
 
 def _unread(checkpoint: Checkpoint) -> set[str]:
@@ -73,16 +73,16 @@ def _unread(checkpoint: Checkpoint) -> set[str]:
 def _ties(checkpoint: Checkpoint) -> dict[str, str]:
     """Return duplicate -> embedding by the model class; empty where nothing can be stored twice."""
     config = checkpoint.config
-    said = config.get("tie_word_embeddings")
+    are_tied = config.get("tie_word_embeddings")
     rows = config.get("vocab_size")
     # Importing a model class takes seconds, so it is not done for the embedding alone, nor for an embedding
     # and a head that the configuration calls two.
     if isinstance(rows, int):
         tables = [name for name in checkpoint.names if checkpoint.info(name).shape[:1] == (rows,)]
-        if len(tables) < 2 or (said is False and len(tables) == 2):
+        if len(tables) < 2 or (are_tied is False and len(tables) == 2):
             return {}
     ties = class_ties(checkpoint)
-    if said is False:
+    if are_tied is False:
         # T5 1.1: the encoder's and the decoder's table are one although the key says false of the head.
         ties = {
             duplicate: table for duplicate, table in ties.items() if not duplicate.endswith("lm_head.weight")
@@ -95,10 +95,10 @@ def class_ties(checkpoint: Checkpoint) -> dict[str, str]:
     import transformers
 
     config = checkpoint.config
-    kind, said = config.get("model_type"), config.get("tie_word_embeddings")
+    kind, are_tied = config.get("model_type"), config.get("tie_word_embeddings")
     try:
         settled = transformers.AutoConfig.for_model(
-            kind, **({} if said is None else {"tie_word_embeddings": said})
+            kind, **({} if are_tied is None else {"tie_word_embeddings": are_tied})
         )
     except ValueError:
         return {}
@@ -115,18 +115,18 @@ def _model_class(config: dict[str, Any]) -> Any:
     )
 
     architecture = (config.get("architectures") or [None])[0]
-    known = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES | MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
-    return getattr(transformers, architecture or known.get(config.get("model_type"), ""), None)
+    classes = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES | MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    return getattr(transformers, architecture or classes.get(config.get("model_type"), ""), None)
 
 
-def _equal(checkpoint: Checkpoint, one: str, other: str) -> bool:
-    left, right = checkpoint.info(one), checkpoint.info(other)
+def _equal(checkpoint: Checkpoint, first: str, second: str) -> bool:
+    left, right = checkpoint.info(first), checkpoint.info(second)
     if (left.dtype, left.shape) != (right.dtype, right.shape):
         return False
     return all(
         torch.equal(
-            checkpoint.block(one, start, start + _COMPARED_AT_ONCE).view(torch.uint8),
-            checkpoint.block(other, start, start + _COMPARED_AT_ONCE).view(torch.uint8),
+            checkpoint.block(first, start, start + _COMPARED_AT_ONCE).view(torch.uint8),
+            checkpoint.block(second, start, start + _COMPARED_AT_ONCE).view(torch.uint8),
         )
         for start in range(0, left.numel, _COMPARED_AT_ONCE)
     )

@@ -98,6 +98,6 @@ def _main_template(folder: Path) -> Any:
     return None
 
 
-def same_file(one: Path, other: Path) -> bool:
+def same_file(first: Path, second: Path) -> bool:
     """Return whether two files are there and have the same bytes."""
-    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
+    return first.is_file() and second.is_file() and first.read_bytes() == second.read_bytes()

@@ -74,9 +74,9 @@ class MultiSlerp(Method):
         return mean.mul_(float(norms @ shares) / length)
 
 
-def _dot(one: torch.Tensor, other: torch.Tensor) -> float:
+def _dot(first: torch.Tensor, second: torch.Tensor) -> float:
     """The product in float64, some entries at a time."""
-    pairs = zip(one.reshape(-1).split(_AT_ONCE), other.reshape(-1).split(_AT_ONCE), strict=True)
+    pairs = zip(first.reshape(-1).split(_AT_ONCE), second.reshape(-1).split(_AT_ONCE), strict=True)
     return sum(float(torch.dot(a.double(), b.double())) for a, b in pairs)
 
 

@@ -79,10 +79,10 @@ class Ties(Method):
 
     def _votes(self, trimmed: Sequence[torch.Tensor], weights: torch.Tensor) -> torch.Tensor:
         refuse_negative(weights, "ties")
-        by = torch.ones_like(weights) if self.variant == "peft" else weights
+        shares = torch.ones_like(weights) if self.variant == "peft" else weights
         if self.vote == "frequency":
-            return weighted_sum([torch.sign(delta) for delta in trimmed], by.sign())
-        return weighted_sum(trimmed, by)
+            return weighted_sum([torch.sign(delta) for delta in trimmed], shares.sign())
+        return weighted_sum(trimmed, shares)
 
 
 class MajoritySign:

@@ -65,7 +65,8 @@ def test_a_recipe_knows_it(toy, family, tmp_path):
     }
     out = merge(load_recipe(written(tmp_path / "recipe.yaml", recipe)), tmp_path / "out", progress=False)
     start, first, merged = (load_file(path / "model.safetensors") for path in (base, experts["a"], out))
-    for name, tensor in start.items():
+    for name in (name for name, tensor in start.items() if tensor.is_floating_point()):
+        tensor = start[name]
         torch.testing.assert_close(merged[name], tensor + 0.5 * (first[name] - tensor))
 
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from merging.checkpoints.checkpoint import TensorInfo
-from merging.layers import Place, places
+from merging.layers import LayerPosition, layer_positions
 from merging.write import WeightsWriter, plan_shards
 from results.errors import InputError
 
@@ -99,7 +99,7 @@ def test_a_full_disk_shows_before_the_work(tmp_path, monkeypatch):
 
 
 def test_a_tensors_layer_is_its_block_in_its_own_stack():
-    found = places(
+    found = layer_positions(
         [
             "shared.weight",
             "encoder.block.0.layer.0.SelfAttention.q.weight",
@@ -108,4 +108,10 @@ def test_a_tensors_layer_is_its_block_in_its_own_stack():
             "decoder.final_layer_norm.weight",
         ]
     )
-    assert list(found.values()) == [Place(None, 3), Place(0, 2), Place(1, 2), Place(2, 3), Place(None, 3)]
+    assert list(found.values()) == [
+        LayerPosition(None, 3),
+        LayerPosition(0, 2),
+        LayerPosition(1, 2),
+        LayerPosition(2, 3),
+        LayerPosition(None, 3),
+    ]
