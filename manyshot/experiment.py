@@ -24,28 +24,30 @@ methods:
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from bench.engine import EngineSettings
 from bench.judge import PATTERNS
 from merging.known_methods import find_preset
+from merging.many_shot import Anchor, Keep, MergeProtocol, OutputDtype, Space
 from merging.method import MethodPreset
 from merging.method_file import absolute, class_name, is_method_file, load_class, source_of
-from merging.rounds import Protocol
+from merging.recipe import DifferenceKey
 from merging.train_settings import Loss, SharedTrainSettings, TrainSettings
 from merging.tuning import Objective, chosen_settings, number_of_candidates
 from merging.weighting import Weighting
 from results.errors import InputError
 from results.merge_trace import MethodIdentity
 from results.record import digest_of
-from results.validation import validated
+from results.validation import Settings, Several, validated
 from results.yaml_file import beside, read_yaml
 
 
-class TrainOptions(SharedTrainSettings):
+class ExperimentTraining(SharedTrainSettings):
     """How experts are trained: in each of `rounds` rounds, or post hoc for all of them at once."""
 
     rounds: int = Field(5, gt=0)
@@ -62,38 +64,39 @@ class TrainOptions(SharedTrainSettings):
     """Tokens after which texts are cut where losses are measured; else as in training."""
 
     @property
-    def settings(self) -> TrainSettings:
-        """Those of one round."""
+    def of_one_round(self) -> TrainSettings:
+        """The settings of a training in one round."""
         return TrainSettings(**{name: getattr(self, name) for name in SharedTrainSettings.model_fields})
 
+    def of_all_rounds(self, seed: int) -> TrainSettings:
+        """The settings of a training on all rounds' passes at once."""
+        return self.of_one_round.but(epochs=float(self.rounds * self.epochs), seed=seed)
 
-class MethodEntry(BaseModel):
-    """One row of the comparison: a method's name, its settings, and how the row is called.
 
-    Attributes:
-        name: the method's, or `path/to/file.py:Class` of one in the user's own file.
-        label: how the row is called; else by name and settings.
-        preset: of the method's presets, the settings and weighting that it starts from.
-        protocol: merge once (`post-hoc`), or in the experiment's rounds (`many-shot`).
-        weighting: of the tasks; METIS's is `loss_gap`, that of the others `uniform`, unless given.
-        anchor: what task vectors of a round are relative to.
-        space: where adapters are merged.
-        keep: the round whose merged checkpoint counts: the `last`, or the best on validation data; of equal
-            ones the later.
-        objective: what is best there, for settings that are chosen.
-    """
+class MethodEntry(Settings):
+    """One row of the comparison; keys that are not named here are settings of the method."""
 
     model_config = ConfigDict(extra="allow")
 
     name: str
+    """The method's, or `path/to/file.py:Class` of one in the user's own file; also under the key `method`."""
     label: str | None = None
+    """How the row is called; else by name and settings."""
     preset: str | None = None
-    protocol: Protocol = "post-hoc"
+    """Of the method's presets, the settings and weighting that it starts from."""
+    protocol: MergeProtocol = "post-hoc"
+    """Merge once (`post-hoc`), or in the experiment's rounds (`many-shot`)."""
     weighting: Weighting | None = None
-    anchor: Literal["base", "previous"] = "base"
-    space: Literal["delta", "factors"] = "delta"
-    keep: Literal["last", "best_average", "best_worst_task"] = "last"
+    """Of the tasks; METIS's is `loss_gap`, that of the others `uniform`, unless given."""
+    anchor: Anchor = "base"
+    """What task vectors of a round are relative to."""
+    space: Space = "delta"
+    """Where adapters are merged."""
+    keep: Keep = "last"
+    """The round whose merged checkpoint counts: the `last`, or the best on validation data; of equal ones the
+    later."""
     objective: Objective = "average"
+    """What is best there, for settings that are chosen."""
 
     @property
     def method_name(self) -> str:
@@ -110,8 +113,8 @@ class MethodEntry(BaseModel):
         return None if self.preset is None else find_preset(self.name, self.preset)
 
     @property
-    def by(self) -> Weighting:
-        """The weighting of the tasks."""
+    def task_weighting(self) -> Weighting:
+        """The weighting of the tasks: the entry's own, its preset's or the method's usual one."""
         if self.weighting is not None:
             return self.weighting
         if self._preset is not None:
@@ -126,7 +129,7 @@ class MethodEntry(BaseModel):
             method=self.method_name,
             code=code,
             settings=json.loads(json.dumps(self.settings)),
-            weighting=self.by.model_dump(mode="json"),
+            weighting=self.task_weighting.model_dump(mode="json"),
             space=self.space,
             objective=self.objective,
         )
@@ -151,35 +154,58 @@ class MethodEntry(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _method_is_name(cls, value: object) -> object:
-        """`method` may stand for `name`."""
-        if isinstance(value, dict) and "method" in value and "name" not in value:
-            return {"name": value["method"], **{key: one for key, one in value.items() if key != "method"}}
-        return value
-
-
-class Experiment(BaseModel):
-    """What an experiment file says. Paths are relative to the file's folder."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    suite: str
-    base: str
-    experts: dict[str, str] | None = Field(None, min_length=1)
-    train: TrainOptions | None = None
-    methods: list[MethodEntry] = Field(min_length=1)
-    engine: EngineSettings = EngineSettings()
-    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
-    subsets: list[int] | None = Field(None, min_length=1)
-    fewshot_seed: int | None = None
-    limit: int | None = Field(None, gt=0)
-    preset: str | None = None
-    judge: str = PATTERNS
-    output_dtype: Literal["float32", "bfloat16", "float16"] | None = None
-    accept_differences: list[str] = []
+    def _method_is_name(cls, content: object) -> object:
+        if isinstance(content, dict) and "method" in content and "name" not in content:
+            others = {key: value for key, value in content.items() if key != "method"}
+            return {"name": content["method"], **others}
+        return content
 
     @model_validator(mode="after")
-    def _one_source_of_experts(self) -> "Experiment":
+    def _means_something(self) -> Self:
+        for key in ("keep", "anchor"):
+            if self.protocol == "post-hoc" and key in self.model_fields_set:
+                raise ValueError(f"'{self.title}' is merged once, so '{key}' means nothing; leave it out")
+        if "objective" in self.model_fields_set and not number_of_candidates(self.settings):
+            raise ValueError(
+                f"'{self.title}' has no settings to choose, so 'objective' means nothing; leave it out"
+            )
+        return self
+
+
+class Experiment(Settings):
+    """What an experiment file says. Paths are relative to the file's folder."""
+
+    suite: str
+    """Name of a suite, or its file."""
+    base: str
+    """The checkpoint that every expert started from."""
+    experts: dict[str, str] | None = Field(None, min_length=1)
+    """Checkpoints by task."""
+    train: ExperimentTraining | None = None
+    """How experts are made, in place of given ones."""
+    methods: Annotated[Several[MethodEntry], Field(min_length=1)]
+    """What merges."""
+    engine: EngineSettings = EngineSettings()
+    """What runs checkpoints."""
+    seeds: Annotated[Several[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] = (0,)
+    """Of trainings, and of methods that draw random numbers."""
+    subsets: Annotated[Several[int], Field(min_length=1)] | None = None
+    """Sizes of the subsets of tasks that are merged, in place of all tasks."""
+    fewshot_seed: int | None = None
+    """Seed of the few-shot sampler, in place of the preset's."""
+    limit: int | None = Field(None, gt=0)
+    """Most documents of each lm-eval task."""
+    preset: str | None = None
+    """The suite's settings of scoring under this name."""
+    judge: str = PATTERNS
+    """What judges refusals: `patterns`, or a classifier's path or hub name."""
+    output_dtype: OutputDtype | None = None
+    """Of merged models; else the base's."""
+    accept_differences: Several[DifferenceKey] = ()
+    """Keys in which given experts may differ from the base, whose values are kept."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
         if (self.experts is None) == (self.train is None):
             raise ValueError("either `experts` (by task) or `train` (how to make them) is expected")
         if self.accept_differences and self.experts is None:
@@ -191,16 +217,12 @@ class Experiment(BaseModel):
         for method in self.methods:
             if method.protocol == "many-shot" and self.train is None:
                 raise ValueError(f"'{method.title}' is many-shot, which needs `train` in place of `experts`")
-            for key in ("keep", "anchor"):
-                if method.protocol == "post-hoc" and key in method.model_fields_set:
-                    raise ValueError(
-                        f"'{method.title}' is merged once, so '{key}' means nothing; leave it out"
-                    )
-            if "objective" in method.model_fields_set and not number_of_candidates(method.settings):
-                raise ValueError(
-                    f"'{method.title}' has no settings to choose, so 'objective' means nothing; leave it out"
-                )
         return self
+
+    def only(self, tasks: Sequence[str]) -> Self:
+        """The experiment with the experts of some of the tasks."""
+        experts = self.experts and {task: self.experts[task] for task in tasks}
+        return self.model_copy(update={"experts": experts})
 
 
 SHIPPED = Path(__file__).parent / "experiments"
@@ -237,10 +259,10 @@ def load_experiment(path: Path) -> Experiment:
             "suite": beside(path, experiment.suite) if _is_file(experiment.suite) else experiment.suite,
             "base": beside(path, experiment.base),
             "judge": beside(path, experiment.judge),
-            "methods": [
+            "methods": tuple(
                 method.model_copy(update={"name": absolute(method.name, path.parent)})
                 for method in experiment.methods
-            ],
+            ),
             "experts": experiment.experts
             and {task: beside(path, expert) for task, expert in experiment.experts.items()},
         }

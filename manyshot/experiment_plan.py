@@ -1,52 +1,39 @@
 """What a run of an experiment will train, measure, merge and score, before any of it is begun.
 
-The walk is that of the run: a checkpoint is a key of all that decides it, and what methods share (standalone
-experts, the experts of the first round, a loss or a record of one checkpoint) is counted once, as it is made
-once. Nothing that an earlier run may have left is looked for; a learning's looks at held-out inputs are not
-counted.
+The merges are those that the run does, and weighting and choosing are the run's own functions: they are given
+signals that count what is measured. What methods share (standalone experts, the experts of the first round, a
+loss or a record of one checkpoint) is counted once, as it is made once. Nothing that an earlier run may have
+left is looked for; looks at held-out inputs are not counted.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from bench.benchmark import Benchmark
 from bench.engine import EngineSettings
 from bench.registry import Suite, load_suite
 from bench.signals import WEIGHED_TOP_K
+from manyshot.check import check_experiment
 from manyshot.experiment import Experiment, MethodEntry
 from manyshot.plan_estimates import documents, training_texts
 from manyshot.plan_steps import PHASES, Amount, ExperimentPlan, Phase, Step, TaskTexts
-from manyshot.runner import check_tasks
+from manyshot.planned_merges import ExpertGroup, PlannedMerge, planned_merges
 from manyshot.scoring import score_settings
-from manyshot.training_runs import check_methods
 from merging.known_methods import make
 from merging.learned_method import LearnedMethod
-from merging.signals import ContinuationSettings
-from merging.train_settings import TrainSettings
-from merging.tuning import CHOOSE_PER_TASK, examples_of, grid, of_round, values_to_choose
-from merging.weighting import Weighting
+from merging.signals import ContinuationSettings, Divergence
+from merging.train_settings import Loss, TrainSettings
+from merging.tuning import of_round, search
 from results.errors import InputError
 from results.subsets import subsets_of
 
-Key = tuple[Any, ...]
-"""A checkpoint, or something measured of one, by all that decides it."""
-_BASE: Key = ("base",)
 POST_HOC, IN_ROUNDS = "what is merged post hoc", "what is merged in rounds"
 KINDS = {"delta": "whole models", "factors": "adapters"}
 """What merging makes, by its space."""
-
-
-class _Training(NamedTuple):
-    """An expert, by all that decides it."""
-
-    start: Key
-    task: str
-    epochs: int
-    first_epoch: int
-    seed: int
 
 
 def plan_experiment(
@@ -63,238 +50,269 @@ def plan_experiment(
         InputError: the experiment names what does not fit.
     """
     suite = load_suite(experiment.suite)
-    if experiment.train is None:
-        check_tasks(experiment, suite)
-    check_methods(experiment, suite)
-    return _Walk(experiment, suite, data_root, skip_missing=skip_missing).plan()
+    check_experiment(experiment, suite)
+    work = _Work(experiment, suite, data_root, skip_missing=skip_missing)
+    sizes, every = experiment.subsets, tuple(suite.tasks)
+    for tasks in [every] if sizes is None else subsets_of(every, sizes):
+        work.score("the base", _BASE, tasks)
+        for group in planned_merges(experiment):
+            _GroupPlan(experiment, work, tasks, group).count()
+    return work.plan()
 
 
-class _Walk:
-    """Goes through an experiment as the run does, and notes what is met for the first time."""
+def _checkpoint(*decides: object) -> Path:
+    """A name for a checkpoint that all of these decide."""
+    return Path(hashlib.sha256(json.dumps(decides, default=str).encode()).hexdigest()[:24])
+
+
+_BASE = _checkpoint("base")
+
+
+class _Work:
+    """All work by kind; what is met for the second time is not counted again."""
 
     def __init__(
         self, experiment: Experiment, suite: Suite, root: Path | None, *, skip_missing: bool
     ) -> None:
-        self._experiment, self._suite = experiment, suite
+        self._experiment, self.suite = experiment, suite
         self._steps: dict[tuple[Phase, str], Step] = {}
-        self._seen: set[Key] = set()
-        self._standalone: Mapping[str, Key] = {}
-        self._tasks = {task: self._texts_of(task, root) for task in suite.tasks}
-        scoring = score_settings(
+        self._seen: set[tuple[object, ...]] = set()
+        self.texts = {task: self._texts_of(task, root) for task in suite.tasks}
+        settings = score_settings(
             suite, experiment.preset, EngineSettings(), experiment.limit, experiment.fewshot_seed
         )
 
-        def asked(benchmarks: Iterable[Benchmark]) -> dict[str, Amount]:
-            found = {
-                one.name: documents(one, root, scoring.limit_of(one.name), scoring.seed) for one in benchmarks
+        def counted(benchmarks: Iterable[Benchmark]) -> dict[str, Amount]:
+            amounts = {
+                benchmark.name: documents(benchmark, root, settings.limit_of(benchmark.name), settings.seed)
+                for benchmark in benchmarks
             }
             leave_out = skip_missing and root is not None
-            return {name: one for name, one in found.items() if one.counted or not leave_out}
+            return {name: amount for name, amount in amounts.items() if amount.counted or not leave_out}
 
-        self._benchmarks = asked(suite.benchmarks)
+        self.benchmarks = counted(suite.benchmarks)
         self._validation = {
-            task: asked(one.on_split(of.validation_split) for one in of.benchmarks)
-            for task, of in suite.tasks.items()
-            if of.validation_split is not None
+            name: counted(benchmark.on_split(task.validation_split) for benchmark in task.benchmarks)
+            for name, task in suite.tasks.items()
+            if task.validation_split is not None
         }
 
     def plan(self) -> ExperimentPlan:
-        """Go through everything."""
-        sizes, every = self._experiment.subsets, tuple(self._suite.tasks)
-        for tasks in [every] if sizes is None else subsets_of(every, sizes):
-            self._score("the base", _BASE, tasks)
-            if self._experiment.train is None:
-                self._of_given(tasks)
-            else:
-                for seed in self._experiment.seeds:
-                    self._of_trained(tasks, seed)
+        """All work, by phase."""
         steps = sorted(self._steps.values(), key=lambda step: PHASES.index(step.phase))
-        return ExperimentPlan(self._tasks, self._benchmarks, tuple(steps))
+        return ExperimentPlan(self.texts, self.benchmarks, tuple(steps))
 
-    def _texts_of(self, task: str, root: Path | None) -> TaskTexts:
-        of, options = self._suite.tasks[task], self._experiment.train
-        if options is None:
-            cut, most, training = TrainSettings().max_length, None, None
-        elif not of.training:
-            raise InputError(f"The suite {self._suite.name} names no training data for the task '{task}'.")
-        else:
-            cut, most = options.loss_max_length or options.max_length, options.validation
-            training = training_texts(of.training, root, options.examples, options.max_length)
-        validation = training_texts(of.validation, root, most, cut) if of.validation else None
-        return TaskTexts(training, validation)
-
-    def _once(self, phase: Phase, what: str, key: Key, read: Mapping[str, Amount]) -> None:
-        """Note some work, unless it was noted."""
+    def once(self, phase: Phase, what: str, key: tuple[object, ...], read: Mapping[str, Amount]) -> None:
+        """Count some work, unless it was counted."""
         if key not in self._seen:
             self._seen.add(key)
             self._steps.setdefault((phase, what), Step(phase, what)).add(read)
 
-    def _of_given(self, tasks: Sequence[str]) -> None:
-        experts = self._standalone = {task: ("given", task) for task in tasks}
-        for expert in experts.values():
-            self._score("the experts", expert, tasks)
-        for entry in self._experiment.methods:
-            random = make(entry.name, next(examples_of(entry.settings))).random
-            for seed in self._experiment.seeds if random else [None]:
-                merged = (_decides(entry), tuple(tasks), seed)
-                self._merge(entry, of_round(entry.settings, 1, 1), merged, _BASE, experts)
-                self._score(POST_HOC, merged, tasks)
+    def score(self, what: str, checkpoint: Path, tasks: Sequence[str]) -> None:
+        """Count the records of a checkpoint."""
+        of_tasks = [benchmark for task in tasks for benchmark in self.suite.tasks[task].benchmarks]
+        for benchmark in (*of_tasks, *self.suite.forgetting):
+            name = benchmark.name
+            if name in self.benchmarks:
+                self.once("score", what, ("record", checkpoint, name), {name: self.benchmarks[name]})
 
-    def _of_trained(self, tasks: Sequence[str], seed: int) -> None:
-        options = self._experiment.train
-        assert options is not None
-        whole = options.rounds * options.epochs
-        alone = {task: _Training(_BASE, task, whole, 0, seed) for task in tasks}
-        self._standalone = alone
-        for expert in alone.values():
-            self._train("the standalone experts, on all rounds' passes", expert)
-            self._score("the experts", expert, tasks)
-        for entry in self._experiment.methods:
-            many = entry.protocol == "many-shot"
-            rounds, epochs = (options.rounds, options.epochs) if many else (1, whole)
-            before, merged = _BASE, []
-            for turn in range(1, rounds + 1):
-                first = (turn - 1) * epochs
-                experts = {task: _Training(before, task, epochs, first, seed) for task in tasks}
-                for expert in experts.values():
-                    later = f"the experts of later rounds, {entry.plain_title}"
-                    self._train("the experts of round 1" if turn == 1 else later, expert)
-                merged.append((_decides(entry), tuple(tasks), seed, rounds, epochs, turn))
-                settings = of_round(entry.settings, turn, rounds)
-                self._merge(entry, settings, merged[-1], before, experts)
-                before = merged[-1]
-            for one in merged:
-                if entry.keep != "last":
-                    self._normalised("choose", "the round that counts", one, tasks)
-                self._score(IN_ROUNDS if many else POST_HOC, one, tasks)
+    def scores(self, checkpoint: Path, task: str) -> list[tuple[tuple[object, ...], str, Amount]]:
+        """What a task's validation scores are made of: records, or without such a split the answers' loss."""
+        if task not in self._validation:
+            return [(("loss", checkpoint, task, "completion"), task, self.validation_texts(task))]
+        return [(("record", checkpoint, name), name, one) for name, one in self._validation[task].items()]
 
-    def _train(self, what: str, expert: _Training) -> None:
-        texts = self._tasks[expert.task].training
-        assert texts is not None
-        self._once("train", what, expert, {expert.task: texts.read(expert.epochs)})
+    def make_known(self, checkpoint: Path, tasks: Iterable[str]) -> None:
+        """Count no validation scores of a checkpoint, which another of the same weights has."""
+        self._seen.update(key for task in tasks for key, *_ in self.scores(checkpoint, task))
 
-    def _merge(
-        self,
-        entry: MethodEntry,
-        settings: Mapping[str, Any],
-        merged: Key,
-        before: Key,
-        experts: Mapping[str, Key],
-    ) -> None:
-        """Weigh, try what is to be chosen among, and merge."""
-        self._weigh(entry.by, before, experts)
-        candidates = _tried(settings, list(experts))
-        for number, (candidate, tasks) in enumerate(candidates):
-            tried = (*merged, "tried", number)
-            self._learn(entry, candidate, tried, experts)
-            self._once("merge", "to choose settings by", ("merge", *tried), {})
-            self._normalised("choose", "settings", tried, tasks)
-        if candidates and "only" not in candidates[-1][0]:  # the merged checkpoint is one of them again
-            self._seen.update(key for task in experts for key, *_ in self._scores(merged, task))
-        else:
-            self._learn(entry, next(examples_of(settings)), merged, experts)
-        protocol = "in rounds" if entry.protocol == "many-shot" else "post hoc"
-        self._once("merge", f"{protocol}, into {KINDS[entry.space]}", ("merge", *merged), {})
+    def validation_texts(self, task: str) -> Amount:
+        """A task's validation examples."""
+        amount = self.texts[task].validation
+        if amount is None:
+            raise InputError(
+                f"The suite {self.suite.name} names no validation data for the task '{task}', which the "
+                "experiment's methods ask for: name `validation` examples there."
+            )
+        return amount
 
-    def _weigh(self, by: Weighting, before: Key, experts: Mapping[str, Key]) -> None:
-        for task, expert in experts.items():
-            if by.name == "loss_gap":
-                for one in (before, expert):
-                    texts = {task: self._validation_texts(task)}
-                    self._once("signals", "losses", ("loss", one, task, by.over), texts)
-            elif by.name == "divergence":
-                limit = self._experiment.train.validation if self._experiment.train else None
-                asked = ContinuationSettings(limit, top_k=WEIGHED_TOP_K)
-                key = ("divergence", before, self._targets(expert, task, asked))
-                self._once("signals", "divergences", key, {task: self._continued(task, asked)})
-            elif by.name != "uniform":
-                self._normalised("signals", "validation scores", before, [task])
-
-    def _learn(
-        self, entry: MethodEntry, settings: Mapping[str, Any], merged: Key, experts: Mapping[str, Key]
-    ) -> None:
-        """Learn a method's coefficients, where it has some."""
-        method = make(entry.name, settings)
-        if not isinstance(method, LearnedMethod) or method.coefficients is not None:
-            return
-        most, top_k = method.inputs_per_task + method.held_out, method.top_k
-        asked = ContinuationSettings(most, method.max_new_tokens, top_k, method.source, exact=top_k is None)
-        for task, expert in experts.items():
-            self._targets(expert, task, asked)
-        inputs = {task: self._continued(task, asked).at_most(method.inputs_per_task) for task in experts}
-        passes, total = float(method.epochs), sum(one.texts or 0 for one in inputs.values())
-        if method.steps is not None and total:
-            passes = min(passes, method.steps * method.batch_per_task * len(inputs) / total)
-        read = {task: one.read(passes) for task, one in inputs.items()}
-        self._once("learn", "coefficients", ("learn", *merged), read)
-
-    def _targets(self, expert: Key, task: str, asked: ContinuationSettings) -> Key:
-        key = ("targets", expert, task, *astuple(asked))
-        self._once("signals", "what experts say", key, {task: self._continued(task, asked)})
+    def continuations(self, expert: Path, task: str, settings: ContinuationSettings) -> tuple[object, ...]:
+        """Count what an expert says after a task's inputs."""
+        key = ("continuations", expert, task, *astuple(settings))
+        self.once("signals", "what experts say", key, {task: self.continued(task, settings)})
         return key
 
-    def _continued(self, task: str, asked: ContinuationSettings) -> Amount:
+    def continued(self, task: str, settings: ContinuationSettings) -> Amount:
         """Inputs of a task with what is said after them."""
-        found = self._validation_texts(task)
-        if asked.source == "test":
-            names = [one.name for one in self._suite.tasks[task].benchmarks]
-            if missing := [name for name in names if name not in self._benchmarks]:
+        amount = self.validation_texts(task)
+        if settings.source == "test":
+            names = [benchmark.name for benchmark in self.suite.tasks[task].benchmarks]
+            if missing := [name for name in names if name not in self.benchmarks]:
                 raise InputError(
                     f"A method learns from the questions of {missing[0]}, and no rows of it are at hand; "
                     "give them, or take `source: validation`."
                 )
-            each = [self._benchmarks[name] for name in names]
-            known = None if any(one.texts is None for one in each) else sum(one.texts or 0 for one in each)
-            found = Amount(known, max(one.tokens_each for one in each), each[0].counted)
-        tokens = found.tokens_each + asked.max_new_tokens
-        return Amount(found.texts, tokens, found.counted).at_most(asked.inputs)
+            each = [self.benchmarks[name] for name in names]
+            texts = None if any(one.texts is None for one in each) else sum(one.texts or 0 for one in each)
+            amount = Amount(texts, max(one.tokens_each for one in each), each[0].counted)
+        tokens = amount.tokens_each + settings.max_new_tokens
+        return Amount(amount.texts, tokens, amount.counted).at_most(settings.inputs)
 
-    def _validation_texts(self, task: str) -> Amount:
-        found = self._tasks[task].validation
-        if found is None:
-            raise InputError(
-                f"The suite {self._suite.name} names no validation data for the task '{task}', which the "
-                "experiment's methods ask for: name `validation` examples there."
+    def _texts_of(self, task: str, root: Path | None) -> TaskTexts:
+        of_task, train = self.suite.tasks[task], self._experiment.train
+        if train is None:
+            cut, most, training = TrainSettings().max_length, None, None
+        else:
+            cut, most = train.loss_max_length or train.max_length, train.validation
+            training = training_texts(of_task.training, root, train.examples, train.max_length)
+        validation = training_texts(of_task.validation, root, most, cut) if of_task.validation else None
+        return TaskTexts(training, validation)
+
+
+@dataclass(frozen=True)
+class _CountedSignals:
+    """Signals that count what would be measured; every number is 0.
+
+    Attributes:
+        work: where it is counted.
+        standalone: the experts whose scores others are divided by.
+        limit: most validation examples.
+        phase: of validation scores.
+        what: they are for.
+    """
+
+    work: _Work
+    standalone: Mapping[str, Path]
+    limit: int | None
+    phase: Phase
+    what: str
+
+    def loss(self, checkpoint: Path, task: str, over: Loss) -> float:
+        texts = {task: self.work.validation_texts(task)}
+        self.work.once("signals", "losses", ("loss", checkpoint, task, over), texts)
+        return 0.0
+
+    def divergence(self, _: Divergence, expert: Path, checkpoint: Path, task: str) -> float:
+        settings = ContinuationSettings(self.limit, top_k=WEIGHED_TOP_K)
+        key = ("divergence", checkpoint, self.work.continuations(expert, task, settings))
+        self.work.once("signals", "divergences", key, {task: self.work.continued(task, settings)})
+        return 0.0
+
+    def normalised(self, checkpoint: Path, task: str) -> float:
+        for one in (self.standalone[task], checkpoint):
+            for key, data, amount in self.work.scores(one, task):
+                self.work.once(self.phase, self.what, key, {data: amount})
+        return 0.0
+
+
+@dataclass(frozen=True)
+class _GroupPlan:
+    """The merges of one group of experts on some tasks."""
+
+    experiment: Experiment
+    work: _Work
+    tasks: Sequence[str]
+    group: ExpertGroup
+    standalone: dict[str, Path] = field(default_factory=dict)
+
+    def count(self) -> None:
+        """Count the experts and all that is done with them."""
+        train = self.experiment.train
+        for task in self.tasks:
+            if train is None:
+                self.standalone[task] = _checkpoint("given", task)
+            else:
+                what = "the standalone experts, on all rounds' passes"
+                self.standalone[task] = self._train(what, _BASE, task, train.rounds * train.epochs, 0)
+            self.work.score("the experts", self.standalone[task], self.tasks)
+        for planned in self.group.merges:
+            self._count_merge(planned)
+
+    def _count_merge(self, planned: PlannedMerge) -> None:
+        method, train = planned.method, self.experiment.train
+        in_rounds = method.protocol == "many-shot"
+        start, merged = _BASE, []
+        for round_index in range(1, planned.rounds + 1):
+            experts = self.standalone
+            if in_rounds and train is not None:
+                later = f"the experts of later rounds, {method.plain_title}"
+                what = "the experts of round 1" if round_index == 1 else later
+                passed = (round_index - 1) * train.epochs
+                experts = {task: self._train(what, start, task, train.epochs, passed) for task in self.tasks}
+            merged.append(
+                _checkpoint("merged", _decides(method), self.tasks, planned.seed, planned.rounds, round_index)
             )
-        return found
+            settings = of_round(method.settings, round_index, planned.rounds)
+            self._count_round(method, settings, merged[-1], start, experts)
+            start = merged[-1]
+        for checkpoint in merged:
+            if method.keep != "last":
+                signals = self._signals("choose", "the round that counts")
+                for task in self.tasks:
+                    signals.normalised(checkpoint, task)
+            self.work.score(IN_ROUNDS if in_rounds else POST_HOC, checkpoint, self.tasks)
 
-    def _normalised(self, phase: Phase, what: str, checkpoint: Key, tasks: Sequence[str]) -> None:
-        """Validation scores of a checkpoint and of the standalone experts, by which they are divided."""
-        for task in tasks:
-            for one in (self._standalone[task], checkpoint):
-                for key, data, amount in self._scores(one, task):
-                    self._once(phase, what, key, {data: amount})
+    def _count_round(
+        self,
+        method: MethodEntry,
+        settings: Mapping[str, Any],
+        merged: Path,
+        start: Path,
+        experts: Mapping[str, Path],
+    ) -> None:
+        """Weigh, choose, learn and merge."""
+        method.task_weighting.measure(self._signals("signals", "validation scores"), start, experts)
+        signals, tried = self._signals("choose", "settings"), []
 
-    def _scores(self, checkpoint: Key, task: str) -> list[tuple[Key, str, Amount]]:
-        """What a task's validation scores are made of: records, or without such a split the answers' loss."""
-        if task not in self._validation:
-            return [(("loss", checkpoint, task, "completion"), task, self._validation_texts(task))]
-        return [(("record", checkpoint, name), name, one) for name, one in self._validation[task].items()]
+        def try_settings(candidate: Mapping[str, Any], tasks: Sequence[str]) -> float:
+            tried.append(candidate)
+            trial = _checkpoint(merged, "trial", len(tried))
+            self._learn(method, candidate, trial, experts)
+            self.work.once("merge", "to choose settings by", ("merge", trial), {})
+            for task in tasks:
+                signals.normalised(trial, task)
+            return 0.0
 
-    def _score(self, what: str, checkpoint: Key, tasks: Sequence[str]) -> None:
-        own = [one.name for task in tasks for one in self._suite.tasks[task].benchmarks]
-        for name in (*own, *(one.name for one in self._suite.forgetting)):
-            if name in self._benchmarks:
-                self._once("score", what, ("record", checkpoint, name), {name: self._benchmarks[name]})
+        chosen = search(settings, self.tasks, try_settings)
+        if tried and "only" not in tried[-1]:  # the merged checkpoint is one of them again
+            self.work.make_known(merged, experts)
+        else:
+            self._learn(method, chosen, merged, experts)
+        protocol = "in rounds" if method.protocol == "many-shot" else "post hoc"
+        self.work.once("merge", f"{protocol}, into {KINDS[method.space]}", ("merge", merged), {})
+
+    def _train(self, what: str, start: Path, task: str, epochs: int, passed: int) -> Path:
+        expert = _checkpoint("expert", start, task, epochs, passed, self.group.seed)
+        texts = self.work.texts[task].training
+        assert texts is not None
+        self.work.once("train", what, ("train", expert), {task: texts.read(epochs)})
+        return expert
+
+    def _learn(
+        self, method: MethodEntry, settings: Mapping[str, Any], merged: Path, experts: Mapping[str, Path]
+    ) -> None:
+        """Learn a method's coefficients, where it has some."""
+        made = make(method.name, settings)
+        if not isinstance(made, LearnedMethod) or made.coefficients is not None:
+            return
+        continuations = made.continuations
+        for task, expert in experts.items():
+            self.work.continuations(expert, task, continuations)
+        inputs = {
+            task: self.work.continued(task, continuations).at_most(made.inputs_per_task) for task in experts
+        }
+        passes, total = float(made.epochs), sum(one.texts or 0 for one in inputs.values())
+        if made.steps is not None and total:
+            passes = min(passes, made.steps * made.batch_per_task * len(inputs) / total)
+        read = {task: amount.read(passes) for task, amount in inputs.items()}
+        self.work.once("learn", "coefficients", ("learn", merged), read)
+
+    def _signals(self, phase: Phase, what: str) -> Any:
+        train = self.experiment.train
+        return _CountedSignals(self.work, self.standalone, train.validation if train else None, phase, what)
 
 
-def _decides(entry: MethodEntry) -> str:
+def _decides(method: MethodEntry) -> list[Any]:
     """What of a method's entry decides what its rounds hold."""
-    about = [entry.name, entry.settings, entry.by.model_dump(), entry.objective, entry.anchor, entry.space]
-    return json.dumps(about, sort_keys=True, default=str)
-
-
-def _tried(settings: Mapping[str, Any], tasks: Sequence[str]) -> list[tuple[dict[str, Any], list[str]]]:
-    """What is tried where settings of a round are chosen, each with the tasks that decide."""
-    alone: list[tuple[dict[str, Any], list[str]]] = []
-    together = []
-    for combination in grid(settings):
-        candidate = dict(combination)
-        for name, value in combination.items():
-            if (values := values_to_choose(value, CHOOSE_PER_TASK)) is not None:
-                alone += [
-                    ({**combination, name: one, "only": task}, [task]) for task in tasks for one in values
-                ]
-                candidate[name] = dict.fromkeys(tasks, values[0])
-        together.append((candidate, list(tasks)))
-    return alone + (together if len(together) > 1 else [])
+    weighting = method.task_weighting.model_dump()
+    return [method.name, method.settings, weighting, method.objective, method.anchor, method.space]

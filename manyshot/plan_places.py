@@ -116,7 +116,7 @@ def _made(
     if trainings:
         yield Place("writes", f"{trainings:,} experts", str(out / "experts"), trained and trained * trainings)
     sizes: Mapping[str, int | None] = {KINDS["delta"]: whole, KINDS["factors"]: of_adapter}
-    folder = str(out / ("rounds-*" if experiment.train else "merged"))
+    folder = str(out / "merged")
     for kind, one in sizes.items():
         number = sum(s.times for s in plan.steps if s.phase == "merge" and s.what.endswith(f"into {kind}"))
         if number:

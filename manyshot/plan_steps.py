@@ -69,8 +69,10 @@ class Step:
             self.texts += amount.texts or 0
             self.tokens += amount.tokens or 0
 
-    def hours(self, training: float, scoring: float) -> float:
-        """Hours at so many tokens a second: forward and backward, or forward alone."""
+    def hours(self, training: float, scoring: float) -> float | None:
+        """Hours at tokens a second, forward and backward or forward alone; None where nothing is read."""
+        if not self.data:
+            return None
         return self.tokens / (training if self.phase in _BACKWARD else scoring) / 3600
 
 

@@ -20,21 +20,21 @@ from results.merge_trace import LearnedCoefficients
 _KEPT_STEPS = 100
 
 
-def note_of(folder: Path, settings: Mapping[str, Any]) -> Path:
+def learning_file(folder: Path, settings: Mapping[str, Any]) -> Path:
     """Return the file in which a folder keeps what is learned with some settings."""
     text = json.dumps(settings, sort_keys=True, default=str)
     return folder / f"learning-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
 
 
-def what_was_learned(note: Path) -> LearnedCoefficients | None:
-    """Return what a file of `note_of` says was learned; None where nothing was.
+def what_was_learned(file: Path) -> LearnedCoefficients | None:
+    """Return what a file of `learning_file` says was learned; None where nothing was.
 
     Of the coefficients' path a hundred steps are kept at most, the first and the last among them; their
     numbers are `path_steps`.
     """
-    if not note.is_file():
+    if not file.is_file():
         return None
-    content: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))["state"]["learned"]
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["state"]["learned"]
     path = content["path"]
     steps = sorted({round(step) for step in np.linspace(0, len(path) - 1, min(len(path), _KEPT_STEPS))})
     return LearnedCoefficients.model_validate(
@@ -50,7 +50,7 @@ def with_coefficients(
     experts: Mapping[str, Path],
     *,
     seed: int,
-    note: Path,
+    file: Path,
 ) -> dict[str, Any]:
     """Return a method's settings, with coefficients learned where the method has them learned.
 
@@ -61,12 +61,12 @@ def with_coefficients(
         base: what task vectors are relative to.
         experts: by task.
         seed: of the order of the inputs.
-        note: file of what was learned.
+        file: of what was learned.
     """
     method = make(name, settings)
     if not isinstance(method, LearnedMethod) or method.coefficients is not None:
         return dict(settings)
-    learned = learn_coefficients(method, signals, base, experts, seed=seed, note=note)
+    learned = learn_coefficients(method, signals, base, experts, seed=seed, file=file)
     found = by_task(torch.tensor(learned.coefficients), learned.tasks, learned.layers)
     return {**settings, "coefficients": found}
 
@@ -78,7 +78,7 @@ def learn_coefficients(
     experts: Mapping[str, Path],
     *,
     seed: int,
-    note: Path,
+    file: Path,
 ) -> Learned:
     """Learn a method's coefficients, from where an earlier call was stopped; see `with_coefficients`."""
     from merging.prepare import task_vectors  # which imports this module
@@ -90,7 +90,7 @@ def learn_coefficients(
         method.held_out,
         signals.learning_key(base, experts, continuations),
     ]
-    learned = learned_before(method, seed, note, key)
+    learned = learned_before(method, seed, file, key)
     if learned is not None:
         return learned
     objective = signals.learning_objective(method.objective, base, experts, continuations, method.held_out)
@@ -98,8 +98,8 @@ def learn_coefficients(
         str(base), {task: str(path) for task, path in experts.items()}, str(objective.model.device)
     )
     merge = DifferentiableMerge(objective.model, vectors, method.level)
-    with signals.progress(f"{note.parent.name} · learning coefficients") as progress:
-        return learn(merge, objective, method, seed=seed, note=note, key=key, progress=progress)
+    with signals.progress(f"{file.parent.name} · learning coefficients") as progress:
+        return learn(merge, objective, method, seed=seed, note=file, key=key, progress=progress)
 
 
 def by_task(

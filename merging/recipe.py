@@ -11,6 +11,8 @@ from results.validation import Settings, validated
 from results.yaml_file import beside, read_yaml
 
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(B|[KMGT]I?B)?", re.IGNORECASE)
+DifferenceKey = Annotated[str, Field(pattern=r"^(config|generation|tokenizer)\.")]
+"""A key in which experts may differ from the base."""
 _POWERS = {"B": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _LARGEST = 2**63 - 1
 
@@ -92,9 +94,7 @@ class Recipe(Settings):
     trust_remote_code: bool = False
     """Accept checkpoints whose configuration asks for code of its own. Merging runs none; the files of code
     that lie beside the base's weights are copied beside the merged ones."""
-    accept_differences: list[Annotated[str, Field(pattern=r"^(config|generation|tokenizer)\.")]] = Field(
-        default_factory=list
-    )
+    accept_differences: list[DifferenceKey] = Field(default_factory=list)
     """Keys of configuration, generation settings and tokenizer in which experts may differ from the base,
     whose values are kept: `config.rope_theta`, `tokenizer.added_tokens`."""
 

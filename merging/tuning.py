@@ -8,7 +8,6 @@ each task. Several settings to choose are chosen together, over all their combin
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,9 +15,10 @@ from typing import Any, Literal, get_args
 from merging.known_methods import find_method, make
 from merging.learned_method import LearnedMethod
 from merging.signals import Needs, Signals
-from merging.weighting import Kind, how_many
+from merging.weighting import how_many
 from results.errors import InputError
 from results.files import locked, write_atomically
+from results.merge_trace import Trial
 
 Objective = Literal["average", "worst_task"]
 CHOOSE, CHOOSE_PER_TASK = "choose", "choose_per_task"
@@ -124,7 +124,7 @@ def check_settings(
     *,
     rounds: int = 1,
     space: str = "delta",
-    weighting: Kind = "uniform",
+    weighting: str = "uniform",
 ) -> None:
     """Refuse settings of a method that could not be merged by, whichever are chosen, before any work.
 
@@ -164,6 +164,41 @@ def _per_task(value: Any) -> list[Any] | None:
     return values_to_choose(value, CHOOSE_PER_TASK)
 
 
+def search(
+    settings: Mapping[str, Any],
+    tasks: Sequence[str],
+    value_of: Callable[[Mapping[str, Any], Sequence[str]], float],
+) -> dict[str, Any]:
+    """Return the best of the settings that can be chosen.
+
+    Every combination of the values under `choose` is tried. A value under `choose_per_task` is chosen for
+    each task by that task alone, merged by the method's setting `only`, within every such combination: so
+    settings that depend on each other are chosen together. Of equal settings the first is taken.
+
+    Args:
+        settings: those of one round.
+        tasks: whose performance counts.
+        value_of: called with each settings that are tried and the tasks that decide; more is better.
+    """
+    candidates = []
+    for combination in grid(settings):
+        candidate = dict(combination)
+        for name, listed in combination.items():
+            alone = {**combination, "only": None}
+            if (values := _per_task(listed)) is not None:
+                candidate[name] = {
+                    task: max(
+                        values, key=lambda value: value_of({**alone, name: value, "only": task}, [task])
+                    )
+                    for task in tasks
+                }
+        candidates.append(candidate)
+    if len(candidates) == 1:
+        return candidates[0]
+    reached = [value_of(candidate, tasks) for candidate in candidates]
+    return candidates[reached.index(max(reached))]
+
+
 def choose(
     settings: Mapping[str, Any],
     merge_to: Callable[[Mapping[str, Any], Path], object],
@@ -171,21 +206,17 @@ def choose(
     *,
     tasks: Sequence[str],
     objective: Objective,
-    place: Path,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the settings that are best on validation data, and the curve: what each that was tried gave.
-
-    Every combination of the values under `choose` is tried. A value under `choose_per_task` is chosen for
-    each task by that task alone, merged by the method's setting `only`, within every such combination: so
-    settings that depend on each other are chosen together.
+    folder: Path,
+) -> tuple[dict[str, Any], tuple[Trial, ...]]:
+    """Return the settings that are best on validation data by `search`, and all that was tried.
 
     Args:
         settings: those of one round.
         merge_to: merges by given settings into a folder.
         signals: of checkpoints, on validation data only.
         tasks: whose normalised performance counts.
-        objective: their mean, or the least of them; of equal settings the first is taken.
-        place: folder for what is tried, one after the other, and for the curve.
+        objective: their mean, or the least of them.
+        folder: for what is tried, one after the other, and for what it gave.
 
     Raises:
         InputError: there is no such objective, or a setting is not one of the method.
@@ -193,70 +224,57 @@ def choose(
     if objective not in get_args(Objective):
         raise InputError(f"There is no objective '{objective}'; there are {', '.join(get_args(Objective))}.")
     if not chosen_settings(settings):
-        return dict(settings), []
-    place.mkdir(parents=True, exist_ok=True)
-    with locked(place / ".lock"):  # another process may try the same
-        trials = _Trials(merge_to, signals, objective, place)
-        candidates = []
-        for combination in grid(settings):
-            candidate = dict(combination)
-            for name, value in combination.items():
-                for_one = {**combination, "only": None}
-                if (values := _per_task(value)) is not None:
-                    candidate[name] = {
-                        task: max(
-                            values, key=lambda one: trials.value({**for_one, name: one, "only": task}, [task])
-                        )
-                        for task in tasks
-                    }
-            candidates.append(candidate)
-        if len(candidates) == 1:
-            return candidates[0], trials.curve
-        values = [trials.value(candidate, tasks) for candidate in candidates]
-        return candidates[values.index(max(values))], trials.curve
+        return dict(settings), ()
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / ".lock"):  # another process may try the same
+        trials = _Trials(merge_to, signals, objective, folder)
+        return search(settings, tasks, trials.value_of), tuple(trials.made)
 
 
-@dataclass
 class _Trials:
-    """What candidates give on validation data: each is merged, scored and deleted, and noted in a file."""
+    """Merges settings that are tried, scores and deletes the merged checkpoint, and keeps what it gave."""
 
-    merge_to: Callable[[Mapping[str, Any], Path], object]
-    signals: Signals
-    objective: Objective
-    place: Path
-    curve: list[dict[str, Any]] = field(default_factory=list)
+    def __init__(
+        self,
+        merge_to: Callable[[Mapping[str, Any], Path], object],
+        signals: Signals,
+        objective: Objective,
+        folder: Path,
+    ) -> None:
+        self._merge_to, self._signals, self._objective, self._folder = merge_to, signals, objective, folder
+        self._file = folder / "trials.json"
+        self.made: list[Trial] = []
+        written = json.loads(self._file.read_bytes()) if self._file.is_file() else []
+        self._earlier = [Trial.model_validate(trial) for trial in written]
 
-    def __post_init__(self) -> None:
-        self._note = self.place / "tried.json"
-        noted = json.loads(self._note.read_bytes()) if self._note.is_file() else []
-        self._noted: list[dict[str, Any]] = noted
-
-    def value(self, candidate: Mapping[str, Any], tasks: Sequence[str]) -> float:
-        """What a candidate comes to on some tasks."""
+    def value_of(self, candidate: Mapping[str, Any], tasks: Sequence[str]) -> float:
+        """Return what a candidate comes to on some tasks."""
         settings = json.loads(json.dumps(candidate))
-        for one in self.curve + self._noted:
-            if one["settings"] == settings and list(one["tasks"]) == list(tasks):
+        for trial in self.made + self._earlier:
+            if trial.settings == settings and list(trial.tasks) == list(tasks):
                 break
         else:
-            one = {"settings": settings, **self._try(candidate, tasks)}
-        if one not in self.curve:
-            self.curve.append(one)
-            content = self.curve + [other for other in self._noted if other not in self.curve]
-            write_atomically(self._note, (json.dumps(content, indent=1) + "\n").encode())
-        return float(one["value"])
+            trial = self._try(settings, candidate, tasks)
+        if trial not in self.made:
+            self.made.append(trial)
+            kept = self.made + [other for other in self._earlier if other not in self.made]
+            content = [other.model_dump(mode="json") for other in kept]
+            write_atomically(self._file, (json.dumps(content, indent=1) + "\n").encode())
+        return trial.value
 
-    def _try(self, candidate: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
-        out = self.place / f"tried-{len(self.curve)}"
+    def _try(self, settings: dict[str, Any], candidate: Mapping[str, Any], tasks: Sequence[str]) -> Trial:
+        out = self._folder / f"trial-{len(self.made)}"
         shutil.rmtree(out, ignore_errors=True)
-        self.merge_to(candidate, out)
-        reached = {task: self.signals.normalised(out, task) for task in tasks}
+        self._merge_to(candidate, out)
+        performance = {task: self._signals.normalised(out, task) for task in tasks}
         shutil.rmtree(out)
-        return {"tasks": reached, "value": worth(reached, self.objective, self.signals)}
+        value = aggregate(performance, self._objective, self._signals)
+        return Trial(settings=settings, tasks=performance, value=value)
 
 
-def worth(reached: Mapping[str, float], objective: Objective, signals: Signals) -> float:
+def aggregate(performance: Mapping[str, float], objective: Objective, signals: Signals) -> float:
     """Return what normalised performances by task come to: the least, or the mean over their benchmarks."""
     if objective == "worst_task":
-        return min(reached.values())
-    counts = {task: signals.benchmarks(task) for task in reached}
-    return sum(value * counts[task] for task, value in reached.items()) / sum(counts.values())
+        return min(performance.values())
+    counts = {task: signals.benchmarks(task) for task in performance}
+    return sum(value * counts[task] for task, value in performance.items()) / sum(counts.values())

@@ -1,12 +1,16 @@
-"""How much each task counts in a merge: equally, or by what a signal says of the tasks."""
+"""How much each task counts in a merge: equally, or by what a signal says of the tasks.
+
+A signal is a function of one task with the decorator `signal`. Its name then works in experiments, in plans
+of their work and in figures of weights over rounds.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from merging.signals import Divergence, Needs, Signals
 from merging.train_settings import Loss
@@ -14,69 +18,76 @@ from results.errors import InputError
 from results.merge_trace import SignalTrace
 from results.validation import Settings, Several
 
-Kind = Literal["uniform", "loss_gap", "divergence", "np_gap", "worst_task"]
-Temperature = Annotated[float, Field(gt=0)]
-SIGNALS: dict[Kind, str] = {
-    "uniform": "1/T for each task",
-    "loss_gap": "softmax of L(start) − L(expert) over the temperature, of validation examples (METIS)",
-    "divergence": "softmax of D(expert‖start), JS or KL, on the expert's continuations of validation inputs",
-    "np_gap": "softmax of 1 − NP, the normalised performance on validation data",
-    "worst_task": "softmax of −NP; at a low temperature the worst task gets all",
-}
+Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class TaskSignal(NamedTuple):
+    """What a signal says of one task.
+
+    Attributes:
+        value: what was measured, as figures show it.
+        urgency: what the softmax is taken of: the more, the more weight.
+        losses: of the model before the round and of the expert, where they were measured.
+    """
+
+    value: float
+    urgency: float
+    losses: tuple[float, float] | None = None
+
+
+Measure = Callable[["Weighting", Signals, Path, Path, str], TaskSignal]
+"""Of the weighting's settings, the signals, the model before the round, the task's expert and the task."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a weighting saw, and the weights that came of it, all by task.
+class WeightingSignal:
+    """A signal by which tasks can be weighed.
 
     Attributes:
-        weights: α, which add up to 1.
-        losses: of the model that the experts are trained from, and of each expert; where they were measured.
-        normalised: performance of that model on validation data; where it was measured.
-        divergences: D(expert‖that model); where they were measured.
+        description: one line for lists.
+        needs: what has to be measurable.
+        label: of an axis; empty for a signal that has nothing to show.
+        reference: the value of a task that lacks nothing.
+        reference_label: what that value is called.
+        measure: the function.
     """
 
-    weights: Mapping[str, float]
-    losses: Mapping[str, tuple[float, float]]
-    normalised: Mapping[str, float]
-    divergences: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def gaps(self) -> dict[str, float]:
-        """The loss gaps, L(start) − L(expert)."""
-        return {task: start - expert for task, (start, expert) in self.losses.items()}
-
-    @property
-    def signal(self) -> SignalTrace | None:
-        """What the weights came from."""
-        for label, values, reference, reference_label in (
-            ("loss gap", self.gaps, 0.0, "no gap"),
-            ("divergence", self.divergences, 0.0, "no divergence"),
-            ("NP before the round", self.normalised, 1.0, "the expert's NP"),
-        ):
-            if values:
-                return SignalTrace(
-                    label=label, values=dict(values), reference=reference, reference_label=reference_label
-                )
-        return None
+    description: str
+    needs: Needs
+    label: str
+    reference: float
+    reference_label: str
+    measure: Measure
 
 
-def recipe_weights(shares: Mapping[str, float]) -> dict[str, float]:
-    """Return shares as the weights of a recipe, 1 on average.
+_NO_NEEDS = Needs()
+SIGNALS: dict[str, WeightingSignal] = {}
+"""All signals by name."""
 
-    Equal shares then change nothing about a method that does not divide by the sum of the weights.
-    """
-    return {task: share * len(shares) for task, share in shares.items()}
+
+def signal(
+    name: str,
+    description: str,
+    *,
+    needs: Needs = _NO_NEEDS,
+    label: str = "",
+    reference: float = 0.0,
+    reference_label: str = "",
+) -> Callable[[Measure], Measure]:
+    """Register a function as a signal; see `WeightingSignal` for the arguments."""
+
+    def register(measure: Measure) -> Measure:
+        SIGNALS[name] = WeightingSignal(description, needs, label, reference, reference_label, measure)
+        return measure
+
+    return register
 
 
 class Weighting(Settings):
     """Weights of tasks from a signal of validation data, by a softmax; a name alone has all defaults."""
 
-    name: Kind
-    """`uniform`: 1/T each; `loss_gap`: softmax of L(start) − L(expert) over the temperature, as METIS has it;
-    `divergence`: of D(expert‖start), how much of what an expert says is missing; `np_gap`: of 1 − NP;
-    `worst_task`: of −NP, the same weights by another name, meant for low temperatures, where the worst task
-    gets all."""
+    name: str
+    """The signal: `uniform`, `loss_gap`, `divergence`, `np_gap` or `worst_task`."""
     temperature: Temperature | Annotated[Several[Temperature], Field(min_length=1)] = 2.0
     """λ, one number or one for each round; METIS's released code has 2."""
     over: Loss = "text"
@@ -89,53 +100,56 @@ class Weighting(Settings):
     def _name_alone(cls, value: object) -> object:
         return {"name": value} if isinstance(value, str) else value
 
+    @field_validator("name")
+    @classmethod
+    def _is_a_signal(cls, name: str) -> str:
+        if name not in SIGNALS:
+            raise ValueError(f"one of {', '.join(SIGNALS)} is expected")
+        return name
+
     @property
     def needs(self) -> Needs:
-        """What it asks of the signals."""
-        return Needs(
-            losses=self.name in {"loss_gap", "divergence"}, scores=self.name in {"np_gap", "worst_task"}
-        )
+        """Which signals it uses."""
+        return SIGNALS[self.name].needs
 
-    def measure(self, signals: Signals, start: Path, experts: Mapping[str, Path], turn: int = 1) -> Measured:
-        """Measure what the weighting needs, and weigh.
+    def measure(
+        self, signals: Signals, start: Path, experts: Mapping[str, Path], round_index: int = 1
+    ) -> "TaskWeights":
+        """Measure the signal of every task, and weigh.
 
         Args:
             signals: of checkpoints on validation data.
             start: the model that the experts were trained from.
             experts: by task.
-            turn: the round, from 1.
+            round_index: the round, from 1.
 
         Raises:
             InputError: a loss or score is not finite.
         """
-        losses, normalised, divergences = {}, {}, {}
-        if self.name == "loss_gap":
-            losses = {
-                task: (signals.loss(start, task, self.over), signals.loss(expert, task, self.over))
-                for task, expert in experts.items()
-            }
-            values = {task: before - after for task, (before, after) in losses.items()}
-        elif self.name == "divergence":
-            divergences = {
-                task: signals.divergence(self.divergence, expert, start, task)
-                for task, expert in experts.items()
-            }
-            values = dict(divergences)
-        elif self.name == "uniform":
-            values = dict.fromkeys(experts, 0.0)
-        else:
-            normalised = {task: signals.normalised(start, task) for task in experts}
-            values = {task: (self.name == "np_gap") - value for task, value in normalised.items()}
-        for task, value in values.items():
-            if not math.isfinite(value):
-                raise InputError(f"The signal of the task '{task}' is {value}; its model gives no numbers.")
-        return Measured(softmax(values, self.at(turn)), losses, normalised, divergences)
+        own = SIGNALS[self.name]
+        measured = {task: own.measure(self, signals, start, expert, task) for task, expert in experts.items()}
+        for task, of_task in measured.items():
+            if not math.isfinite(of_task.urgency):
+                raise InputError(
+                    f"The signal of the task '{task}' is {of_task.urgency}; its model gives no numbers."
+                )
+        shown = SignalTrace(
+            label=own.label,
+            values={task: of_task.value for task, of_task in measured.items()},
+            reference=own.reference,
+            reference_label=own.reference_label,
+        )
+        return TaskWeights(
+            softmax({task: of_task.urgency for task, of_task in measured.items()}, self.at(round_index)),
+            shown if own.label else None,
+            {task: of_task.losses for task, of_task in measured.items() if of_task.losses is not None},
+        )
 
-    def at(self, turn: int) -> float:
+    def at(self, round_index: int) -> float:
         """Return the temperature of a round, from 1."""
         if isinstance(self.temperature, float):
             return self.temperature
-        return self.temperature[turn - 1]
+        return self.temperature[round_index - 1]
 
     def check(self, rounds: int) -> None:
         """Refuse temperatures that are not one for each round.
@@ -148,6 +162,85 @@ class Weighting(Settings):
                 f"The weighting '{self.name}' has {len(self.temperature)} temperatures, one for each round, "
                 f"and there {how_many(rounds)}; give one for each, or one number."
             )
+
+
+@dataclass(frozen=True)
+class TaskWeights:
+    """The weights of the tasks, and what they came from.
+
+    Attributes:
+        weights: α by task, which add up to 1.
+        signal: what was measured; None where the weights are equal.
+        losses: by task, of the model that the experts are trained from and of the expert, where measured.
+    """
+
+    weights: Mapping[str, float]
+    signal: SignalTrace | None = None
+    losses: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+@signal("uniform", "1/T for each task")
+def _uniform(_: Weighting, _signals: Signals, _start: Path, _expert: Path, _task: str) -> TaskSignal:
+    return TaskSignal(0.0, 0.0)
+
+
+@signal(
+    "loss_gap",
+    "softmax of L(start) − L(expert) over the temperature, of validation examples (METIS)",
+    needs=Needs(losses=True),
+    label="loss gap",
+    reference_label="no gap",
+)
+def _loss_gap(weighting: Weighting, signals: Signals, start: Path, expert: Path, task: str) -> TaskSignal:
+    losses = signals.loss(start, task, weighting.over), signals.loss(expert, task, weighting.over)
+    gap = losses[0] - losses[1]
+    return TaskSignal(gap, gap, losses)
+
+
+@signal(
+    "divergence",
+    "softmax of D(expert‖start), JS or KL, on the expert's continuations of validation inputs",
+    needs=Needs(losses=True),
+    label="divergence",
+    reference_label="no divergence",
+)
+def _divergence(weighting: Weighting, signals: Signals, start: Path, expert: Path, task: str) -> TaskSignal:
+    value = signals.divergence(weighting.divergence, expert, start, task)
+    return TaskSignal(value, value)
+
+
+@signal(
+    "np_gap",
+    "softmax of 1 − NP, the normalised performance on validation data",
+    needs=Needs(scores=True),
+    label="NP before the round",
+    reference=1.0,
+    reference_label="the expert's NP",
+)
+def _np_gap(_: Weighting, signals: Signals, start: Path, _expert: Path, task: str) -> TaskSignal:
+    value = signals.normalised(start, task)
+    return TaskSignal(value, 1 - value)
+
+
+@signal(
+    "worst_task",
+    "softmax of −NP; at a low temperature the worst task gets all",
+    needs=Needs(scores=True),
+    label="NP before the round",
+    reference=1.0,
+    reference_label="the expert's NP",
+)
+def _worst_task(_: Weighting, signals: Signals, start: Path, _expert: Path, task: str) -> TaskSignal:
+    value = signals.normalised(start, task)
+    return TaskSignal(value, -value)
+
+
+def recipe_weights(shares: Mapping[str, float]) -> dict[str, float]:
+    """Return shares as the weights of a recipe, 1 on average.
+
+    Equal shares then change nothing about a method that does not divide by the sum of the weights.
+    """
+    return {task: share * len(shares) for task, share in shares.items()}
 
 
 def how_many(rounds: int) -> str:

@@ -212,9 +212,18 @@ def load_family(store: Store, names: Sequence[str] = ()) -> list[Run]:
     return found
 
 
-def _path(store: Store, name: str) -> Path:
+def check_name(name: str) -> None:
+    """Refuse the name of a run that would not be a plain file name.
+
+    Raises:
+        InputError: it is not.
+    """
     if not _NAME.fullmatch(name):
         raise InputError(
             f"run name '{name}': use letters, digits, '.', '_' and '-', beginning with a letter or digit"
         )
+
+
+def _path(store: Store, name: str) -> Path:
+    check_name(name)
     return store.root / "runs" / f"{name}.json"

@@ -59,7 +59,7 @@ import yaml
 from manyshot.commands.demo import experiment
 from manyshot.experiment import load_experiment
 from manyshot.lab.base import make_base
-from manyshot.runner import run_experiment
+from manyshot.run import RunContext, run_experiment
 from results.store import Store
 
 out = Path(sys.argv[1])
@@ -68,7 +68,7 @@ content = experiment(smoke=False)
 content["limit"] = 120
 content["methods"] = [method for method in content["methods"] if method["protocol"] == "post-hoc"]
 (out / "experiment.yaml").write_text(yaml.safe_dump(content))
-run_experiment(load_experiment(out / "experiment.yaml"), "demo", out, store=Store(out / "results"))
+run_experiment(load_experiment(out / "experiment.yaml"), "demo", RunContext(Store(out / "results"), out))
 """
 
 
@@ -92,7 +92,8 @@ def demo(request: pytest.FixtureRequest) -> Path:
         *root.glob("manyshot/lab/*.py"),
         *root.glob("manyshot/experiments/*"),
         *root.glob("merging/*train*.py"),
-        root / "merging/rounds.py",
+        root / "merging/many_shot.py",
+        root / "merging/experts.py",
         root / "merging/optimise.py",
     ]
     content = [path.read_bytes() for path in sorted(sources) if path.is_file()]

@@ -7,7 +7,7 @@ import yaml
 from manyshot.commands.run import show
 from manyshot.experiment import SHIPPED, load_experiment
 from manyshot.lab.base import BaseSettings, make_base
-from manyshot.runner import run_experiment
+from manyshot.run import RunContext, run_experiment
 from manyshot.terminal import logger
 from results.store import Store
 
@@ -27,9 +27,8 @@ def run(options: argparse.Namespace) -> None:
     path = options.out / "experiment.yaml"
     text = yaml.safe_dump(experiment(options.smoke), sort_keys=False)
     path.write_text(_HEADER + text, encoding="utf-8")
-    finished = run_experiment(
-        load_experiment(path), "demo", options.out, store=Store(options.out / "results")
-    )
+    context = RunContext(Store(options.out / "results"), options.out)
+    finished = run_experiment(load_experiment(path), "demo", context)
     show(finished, options.json)
 
 

@@ -22,8 +22,8 @@ from bench.score_settings import ScoreSettings
 from manyshot.experiment import (
     SHIPPED,
     Experiment,
+    ExperimentTraining,
     MethodEntry,
-    TrainOptions,
 )
 from manyshot.terminal import answer, as_table
 from merging.known_methods import find_method, known_methods
@@ -183,7 +183,8 @@ def _signals(name: str | None, root: Path | None) -> str:
     if name not in (None, *SIGNALS):
         raise InputError(f"There is no signal '{name}'; there are {', '.join(SIGNALS)}.")
     shown = SIGNALS if name is None else {name: SIGNALS[name]}
-    return as_table(("signal", "as a weighting of tasks"), shown.items())
+    rows = [(one, signal.description) for one, signal in shown.items()]
+    return as_table(("signal", "as a weighting of tasks"), rows)
 
 
 def _experiments(name: str | None, root: Path | None) -> str:
@@ -195,7 +196,7 @@ def _experiments(name: str | None, root: Path | None) -> str:
     blocks = [_paragraph(name, text.split("suite:")[0].replace("# ", "")) for name, text in files.items()]
     for heading, model in (
         ("keys of an experiment", Experiment),
-        ("of train", TrainOptions),
+        ("of train", ExperimentTraining),
         ("of its adapter", AdapterSettings),
         ("of a method, beside its own settings", MethodEntry),
         ("of its weighting", Weighting),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.data import data_root
 from manyshot.experiment import HOMEMADE, LAB, T5_LAB, Experiment, find_experiment, load_experiment
-from manyshot.runner import Finished, FinishedSubsets, run_experiment
+from manyshot.run import FinishedRun, FinishedSubsets, RunContext, run_experiment
 from manyshot.terminal import answer, logger
 from results.errors import InputError
 from results.store import Store, store_root
@@ -46,14 +46,9 @@ def run(options: argparse.Namespace) -> None:
         logger.info(
             "%d methods, %s, %d rounds; reports go to %s", len(experiment.methods), seeds, rounds, out
         )
-    finished = run_experiment(
-        experiment,
-        name,
-        out,
-        store=Store(store_root(options.store)),
-        data_root=data_root(options.data),
-        skip_missing=options.skip_missing,
-    )
+    store = Store(store_root(options.store))
+    context = RunContext(store, out, data_root(options.data), skip_missing=options.skip_missing)
+    finished = run_experiment(experiment, name, context)
     show(finished, options.json)
     if options.leaderboard is not None:
         from manyshot.commands.report import write_leaderboard
@@ -95,7 +90,7 @@ def _plain(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-_")
 
 
-def show(finished: Finished | FinishedSubsets, as_json: bool) -> None:
+def show(finished: FinishedRun | FinishedSubsets, as_json: bool) -> None:
     """Print a run's table, and where its report lies; or the table as JSON."""
     from reports.table import render
 

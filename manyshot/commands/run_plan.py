@@ -40,7 +40,7 @@ def plan_as_json(plan: ExperimentPlan, places: Sequence[Place], rates: tuple[flo
                 **asdict(step),
                 "data": list(step.data),
                 "tokens": round(step.tokens),
-                "hours": _hours(step, rates),
+                **_hours(step, rates),
             }
             for step in plan.steps
         ],
@@ -65,12 +65,12 @@ def _blocks(
     asked = [(name, *_amount(amount)) for name, amount in plan.benchmarks.items()]
     yield as_table(("benchmark", "documents", "tokens each"), asked)
     rows = [
-        (step.phase, step.what, _names(step), f"{step.times:,}", *_read(step), *_shown_hours(step, rates))
+        (step.phase, step.what, _names(step), f"{step.times:,}", *_read(step), *_hours_cell(step, rates))
         for step in plan.steps
     ]
     whole = Step("score", "", {}, 0, sum(s.texts for s in plan.steps), sum(s.tokens for s in plan.steps))
     whole.more = any(step.more for step in plan.steps)
-    hours = [f"{sum(step.hours(*rates) for step in plan.steps):.2f}"] if rates else []
+    hours = [f"{sum(step.hours(*rates) or 0 for step in plan.steps):.2f}"] if rates else []
     rows.append(("in all", "", "", "", *_read(whole), *hours))
     headings = ("work", "of what", "texts of", "times", "texts", "tokens", *(["hours"] if rates else []))
     yield as_table(headings, rows)
@@ -108,14 +108,17 @@ def _read(step: Step) -> tuple[str, str]:
     return f"{step.texts:,}{more}", f"{step.tokens / 1e6:,.2f} M{more}"
 
 
-def _hours(step: Step, rates: tuple[float, float] | None) -> float | None:
-    return None if rates is None else round(step.hours(*rates), 4)
+def _hours(step: Step, rates: tuple[float, float] | None) -> dict[str, float]:
+    """Nothing where there are no rates, or the step reads no texts, as merging does not."""
+    hours = step.hours(*rates) if rates else None
+    return {} if hours is None else {"hours": round(hours, 4)}
 
 
-def _shown_hours(step: Step, rates: tuple[float, float] | None) -> list[str]:
+def _hours_cell(step: Step, rates: tuple[float, float] | None) -> list[str]:
     if rates is None:
         return []
-    return [f"{step.hours(*rates):.2f}" if step.texts else ""]
+    hours = step.hours(*rates)
+    return ["" if hours is None or not step.texts else f"{hours:.2f}"]
 
 
 def _merged_places(places: Sequence[Place]) -> Iterator[tuple[str, str, str, str]]:

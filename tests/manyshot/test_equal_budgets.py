@@ -51,7 +51,11 @@ def test_presets_of_metis_are_the_two_released_settings():
     constant, scheduled = (MethodEntry(name="metis", preset=name) for name in ("constant", "scheduled"))
     assert constant.settings == {"mask_ratio": 0.3, "consensus": 2, "strict": True, "scaling": 1.0}
     assert scheduled.settings["scaling"] == [1.6, 1.2, 1.2, 1.0, 1.0]
-    assert [constant.by.temperature, constant.by.over, constant.by.name] == [2.0, "text", "loss_gap"]
-    assert scheduled.by.temperature == (4.0, 3.0, 3.0, 2.0, 1.0)
+    assert [
+        constant.task_weighting.temperature,
+        constant.task_weighting.over,
+        constant.task_weighting.name,
+    ] == [2.0, "text", "loss_gap"]
+    assert scheduled.task_weighting.temperature == (4.0, 3.0, 3.0, 2.0, 1.0)
     changed = MethodEntry(name="metis", preset="constant", consensus=0, weighting="uniform")
-    assert (changed.settings["consensus"], changed.by.name) == (0, "uniform")
+    assert (changed.settings["consensus"], changed.task_weighting.name) == (0, "uniform")

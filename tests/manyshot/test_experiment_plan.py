@@ -9,8 +9,8 @@ from tiny import tiny_llama
 
 from manyshot.cli import main
 from manyshot.experiment import SHIPPED, load_experiment
-from manyshot.experiment_plan import _tried, plan_experiment
-from merging.tuning import choose
+from manyshot.experiment_plan import plan_experiment
+from merging.tuning import choose, search
 from results.errors import InputError
 
 
@@ -119,16 +119,17 @@ class Signals:
         {"mask_threshold": {"choose_per_task": [0.2]}},
     ],
 )
-def test_what_is_tried_is_what_choosing_tries(settings, tmp_path):
-    tried = []
+def test_what_a_search_tries_is_what_choosing_merges(settings, tmp_path):
+    merged, tried = [], []
 
     def merge_to(some, out):
-        tried.append(some)
+        merged.append(some)
         out.mkdir(parents=True)
 
     tasks = ["math", "safety"]
-    choose(settings, merge_to, Signals(), tasks=tasks, objective="average", place=tmp_path / "place")
-    assert [one for one, _ in _tried(settings, tasks)] == tried
+    choose(settings, merge_to, Signals(), tasks=tasks, objective="average", folder=tmp_path / "trials")
+    search(settings, tasks, lambda candidate, _: float(tried.append(candidate) is not None))
+    assert tried == merged
 
 
 def test_the_plan_refuses_what_the_run_would(tmp_path):
@@ -165,7 +166,7 @@ def test_given_experts_are_merged_and_weighed(tmp_path, capsys):
     assert times["merge", "post hoc, into whole models"] == 1 + 2  # DARE draws, once for each seed
     assert times["signals", "losses"] == 4 + 4
     assert not [step for step in plan["steps"] if step["phase"] == "train"]
-    assert all(step["hours"] is None for step in plan["steps"])
+    assert not any("hours" in step for step in plan["steps"])
     sizes = {one["what"]: one["nbytes"] for one in plan["places"]}
     assert sizes["the base"] == pytest.approx((base / "model.safetensors").stat().st_size, rel=0.1)
     assert sizes["3 merged whole models"] == 3 * sizes["the base"]

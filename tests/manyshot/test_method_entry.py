@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from manyshot.experiment import MethodEntry
+from manyshot.experiment import ExperimentTraining, MethodEntry
+from merging.train_settings import SharedTrainSettings
 from results.merge_trace import MethodIdentity
+from results.validation import validated
 
 
 def identity(name: str, **more: object) -> MethodIdentity:
@@ -27,3 +29,14 @@ def test_a_method_from_a_file_is_told_by_what_is_in_the_file_and_not_by_where_it
 def test_protocols_share_it_and_settings_do_not():
     both = [identity("ties", scaling=1.0, protocol=protocol) for protocol in ("post-hoc", "many-shot")]
     assert both[0] == both[1] != identity("ties", scaling=0.5)
+
+
+def test_a_setting_of_training_is_declared_once():
+    """Whatever is a field of the shared settings is a key under `train`, and reaches the training."""
+    given = {"learning_rate": 0.5, "batch_size": 3, "schedule": "linear", "report_to": ["wandb"]}
+    settings = validated(ExperimentTraining, given | {"rounds": 2, "epochs": 3}, "f")
+    assert set(SharedTrainSettings.model_fields) <= set(ExperimentTraining.model_fields)
+    of_round = settings.of_one_round.model_dump()
+    assert {name: of_round[name] for name in given} == given | {"report_to": ("wandb",)}
+    assert all(of_round[name] == getattr(settings, name) for name in SharedTrainSettings.model_fields)
+    assert settings.of_all_rounds(7) == settings.of_one_round.but(epochs=6.0, seed=7)

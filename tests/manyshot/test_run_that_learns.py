@@ -21,7 +21,7 @@ from bench.signals import ValidationSignals
 from manyshot.cli import main
 from manyshot.experiment import SHIPPED, load_experiment
 from manyshot.lab.tokenizer import build_tokenizer
-from manyshot.runner import run_experiment
+from manyshot.run import RunContext, run_experiment
 from merging.signals import ContinuationSettings
 from results.errors import InputError
 from results.store import Store
@@ -72,7 +72,7 @@ def ran(name, base, folder, rows, **changes):
     ]
     (folder / "tiny.yaml").write_text(yaml.safe_dump(content))
     experiment = load_experiment(folder / "tiny.yaml")
-    return run_experiment(experiment, "tiny", folder / "out", store=Store(folder / "store"), data_root=rows)
+    return run_experiment(experiment, "tiny", RunContext(Store(folder / "store"), folder / "out", rows))
 
 
 def merged_by(comparison, label):

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from manyshot.experiment import SHIPPED, find_experiment, load_experiment
 from manyshot.lab.base import BaseSettings, make_base
-from manyshot.runner import run_experiment
+from manyshot.run import RunContext, run_experiment
 from merging.checkpoints.adapted import open_checkpoint
 from merging.merge import merge
 from merging.recipe import Recipe
@@ -172,7 +172,7 @@ def test_a_judge_that_cannot_be_had_is_said_before_anything_is_trained(base, row
     with pytest.raises(
         InputError, match=r"The judge of refusals cannot be had: no: no such folder.*'patterns'"
     ):
-        run_experiment(experiment, "metis", tmp_path / "out", store=Store(tmp_path / "store"), data_root=rows)
+        run_experiment(experiment, "metis", RunContext(Store(tmp_path / "store"), tmp_path / "out", rows))
     assert not (tmp_path / "out").exists()
 
 
@@ -191,7 +191,7 @@ def test_the_plan_says_what_the_run_did(done, base, rows, tmp_path):
     assert planned("train") == len(reports)
     read = sum(one["settings"]["epochs"] * (one["used"] + one["left_out"]) for one in reports)
     assert planned("train", "texts") == read
-    merged = [path for path in folder.glob("out/rounds-*/round-*/merged") if path.is_dir()]
+    merged = [path for path in folder.glob("out/merged/*/round-?") if path.is_dir()]
     assert planned("merge") == len(merged)
     assert f"{planned('score')} records made" in ran.stderr
     losses = list((folder / "store" / "signals").glob("*.json"))
@@ -290,7 +290,6 @@ def test_what_is_wrong_is_said_before_anything_is_trained(base, tmp_path, change
     content = {key: value for key, value in (usual | change).items() if value is not None}
     (tmp_path / "odd.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(InputError, match=complaint):
-        run_experiment(
-            load_experiment(tmp_path / "odd.yaml"), "odd", tmp_path / "out", store=Store(tmp_path / "store")
-        )
+        context = RunContext(Store(tmp_path / "store"), tmp_path / "out")
+        run_experiment(load_experiment(tmp_path / "odd.yaml"), "odd", context)
     assert not (tmp_path / "out").exists()

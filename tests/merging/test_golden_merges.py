@@ -78,8 +78,14 @@ def test_weights_of_tasks_and_choices(tmp_path):
             threshold = threshold[task] if isinstance(threshold, dict) else threshold
             return VALUES[task] - abs(threshold - 0.4 * given["scaling"])
 
-    chosen = choose(settings, merge_to, Scores(), tasks="abc", objective="average", place=tmp_path / "place")
-    check("weights_and_choices", MERGING_VERSION, {"weights": weights, "chosen": chosen})
+    chosen, trials = choose(
+        settings, merge_to, Scores(), tasks="abc", objective="average", folder=tmp_path / "trials"
+    )
+    check(
+        "weights_and_choices",
+        MERGING_VERSION,
+        {"weights": weights, "chosen": [chosen, [trial.model_dump() for trial in trials]]},
+    )
 
 
 @pytest.mark.parametrize("kind", ["whole", "adapter", "text"])

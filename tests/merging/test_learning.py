@@ -28,8 +28,8 @@ from merging.known_methods import make
 from merging.layers import layer_of
 from merging.learning import learn
 from merging.prepare import task_vectors
+from merging.signals import Needs
 from merging.tuning import check_settings, needs
-from merging.weighting import Needs
 from results.errors import InputError
 
 TEXTS = ["how many apples are left ?", "A B", "the answer is", "yes no maybe", "hello . B C"]

@@ -6,13 +6,13 @@ from argparse import Namespace
 import pytest
 import torch
 import yaml
+from manyshot.training_runs import check_methods
 from safetensors.torch import load_file
 
 import merging.methods
 from bench.registry import load_suite
 from manyshot.commands import list as list_command
 from manyshot.experiment import load_experiment
-from manyshot.training_runs import check_methods
 from merging.merge import merge
 from merging.recipe import load_recipe
 from results.errors import InputError

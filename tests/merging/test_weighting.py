@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from merging.weighting import Weighting, softmax
+import merging.weighting as weighting_module
+from merging.weighting import SIGNALS, TaskSignal, Weighting, signal, softmax
 from results.errors import InputError
+from results.merge_trace import SignalTrace
 from results.validation import validated
 
 
@@ -41,7 +43,7 @@ def test_the_loss_gap_weighs_by_the_papers_softmax():
     assert list(measured.weights.values()) == pytest.approx(
         [power / sum(powers) for power in powers], abs=1e-12
     )
-    assert measured.gaps == pytest.approx({"a": 0.5, "b": 1.0, "c": -0.25})
+    assert measured.signal.values == pytest.approx({"a": 0.5, "b": 1.0, "c": -0.25})
     assert signals.over == {"text"}
 
 
@@ -73,7 +75,7 @@ def test_performance_weighs_for_the_tasks_that_lack_it():
         Told(reached=reached), Path("start"), EXPERTS
     )
     assert worst.weights == {"a": 0.0, "b": 1.0, "c": 0.0}
-    assert worst.normalised == reached
+    assert worst.signal.values == reached
 
 
 def test_a_temperature_for_each_round():
@@ -96,7 +98,23 @@ def test_a_temperature_of_zero_or_below_is_refused(temperature):
 
 
 def test_an_unknown_weighting_and_a_signal_that_is_no_number_are_refused():
-    with pytest.raises(InputError, match="'name' is 'fisher', where one of uniform, loss_gap, "):
+    with pytest.raises(InputError, match=r"'name': one of uniform, loss_gap, .* is expected, not 'fisher'"):
         validated(Weighting, {"name": "fisher"}, "f")
     with pytest.raises(InputError, match="signal of the task 'b' is nan"):
         Weighting(name="loss_gap").measure(of_gaps(1, float("nan"), 0), Path("start"), EXPERTS)
+
+
+def test_a_new_signal_is_one_function_with_a_name(monkeypatch):
+    """Its name then weighs tasks, is planned and drawn: nothing else has to be changed."""
+    monkeypatch.setattr(weighting_module, "SIGNALS", dict(SIGNALS))
+
+    @signal("length", "softmax of the length of the task's name", label="letters", reference_label="no name")
+    def length(_, _signals, _start, _expert, task):
+        return TaskSignal(value=len(task), urgency=len(task))
+
+    experts = {"a": Path("expert a"), "long": Path("expert long")}
+    weights = validated(Weighting, "length", "f").measure(Told(), Path("start"), experts)
+    assert weights.weights == pytest.approx(softmax({"a": 1, "long": 4}, 2.0))
+    assert weights.signal == SignalTrace(
+        label="letters", values={"a": 1, "long": 4}, reference=0, reference_label="no name"
+    )

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +12,21 @@ import pytest
 from little_training import EXAMPLES, little_base
 from safetensors.torch import load_file
 
+import merging.experts as experts_module
+import merging.many_shot as many_shot_module
 import merging.prepare as prepare_module
-import merging.rounds as rounds_module
 import merging.training as training_module
 from merging.checkpoints.adapted import open_checkpoint
+from merging.experts import Expert, GivenExperts, TrainedExperts
+from merging.many_shot import MergePlan, MergeRound, run_rounds, select_round
 from merging.optimise import reading_order
 from merging.recipe import MethodSpec, Recipe
-from merging.rounds import Plan, run_rounds
 from merging.train_settings import AdapterSettings, TrainSettings
 from merging.training import made_from
 from merging.tuning import number_of_candidates
 from merging.weighting import Weighting, softmax
 from results.errors import InputError
+from results.merge_trace import MergeTrace
 
 TRAINING = TrainSettings(batch_size=4, learning_rate=1e-2, cpu=True, save_seconds=0)
 ADAPTER = TrainSettings(
@@ -60,16 +64,16 @@ def base(tmp_path_factory):
     return little_base(tmp_path_factory.mktemp("rounds") / "base")
 
 
-def plan(base, **changes):
+def plan(base, *, training=TRAINING, **changes):
     usual = {
         "base": str(base),
-        "examples": TASKS,
-        "training": TRAINING,
+        "base_digest": open_checkpoint(base).identity().digest,
+        "experts": TrainedExperts(TASKS, training),
         "method": MethodSpec(name="metis"),
         "rounds": 2,
         "weighting": Weighting(name="loss_gap", temperature=0.5),
     }
-    return Plan(**{**usual, **changes})
+    return MergePlan(**{**usual, **changes})
 
 
 def metis(anchor, experts, alphas, ratio=0.3, k=2):
@@ -95,7 +99,7 @@ def test_every_round_is_what_metis_says_of_its_experts(base, tmp_path, anchor, s
     signals = Counted()
     asked = plan(base, training=training, anchor=anchor, space="factors" if factors else "delta")
     rounds = run_rounds(asked, tmp_path, signals)
-    assert [one.turn for one in rounds] == [1, 2]
+    assert [one.round_index for one in rounds] == [1, 2]
     before = base
     for one in rounds:
         losses = {
@@ -118,8 +122,8 @@ def test_every_round_is_what_metis_says_of_its_experts(base, tmp_path, anchor, s
             assert (np.abs(array - expected) < 1e-6).mean() > 0.998
         assert 0 < one.trace.mask_density <= 1
         before = one.merged
-    note = json.loads((rounds[0].merged.parent / "round.json").read_text())
-    assert set(note["trace"]["seconds"]) == {"train", "rest", "signals", "choose", "merge"}
+    written = json.loads((rounds[0].merged.parent / "round-1.json").read_text())
+    assert set(written["trace"]["seconds"]) == {"train", "rest", "signals", "choose", "merge"}
 
 
 def test_a_finished_run_is_found_where_it_was_moved_and_more_rounds_go_on_from_it(base, tmp_path):
@@ -211,9 +215,10 @@ def test_settings_that_depend_on_each_other_are_chosen_together(base, tmp_path, 
 
 @pytest.mark.parametrize("version", ["TRAINING_VERSION", "MERGING_VERSION", "LEARNING_VERSION"])
 def test_rounds_made_under_another_version_are_not_taken_for_the_same(base, version, monkeypatch):
-    before = rounds_module._digest(plan(base), Counted())
-    monkeypatch.setattr(rounds_module, version, 0)
-    assert rounds_module._digest(plan(base), Counted()) != before
+    before = plan(base).digest(Counted())
+    module = experts_module if version == "TRAINING_VERSION" else many_shot_module
+    monkeypatch.setattr(module, version, 0)
+    assert plan(base).digest(Counted()) != before
 
 
 def test_experts_and_merges_are_keyed_by_their_version(base, tmp_path, monkeypatch):
@@ -255,8 +260,8 @@ KILLED = """
 import os, signal, sys
 sys.path[:0] = {paths!r}
 from merging import merge, optimise, weighting
-import test_rounds
-from merging.rounds import run_rounds
+import test_many_shot
+from merging.many_shot import run_rounds
 from pathlib import Path
 
 def die(*_, **__):
@@ -281,10 +286,10 @@ elif where == "merging":
     merge.add_rounded = killed
 elif where == "scoring":
     measure = weighting.Weighting.measure
-    def killed(self, signals, start, experts, turn):
-        return die() if turn == 2 else measure(self, signals, start, experts, turn)
+    def killed(self, signals, start, experts, round_index):
+        return die() if round_index == 2 else measure(self, signals, start, experts, round_index)
     weighting.Weighting.measure = killed
-run_rounds(test_rounds.plan(Path({base!r})), Path({out!r}), test_rounds.Counted())
+run_rounds(test_many_shot.plan(Path({base!r})), Path({out!r}), test_many_shot.Counted())
 """
 
 
@@ -307,6 +312,50 @@ def test_a_killed_run_ends_with_the_same_bits(base, tmp_path, whole, where):
     assert (rounds[-1].merged / "model.safetensors").read_bytes() == whole
     assert all(path.stat().st_mtime_ns == changed for path, changed in done.items())
     assert not list(tmp_path.glob("**/*.partial"))
+
+
+def given(base, rounds):
+    """The experts of the first of some rounds, to be merged once."""
+    experts = {task: Expert(str(path), path) for task, path in rounds[0].experts.items()}
+    digests = {task: open_checkpoint(path).identity().digest for task, path in rounds[0].experts.items()}
+    return plan(base, rounds=1, experts=GivenExperts(experts, digests))
+
+
+def test_merging_once_is_one_round_with_given_experts(base, tmp_path):
+    trained = run_rounds(plan(base, rounds=1), tmp_path, Counted(), title="in rounds")
+    (once,) = run_rounds(given(base, trained), tmp_path / "once", Counted(), title="metis (once)")
+    assert once.merged.relative_to(tmp_path / "once").parts[1].startswith("metis_once-")
+    assert (once.merged / "model.safetensors").read_bytes() == (
+        trained[0].merged / "model.safetensors"
+    ).read_bytes()
+    about = {"seconds": {}, "memory": None}
+    assert once.trace.model_copy(update=about) == trained[0].trace.model_copy(update=about)
+
+
+def test_another_title_makes_nothing_again(base, tmp_path):
+    (first,) = run_rounds(plan(base, rounds=1), tmp_path, Counted(), title="one")
+    assert run_rounds(plan(base, rounds=1), tmp_path, Counted(), title="another") == [first]
+
+
+def test_given_experts_are_merged_in_one_round_only(base, tmp_path):
+    once = given(base, run_rounds(plan(base, rounds=1), tmp_path, Counted()))
+    with pytest.raises(InputError, match="Given experts are merged in one round"):
+        replace(once, rounds=2)
+
+
+@pytest.mark.parametrize(("keep", "expected"), [("last", 3), ("best_average", 3), ("best_worst_task", 2)])
+def test_the_round_that_counts(keep, expected):
+    class Table(Counted):
+        def normalised(self, checkpoint, task):
+            return {"a": [0.9, 0.5, 0.9], "b": [0.1, 0.4, 0.3]}[task][int(checkpoint.name)]
+
+    rounds = [
+        MergeRound(index + 1, Path(str(index)), {"a": Path("a"), "b": Path("b")}, MergeTrace())
+        for index in range(3)
+    ]
+    selection = select_round(rounds, keep, Table())
+    assert selection.round_index == expected
+    assert [score.round_index for score in selection.scores] == ([] if keep == "last" else [1, 2, 3])
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_trained(base, tmp_path):

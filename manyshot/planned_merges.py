@@ -1,0 +1,97 @@
+"""Which merges an experiment consists of: a run does these, and `--plan` counts them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from manyshot.experiment import Experiment, MethodEntry
+from merging.known_methods import make
+from merging.signals import Needs
+from merging.tuning import examples_of, needs
+
+
+@dataclass(frozen=True)
+class PlannedMerge:
+    """One merge of a method for one seed.
+
+    Attributes:
+        method: the method's entry of the experiment.
+        seed: of the training or merging; None where nothing is drawn.
+        title: label of the merged checkpoint.
+        rounds: in how many rounds; 1 is once.
+    """
+
+    method: MethodEntry
+    seed: int | None
+    title: str
+    rounds: int
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels of all checkpoints that it makes."""
+        rounds = range(self.rounds if self.method.protocol == "many-shot" else 0)
+        return [self.title, *(self.round_label(index + 1) for index in rounds)]
+
+    def round_label(self, round_index: int) -> str:
+        """Label of the checkpoint of a round."""
+        return f"{self.title}, round {round_index}"
+
+
+@dataclass(frozen=True)
+class ExpertGroup:
+    """The merges of experts of one seed; of given experts, which have none, all merges.
+
+    Attributes:
+        seed: of the experts' training.
+        merges: in order.
+    """
+
+    seed: int | None
+    merges: tuple[PlannedMerge, ...]
+
+
+def planned_merges(experiment: Experiment) -> Iterator[ExpertGroup]:
+    """Yield the merges by the experts that they take; given ones are merged by seed where a method draws."""
+    if experiment.train is not None:
+        for seed in experiment.seeds:
+            yield ExpertGroup(
+                seed, tuple(_planned(experiment, method, seed) for method in experiment.methods)
+            )
+        return
+    merges = [
+        _planned(experiment, method, seed)
+        for method in experiment.methods
+        for seed in (experiment.seeds if _draws(method) else [None])
+    ]
+    yield ExpertGroup(None, tuple(merges))
+
+
+def rounds_of(experiment: Experiment, method: MethodEntry) -> int:
+    """Return how often a method merges: in the experiment's rounds, or once."""
+    in_rounds = experiment.train is not None and method.protocol == "many-shot"
+    return experiment.train.rounds if experiment.train and in_rounds else 1
+
+
+def needs_of(experiment: Experiment, method: MethodEntry) -> Needs:
+    """Return the signals that a method uses."""
+    of_settings = needs(method.name, method.settings, rounds_of(experiment, method))
+    return method.task_weighting.needs | of_settings | Needs(scores=method.keep != "last")
+
+
+def expert_label(experiment: Experiment, task: str, seed: int | None) -> str:
+    """Return how tables call a task's expert."""
+    return f"{task} expert{of_seed(experiment, seed)}"
+
+
+def of_seed(experiment: Experiment, seed: int | None) -> str:
+    """Return what tells checkpoints of a seed from those of others; nothing where there is one seed."""
+    return f", seed {seed}" if seed is not None and len(experiment.seeds) > 1 else ""
+
+
+def _planned(experiment: Experiment, method: MethodEntry, seed: int | None) -> PlannedMerge:
+    title = f"{method.title}{of_seed(experiment, seed)}"
+    return PlannedMerge(method, seed, title, rounds_of(experiment, method))
+
+
+def _draws(method: MethodEntry) -> bool:
+    """Whether a method draws random numbers."""
+    return make(method.name, next(examples_of(method.settings))).random

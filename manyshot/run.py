@@ -1,0 +1,257 @@
+"""Running an experiment, from its file to its report. This page is the order of everything.
+
+1. What can be known before work starts is checked.
+2. The experts are opened, or trained from the base on the examples of all rounds.
+3. Every method merges them for every seed: once, or in rounds with experts of their own.
+4. Every checkpoint is scored on every benchmark; what has a record is not scored again.
+5. The checkpoints are compared, and the report is written.
+"""
+
+import re
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from bench.engine import choose_engine
+from bench.examples import load_shares
+from bench.registry import Suite, load_suite
+from bench.scored_checkpoint import ScoredCheckpoint
+from bench.scoring import Scorer
+from bench.signals import ValidationSignals
+from manyshot.check import check_experiment
+from manyshot.experiment import Experiment
+from manyshot.planned_merges import PlannedMerge, expert_label, needs_of, planned_merges
+from manyshot.run_entries import merged_checkpoints, run_checkpoint
+from manyshot.run_report import mark_report, report_folder, write_report, write_subsets
+from manyshot.scoring import benchmarks_with_data, open_judge, score_all, score_settings, shown_progress
+from manyshot.terminal import logger
+from merging.examples import Example
+from merging.experts import Expert, GivenExperts, TrainedExperts, train_expert
+from merging.many_shot import MergePlan, run_rounds, select_round
+from merging.recipe import MethodSpec
+from results.comparison import Comparison, compare
+from results.run import SUBSETS_OF, Run, save_run, set_aside
+from results.store import Store
+from results.subsets import subsets_of
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What all steps of a run share.
+
+    Attributes:
+        store: where records and signals are looked for and kept.
+        out: folder for experts (`experts/`), merged checkpoints (`merged/`) and the report (`report/`).
+        data_root: local data root, or None for the hub.
+        skip_missing: leave out benchmarks without data.
+    """
+
+    store: Store
+    out: Path
+    data_root: Path | None = None
+    skip_missing: bool = False
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run's comparison, and the files of its report."""
+
+    comparison: Comparison
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class FinishedSubsets:
+    """Comparisons of every subset of tasks, and the files of the report over them."""
+
+    comparisons: Mapping[tuple[str, ...], Comparison]
+    files: tuple[Path, ...]
+
+
+def run_experiment(experiment: Experiment, name: str, context: RunContext) -> FinishedRun | FinishedSubsets:
+    """Do everything that the experiment says that is not done yet.
+
+    Args:
+        experiment: what to do.
+        name: name of the run in the store.
+        context: where to look and write.
+
+    Raises:
+        InputError: something that the experiment names is not there or does not fit.
+    """
+    suite = load_suite(experiment.suite)
+    check_experiment(experiment, suite, name)
+    report = report_folder(context.out, name)
+    finished: FinishedRun | FinishedSubsets
+    if experiment.subsets is None:
+        finished = _run(experiment, suite, name, context, report)
+    else:
+        comparisons = {}
+        for subset in subsets_of(list(suite.tasks), experiment.subsets):
+            title = "+".join(subset)
+            logger.info("merging %s", ", ".join(subset))
+            comparisons[subset] = _run(
+                experiment.only(subset),
+                replace(suite, tasks={task: suite.tasks[task] for task in subset}),
+                f"{name}.{re.sub('[^A-Za-z0-9._-]+', '-', title)}",
+                context,
+                report / "subsets" / title,
+                family=name,
+            ).comparison
+        finished = FinishedSubsets(comparisons, write_subsets(comparisons, report))
+    mark_report(report, name)
+    return finished
+
+
+def _run(
+    experiment: Experiment,
+    suite: Suite,
+    name: str,
+    context: RunContext,
+    report: Path,
+    *,
+    family: str | None = None,
+) -> FinishedRun:
+    """Run an experiment on all tasks of a suite."""
+    base = ScoredCheckpoint.open(experiment.base)
+    train, given_paths = experiment.train, experiment.experts or {}
+    given = {task: ScoredCheckpoint.open(given_paths[task]) for task in suite.tasks if given_paths}
+    engine = choose_engine(experiment.engine, [base.path, *(expert.path for expert in given.values())])
+    settings = score_settings(suite, experiment.preset, engine, experiment.limit, experiment.fewshot_seed)
+    judge = open_judge(experiment.judge, engine)
+    with closing(Scorer(settings, context.store, context.data_root, judge=judge)) as scorer:
+        benchmarks = benchmarks_with_data(scorer, suite.benchmarks, context.skip_missing)
+        signals = _open_signals(experiment, suite, scorer, context)
+        for method in experiment.methods:
+            signals.check(needs_of(experiment, method))
+        examples = _training_examples(experiment, suite, context)
+        trained_experts = train and TrainedExperts(examples, train.of_one_round)
+        checkpoints = [run_checkpoint("base", "base", base)]
+        for group in planned_merges(experiment):
+            experts = given or _train_experts(
+                experiment, base, examples, group.seed, signals=signals, out=context.out
+            )
+            for task, expert in experts.items():
+                label = expert_label(experiment, task, group.seed)
+                checkpoints.append(run_checkpoint(label, "expert", expert, task=task, seed=group.seed))
+            given_experts = _as_given(experiment, experts)
+            of_group = signals.with_references({task: expert.path for task, expert in experts.items()})
+            for planned in group.merges:
+                in_rounds = planned.method.protocol == "many-shot"
+                source = trained_experts if trained_experts and in_rounds else given_experts
+                plan = _merge_plan(experiment, planned, base, source)
+                say = partial(logger.info, "%s: %s", planned.title)
+                rounds = run_rounds(plan, context.out, of_group, title=planned.title, say=say)
+                selection = select_round(rounds, planned.method.keep, of_group)
+                checkpoints += merged_checkpoints(planned, plan, rounds, selection)
+        records = score_all(scorer, [made.checkpoint for made in checkpoints], benchmarks)
+    run = Run(
+        name=name,
+        suite=suite.spec,
+        settings={
+            "limit": settings.limit,
+            "limits": dict(settings.limits),
+            "preset": experiment.preset,
+            "seed": settings.seed,
+            "judge": experiment.judge,
+            "engine": engine.name,
+            SUBSETS_OF: family,
+            "validation": {**signals.validation},
+        },
+        entries=tuple(made.with_records(records[made.checkpoint.name]) for made in checkpoints),
+    )
+    other = set_aside(context.store, run)
+    if other is not None:
+        logger.warning(
+            "the store has a run '%s' of other experts or tasks; that is called '%s' now", name, other
+        )
+    save_run(context.store, run)
+    comparison = compare(run, context.store)
+    return FinishedRun(comparison, write_report(comparison, report))
+
+
+def _open_signals(
+    experiment: Experiment, suite: Suite, scorer: Scorer, context: RunContext
+) -> ValidationSignals:
+    """What validation data say of checkpoints, by the settings that experts are trained with."""
+    train, training, limit = experiment.train, None, None
+    if train is not None:
+        training = train.of_one_round.but(max_length=train.loss_max_length or train.max_length)
+        limit = train.validation
+    return ValidationSignals(
+        scorer, suite, context.data_root, training=training, limit=limit, progress=shown_progress
+    )
+
+
+def _training_examples(experiment: Experiment, suite: Suite, context: RunContext) -> dict[str, list[Example]]:
+    """By task, what experts learn; nothing where they are given."""
+    if experiment.train is None:
+        return {}
+    most = experiment.train.examples
+    return {
+        name: [Example(*pair) for pair in load_shares(task.training, context.data_root, most)]
+        for name, task in suite.tasks.items()
+    }
+
+
+def _train_experts(
+    experiment: Experiment,
+    base: ScoredCheckpoint,
+    examples: Mapping[str, list[Example]],
+    seed: int | None,
+    *,
+    signals: ValidationSignals,
+    out: Path,
+) -> dict[str, ScoredCheckpoint]:
+    """Train every task's expert from the base for all rounds' epochs at once, or find it trained.
+
+    Merges that are done once take these experts, and every score is divided by theirs.
+    """
+    assert experiment.train is not None and seed is not None
+    settings, experts = experiment.train.of_all_rounds(seed), {}
+
+    def begin(task: str) -> None:
+        logger.info("training the %s", expert_label(experiment, task, seed))
+        signals.free()
+
+    folder = out.resolve() / "experts"
+    for task, learned in examples.items():
+        expert = train_expert(base.path, task, learned, settings, folder, begin=begin)
+        opened = ScoredCheckpoint.open(str(expert))
+        experts[task] = replace(opened, name=expert_label(experiment, task, seed))
+    return experts
+
+
+def _as_given(experiment: Experiment, experts: Mapping[str, ScoredCheckpoint]) -> GivenExperts:
+    """Experts as a merge that is done once takes them, by the names that the experiment gives them."""
+    names = experiment.experts or {}
+    return GivenExperts(
+        {task: Expert(names.get(task, str(one.path)), one.path) for task, one in experts.items()},
+        {task: one.identity.digest for task, one in experts.items()},
+    )
+
+
+def _merge_plan(
+    experiment: Experiment,
+    planned: PlannedMerge,
+    base: ScoredCheckpoint,
+    experts: GivenExperts | TrainedExperts,
+) -> MergePlan:
+    """What a method merges, and how."""
+    method = planned.method
+    return MergePlan(
+        base=experiment.base,
+        base_digest=base.identity.digest,
+        experts=experts,
+        method=MethodSpec(name=method.name, **method.settings),
+        weighting=method.task_weighting,
+        rounds=planned.rounds,
+        objective=method.objective,
+        anchor=method.anchor,
+        space=method.space,
+        output_dtype=experiment.output_dtype,
+        seed=planned.seed or 0,
+        accept_differences=experiment.accept_differences,
+    )

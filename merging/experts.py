@@ -1,0 +1,138 @@
+"""Where the experts of a round come from: they are given, or trained from the model before the round."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from merging.checkpoints.folders import locate
+from merging.examples import Example, examples_digest
+from merging.train_settings import UNDECIDING, TrainSettings
+from merging.training import TRAINING_VERSION, made_from, train, versions
+from results.errors import InputError
+
+
+@dataclass(frozen=True)
+class Expert:
+    """An expert: its folder or hub name as a recipe names it, and its folder."""
+
+    name: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class GivenExperts:
+    """Experts that are there.
+
+    Attributes:
+        experts: by task.
+        digests: of the experts, by task.
+    """
+
+    experts: Mapping[str, Expert]
+    digests: Mapping[str, str]
+
+    @property
+    def may_be_adapters(self) -> bool:
+        """Whether they can be merged in the space of an adapter's factors; merging looks at their files."""
+        return True
+
+    def key(self) -> Any:
+        """Return a JSON value of all that decides the experts."""
+        return dict(self.digests)
+
+    def of_round(self, *_: object) -> dict[str, Expert]:
+        """Return the experts of the only round."""
+        return dict(self.experts)
+
+
+@dataclass(frozen=True)
+class TrainedExperts:
+    """Experts that are trained in every round.
+
+    Attributes:
+        examples: what each task's expert learns.
+        settings: of the training of one round.
+    """
+
+    examples: Mapping[str, Sequence[Example]]
+    settings: TrainSettings
+
+    @property
+    def may_be_adapters(self) -> bool:
+        """Whether they can be merged in the space of an adapter's factors."""
+        return self.settings.adapter is not None
+
+    def key(self) -> Any:
+        """Return a JSON value of all that decides the experts, besides the model before the first round."""
+        settings = {
+            name: value for name, value in self.settings.model_dump().items() if name not in UNDECIDING
+        }
+        examples = {task: examples_digest(examples) for task, examples in self.examples.items()}
+        return [examples, settings, TRAINING_VERSION]
+
+    def of_round(
+        self, round_index: int, start: str, seed: int, out: Path, begin: Callable[[str], None]
+    ) -> dict[str, Expert]:
+        """Return a round's experts, trained where they are not there yet.
+
+        Args:
+            round_index: the round, from 1.
+            start: the model, or the adapter, that is trained.
+            seed: of the training.
+            out: folder whose `experts/` has them.
+            begin: called with a task before its training.
+        """
+        passed = (round_index - 1) * math.ceil(self.settings.epochs)
+        settings, experts = self.settings.but(seed=seed, first_epoch=passed), {}
+        for task, examples in self.examples.items():
+            folder = train_expert(locate(start), task, examples, settings, out / "experts", begin=begin)
+            experts[task] = Expert(str(folder), folder)
+        return experts
+
+
+def train_expert(
+    start: Path,
+    task: str,
+    examples: Sequence[Example],
+    settings: TrainSettings,
+    folder: Path,
+    *,
+    begin: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Return an expert from a folder of them, trained where none was made in this way.
+
+    Args:
+        start: the model, or the adapter, that is trained.
+        task: what the expert is called.
+        examples: what it learns.
+        settings: how.
+        folder: of experts, each by all that it was made from.
+        begin: called with the task before a training, as to give it the device.
+
+    Raises:
+        InputError: it cannot be trained.
+    """
+    made_by = [made_from(start, examples, settings), versions()]
+    content = json.dumps(made_by, sort_keys=True)
+    out = folder / f"{task}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    if out.exists():
+        return out
+    folder.mkdir(parents=True, exist_ok=True)
+    begin(task)
+    try:
+        # A whole merged model carries a new adapter; a merged adapter is trained on.
+        return train(start, examples, settings, out)
+    except InputError:
+        if not out.exists():  # otherwise another process has just trained the same
+            raise
+    return out
+
+
+def training_seconds(expert: Path) -> float | None:
+    """Return how long an expert was trained, wherever it was; None where nothing says so."""
+    report = expert / "training.json"
+    return float(json.loads(report.read_text(encoding="utf-8"))["seconds"]) if report.is_file() else None

@@ -1,0 +1,327 @@
+"""Merging in rounds: experts, weights by a signal, settings chosen, coefficients learned, a merge, a trace.
+
+In every round each expert is trained from the merged model before it. Merging once, post hoc, is one round
+with given experts. A run that was stopped is continued from its last finished step.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from merging.checkpoints.folders import locate
+from merging.experts import Expert, GivenExperts, TrainedExperts, training_seconds
+from merging.known_methods import find_method
+from merging.learned import learning_file, what_was_learned, with_coefficients
+from merging.learning import LEARNING_VERSION
+from merging.merge import merge
+from merging.provenance import MERGING_VERSION, code_of
+from merging.recipe import ExpertSpec, MethodSpec, Recipe
+from merging.report import Clock
+from merging.signals import Signals
+from merging.tuning import Objective, aggregate, choose, needs, number_of_candidates, of_round
+from merging.weighting import Weighting, recipe_weights
+from results.errors import InputError
+from results.files import write_atomically
+from results.merge_trace import MergeTrace, RoundScore, RoundSelection
+
+MergeProtocol = Literal["post-hoc", "many-shot"]
+Anchor = Literal["base", "previous"]
+Keep = Literal["last", "best_average", "best_worst_task"]
+Space = Literal["delta", "factors"]
+OutputDtype = Literal["float32", "bfloat16", "float16"]
+_LONGEST_TITLE = 80
+
+
+@dataclass(frozen=True)
+class MergePlan:
+    """What is merged in one or several rounds, and how.
+
+    Attributes:
+        base: θ₀.
+        base_digest: its digest.
+        experts: given, or trained in every round.
+        method: name and settings of the merge method; a setting may have one value a round, or values to
+            choose among on validation data, as in `merging.tuning`.
+        rounds: R; 1 is post-hoc merging.
+        weighting: of the tasks.
+        objective: what is best on validation data, where settings of the method are chosen.
+        anchor: what task vectors are relative to: the `base`, or the `previous` merged model.
+        space: where adapters are merged.
+        output_dtype: of whole merged models; None keeps the base's.
+        seed: of the training and of methods that draw random numbers.
+        accept_differences: keys in which given experts may differ from the base.
+    """
+
+    base: str
+    base_digest: str
+    experts: GivenExperts | TrainedExperts
+    method: MethodSpec
+    weighting: Weighting
+    rounds: int = 1
+    objective: Objective = "average"
+    anchor: Anchor = "base"
+    space: Space = "delta"
+    output_dtype: OutputDtype | None = None
+    seed: int = 0
+    accept_differences: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise InputError(f"The number of rounds is {self.rounds}; 1 or more are expected.")
+        if self.rounds > 1 and isinstance(self.experts, GivenExperts):
+            raise InputError("Given experts are merged in one round; say how to train them to have more.")
+        if self.space == "factors" and not self.experts.may_be_adapters:
+            raise InputError("The space 'factors' is for adapters: say which to train, or take 'delta'.")
+        self.weighting.check(self.rounds)
+        of_round(self.method.settings, 1, self.rounds)
+
+    def digest(self, signals: Signals) -> str:
+        """Return the digest of all that decides what the rounds hold, whatever their number."""
+        needed = self.weighting.needs | needs(self.method.name, self.method.settings, self.rounds)
+        content = [
+            self.base_digest,
+            self.experts.key(),
+            signals.key(needed) if needed else None,
+            self.method.model_dump(mode="json"),
+            [self.weighting.model_dump(), self.objective, self.anchor, self.space, self.output_dtype],
+            [self.seed, self.accept_differences],
+            [MERGING_VERSION, LEARNING_VERSION, code_of(find_method(self.method.name).kind)],
+        ]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class MergeRound:
+    """What a round made and measured.
+
+    Attributes:
+        round_index: its number, from 1.
+        merged: the merged checkpoint or adapter.
+        experts: by task.
+        trace: what was measured.
+    """
+
+    round_index: int
+    merged: Path
+    experts: Mapping[str, Path]
+    trace: MergeTrace
+
+    def write(self, file: Path, out: Path) -> None:
+        """Write the round to a file, with paths relative to the folder of all checkpoints."""
+        content = {
+            "round_index": self.round_index,
+            "merged": _relative(self.merged, out),
+            "experts": {task: _relative(path, out) for task, path in self.experts.items()},
+            "trace": self.trace.model_dump(mode="json"),
+        }
+        write_atomically(file, (json.dumps(content, indent=1) + "\n").encode())
+
+    @classmethod
+    def read(cls, file: Path, out: Path) -> "MergeRound":
+        """Return the round that `write` wrote."""
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return cls(
+            content["round_index"],
+            out / content["merged"],
+            {task: out / path for task, path in content["experts"].items()},
+            MergeTrace.model_validate(content["trace"]),
+        )
+
+
+def run_rounds(
+    plan: MergePlan,
+    out: Path,
+    signals: Signals,
+    *,
+    title: str = "rounds",
+    say: Callable[[str], None] = lambda _: None,
+) -> list[MergeRound]:
+    """Merge in rounds, from where an earlier call was stopped.
+
+    Args:
+        plan: what to do.
+        out: folder of all checkpoints. Trained experts are kept in `experts/`, merged checkpoints in
+            `merged/<title>-<digest of the plan>/round-<number>/`, each round's trace beside its checkpoint.
+        signals: of checkpoints on validation data.
+        title: how the folder of the rounds is called, so that it can be recognised.
+        say: called with what begins.
+
+    Returns:
+        The rounds in order.
+
+    Raises:
+        InputError: something of the plan is wrong, or a training's loss is no number; what was done is kept.
+    """
+    out = out.resolve()
+    digest = plan.digest(signals)
+    earlier = sorted((out / "merged").glob(f"*-{digest}"))  # under another title, too
+    folder = earlier[0] if earlier else out / "merged" / f"{_plain(title)}-{digest}"
+    start, rounds = plan.base, []
+    for round_index in range(1, plan.rounds + 1):
+        file = folder / f"round-{round_index}.json"
+        if file.is_file():
+            rounds.append(MergeRound.read(file, out))
+        else:
+            rounds.append(_run_round(plan, round_index, start, out, folder, signals=signals, say=say))
+            rounds[-1].write(file, out)
+        start = str(rounds[-1].merged)
+    return rounds
+
+
+def _run_round(
+    plan: MergePlan,
+    round_index: int,
+    start: str,
+    out: Path,
+    folder: Path,
+    *,
+    signals: Signals,
+    say: Callable[[str], None],
+) -> MergeRound:
+    """Train or open the experts, weigh them, choose settings, learn coefficients and merge."""
+    clock = Clock()
+    prefix = f"round {round_index} of {plan.rounds}: " if plan.rounds > 1 else ""
+
+    def begin_training(task: str) -> None:
+        say(f"{prefix}training {task}")
+        signals.free()
+
+    with clock.phase("rest"):
+        experts = plan.experts.of_round(round_index, start, plan.seed, out, begin_training)
+    if plan.weighting.needs:
+        say(f"{prefix}signals")
+    folders = {task: expert.folder for task, expert in experts.items()}
+    with clock.phase("signals"):
+        weights = plan.weighting.measure(signals, locate(start), folders, round_index)
+    say(f"{prefix}merging")
+    work = folder / f"round-{round_index}.work"
+    anchor = plan.base if plan.anchor == "base" else start
+    merging = _Merging(plan, anchor, experts, weights.weights, work, signals)
+    with clock.phase("choose"):
+        settings, trials = choose(
+            of_round(plan.method.settings, round_index, plan.rounds),
+            merging.merge_to,
+            signals,
+            tasks=list(experts),
+            objective=plan.objective,
+            folder=work,
+        )
+    merged = folder / f"round-{round_index}"
+    merging.merge_to(settings, merged, progress=True)
+    report = json.loads((merged / "merge.json").read_text(encoding="utf-8"))
+    learned = what_was_learned(learning_file(work, settings))
+    seconds = _seconds(clock, folders, report)
+    if learned is not None:
+        seconds["learn"] = learned.seconds
+    return MergeRound(
+        round_index,
+        merged,
+        folders,
+        MergeTrace(
+            weights=dict(weights.weights),
+            signal=weights.signal,
+            losses=dict(weights.losses),
+            settings=json.loads(json.dumps(settings)),
+            candidates=number_of_candidates(plan.method.settings),
+            trials=trials,
+            learned=learned,
+            mask_density=report["model"]["mask_density"],
+            mask_norm=report["model"]["mask_norm"],
+            mask_thresholds=(report["mask_reach"] or {}).get("thresholds", {}),
+            seconds=seconds,
+            memory=report["memory"],
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Merging:
+    """A round's merges: all but the method's settings and the folder.
+
+    Attributes:
+        plan: of all rounds.
+        anchor: what task vectors are relative to.
+        experts: by task.
+        weights: α by task.
+        work: folder for what is learned.
+        signals: that coefficients are learned from.
+    """
+
+    plan: MergePlan
+    anchor: str
+    experts: Mapping[str, Expert]
+    weights: Mapping[str, float]
+    work: Path
+    signals: Signals
+
+    def merge_to(self, settings: Mapping[str, Any], out: Path, *, progress: bool = False) -> None:
+        """Merge into a folder, unless it is there, with coefficients learned where the method has some."""
+        if out.exists():
+            return
+        plan, shares = self.plan, recipe_weights(self.weights)
+        settings = with_coefficients(
+            plan.method.name,
+            settings,
+            self.signals,
+            locate(self.anchor),
+            {task: expert.folder for task, expert in self.experts.items()},
+            seed=plan.seed,
+            file=learning_file(self.work, settings),
+        )
+        recipe = Recipe(
+            base=self.anchor,
+            experts={
+                task: ExpertSpec(path=expert.name, weight=shares[task])
+                for task, expert in self.experts.items()
+            },
+            method=MethodSpec(name=plan.method.name, **settings),
+            space=plan.space,
+            output_dtype=plan.output_dtype,
+            seed=plan.seed,
+            accept_differences=list(plan.accept_differences),
+        )
+        out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            merge(recipe, out, progress)
+        except InputError:
+            if not out.exists():  # otherwise another process has just merged the same
+                raise
+
+
+def select_round(rounds: Sequence[MergeRound], keep: Keep, signals: Signals) -> RoundSelection:
+    """Return which round's merged checkpoint counts, by validation performance unless it is the last."""
+    if keep == "last":
+        return RoundSelection(round_index=rounds[-1].round_index)
+    objective: Objective = "average" if keep == "best_average" else "worst_task"
+    scores = []
+    for merge_round in rounds:
+        tasks = {task: signals.normalised(merge_round.merged, task) for task in merge_round.experts}
+        value = aggregate(tasks, objective, signals)
+        scores.append(RoundScore(round_index=merge_round.round_index, tasks=tasks, value=value))
+    best = max(scores, key=lambda score: (score.value, score.round_index))
+    return RoundSelection(round_index=best.round_index, scores=tuple(scores))
+
+
+def _seconds(clock: Clock, experts: Mapping[str, Path], report: Mapping[str, Any]) -> dict[str, float]:
+    """Seconds by phase; what was trained for another method, or before a stop, took its seconds then."""
+    trained = [seconds for seconds in map(training_seconds, experts.values()) if seconds is not None]
+    seconds = {"train": sum(trained)} if trained else {}
+    seconds["rest"] = max(0.0, clock.seconds["rest"] - sum(trained))
+    seconds |= {phase: clock.seconds[phase] for phase in ("signals", "choose")}
+    if not report["resumed"]:  # the seconds of a merge that was stopped are not known
+        seconds["merge"] = sum(report["seconds"].values())
+    return {phase: round(number, 3) for phase, number in seconds.items()}
+
+
+def _relative(path: Path, out: Path) -> str:
+    absolute = path.absolute()
+    return str(absolute.relative_to(out) if absolute.is_relative_to(out) else absolute)
+
+
+def _plain(title: str) -> str:
+    """A title as a part of a folder's name."""
+    return re.sub(r"[^A-Za-z0-9.=-]+", "_", title).strip("_.")[:_LONGEST_TITLE] or "merged"
