@@ -19,8 +19,17 @@ from bench.registry import Suite, load_suite
 from bench.signals import WEIGHED_TOP_K
 from manyshot.check import check_experiment
 from manyshot.experiment import Experiment, MethodEntry
-from manyshot.plan_estimates import documents, training_texts
-from manyshot.plan_steps import PHASES, Amount, ExperimentPlan, Phase, Step, TaskTexts
+from manyshot.plan_amounts import (
+    PHASES,
+    Amount,
+    ExperimentPlan,
+    Phase,
+    Step,
+    TaskTexts,
+    documents,
+    together,
+    training_texts,
+)
 from manyshot.planned_merges import ExpertGroup, PlannedMerge, planned_merges
 from manyshot.scoring import score_settings
 from merging.known_methods import make
@@ -153,8 +162,8 @@ class _Work:
                     "give them, or take `source: validation`."
                 )
             each = [self.benchmarks[name] for name in names]
-            texts = None if any(one.texts is None for one in each) else sum(one.texts or 0 for one in each)
-            amount = Amount(texts, max(one.tokens_each for one in each), each[0].counted)
+            tokens_each = max(benchmark.tokens_each for benchmark in each)
+            amount = Amount(together(each).texts, tokens_each, each[0].counted)
         tokens = amount.tokens_each + settings.max_new_tokens
         return Amount(amount.texts, tokens, amount.counted).at_most(settings.inputs)
 

@@ -61,14 +61,15 @@ def _show_plan(experiment: Experiment, out: Path, options: argparse.Namespace) -
     """Say what the run will do, and do nothing."""
     from manyshot.commands.run_plan import plan_as_json, plan_as_text, rates_of
     from manyshot.experiment_plan import plan_experiment
-    from manyshot.plan_places import places
+    from manyshot.plan_files import planned_files
 
     if not options.plan:
         raise InputError("--tokens-per-second is of a plan: give --plan too, or leave it out.")
     rates, root = rates_of(options.tokens_per_second), data_root(options.data)
     planned = plan_experiment(experiment, root, skip_missing=options.skip_missing)
-    found = places(experiment, planned, out=out, store=store_root(options.store), data_root=root)
-    answer((plan_as_json if options.json else plan_as_text)(planned, found, rates))
+    store = store_root(options.store)
+    files = list(planned_files(experiment, planned, out=out, store=store, data_root=root))
+    answer((plan_as_json if options.json else plan_as_text)(planned, files, rates))
 
 
 def make_homemade(name: str, out: Path, root: Path | None) -> Path:

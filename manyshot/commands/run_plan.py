@@ -4,17 +4,18 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from manyshot.plan_estimates import HOW
-from manyshot.plan_places import Place
-from manyshot.plan_steps import Amount, ExperimentPlan, Step
+from manyshot.plan_amounts import HOW, Amount, ExperimentPlan, Step
+from manyshot.plan_files import PlannedFile
 from manyshot.terminal import as_table, size
 from results.errors import InputError
 
 _UNKNOWN = "?"
 _MANY = 4
+Rates = tuple[float, float] | None
+"""Tokens a second of training and of scoring."""
 
 
-def rates_of(given: Sequence[float] | None) -> tuple[float, float] | None:
+def rates_of(given: Sequence[float] | None) -> Rates:
     """Tokens a second of training and of scoring, where they are given; one number stands for both.
 
     Raises:
@@ -30,7 +31,7 @@ def rates_of(given: Sequence[float] | None) -> tuple[float, float] | None:
     return given[0], given[-1]
 
 
-def plan_as_json(plan: ExperimentPlan, places: Sequence[Place], rates: tuple[float, float] | None) -> str:
+def plan_as_json(plan: ExperimentPlan, files: Sequence[PlannedFile], rates: Rates) -> str:
     """The plan for programs."""
     content = {
         "tasks": {task: asdict(texts) for task, texts in plan.tasks.items()},
@@ -44,26 +45,24 @@ def plan_as_json(plan: ExperimentPlan, places: Sequence[Place], rates: tuple[flo
             }
             for step in plan.steps
         ],
-        "places": [asdict(place) for place in places],
+        "files": [asdict(file) for file in files],
         "estimate": HOW,
     }
     return json.dumps(content, indent=2)
 
 
-def plan_as_text(plan: ExperimentPlan, places: Sequence[Place], rates: tuple[float, float] | None) -> str:
+def plan_as_text(plan: ExperimentPlan, files: Sequence[PlannedFile], rates: Rates) -> str:
     """The plan for people."""
-    return "\n\n".join(_blocks(plan, places, rates))
+    return "\n\n".join(_blocks(plan, files, rates))
 
 
-def _blocks(
-    plan: ExperimentPlan, places: Sequence[Place], rates: tuple[float, float] | None
-) -> Iterator[str]:
+def _blocks(plan: ExperimentPlan, files: Sequence[PlannedFile], rates: Rates) -> Iterator[str]:
     tasks = [
         (task, *_amount(texts.training), *_amount(texts.validation)) for task, texts in plan.tasks.items()
     ]
     yield as_table(("task", "training texts", "tokens each", "validation texts", "tokens each"), tasks)
-    asked = [(name, *_amount(amount)) for name, amount in plan.benchmarks.items()]
-    yield as_table(("benchmark", "documents", "tokens each"), asked)
+    benchmarks = [(name, *_amount(amount)) for name, amount in plan.benchmarks.items()]
+    yield as_table(("benchmark", "documents", "tokens each"), benchmarks)
     rows = [
         (step.phase, step.what, _names(step), f"{step.times:,}", *_read(step), *_hours_cell(step, rates))
         for step in plan.steps
@@ -74,7 +73,7 @@ def _blocks(
     rows.append(("in all", "", "", "", *_read(whole), *hours))
     headings = ("work", "of what", "texts of", "times", "texts", "tokens", *(["hours"] if rates else []))
     yield as_table(headings, rows)
-    yield as_table((), _merged_places(places))
+    yield as_table((), _file_rows(files))
     notes = [
         HOW,
         "~ marks numbers that were not counted on rows; a + stands for texts of which nobody knows how many.",
@@ -108,31 +107,27 @@ def _read(step: Step) -> tuple[str, str]:
     return f"{step.texts:,}{more}", f"{step.tokens / 1e6:,.2f} M{more}"
 
 
-def _hours(step: Step, rates: tuple[float, float] | None) -> dict[str, float]:
+def _hours(step: Step, rates: Rates) -> dict[str, float]:
     """Nothing where there are no rates, or the step reads no texts, as merging does not."""
     hours = step.hours(*rates) if rates else None
     return {} if hours is None else {"hours": round(hours, 4)}
 
 
-def _hours_cell(step: Step, rates: tuple[float, float] | None) -> list[str]:
+def _hours_cell(step: Step, rates: Rates) -> list[str]:
     if rates is None:
         return []
     hours = step.hours(*rates)
     return ["" if hours is None or not step.texts else f"{hours:.2f}"]
 
 
-def _merged_places(places: Sequence[Place]) -> Iterator[tuple[str, str, str, str]]:
+def _file_rows(files: Sequence[PlannedFile]) -> Iterator[tuple[str, str, str, str]]:
     """A line for each thing; files or sets that one thing is read from stand together."""
-    grouped: dict[tuple[str, str], list[Place]] = {}
-    for place in places:
-        grouped.setdefault((place.use, place.what), []).append(place)
-    for use in ("reads", "writes"):
-        first = True
-        for (of, what), each in grouped.items():
-            if of != use:
-                continue
-            known = [one.nbytes for one in each if one.nbytes is not None]
-            nbytes = size(sum(known)) if len(known) == len(each) else _UNKNOWN
-            where = ", ".join(dict.fromkeys(one.where for one in each))
-            yield use if first else "", what, nbytes, where
-            first = False
+    grouped: dict[tuple[str, str], list[PlannedFile]] = {}
+    for file in sorted(files, key=lambda file: file.use):
+        grouped.setdefault((file.use, file.what), []).append(file)
+    before = ""
+    for (use, what), group in grouped.items():
+        sizes = [file.nbytes for file in group if file.nbytes is not None]
+        nbytes = size(sum(sizes)) if len(sizes) == len(group) else _UNKNOWN
+        yield "" if use == before else use, what, nbytes, ", ".join(dict.fromkeys(one.where for one in group))
+        before = use

@@ -167,7 +167,7 @@ def test_given_experts_are_merged_and_weighed(tmp_path, capsys):
     assert times["signals", "losses"] == 4 + 4
     assert not [step for step in plan["steps"] if step["phase"] == "train"]
     assert not any("hours" in step for step in plan["steps"])
-    sizes = {one["what"]: one["nbytes"] for one in plan["places"]}
+    sizes = {one["what"]: one["nbytes"] for one in plan["files"]}
     assert sizes["the base"] == pytest.approx((base / "model.safetensors").stat().st_size, rel=0.1)
     assert sizes["3 merged whole models"] == 3 * sizes["the base"]
 
