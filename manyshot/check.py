@@ -5,6 +5,8 @@ from collections import Counter
 from bench.registry import Suite
 from manyshot.experiment import Experiment
 from manyshot.planned_merges import expert_label, planned_merges, rounds_of
+from merging.checkpoints.adapted import open_checkpoint
+from merging.differences import compare
 from merging.tuning import check_settings
 from results.errors import InputError
 from results.run import check_name
@@ -42,6 +44,22 @@ def check_experiment(experiment: Experiment, suite: Suite, name: str = "run") ->
                 "to train, or take 'delta'."
             )
     _check_labels(experiment, suite)
+
+
+def accepted_by_task(experiment: Experiment) -> dict[str, list[str]]:
+    """Return by task the keys in which its expert differs from the base and the experiment accepts that.
+
+    Raises:
+        InputError: experts differ in other keys, too, or no expert in an accepted one.
+    """
+    if not experiment.accept_differences:
+        return {}
+    experts = {task: open_checkpoint(path) for task, path in (experiment.experts or {}).items()}
+    differences = compare(open_checkpoint(experiment.base), experts, experiment.accept_differences)
+    return {
+        task: [one.key for one in differences if one.verdict == "accepted" and task in one.experts]
+        for task in experts
+    }
 
 
 def _check_experts(experiment: Experiment, suite: Suite) -> None:

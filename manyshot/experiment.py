@@ -24,7 +24,7 @@ methods:
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -219,10 +219,16 @@ class Experiment(Settings):
                 raise ValueError(f"'{method.title}' is many-shot, which needs `train` in place of `experts`")
         return self
 
-    def only(self, tasks: Sequence[str]) -> Self:
-        """The experiment with the experts of some of the tasks."""
+    def only(self, tasks: Sequence[str], accepted: Mapping[str, Sequence[str]]) -> Self:
+        """The experiment with the experts of some of the tasks.
+
+        Args:
+            tasks: which.
+            accepted: by task the keys in which its expert may differ from the base: `accepted_by_task`.
+        """
         experts = self.experts and {task: self.experts[task] for task in tasks}
-        return self.model_copy(update={"experts": experts})
+        keys = dict.fromkeys(key for task in tasks for key in accepted.get(task, ()))
+        return self.model_copy(update={"experts": experts, "accept_differences": tuple(keys)})
 
 
 SHIPPED = Path(__file__).parent / "experiments"

@@ -20,7 +20,7 @@ from bench.registry import Suite, load_suite
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.signals import ValidationSignals
-from manyshot.check import check_experiment
+from manyshot.check import accepted_by_task, check_experiment
 from manyshot.experiment import Experiment
 from manyshot.planned_merges import PlannedMerge, expert_label, needs_of, planned_merges
 from manyshot.run_entries import merged_checkpoints, run_checkpoint
@@ -88,12 +88,12 @@ def run_experiment(experiment: Experiment, name: str, context: RunContext) -> Fi
     if experiment.subsets is None:
         finished = _run(experiment, suite, name, context, report)
     else:
-        comparisons = {}
+        comparisons, accepted = {}, accepted_by_task(experiment)
         for subset in subsets_of(list(suite.tasks), experiment.subsets):
             title = "+".join(subset)
             logger.info("merging %s", ", ".join(subset))
             comparisons[subset] = _run(
-                experiment.only(subset),
+                experiment.only(subset, accepted),
                 replace(suite, tasks={task: suite.tasks[task] for task in subset}),
                 f"{name}.{re.sub('[^A-Za-z0-9._-]+', '-', title)}",
                 context,

@@ -1,0 +1,73 @@
+"""What can be known of an experiment before work starts is refused before work starts."""
+
+import json
+
+import pytest
+from tiny import tiny_llama
+
+from bench.registry import load_suite
+from manyshot.check import accepted_by_task, check_experiment
+from manyshot.experiment import Experiment
+from results.errors import InputError
+from results.validation import validated
+
+USUAL = {"suite": "lab", "base": "models/base", "train": {"rounds": 2}, "methods": [{"name": "average"}]}
+TASKS = ("instructions", "math", "multilingual", "safety")
+
+
+def experiment(**changes):
+    content = {key: value for key, value in (USUAL | changes).items() if value is not None}
+    return validated(Experiment, content, "experiment.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"methods": [{"name": "ties"}, {"name": "ties"}]}, "Two methods are called 'ties'"),
+        ({"methods": [{"name": "ties", "label": "base"}]}, "A method is called 'base', as the base or"),
+        ({"methods": [{"name": "ties", "label": "math expert"}]}, "called 'math expert', as the base or"),
+        (
+            {
+                "methods": [
+                    {"name": "ties", "protocol": "many-shot", "label": "ties"},
+                    {"name": "average", "label": "ties, round 2"},
+                ]
+            },
+            "Two methods are called 'ties, round 2'",
+        ),
+        ({"methods": [{"name": "ties", "space": "factors"}]}, "'ties': the space 'factors' is for adapters"),
+        ({"train": None, "experts": dict.fromkeys(TASKS[1:], "x")}, "names no expert for it"),
+        ({"train": None, "experts": dict.fromkeys([*TASKS, "law"], "x")}, "names an expert for 'law'"),
+        ({"preset": "paper"}, "The suite lab has no preset 'paper'"),
+    ],
+)
+def test_names_and_settings_that_do_not_fit_are_refused(changes, complaint):
+    with pytest.raises(InputError, match=complaint):
+        check_experiment(experiment(**changes), load_suite("lab"))
+
+
+def test_a_run_that_could_not_be_saved_is_refused():
+    with pytest.raises(InputError, match="run name 'a b': use letters"):
+        check_experiment(experiment(), load_suite("lab"), "a b")
+
+
+def test_seeds_tell_titles_apart():
+    check_experiment(experiment(seeds=[0, 1], methods=[{"name": "dare"}]), load_suite("lab"), "name")
+
+
+def test_a_difference_is_accepted_in_the_subsets_whose_experts_have_it(tmp_path):
+    base = tiny_llama(tmp_path / "base")
+    experts = {task: str(tiny_llama(tmp_path / task)) for task in TASKS}
+    file = tmp_path / "math/config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"rms_norm_eps": 0.5}))
+    about = {"train": None, "base": str(base), "experts": experts}
+    accepting = experiment(**about, accept_differences=["config.rms_norm_eps"])
+    accepted = accepted_by_task(accepting)
+    assert accepted == {task: ["config.rms_norm_eps"] if task == "math" else [] for task in TASKS}
+    for subset in (("math", "safety"), ("instructions", "safety")):
+        of_subset = accepting.only(subset, accepted)
+        assert tuple(of_subset.experts) == subset
+        assert of_subset.accept_differences == (("config.rms_norm_eps",) if "math" in subset else ())
+    with pytest.raises(InputError, match=r"names 'config.vocab_size', in which no expert differs"):
+        both = ["config.rms_norm_eps", "config.vocab_size"]
+        accepted_by_task(experiment(**about, accept_differences=both))
