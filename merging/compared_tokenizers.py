@@ -7,7 +7,7 @@ texts in each is compared.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from merging.checkpoints.tokenizer_files import (
     read_mapping,
     same_file,
     tokenizer_files,
+    tokens_of,
     vocabulary,
 )
 from merging.compared_settings import Pair, Pairs, unequal, with_reasons
@@ -137,22 +138,29 @@ def _by_files(ours: _Tokenizer, theirs: _Tokenizer) -> Pairs | None:
         if same_file(ours.fast, theirs.fast):
             return {}
         return _content_pairs(ours.written(), theirs.written(), True)
-    hexes = [{n: (one.folder / n).read_bytes().hex() for n in one.files} for one in (ours, theirs)]
-    return unequal(hexes[0], hexes[1], "tokenizer")
+    return unequal(_hexadecimal(ours), _hexadecimal(theirs), "tokenizer")
+
+
+def _hexadecimal(tokenizer: _Tokenizer) -> dict[str, str]:
+    return {name: (tokenizer.folder / name).read_bytes().hex() for name in tokenizer.files}
 
 
 def _content_pairs(ours: Mapping[str, Any], theirs: Mapping[str, Any], ids_compared: Any) -> Pairs:
     pairs = unequal(_pipeline(ours), _pipeline(theirs), "tokenizer")
-    words = _tokens(ours).keys() & _tokens(theirs).keys()
-    if not ids_compared and (ids := {w for w in words if _tokens(ours)[w] != _tokens(theirs)[w]}):
-        places = [{word: _tokens(one)[word] for word in sorted(ids)} for one in (ours, theirs)]
-        pairs["tokenizer.ids"] = Pair(places[0], places[1])
-    left, right = _flags(ours), _flags(theirs)
-    differ = sorted(token for token in words & {*left, *right} if left.get(token) != right.get(token))
-    if differ:  # tokens of both that only one sets apart, or sets apart in another way
-        flags = [{token: one.get(token) for token in differ} for one in (left, right)]
-        pairs["tokenizer.token_flags"] = Pair(flags[0], flags[1])
+    our_ids, their_ids = _token_ids(ours), _token_ids(theirs)
+    shared = our_ids.keys() & their_ids.keys()
+    if not ids_compared and (moved := sorted(t for t in shared if our_ids[t] != their_ids[t])):
+        pairs["tokenizer.ids"] = Pair(_selected(our_ids, moved), _selected(their_ids, moved))
+    our_flags, their_flags = _flags(ours), _flags(theirs)
+    # Tokens of both that only one sets apart, or sets apart in another way.
+    flagged = shared & {*our_flags, *their_flags}
+    if differ := sorted(t for t in flagged if our_flags.get(t) != their_flags.get(t)):
+        pairs["tokenizer.token_flags"] = Pair(_selected(our_flags, differ), _selected(their_flags, differ))
     return pairs
+
+
+def _selected(table: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    return {key: table.get(key) for key in keys}
 
 
 def _pipeline(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,17 +172,15 @@ def _pipeline(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**rest, "model": model}
 
 
-def _tokens(content: Mapping[str, Any]) -> dict[str, int]:
-    stored = content["model"].get("vocab", {})
-    tokens = {pair[0]: i for i, pair in enumerate(stored)} if isinstance(stored, list) else dict(stored)
-    return tokens | {one["content"]: one["id"] for one in content.get("added_tokens") or ()}
+def _token_ids(content: Mapping[str, Any]) -> dict[str, int]:
+    return tokens_of({**content, "model": {"vocab": {}, **content["model"]}})
 
 
 def _flags(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The flags (special, stripped, …) of the tokens that are set apart, by the token."""
     return {
-        one["content"]: {key: value for key, value in one.items() if key not in ("id", "content")}
-        for one in content.get("added_tokens") or ()
+        token["content"]: {key: value for key, value in token.items() if key not in ("id", "content")}
+        for token in content.get("added_tokens") or ()
     }
 
 

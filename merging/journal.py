@@ -7,7 +7,6 @@ dropped when the journal is opened again.
 import json
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 
@@ -61,7 +60,5 @@ class Journal:
     def __enter__(self) -> "Journal":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         os.close(self._file)

@@ -3,7 +3,6 @@
 import re
 import threading
 from pathlib import Path
-from types import TracebackType
 
 _STATUS = Path("/proc/self/status")
 _SECONDS = 0.01
@@ -31,9 +30,7 @@ class AddedMemory:
             self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._before is not None:
             self._over.set()
             self._thread.join()

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import torch
 
@@ -114,9 +113,7 @@ class WeightsWriter:
         text = json.dumps(index, indent=2, sort_keys=True) + "\n"
         (self._folder / INDEX_FILE).write_text(text, encoding="utf-8")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._files.close()
 
 

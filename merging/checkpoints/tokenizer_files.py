@@ -1,6 +1,7 @@
 """The tokenizer beside a checkpoint's weights: its files, and its vocabulary without loading it."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +69,18 @@ def _listed_tokens(path: Path) -> dict[str, int]:
 
 
 def _fast_vocabulary(path: Path) -> dict[str, int]:
-    content = read_mapping(path)
     try:
-        stored = content["model"]["vocab"]
-        # A Unigram model lists [token, score] pairs in the order of the ids.
-        tokens = dict(stored) if isinstance(stored, dict) else {pair[0]: i for i, pair in enumerate(stored)}
-        return tokens | {added["content"]: added["id"] for added in content.get("added_tokens") or ()}
+        return tokens_of(read_mapping(path))
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(f"{path} is not a tokenizer file ({type(error).__name__}: {error}).") from error
+
+
+def tokens_of(content: Mapping[str, Any]) -> dict[str, int]:
+    """Return token -> id of the content of a tokenizer.json."""
+    stored = content["model"]["vocab"]
+    # A Unigram model lists [token, score] pairs in the order of the ids.
+    tokens = dict(stored) if isinstance(stored, dict) else {pair[0]: i for i, pair in enumerate(stored)}
+    return tokens | {added["content"]: added["id"] for added in content.get("added_tokens") or ()}
 
 
 def chat_template(folder: Path) -> Any:
