@@ -76,14 +76,12 @@ def optimise(
         data_collator=lambda batch: collate(batch, padding),
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(_Saves(settings.save_seconds))
-    trainer.add_callback(_OnlyNumbers())
     for callback in trainer.callback_handler.callbacks:
         if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
             # Not among the saves, which are gone in the end.
             callback.logging_dir = str(Path("runs") / title)
     with _progress() as bar:
-        trainer.add_callback(_Steps(bar, title))
+        trainer.add_callback(_Watch(bar, title, settings.save_seconds))
         trainer.train(resume_from_checkpoint=_last_save(folder / SAVES))
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -155,30 +153,35 @@ def _last_save(folder: Path) -> str | None:
     return str(max(saves, key=lambda save: int(save.name.rpartition("-")[2]))) if saves else None
 
 
-class _Saves(TrainerCallback):
-    """Has a training save itself every so many seconds."""
+class _Watch(TrainerCallback):
+    """Moves a bar with the steps, saves the training now and then, and stops one whose loss is no number."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds, self._last = seconds, time.monotonic()
+    def __init__(self, bar: Progress, title: str, seconds: float) -> None:
+        self._bar, self._line = bar, bar.add_task(title, total=None, loss="")
+        self._seconds, self._last_save = seconds, time.monotonic()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Learn the number of steps."""
+        self._bar.update(self._line, total=state.max_steps)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Ask for a save where it is time for one, and there is more to do."""
-        if time.monotonic() - self._last >= self._seconds and state.global_step < state.max_steps:
+        """Move on by a step, and ask for a save where it is time for one and there is more to do."""
+        self._bar.advance(self._line)
+        if time.monotonic() - self._last_save >= self._seconds and state.global_step < state.max_steps:
             control.should_save = True
-            self._last = time.monotonic()
-
-
-class _OnlyNumbers(TrainerCallback):
-    """Stops a training whose loss is NaN or infinite."""
+            self._last_save = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Look at the loss that was logged; at the end that is the mean over all steps."""
-        loss = float((logs or {}).get("loss", (logs or {}).get("train_loss", 0.0)))
+        logs = logs or {}
+        loss = float(logs.get("loss", logs.get("train_loss", 0.0)))
         if not math.isfinite(loss):
             raise InputError(
                 f"The loss of the training is {loss} at step {state.global_step} of "
                 f"{state.max_steps}; lower the learning rate, or look for broken weights or examples."
             )
+        if "loss" in logs:
+            self._bar.update(self._line, loss=f"loss {loss:.3f}")
 
 
 def collate(rows: Sequence[Mapping[str, list[int]]], padding: int) -> dict[str, torch.Tensor]:
@@ -193,27 +196,6 @@ def collate(rows: Sequence[Mapping[str, list[int]]], padding: int) -> dict[str, 
         "attention_mask": padded([[1] * len(row["input_ids"]) for row in rows], 0),
         "labels": padded([row["labels"] for row in rows], IGNORED),
     }
-
-
-class _Steps(TrainerCallback):
-    """Moves a bar with the steps of a training."""
-
-    def __init__(self, bar: Progress, title: str) -> None:
-        self.bar = bar
-        self.line = bar.add_task(title, total=None, loss="")
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Learn the number of steps."""
-        self.bar.update(self.line, total=state.max_steps)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Move on by a step."""
-        self.bar.advance(self.line)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Show the loss."""
-        if logs and "loss" in logs:
-            self.bar.update(self.line, loss=f"loss {float(logs['loss']):.3f}")
 
 
 def _progress() -> Progress:

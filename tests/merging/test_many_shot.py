@@ -269,14 +269,14 @@ def die(*_, **__):
 
 where, count = {where!r}, 0
 if where == "training":
-    on_step_end = optimise._Saves.on_step_end
+    on_step_end = optimise._Watch.on_step_end
     def killed(self, args, state, control, **more):
         global count
         on_step_end(self, args, state, control, **more)
         count += 1
         if count == 9:  # the second save of the fifth training: in the second round
             die()
-    optimise._Saves.on_step_end = killed
+    optimise._Watch.on_step_end = killed
 elif where == "merging":
     add_rounded = merge.add_rounded
     def killed(*given):

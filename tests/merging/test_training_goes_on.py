@@ -31,14 +31,14 @@ def base(tmp_path_factory):
 
 def stopped_at(step, monkeypatch):
     """Stop the next training after a step, as Ctrl-C does."""
-    on_step_end = optimise._Saves.on_step_end
+    on_step_end = optimise._Watch.on_step_end
 
     def stop(self, args, state, control, **more):
         on_step_end(self, args, state, control, **more)
         if state.global_step == step:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(optimise._Saves, "on_step_end", stop)
+    monkeypatch.setattr(optimise._Watch, "on_step_end", stop)
 
 
 def weights(out):
@@ -64,10 +64,10 @@ def test_a_stopped_training_ends_with_the_same_bits(base, tmp_path, monkeypatch,
             train(base, EXAMPLES, settings, tmp_path / "stopped")
     assert not (tmp_path / "stopped").exists()
     assert len(list(tmp_path.glob(".stopped.*/saves/checkpoint-*"))) == 1
-    on_step_end = optimise._Saves.on_step_end
+    on_step_end = optimise._Watch.on_step_end
     with monkeypatch.context() as patch:
         patch.setattr(
-            optimise._Saves,
+            optimise._Watch,
             "on_step_end",
             lambda self, args, state, control, **more: (
                 steps.append(state.global_step),
