@@ -1,9 +1,11 @@
 """The report of a merge: what was merged, how, and what became of every tensor."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -31,6 +33,40 @@ class Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + monotonic() - started
 
 
+@dataclass(frozen=True)
+class MergeMeasurements:
+    """What a merge measured.
+
+    Attributes:
+        mask_density: share of the entries that moved which a consensus of masks keeps; None without one.
+        mask_norm: share of the norm of the weighted sum that it keeps.
+        mask_thresholds: the least weight of each task with which its mask keeps what all tasks agree on.
+        notices: sentences for the user.
+        seconds: of all phases; None for a merge that was resumed, whose seconds are not known.
+        memory: most bytes that it took, beside mapped files; None where that is not known.
+    """
+
+    mask_density: float | None
+    mask_norm: float | None
+    mask_thresholds: Mapping[str, float]
+    notices: tuple[str, ...]
+    seconds: float | None
+    memory: int | None
+
+
+def measurements(merged: Path) -> MergeMeasurements:
+    """Return what was measured by the merge that made a folder, from the report in it."""
+    content = json.loads((merged / "merge.json").read_text(encoding="utf-8"))
+    return MergeMeasurements(
+        mask_density=content["model"]["mask_density"],
+        mask_norm=content["model"]["mask_norm"],
+        mask_thresholds=(content["mask_reach"] or {}).get("thresholds", {}),
+        notices=tuple(content["notices"]),
+        seconds=None if content["resumed"] else sum(content["seconds"].values()),
+        memory=content["memory"],
+    )
+
+
 def report(
     prepared: Prepared, tallies: Mapping[str, Tally], clock: Clock, resumed: bool, memory: int | None
 ) -> dict[str, Any]:
@@ -40,7 +76,7 @@ def report(
         prepared: the merge.
         tallies: of the merged tensors, by name.
         clock: what took how long.
-        resumed: whether this went on with a merge that was stopped, whose seconds are not known.
+        resumed: whether an earlier merge was stopped, whose seconds are not known.
         memory: most bytes that it took, beside mapped files; None where that is not known.
     """
     recipe, tasks = prepared.recipe, tuple(prepared.vectors.experts)
