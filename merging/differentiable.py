@@ -12,12 +12,11 @@ import numpy as np
 import torch
 
 from merging import kernels
-from merging.blocks import BLOCK_ON_DEVICE, Block, blocks
+from merging.blocks import BLOCK_ON_DEVICE, Block, blocks, in_order, one_torch_thread_each
 from merging.checkpoints.checkpoint import Checkpoint, Stored
 from merging.checkpoints.dtypes import bfloat16_bits
 from merging.layers import WHOLE_MODEL, Level, layer_of, layers_of
 from merging.method import Scope
-from merging.parallel import in_order, one_torch_thread_each
 from merging.task_vectors import TaskVectors
 from results.errors import InputError
 

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from merging.blocks import Block
-from merging.parallel import in_order, one_torch_thread_each
-from merging.statistics import pieces
+from merging.blocks import Block, in_order, one_torch_thread_each
+from merging.first_passes import pieces
 from merging.task_vectors import TaskVectors
 from results.errors import InputError
 

@@ -12,6 +12,8 @@ from merging.checkpoints.compiled import add_scaled, compiled, scale
 _STRETCH = 4096
 MAGNITUDE = np.uint32(0x7FFFFFFF)
 _ONE = np.uint32(1)
+INFINITY = int(np.float32(np.inf).view(np.uint32))
+"""Bits of infinity, the least among those of magnitudes that are not finite."""
 
 
 @compiled()

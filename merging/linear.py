@@ -11,7 +11,6 @@ from merging import kernels
 from merging.arithmetic import weighted_sum
 from merging.checkpoints.dtypes import bfloat16_bits
 from merging.method import Context, Method, Scope
-from merging.rounding import INFINITY
 from merging.tally import Tally
 
 
@@ -46,7 +45,7 @@ def merge_bfloat16(
         bfloat16_bits(out),
         (tally.result, tasks),
     )
-    if largest >= INFINITY:
+    if largest >= kernels.INFINITY:
         return None
     tally.entries, tally.tasks = len(base), np.insert(tasks, 2, tasks[:, 1], axis=1)
     return out, tally

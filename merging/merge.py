@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from merging.card import model_card
-from merging.companions import copy_companions
+from merging.blocks import one_torch_thread_each
+from merging.companions import copy_companions, model_card
 from merging.factors import write_companions
+from merging.first_passes import gather
 from merging.journal import Journal
 from merging.memory import AddedMemory
 from merging.merge_blocks import merge_blocks
-from merging.parallel import one_torch_thread_each
 from merging.prepare import Prepared, prepare
 from merging.recipe import Recipe
 from merging.report import Clock, report
 from merging.staging import refuse_existing, resumable
-from merging.statistics import gather
 from merging.write import are_there
 
 logger = logging.getLogger("manyshot.merging")

@@ -9,16 +9,15 @@ from typing import Any
 
 import torch
 
-from merging.blocks import Block
+from merging.arithmetic import add_rounded
+from merging.blocks import Block, in_order
 from merging.checkpoints.checkpoint import TensorInfo
 from merging.checkpoints.dtypes import BY_CODE, FLOATS
 from merging.journal import Journal
 from merging.linear import Linear, merge_bfloat16
 from merging.method import Context, MergedBlock
 from merging.method_file import source_of
-from merging.parallel import in_order
 from merging.prepare import Prepared
-from merging.rounding import add_rounded
 from merging.tally import Tally, tally
 from merging.write import WeightsWriter
 from results.errors import InputError

@@ -13,7 +13,6 @@ from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.dtypes import FLOATS, bfloat16_bits
 from merging.layers import LayerPosition, layer_positions
 from merging.method import Context
-from merging.rounding import INFINITY
 from results.errors import InputError
 
 
@@ -119,4 +118,4 @@ def _subtract(weights: Sequence[torch.Tensor], base: torch.Tensor, out: torch.Te
         kernels.subtract_from_bfloat16(bfloat16_bits(stored), origin, row, row.view(np.uint32))
         for stored, row in zip(weights, rows, strict=True)
     ]
-    return bool(max(largest) < INFINITY)
+    return bool(max(largest) < kernels.INFINITY)

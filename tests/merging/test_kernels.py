@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from merging import arithmetic, tally, task_vectors
+from merging.arithmetic import add_rounded
 from merging.checkpoints.adapter import LowRank
 from merging.linear import merge_bfloat16
 from merging.method import MergedBlock
-from merging.rounding import add_rounded
 
 LENGTHS = (0, 1, 4095, 4096, 4097, 10_000)
 

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from merging.parallel import in_order, one_torch_thread_each
+from merging.blocks import in_order, one_torch_thread_each
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 
 from merging import thresholds
 from merging.checkpoints.checkpoint import Checkpoint
+from merging.first_passes import gather
 from merging.journal import Journal
 from merging.methods.ties import Ties
-from merging.statistics import gather
 from merging.task_vectors import TaskVectors
 from merging.thresholds import Ranking
 

@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from merging.blocks import Block, blocks
+from merging.blocks import Block, blocks, in_order
 from merging.journal import Journal
 from merging.method import FirstPass, Method, Scope
-from merging.parallel import in_order
 from merging.task_vectors import TaskVectors
 
 PIECE = 2**18
