@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from transformers.utils import logging
 
 import merging.checkpoints.lean_transformers  # noqa: F401
@@ -50,7 +49,9 @@ def loading(folder: Path, part: str = "model") -> Iterator[None]:
     try:
         with without_file_bars():
             yield
-    except (OSError, ValueError, LookupError, RuntimeError, ImportError, SafetensorError) as error:
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # whatever the files' content makes it stumble over
         reason = (str(error).strip().splitlines() or ["no reason given"])[0].rstrip(".: ")
         raise InputError(
             f"{folder}: its {part} cannot be loaded ({type(error).__name__}: {reason})."

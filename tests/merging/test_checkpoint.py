@@ -106,6 +106,7 @@ def test_the_tokenizer_digest_covers_vocabulary_and_template(save):
     assert len(seen) == 4
 
 
-def test_importing_the_package_does_not_import_torch():
-    script = "import sys, merging; sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("package", ["merging", "merging.checkpoints"])
+def test_importing_the_package_does_not_import_torch(package):
+    script = f"import sys, {package}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
