@@ -20,7 +20,7 @@ from merging.learning import LEARNING_VERSION
 from merging.merge import merge
 from merging.provenance import MERGING_VERSION, code_of
 from merging.recipe import ExpertSpec, MethodSpec, Recipe
-from merging.report import Clock
+from merging.report import Clock, MergeMeasurements, measurements
 from merging.signals import Signals
 from merging.tuning import Objective, aggregate, choose, needs, number_of_candidates, of_round
 from merging.weighting import Weighting, recipe_weights
@@ -212,9 +212,9 @@ def _run_round(
         )
     merged = folder / f"round-{round_index}"
     merging.merge_to(settings, merged, progress=True)
-    report = json.loads((merged / "merge.json").read_text(encoding="utf-8"))
+    measured = measurements(merged)
     learned = what_was_learned(learning_file(work, settings))
-    seconds = _seconds(clock, folders, report)
+    seconds = _seconds(clock, folders, measured)
     if learned is not None:
         seconds["learn"] = learned.seconds
     return MergeRound(
@@ -229,11 +229,11 @@ def _run_round(
             candidates=number_of_candidates(plan.method.settings),
             trials=trials,
             learned=learned,
-            mask_density=report["model"]["mask_density"],
-            mask_norm=report["model"]["mask_norm"],
-            mask_thresholds=(report["mask_reach"] or {}).get("thresholds", {}),
+            mask_density=measured.mask_density,
+            mask_norm=measured.mask_norm,
+            mask_thresholds=dict(measured.mask_thresholds),
             seconds=seconds,
-            memory=report["memory"],
+            memory=measured.memory,
         ),
     )
 
@@ -306,14 +306,14 @@ def select_round(rounds: Sequence[MergeRound], keep: Keep, signals: Signals) -> 
     return RoundSelection(round_index=best.round_index, scores=tuple(scores))
 
 
-def _seconds(clock: Clock, experts: Mapping[str, Path], report: Mapping[str, Any]) -> dict[str, float]:
+def _seconds(clock: Clock, experts: Mapping[str, Path], measured: MergeMeasurements) -> dict[str, float]:
     """Seconds by phase; what was trained for another method, or before a stop, took its seconds then."""
     trained = [seconds for seconds in map(training_seconds, experts.values()) if seconds is not None]
     seconds = {"train": sum(trained)} if trained else {}
     seconds["rest"] = max(0.0, clock.seconds["rest"] - sum(trained))
     seconds |= {phase: clock.seconds[phase] for phase in ("signals", "choose")}
-    if not report["resumed"]:  # the seconds of a merge that was stopped are not known
-        seconds["merge"] = sum(report["seconds"].values())
+    if measured.seconds is not None:
+        seconds["merge"] = measured.seconds
     return {phase: round(number, 3) for phase, number in seconds.items()}
 
 

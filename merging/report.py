@@ -41,7 +41,6 @@ class MergeMeasurements:
         mask_density: share of the entries that moved which a consensus of masks keeps; None without one.
         mask_norm: share of the norm of the weighted sum that it keeps.
         mask_thresholds: the least weight of each task with which its mask keeps what all tasks agree on.
-        notices: sentences for the user.
         seconds: of all phases; None for a merge that was resumed, whose seconds are not known.
         memory: most bytes that it took, beside mapped files; None where that is not known.
     """
@@ -49,7 +48,6 @@ class MergeMeasurements:
     mask_density: float | None
     mask_norm: float | None
     mask_thresholds: Mapping[str, float]
-    notices: tuple[str, ...]
     seconds: float | None
     memory: int | None
 
@@ -61,7 +59,6 @@ def measurements(merged: Path) -> MergeMeasurements:
         mask_density=content["model"]["mask_density"],
         mask_norm=content["model"]["mask_norm"],
         mask_thresholds=(content["mask_reach"] or {}).get("thresholds", {}),
-        notices=tuple(content["notices"]),
         seconds=None if content["resumed"] else sum(content["seconds"].values()),
         memory=content["memory"],
     )
