@@ -8,7 +8,7 @@ import torch
 
 from merging.checkpoints.adapter import CONFIG, Adapter, is_adapter
 from merging.checkpoints.checkpoint import Checkpoint, Stored
-from merging.checkpoints.folders import locate
+from merging.checkpoints.folders import exists, locate
 from merging.checkpoints.tokenizer_files import copy_tokenizer
 from results.errors import InputError
 
@@ -64,7 +64,7 @@ def _absolute(base: str) -> str:
 
 
 def _opened(name: str, path: str) -> Adapter:
-    folder = locate(path.rpartition("+")[2] if not Path(path).exists() else path)
+    folder = locate(path if exists(path) else path.rpartition("+")[2])
     if not is_adapter(folder):
         raise InputError(
             f"Expert {name!r} ({folder}) is no adapter, which the space of factors is for; "

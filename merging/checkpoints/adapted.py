@@ -9,7 +9,7 @@ import torch
 from merging.checkpoints.adapter import CONFIG, WEIGHTS, Adapter, LowRank, is_adapter, scaling_settings
 from merging.checkpoints.checkpoint import Checkpoint, TensorInfo
 from merging.checkpoints.digests import tensor_digest, weights_digest
-from merging.checkpoints.folders import locate
+from merging.checkpoints.folders import exists, locate
 from merging.checkpoints.tied import apart, class_ties
 from merging.checkpoints.tokenizer_files import tokenizer_files
 from results.errors import InputError
@@ -97,7 +97,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         InputError: it is not there, is not whole, or is of a kind that cannot be merged.
     """
     base, plus, adapter = str(path).rpartition("+")
-    if plus and base and not Path(path).exists():
+    if plus and base and not exists(path):
         opened, given = Adapter.open(_adapter_folder(adapter)), Checkpoint.open(base)
         named = Path(opened.base)
         if named.is_dir() and Checkpoint.open(named).identity() != given.identity():

@@ -16,6 +16,14 @@ _BIN = ["pytorch_model*.bin"]
 _UNWANTED = ["*/*"]
 
 
+def exists(path: str | Path) -> bool:
+    """Whether something is at a path; not where no file can have such a name."""
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False
+
+
 def locate(path: str | Path) -> Path:
     """Return the local folder of a checkpoint, downloading a hub repository where that is what is named.
 
