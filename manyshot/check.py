@@ -6,7 +6,7 @@ from bench.registry import Suite
 from manyshot.experiment import Experiment
 from manyshot.planned_merges import expert_label, planned_merges, rounds_of
 from merging.checkpoints.adapted import open_checkpoint
-from merging.differences import compare
+from merging.differences import compare_settings
 from merging.tuning import check_settings
 from results.errors import InputError
 from results.run import check_name
@@ -55,7 +55,7 @@ def accepted_by_task(experiment: Experiment) -> dict[str, list[str]]:
     if not experiment.accept_differences:
         return {}
     experts = {task: open_checkpoint(path) for task, path in (experiment.experts or {}).items()}
-    differences = compare(open_checkpoint(experiment.base), experts, experiment.accept_differences)
+    differences = compare_settings(open_checkpoint(experiment.base), experts, experiment.accept_differences)
     return {
         task: [one.key for one in differences if one.verdict == "accepted" and task in one.experts]
         for task in experts

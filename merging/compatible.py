@@ -11,7 +11,7 @@ from merging.checkpoints.tokenizer_files import read_mapping, same_file, vocabul
 from results.errors import InputError
 
 
-def check(base: Checkpoint, experts: Mapping[str, Checkpoint]) -> None:
+def check_compatible(base: Checkpoint, experts: Mapping[str, Checkpoint]) -> None:
     """Refuse experts that do not have the base's tensors, vocabulary and model type.
 
     Floats may differ in dtype. Tensors that are not floats (masks, position ids) must be equal, since

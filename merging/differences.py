@@ -20,7 +20,7 @@ _LONGEST_VALUE = 300
 
 
 @dataclass(frozen=True)
-class Difference:
+class SettingDifference:
     """A key in which experts differ from the base.
 
     Attributes:
@@ -43,9 +43,9 @@ class Difference:
         return asdict(self)
 
 
-def compare(
+def compare_settings(
     base: Checkpoint, experts: Mapping[str, Checkpoint], accepted: Sequence[str] = ()
-) -> tuple[Difference, ...]:
+) -> tuple[SettingDifference, ...]:
     """Return all differences of configuration, generation settings, tokenizer and chat template.
 
     Args:
@@ -82,7 +82,7 @@ def compare(
             continue
         ours = next(iter(pairs.values())).ours
         theirs = {name: _short(pair.theirs) for name, pair in pairs.items()}
-        differences.append(Difference(key, _short(ours), theirs, verdict, why))
+        differences.append(SettingDifference(key, _short(ours), theirs, verdict, why))
     if refused:
         raise InputError(_refusal(refused, by_key, experts, clash))
     for name in accepted:
@@ -102,7 +102,7 @@ def _differing(base: Checkpoint, expert: Checkpoint) -> Pairs:
     return {**config_pairs(base.config, expert.config), **generation_pairs(base, expert), **tokenizer}
 
 
-def notices(differences: Sequence[Difference]) -> list[str]:
+def notices(differences: Sequence[SettingDifference]) -> list[str]:
     """Return what of the experts the merged model does not have, a sentence for each key."""
     return [
         f"experts differ from the base in `{difference.key}`, which is {_code(difference.base)} there and "

@@ -18,9 +18,9 @@ from merging.known_methods import find_method
 from merging.learned import learning_file, what_was_learned, with_coefficients
 from merging.learning import LEARNING_VERSION
 from merging.merge import merge
+from merging.merge_report import Clock, MergeMeasurements, measurements
 from merging.provenance import MERGING_VERSION, code_of
 from merging.recipe import ExpertSpec, MethodSpec, Recipe
-from merging.report import Clock, MergeMeasurements, measurements
 from merging.signals import Signals
 from merging.tuning import Objective, aggregate, choose, needs, number_of_candidates, of_round
 from merging.weighting import Weighting, recipe_weights

@@ -13,9 +13,9 @@ from merging.first_passes import gather
 from merging.journal import Journal
 from merging.memory import AddedMemory
 from merging.merge_blocks import merge_blocks
+from merging.merge_report import Clock, report
 from merging.prepare import Prepared, prepare
 from merging.recipe import Recipe
-from merging.report import Clock, report
 from merging.staging import refuse_existing, resumable
 from merging.write import are_there
 

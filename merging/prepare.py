@@ -15,8 +15,8 @@ from merging.checkpoints.adapter import WEIGHTS
 from merging.checkpoints.checkpoint import Checkpoint, TensorInfo
 from merging.checkpoints.dtypes import BY_NAME, FLOATS
 from merging.checkpoints.tied import alike
-from merging.compatible import check, refuse_remote_code
-from merging.differences import Difference, compare
+from merging.compatible import check_compatible, refuse_remote_code
+from merging.differences import SettingDifference, compare_settings
 from merging.factors import open_factors
 from merging.known_methods import make
 from merging.learned_method import LearnedMethod
@@ -45,7 +45,7 @@ class Prepared:
     recipe: Recipe
     method: Method
     vectors: TaskVectors
-    differences: tuple[Difference, ...]
+    differences: tuple[SettingDifference, ...]
     shards: tuple[Shard, ...]
     block_size: int
     threads: int
@@ -116,8 +116,8 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         base, experts = alike(opened, several)
     if not recipe.trust_remote_code:
         refuse_remote_code(base, experts)
-    check(base, experts)
-    differences = compare(opened, several, recipe.accept_differences)
+    check_compatible(base, experts)
+    differences = compare_settings(opened, several, recipe.accept_differences)
     vectors = TaskVectors(
         base,
         experts,
@@ -148,7 +148,7 @@ def task_vectors(base: str, experts: Mapping[str, str], device: str = "cpu") -> 
     opened, several = alike(
         open_checkpoint(base), {name: open_checkpoint(path) for name, path in experts.items()}
     )
-    check(opened, several)
+    check_compatible(opened, several)
     return TaskVectors(opened, several, weights=torch.ones(len(several)), device=where)
 
 

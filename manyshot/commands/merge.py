@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from manyshot.terminal import answer, counted, size
 from merging.merge import merge
-from merging.plan import Plan, plan
 from merging.prepare import prepare
 from merging.recipe import load_recipe
+from merging.requirements import MergeRequirements, requirements
 from merging.staging import refuse_existing
 from results.errors import InputError
 
@@ -18,14 +18,14 @@ def run(options: argparse.Namespace) -> None:
     if options.plan:
         if options.out is not None:
             refuse_existing(options.out)
-        answer("\n".join(_lines(plan(prepare(recipe, options.device)))))
+        answer("\n".join(_lines(requirements(prepare(recipe, options.device)))))
         return
     if options.out is None:
         raise InputError("Name the folder of the merged checkpoint: manyshot merge RECIPE.yaml OUT.")
     answer(str(merge(recipe, options.out, device=options.device)))
 
 
-def _lines(planned: Plan) -> Iterator[str]:
+def _lines(planned: MergeRequirements) -> Iterator[str]:
     width = max(len(one.name) for one in planned.inputs)
     yield f"method   {planned.method} on {planned.device}"
     for i, one in enumerate(planned.inputs):

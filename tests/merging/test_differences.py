@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from merging.allowed_differences import allowed
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.compared_settings import current_name
-from merging.differences import compare
+from merging.differences import compare_settings
 from merging.merge import merge
 from merging.recipe import Recipe, load_recipe
 from results.errors import InputError
@@ -269,7 +269,7 @@ def test_a_file_that_holds_no_mapping_is_refused_by_its_name(base, tmp_path, nam
 def found_in(ours, theirs, tmp_path):
     """What differs by configurations alone, by key."""
     pair = [Checkpoint(tmp_path, config, [], {}) for config in (ours, theirs)]
-    return {one.key: one for one in compare(pair[0], {"a": pair[1]})}
+    return {one.key: one for one in compare_settings(pair[0], {"a": pair[1]})}
 
 
 def test_keys_that_an_off_switch_leaves_unread_are_known(tmp_path):
@@ -304,10 +304,10 @@ def test_padding_counts_where_positions_are_counted_from_it(tmp_path):
 def test_sampling_settings_at_their_old_defaults_are_no_difference(base, tmp_path):
     old = {"diversity_penalty": 0.0, "guidance_scale": 1.0, "num_beam_groups": 1}
     same = Checkpoint(expert(base, tmp_path / "same", edit("generation_config.json", **old)), {}, [], {})
-    assert not compare(Checkpoint(base, {}, [], {}), {"a": same})
+    assert not compare_settings(Checkpoint(base, {}, [], {}), {"a": same})
     guided = edit("generation_config.json", guidance_scale=2.0)
     other = Checkpoint(expert(base, tmp_path / "other", guided), {}, [], {})
-    (found,) = compare(Checkpoint(base, {}, [], {}), {"a": other})
+    (found,) = compare_settings(Checkpoint(base, {}, [], {}), {"a": other})
     assert (found.key, found.verdict) == ("generation.guidance_scale", "notice")
 
 
@@ -332,7 +332,9 @@ def test_any_key_of_a_configuration_is_refused_or_known_and_reported(tmp_path, k
         changed = {**config, key: change(config[key])}
         name = current_name(f"config.{key}")
         try:
-            found = {one.key: one for one in compare(start, {"a": Checkpoint(tmp_path, changed, [], {})})}
+            found = {
+                one.key: one for one in compare_settings(start, {"a": Checkpoint(tmp_path, changed, [], {})})
+            }
         except InputError as error:
             assert name in str(error)
             assert not allowed(name)

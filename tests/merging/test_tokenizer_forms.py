@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
 
 from merging.checkpoints.checkpoint import Checkpoint
-from merging.differences import compare
+from merging.differences import compare_settings
 from results.errors import InputError
 
 TEXT = ["the quick brown fox jumps over the lazy dog the the fox"] * 5
@@ -38,7 +38,7 @@ def folder_of(kind, folder, old=True, **config):
 
 def found(ours, theirs):
     pair = [Checkpoint(folder, {}, [], {}) for folder in (ours, theirs)]
-    return {one.key: one.verdict for one in compare(pair[0], {"a": pair[1]})}
+    return {one.key: one.verdict for one in compare_settings(pair[0], {"a": pair[1]})}
 
 
 @pytest.mark.parametrize("kind", ["BPE", "Unigram"])

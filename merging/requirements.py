@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from merging.checkpoints.checkpoint import Checkpoint
 from merging.prepare import Prepared
 
 _FLOAT = 4
 
 
 @dataclass(frozen=True)
-class Input:
+class InputFiles:
     """A checkpoint that is read: what it is called, its folder, and the number and bytes of its files."""
 
     name: str
@@ -19,8 +20,8 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The plan of a merge.
+class MergeRequirements:
+    """What a merge reads, writes and needs.
 
     Attributes:
         method: name and settings.
@@ -36,7 +37,7 @@ class Plan:
     """
 
     method: str
-    inputs: tuple[Input, ...]
+    inputs: tuple[InputFiles, ...]
     passes: tuple[str, ...]
     outputs: dict[str, int]
     dtypes: tuple[str, ...]
@@ -46,11 +47,13 @@ class Plan:
     memory: int
 
 
-def plan(prepared: Prepared) -> Plan:
-    """Return the plan of a merge that was prepared."""
+def requirements(prepared: Prepared) -> MergeRequirements:
+    """Return what a prepared merge will read, write and need."""
     names = ("base", *prepared.vectors.experts)
     inputs = tuple(
-        Input(name, one.folder, len(one.files), sum((one.folder / file).stat().st_size for file in one.files))
+        InputFiles(
+            name, one.folder, len(one.files), sum((one.folder / file).stat().st_size for file in one.files)
+        )
         for name, one in zip(names, prepared.checkpoints, strict=True)
     )
     settings = prepared.method.model_dump()
@@ -59,7 +62,7 @@ def plan(prepared: Prepared) -> Plan:
     n_tasks = len(prepared.vectors.experts)
     # The base, the task vectors, as much again for what the method makes of them, and a few sums.
     floats = 2 * n_tasks + 8
-    return Plan(
+    return MergeRequirements(
         method=f"{prepared.recipe.method.name}({', '.join(f'{k}={v}' for k, v in settings.items())})",
         inputs=inputs,
         passes=(*(["digests"] if prepared.method.random else []), *prepared.passes, "merge"),
@@ -70,3 +73,7 @@ def plan(prepared: Prepared) -> Plan:
         block_entries=largest,
         memory=prepared.threads * largest * floats * _FLOAT,
     )
+
+
+def _size(checkpoint: Checkpoint) -> int:
+    return sum((checkpoint.folder / file).stat().st_size for file in checkpoint.files)
