@@ -155,7 +155,7 @@ class ValidationSignals:
         settings: ContinuationSettings | None = None,
     ) -> float:
         """D(expert‖checkpoint): mean over the task's inputs of the mean over the expert's continuation."""
-        settings = settings or ContinuationSettings(self._limit, top_k=WEIGHED_TOP_K)
+        settings = settings or ContinuationSettings(inputs=self._limit, top_k=WEIGHED_TOP_K)
         continuations = self.continuations(expert, task, settings)
         opened = self._open(checkpoint)
         key = {

@@ -9,7 +9,7 @@ left is looked for; looks at held-out inputs are not counted.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,7 @@ class _Work:
 
     def continuations(self, expert: Path, task: str, settings: ContinuationSettings) -> tuple[object, ...]:
         """Count what an expert says after a task's inputs."""
-        key = ("continuations", expert, task, *astuple(settings))
+        key = ("continuations", expert, task, settings)
         self.once("signals", "what experts say", key, {task: self.continued(task, settings)})
         return key
 
@@ -202,7 +202,7 @@ class _CountedSignals:
         return 0.0
 
     def divergence(self, _: Divergence, expert: Path, checkpoint: Path, task: str) -> float:
-        settings = ContinuationSettings(self.limit, top_k=WEIGHED_TOP_K)
+        settings = ContinuationSettings(inputs=self.limit, top_k=WEIGHED_TOP_K)
         key = ("divergence", checkpoint, self.work.continuations(expert, task, settings))
         self.work.once("signals", "divergences", key, {task: self.work.continued(task, settings)})
         return 0.0

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from bench.benchmark import Benchmark
@@ -62,21 +61,24 @@ def wanted_benchmarks(suite: Suite | None, names: Sequence[str]) -> tuple[Benchm
 
 
 def score_settings(
-    suite: Suite | None, preset: str | None, engine: EngineSettings, limit: int | None, seed: int | None
+    suite: Suite | None,
+    preset: str | None,
+    engine: EngineSettings,
+    limit: int | None = None,
+    seed: int | None = None,
 ) -> ScoreSettings:
-    """Settings of scoring: a suite's preset, and what is given beside it, which goes before.
+    """Return the settings of scoring: a suite's preset, and what is given beside it, which goes before.
 
     Raises:
         InputError: there is no such preset, or a number is out of range.
     """
     if preset is not None and suite is None:
         raise InputError(f"The preset '{preset}' needs a suite: presets are a suite's.")
-    chosen = suite.preset(preset) if suite else Preset()
-    if limit is not None:
-        chosen = replace(chosen, limit=limit, limits={})
-    seeds = [number for number in (seed, chosen.seed) if number is not None]
-    given = {"engine": engine, "limit": chosen.limit, "limits": chosen.limits}
-    return validated(ScoreSettings, given | ({"seed": seeds[0]} if seeds else {}), "The settings of scoring")
+    of_suite = suite.preset(preset) if suite else Preset()
+    limits = {"limit": of_suite.limit, "limits": of_suite.limits} if limit is None else {"limit": limit}
+    seed = of_suite.seed if seed is None else seed
+    given = {"engine": engine, **limits} | ({} if seed is None else {"seed": seed})
+    return validated(ScoreSettings, given, "The settings of scoring")
 
 
 def benchmarks_with_data(

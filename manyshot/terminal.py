@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,28 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 logger = logging.getLogger("manyshot")
+
+
+_LONGEST_WORD = 300
+_LONGEST_MESSAGE = 5000
+
+
+def printable(text: str) -> str:
+    """Return a message with what cannot be printed escaped, and with words and all of a readable length."""
+    escaped = "".join(
+        letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1]
+        for letter in text[: _LONGEST_MESSAGE + 1]
+    )
+    return _cut(re.sub(r"\S+", lambda word: _cut(word[0], _LONGEST_WORD), escaped), _LONGEST_MESSAGE)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def answer(text: str) -> None:
@@ -55,7 +78,7 @@ def set_up_logging(debug: bool) -> None:
     """Show our notices as one line each, and keep what the libraries say away unless asked to debug."""
     logging.basicConfig(level=logging.DEBUG if debug else logging.ERROR, format="%(name)s: %(message)s")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("manyshot: %(message)s"))
+    handler.setFormatter(_PrintableFormatter("manyshot: %(message)s"))
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
     if not debug:

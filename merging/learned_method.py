@@ -77,7 +77,11 @@ class LearnedMethod(Method):
         """What experts continue: the inputs that are learned from, and those that are held out."""
         inputs = self.inputs_per_task + self.held_out
         return ContinuationSettings(
-            inputs, self.max_new_tokens, self.top_k, self.source, exact=self.top_k is None
+            inputs=inputs,
+            max_new_tokens=self.max_new_tokens,
+            top_k=self.top_k,
+            source=self.source,
+            exact=self.top_k is None,
         )
 
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:

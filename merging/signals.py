@@ -6,30 +6,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from pydantic import Field
+
 from merging.train_settings import Loss
+from results.validation import Settings
 
 Divergence = Literal["kl", "js"]
 Input = tuple[str, int]
 """A task, and the number of one of its inputs."""
 
 
-@dataclass(frozen=True)
-class ContinuationSettings:
-    """Which inputs an expert continues, and how far.
+class ContinuationSettings(Settings):
+    """Which inputs an expert continues, and how far."""
 
-    Attributes:
-        inputs: most inputs of a task; None takes all.
-        max_new_tokens: most tokens of a continuation.
-        top_k: likeliest tokens that are kept; None keeps all.
-        source: whether the inputs are those of validation or of the test rows, without their answers.
-        exact: whether all tokens' probabilities are needed, which not every engine gives.
-    """
-
-    inputs: int | None = None
-    max_new_tokens: int = 32
-    top_k: int | None = None
+    inputs: int | None = Field(None, gt=0)
+    """Most inputs of a task; else all."""
+    max_new_tokens: int = Field(32, gt=0)
+    """Most tokens of a continuation."""
+    top_k: int | None = Field(None, gt=0)
+    """Keep the likeliest tokens only, which gives lower bounds of divergences; else all."""
     source: Literal["validation", "test"] = "validation"
+    """Whether the inputs are those of validation or of the test rows, without their answers."""
     exact: bool = False
+    """Whether all tokens' probabilities are needed, which not every engine gives."""
 
 
 @dataclass(frozen=True)

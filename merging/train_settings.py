@@ -2,7 +2,7 @@
 
 from typing import Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from results.validation import Settings, Several
 
@@ -25,10 +25,15 @@ class AdapterSettings(Settings):
     """Rank r of a LoRA adapter that is trained in place of all weights."""
     alpha: float = Field(16.0, gt=0)
     """α of the adapter: the product of its factors is multiplied by α/r."""
-    targets: Several[str] | str = ("q_proj", "k_proj", "v_proj", "o_proj")
+    targets: Several[str] | Literal["all-linear"] = ("q_proj", "k_proj", "v_proj", "o_proj")
     """Names of the linear layers that get factors, or `all-linear`."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout on what goes into the factors, while training."""
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _all_linear_is_no_name(cls, value: object) -> object:
+        return "all-linear" if value in (["all-linear"], ("all-linear",)) else value
 
 
 class SharedTrainSettings(Settings):

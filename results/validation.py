@@ -146,7 +146,7 @@ def _expected(kind: str, limits: Mapping[str, Any]) -> str | None:
 
 def quoted(value: object, *, quotes: bool = True) -> str:
     """Return a value for an error message, cut to a length; `repr` escapes what cannot be printed."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _LARGEST_INTEGER:
+    if isinstance(value, int) and not isinstance(value, bool) and is_beyond_64_bits(value):
         return f"a whole number of {value.bit_length()} bits"
     try:
         text = repr(value[: _LONGEST_QUOTE + 1]) if isinstance(value, str) else _SHORT.repr(value)
@@ -155,6 +155,11 @@ def quoted(value: object, *, quotes: bool = True) -> str:
     if not quotes and isinstance(value, str):
         text = text[1:-1]
     return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
+
+
+def is_beyond_64_bits(number: int) -> bool:
+    """Return whether a whole number is larger than records and most libraries hold."""
+    return not -_LARGEST_INTEGER <= number < _LARGEST_INTEGER
 
 
 def _is_encodable(text: str) -> bool:
@@ -185,5 +190,5 @@ def refuse_unwritable(content: object, source: str) -> None:
         elif isinstance(value, str):
             if not _is_encodable(value):
                 raise InputError(f"{source}: the text {quoted(value)} has half of a surrogate pair.")
-        elif isinstance(value, int) and not -_LARGEST_INTEGER <= value < _LARGEST_INTEGER:
+        elif isinstance(value, int) and is_beyond_64_bits(value):
             raise InputError(f"{source}: a whole number has {value.bit_length()} bits; 64 are read at most.")

@@ -7,6 +7,7 @@ from bench.data import data_root
 from bench.engine import EngineSettings
 from bench.registry import load_benchmark
 from bench.rescore import Rescored, rescore
+from manyshot.flags import settings_of
 from manyshot.scoring import open_judge
 from manyshot.terminal import answer, logger
 from results.errors import InputError
@@ -20,7 +21,7 @@ def run(options: argparse.Namespace) -> None:
         raise InputError(f"{options.rows} exists already: name another file for the verdicts.")
     if options.rows is not None and not options.rows.parent.is_dir():
         raise InputError(f"The folder {options.rows.parent} of the verdicts does not exist.")
-    judge = open_judge(options.judge, EngineSettings())
+    judge = open_judge(options.judge, settings_of(options, EngineSettings))
     try:
         rescored = rescore(benchmark, options.outputs, data_root(options.data), judge)
     finally:

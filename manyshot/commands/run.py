@@ -6,7 +6,10 @@ import re
 from pathlib import Path
 
 from bench.data import data_root
+from bench.engine import EngineSettings
+from bench.score_settings import ScoreSettings
 from manyshot.experiment import HOMEMADE, LAB, T5_LAB, Experiment, find_experiment, load_experiment
+from manyshot.flags import given
 from manyshot.run import FinishedRun, FinishedSubsets, RunContext, run_experiment
 from manyshot.terminal import answer, logger
 from results.errors import InputError
@@ -24,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
     experiment = load_experiment(file)
     changes = {
         "base": options.base,
-        "limit": options.limit,
+        "limit": given(options, ScoreSettings).get("limit"),
         "seeds": options.seed,
         "subsets": options.subsets,
         "judge": options.judge,
@@ -32,6 +35,8 @@ def run(options: argparse.Namespace) -> None:
     changed = experiment.model_dump(exclude_unset=True) | {
         key: value for key, value in changes.items() if value is not None
     }
+    if engine := given(options, EngineSettings):
+        changed["engine"] = {**changed.get("engine", {}), **engine}
     experiment = validated(Experiment, changed, str(file))
     if options.plan or options.tokens_per_second:
         _show_plan(experiment, out, options)

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from bench.data import data_root
 from bench.engine import EngineSettings, choose_engine
 from bench.registry import Suite, load_suite
+from bench.score_settings import ScoreSettings
 from bench.scoring import Scorer
+from manyshot.flags import given, settings_of
 from manyshot.scoring import (
     benchmarks_with_data,
     open_checkpoints,
@@ -20,19 +22,16 @@ from manyshot.terminal import answer
 from reports.scores import score_table
 from results.record import Record
 from results.store import Store, store_root
-from results.validation import validated
 
 
 def run(options: argparse.Namespace) -> None:
     """Score, and print the records as a table or as JSON."""
     suite = load_suite(options.suite) if options.suite else None
     wanted = wanted_benchmarks(suite, options.benchmark or ())
-    given = {name: getattr(options, name) for name in EngineSettings.model_fields if name != "name"}
-    asked = validated(EngineSettings, {"name": options.engine, **given}, "The command line")
-    settings = score_settings(suite, options.preset, asked, options.limit, options.seed)
-    candidates = open_checkpoints(options.checkpoints, options.engine)
-    engine = choose_engine(asked, [candidate.path for candidate in candidates])
-    settings = settings.but(engine=engine)
+    engine = settings_of(options, EngineSettings)
+    candidates = open_checkpoints(options.checkpoints, engine.name)
+    engine = choose_engine(engine, [candidate.path for candidate in candidates])
+    settings = score_settings(suite, options.preset, engine, **given(options, ScoreSettings))
     store = Store(store_root(options.store))
     scorer = Scorer(settings, store, data_root(options.data), judge=open_judge(options.judge, engine))
     benchmarks = benchmarks_with_data(scorer, wanted, options.skip_missing)

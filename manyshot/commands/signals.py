@@ -6,37 +6,31 @@ import json
 from bench.data import data_root
 from bench.engine import EngineSettings, choose_engine
 from bench.registry import load_suite
+from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.signals import ValidationSignals
+from manyshot.flags import given, settings_of
 from manyshot.scoring import score_settings, shown_progress
 from manyshot.signal_reports import by_task, measure
 from manyshot.terminal import answer
 from merging.signals import ContinuationSettings
 from reports.signals import signal_figures, signals_text
-from results.errors import InputError
 from results.signals import KINDS
 from results.store import Store, store_root
-from results.validation import validated
 
 
 def run(options: argparse.Namespace) -> None:
     """Measure, and print tables or JSON; draw heat maps where a folder is named."""
-    for name in ("inputs", "max_new_tokens", "top_k", "limit"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise InputError(f"--{name.replace('_', '-')} is {value}; a whole number from 1 on is expected")
     suite = load_suite(options.suite)
     experts = by_task(suite, options.experts)
-    given = {"name": options.engine, "dtype": options.dtype, "device": options.device}
-    asked_engine = validated(EngineSettings, given, "The command line")
-    engine = choose_engine(asked_engine, [ScoredCheckpoint.open(options.base).path])
-    settings = score_settings(suite, options.preset, engine, options.limit, None)
+    engine = choose_engine(settings_of(options, EngineSettings), [ScoredCheckpoint.open(options.base).path])
+    settings = score_settings(suite, options.preset, engine, **given(options, ScoreSettings))
     scorer = Scorer(settings, Store(store_root(options.store)), data_root(options.data))
     signals = ValidationSignals(
         scorer, suite, data_root(options.data), limit=options.inputs, progress=shown_progress
     )
-    continued = ContinuationSettings(options.inputs, options.max_new_tokens, options.top_k)
+    continued = settings_of(options, ContinuationSettings, inputs=options.inputs)
     try:
         report = measure(
             signals, suite, options.base, experts, settings=continued, over=options.loss, score=options.score

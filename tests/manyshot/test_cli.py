@@ -274,7 +274,7 @@ def test_an_end_by_a_scheduler_is_an_interruption(tmp_path):
     assert "making the base of lab" in said
     running.terminate()
     rest = running.communicate(timeout=120)[1]
-    assert running.returncode == 130
+    assert running.returncode == 143
     assert "start again to go on" in rest and "Traceback" not in rest
 
 
@@ -288,11 +288,11 @@ def test_list_names_what_there_is(tmp_path, capfd, refused):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--limit", 0), "at least 1 document, not 0"),
+        (("--limit", 0), "The settings of scoring: 'limit' is 0, where a number above 0 is expected"),
         (("--max-length", -5), "'max_length' is -5, where a number from 8 on is expected"),
         (("--batch-tokens", 0), "'batch_tokens' is 0, where a number above 0 is expected"),
         (("--device", "nowhere"), "The device 'nowhere' cannot be used"),
-        (("--dtype", "float8"), "The dtype 'float8' is unknown"),
+        (("--dtype", "float8"), "argument --dtype: invalid choice: 'float8'"),
         (("--engine", "fast"), "There is no engine 'fast'"),
         (("--store", "models/base/config.json"), "models/base/config.json"),
         (("--data", "nowhere"), "nowhere is not a folder"),

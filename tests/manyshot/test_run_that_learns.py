@@ -145,11 +145,13 @@ def signals(tmp_path):
 
 def test_divergence_is_zero_of_a_model_with_itself_and_kept(signals, tmp_path, monkeypatch):
     one, other = (tiny_llama(tmp_path / str(seed), seed) for seed in (0, 1))
-    asked = ContinuationSettings(5, 4)
+    asked = ContinuationSettings(inputs=5, max_new_tokens=4)
     assert signals.divergence("js", one, one, "math", asked) < 1e-9
     apart = {kind: signals.divergence(kind, one, other, "math", asked) for kind in ("kl", "js")}
     assert 0 < apart["js"] < 0.6932 and apart["kl"] > apart["js"]
-    bound = signals.divergence("kl", one, other, "math", ContinuationSettings(5, 4, top_k=3))
+    bound = signals.divergence(
+        "kl", one, other, "math", ContinuationSettings(inputs=5, max_new_tokens=4, top_k=3)
+    )
     assert 0 <= bound <= apart["kl"] + 1e-9
     monkeypatch.setattr(signals.scorer, "engine_with", lambda *_: pytest.fail("asked again"))
     assert signals.divergence("kl", one, other, "math", asked) == apart["kl"]
@@ -160,22 +162,22 @@ def test_inputs_are_taken_of_every_source_in_turn(signals, tmp_path):
     both = suite.tasks["math"].validation + suite.tasks["safety"].validation
     mixed = replace(suite.tasks["math"], validation=both)
     object.__setattr__(signals, "_suite", replace(suite, tasks={**suite.tasks, "math": mixed}))
-    texts = signals.inputs("math", ContinuationSettings(4))
+    texts = signals.inputs("math", ContinuationSettings(inputs=4))
     alone = ValidationSignals(signals.scorer, suite, None)
-    of_math, of_safety = (alone.inputs(task, ContinuationSettings(2)) for task in ("math", "safety"))
+    of_math, of_safety = (alone.inputs(task, ContinuationSettings(inputs=2)) for task in ("math", "safety"))
     assert texts == [of_math[0], of_safety[0], of_math[1], of_safety[1]]
 
 
 def test_an_experts_inputs_are_its_tasks_validation_prompts(signals, tmp_path):
     one = tiny_llama(tmp_path / "one")
-    continuations = signals.continuations(one, "math", ContinuationSettings(3, 4))
+    continuations = signals.continuations(one, "math", ContinuationSettings(inputs=3, max_new_tokens=4))
     tokenizer = signals.scorer.engine_with(ScoredCheckpoint.open(str(one))).tokenizer
     prompts = [tokenizer.decode(context) for context, _ in continuations.pairs]
     assert prompts == [
         tokenizer.decode(tokenizer(example.prompt)["input_ids"]) for example in signals.examples("math")[:3]
     ]
     assert ExpertContinuations.open(continuations.folder).pairs == continuations.pairs
-    test = signals.continuations(one, "math", ContinuationSettings(3, 4, source="test"))
+    test = signals.continuations(one, "math", ContinuationSettings(inputs=3, max_new_tokens=4, source="test"))
     assert test.folder != continuations.folder and len(test) == 3
 
 
@@ -205,4 +207,4 @@ def test_a_vocabulary_that_differs_is_refused(signals, tmp_path):
     llama(tokenizer, 64, 32).save_pretrained(larger)
     tokenizer.save_pretrained(larger)
     with pytest.raises(InputError, match=r"One model has \d+ tokens and the other \d+"):
-        signals.divergence("kl", one, larger, "math", ContinuationSettings(2, 3))
+        signals.divergence("kl", one, larger, "math", ContinuationSettings(inputs=2, max_new_tokens=3))

@@ -1,0 +1,233 @@
+"""What each command takes. Settings are flags by `manyshot.flags`; nothing heavy is imported here."""
+
+import argparse
+from pathlib import Path
+
+from bench.engine import EngineSettings
+from bench.score_settings import ScoreSettings
+from manyshot.flags import add_flags, count, number, whole_number
+from merging.signals import ContinuationSettings
+from merging.train_settings import AdapterSettings, TrainSettings
+
+KINDS = ("benchmarks", "suites", "methods", "signals", "engines", "experiments", "tables")
+
+
+def add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
+    """Add a command's arguments to its parser."""
+    {
+        "demo": _demo,
+        "run": _run,
+        "score": _score,
+        "rescore": _rescore,
+        "merge": _merge,
+        "train": _train,
+        "signals": _signals,
+        "report": _report,
+        "list": _list,
+    }[command](parser)
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", type=Path, default=Path("manyshot-demo"), help="folder for models, records and report"
+    )
+    parser.add_argument(
+        "--smoke", action="store_true", help="a few steps of training: to try the path, not to learn"
+    )
+    _json(parser)
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("experiment", help="experiment file (YAML), or one shipped: lab, metis, …")
+    parser.add_argument("--base", help="another base than the file's: a folder, or hub name")
+    add_flags(parser, ScoreSettings, only={"limit"})
+    parser.add_argument(
+        "--seed", type=whole_number, action="append", help="in place of the file's (may be repeated)"
+    )
+    parser.add_argument(
+        "--subsets", type=count, nargs="+", help="merge every so many of the tasks, in place of the file's"
+    )
+    _judge(parser, default=None)
+    _engine(parser)
+    parser.add_argument("--out", type=Path, help="folder for merged checkpoints and the report")
+    parser.add_argument(
+        "--leaderboard", type=Path, metavar="DIR", help="also write the leaderboard of the store's runs"
+    )
+    _skip_missing(parser)
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="say what will be trained, scored, read and written; fetch nothing",
+    )
+    parser.add_argument(
+        "--tokens-per-second", type=number, nargs="+", metavar="N",
+        help="with --plan: a rate of training and one of scoring, or one for both, which give hours",
+    )  # fmt: skip
+    _data(parser)
+    _store(parser)
+    _json(parser)
+
+
+def _score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "checkpoints", nargs="+", metavar="MODEL",
+        help="folder of a checkpoint, or hub name; with --engine replay, recorded outputs",
+    )  # fmt: skip
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--suite", help="name of a suite, or a YAML file")
+    what.add_argument("--benchmark", action="append", help="name of a benchmark (may be repeated), or `all`")
+    _preset(parser)
+    add_flags(parser, ScoreSettings)
+    _engine(parser)
+    _judge(parser)
+    _skip_missing(parser)
+    _data(parser)
+    _store(parser)
+    _json(parser)
+
+
+def _rescore(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("outputs", type=Path, metavar="OUTPUTS.jsonl", help="recorded outputs, one a line")
+    parser.add_argument("--benchmark", required=True, help="what they answer")
+    parser.add_argument("--rows", type=Path, help="file for one verdict a line, in the order of the outputs")
+    _judge(parser)
+    add_flags(parser, EngineSettings, only={"dtype", "device", "batch_tokens"})
+    _data(parser)
+    _json(parser)
+
+
+def _merge(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", type=Path, help="recipe file (YAML)")
+    parser.add_argument("out", type=Path, nargs="?", help="folder of the merged checkpoint; must not exist")
+    parser.add_argument("--plan", action="store_true", help="say what will be read, written and needed")
+    parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, … (%(default)s)")
+
+
+def _train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", type=Path, help="folder of the expert; must not exist")
+    _suite(parser)
+    parser.add_argument("--task", required=True, help="task of the suite")
+    _base(parser)
+    parser.add_argument("--examples", type=count, help="most training examples (all)")
+    add_flags(parser, TrainSettings)
+    add_flags(parser, AdapterSettings)
+    _data(parser)
+
+
+def _signals(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "experts", nargs="+", metavar="EXPERT", help="TASK=PATH, or a folder of the task's name"
+    )
+    _suite(parser)
+    _base(parser)
+    parser.add_argument("--inputs", type=count, default=100, help="validation inputs of a task (%(default)s)")
+    add_flags(parser, ContinuationSettings, only={"max_new_tokens", "top_k"})
+    parser.add_argument(
+        "--loss", choices=("text", "completion"), default="text", help="what losses are over (%(default)s)"
+    )
+    parser.add_argument("--score", action="store_true", help="make scores that are not in the store")
+    _preset(parser)
+    add_flags(parser, ScoreSettings)
+    _engine(parser)
+    parser.add_argument("--out", type=Path, help="folder for heat maps and signals.json")
+    _data(parser)
+    _store(parser)
+    _json(parser)
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    table = kinds.add_parser("table", help="the comparison as a table, or a paper's table by name")
+    table.add_argument(
+        "name", nargs="?", help="metis-performance, divmerge-scaling, … (the comparison); `list tables`"
+    )
+    table.add_argument(
+        "--source", choices=("ours", "paper", "both"), default="ours",
+        help="of a paper's table: our runs, as printed, or both with their difference (%(default)s)",
+    )  # fmt: skip
+    table.add_argument("--backbone", action="append", help="what a run's base is called; one for each --run")
+    table.add_argument(
+        "--signals", type=Path, action="append", help="signals.json that `manyshot signals --out` wrote"
+    )
+    _format(table, "terminal", "markdown", "latex", "csv")
+    figure = kinds.add_parser("figure", help="the comparison as a picture (PNG, PDF or SVG by suffix)")
+    figure.add_argument("out", type=Path, nargs="?", help="file to write")
+    figure.add_argument("--show", default="tasks", metavar="NAME", help="which figure (%(default)s)")
+    figure.add_argument("--list", action="store_true", help="say which figures there are")
+    figure.add_argument("--setting", metavar="NAME", help="a method's setting, of `sensitivity`")
+    figure.add_argument("--signals", type=Path, metavar="FILE", help="signals.json, of what shows signals")
+    board = kinds.add_parser("leaderboard", help="all runs of some stores as a page, with ranks and outputs")
+    board.add_argument("--out", type=Path, required=True, help="folder for index.html and pictures")
+    pair = kinds.add_parser("compare", help="two checkpoints, benchmark by benchmark, and where they differ")
+    for name in ("first", "second"):
+        pair.add_argument(name, help="label in the run; or path, name or digest of a checkpoint in the store")
+    pair.add_argument(
+        "--documents", type=whole_number, metavar="N", help="documents to list on which either is better (1)"
+    )
+    _format(pair, "terminal", "markdown", "csv")
+    _json(pair)
+    submission = kinds.add_parser("submission", help="runs with their records, in a folder to send to others")
+    submission.add_argument("out", type=Path, help="folder to make; must not exist")
+    for kind in (table, figure, board, submission, pair):
+        kind.add_argument("--run", action="append", default=[], help=_RUNS[kind is board])
+        _store(kind, several=kind is board)
+        kind.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+
+
+_RUNS = ("name of a run (the latest); some show several", "name of a run (may be repeated; all runs)")
+
+
+def _list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=KINDS, help="what to list")
+    parser.add_argument("name", nargs="?", help="tell more about this one")
+    _data(parser)
+
+
+def _suite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--suite", required=True, help="name of a suite, or a YAML file")
+
+
+def _base(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--base", required=True, help="folder of the base, or hub name")
+
+
+def _preset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", help="settings of the suite by name, such as `paper`")
+
+
+def _engine(parser: argparse.ArgumentParser) -> None:
+    add_flags(parser, EngineSettings, names={"name": "engine"})
+
+
+def _judge(parser: argparse.ArgumentParser, default: str | None = "patterns") -> None:
+    usual = default or "the file's"
+    parser.add_argument(
+        "--judge",
+        default=default,
+        help=f"judge of refusals: patterns, or a classifier such as allenai/wildguard ({usual})",
+    )
+
+
+def _skip_missing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--skip-missing", action="store_true", help="leave out benchmarks without data")
+
+
+def _data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, help="local data root (MANYSHOT_DATA; else the hub)")
+
+
+def _store(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    if several:
+        about = "folder of records, or a submission (may be repeated; MANYSHOT_STORE, ./manyshot-results)"
+        parser.add_argument("--store", type=Path, action="append", help=about)
+    else:
+        about = "folder of the records (MANYSHOT_STORE, ./manyshot-results)"
+        parser.add_argument("--store", type=Path, help=about)
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _format(parser: argparse.ArgumentParser, *formats: str) -> None:
+    parser.add_argument("--format", choices=formats, default=formats[0], help="(%(default)s)")

@@ -1,0 +1,109 @@
+"""A setting is declared once: its field is a flag, a line of the help and a key of a file."""
+
+import argparse
+
+import pytest
+import yaml
+from pydantic import Field
+
+from bench.engine import EngineSettings
+from manyshot import arguments
+from manyshot.cli import parse
+from manyshot.experiment import Experiment, TrainOptions
+from manyshot.flags import add_flags, given, settings_of
+from merging.train_settings import AdapterSettings, SharedTrainSettings, TrainSettings
+from results.errors import InputError
+from results.validation import validated
+
+
+class ToyEngineSettings(EngineSettings):
+    toy_cache: int = Field(4, gt=0)
+    """Entries of a toy cache."""
+
+
+class ToySharedTrainSettings(SharedTrainSettings):
+    toy_momentum: float | None = Field(None, ge=0, lt=1)
+    """Momentum of a toy optimiser."""
+
+
+class ToyTrainSettings(TrainSettings, ToySharedTrainSettings):
+    pass
+
+
+class ToyTrainOptions(TrainOptions, ToySharedTrainSettings):
+    pass
+
+
+@pytest.fixture
+def toys(monkeypatch):
+    monkeypatch.setattr(arguments, "EngineSettings", ToyEngineSettings)
+    monkeypatch.setattr(arguments, "TrainSettings", ToyTrainSettings)
+
+
+COMMANDS = {
+    "score": ["score", "--benchmark", "gsm8k", "model"],
+    "run": ["run", "lab"],
+    "signals": ["signals", "--suite", "lab", "--base", "base", "math"],
+    "train": ["train", "out", "--suite", "lab", "--task", "math", "--base", "base"],
+}
+
+
+@pytest.mark.parametrize("command", ["score", "run", "signals"])
+def test_a_new_engine_setting_is_a_flag_of_every_command_that_opens_an_engine(command, toys, capsys):
+    options = parse([*COMMANDS[command], "--toy-cache", "8", "--memory-share", "0.5"])
+    assert settings_of(options, ToyEngineSettings) == ToyEngineSettings(toy_cache=8, memory_share=0.5)
+    with pytest.raises(SystemExit):
+        parse([command, "--help"])
+    assert "Entries of a toy cache (4)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_new_training_setting_is_a_flag(toys):
+    options = parse([*COMMANDS["train"], "--toy-momentum", "0.5"])
+    assert settings_of(options, ToyTrainSettings).toy_momentum == 0.5
+    options = parse([*COMMANDS["train"], "--toy-momentum", "1"])
+    with pytest.raises(InputError, match=r"'toy_momentum' is 1\.0, where a number below 1 is expected"):
+        settings_of(options, ToyTrainSettings)
+
+
+def test_a_new_setting_is_a_key_of_files():
+    class ToyExperiment(Experiment):
+        engine: ToyEngineSettings = ToyEngineSettings()
+        train: ToyTrainOptions
+
+    text = """
+        suite: lab
+        base: base
+        methods: [{name: average}]
+        engine: {toy_cache: 8}
+        train: {toy_momentum: 0.5}
+    """
+    experiment = validated(ToyExperiment, yaml.safe_load(text), "f")
+    assert (experiment.engine.toy_cache, experiment.train.toy_momentum) == (8, 0.5)
+    with pytest.raises(InputError, match=r"f: 'engine\.toy_cache' is 0, where a number above 0 is expected"):
+        validated(ToyExperiment, yaml.safe_load(text.replace("8", "0")), "f")
+
+
+@pytest.mark.parametrize("model", [EngineSettings, TrainSettings, AdapterSettings])
+def test_every_setting_is_described(model):
+    assert all(field.description for field in model.model_fields.values())
+
+
+def test_only_what_the_user_gives_is_set():
+    parser = argparse.ArgumentParser()
+    add_flags(parser, TrainSettings, without={"seed"})
+    options = parser.parse_args(["--no-end-token", "--report-to", "wandb", "mlflow", "--max-steps", "3"])
+    assert given(options, TrainSettings) == {
+        "end_token": False, "report_to": ["wandb", "mlflow"], "max_steps": 3
+    }  # fmt: skip
+
+
+def test_all_linear_layers_are_no_list_of_names():
+    options = parse([*COMMANDS["train"], "--rank", "4", "--targets", "all-linear"])
+    assert settings_of(options, AdapterSettings).targets == "all-linear"
+    options = parse([*COMMANDS["train"], "--rank", "4", "--targets", "q_proj"])
+    assert settings_of(options, AdapterSettings).targets == ("q_proj",)
+
+
+def test_only_the_command_that_is_asked_for_is_built(monkeypatch):
+    monkeypatch.setattr(arguments, "add_flags", lambda *_, **__: pytest.fail("a flag was built"))
+    parse(["list", "suites"])
