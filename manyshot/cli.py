@@ -24,6 +24,7 @@ _COMMANDS = {
     "report": "tables and figures of a run, two checkpoints head to head, and the leaderboard",
     "list": "what there is: benchmarks, suites, methods, signals, engines, experiments",
 }
+_INTERRUPTED = "manyshot: interrupted; start again to go on from what is kept\n"
 
 
 class _Terminated(KeyboardInterrupt):
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         _fail(f"{error.filename or 'A file or the output'}: {error.strerror or error}.", debug)
     except KeyboardInterrupt as interruption:
-        sys.stderr.write("manyshot: interrupted; start again to go on from what is kept\n")
+        sys.stderr.write(_INTERRUPTED)
         sys.exit(128 + (signal.SIGTERM if isinstance(interruption, _Terminated) else signal.SIGINT))
 
 
@@ -94,7 +95,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     """
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
-            os.write(2, b"manyshot: interrupted\n")
+            os.write(2, _INTERRUPTED.encode())
             os._exit(128 + number)
         frame = frame.f_back
     raise _Terminated if number == signal.SIGTERM else KeyboardInterrupt
