@@ -126,7 +126,7 @@ def test_a_plan_says_what_a_merge_reads_writes_and_needs_and_does_none_of_it(fam
     done = manyshot("merge", "--plan", path, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("method   ties(density=0.2, scaling=1.0, variant=paper, scope=model")
+    assert lines[0].startswith("method   ties(scope=model, density=0.2, scaling=1.0, variant=paper")
     weights = (family / "base/model.safetensors").stat().st_size
     assert f"base    1 file, {weights / 1000:.3g} kB, {family / 'base'}" in done.stdout
     assert f"{3 * weights / 1000:.3g} kB in all, 4 times: upper bits of the magnitudes" in done.stdout
