@@ -97,9 +97,9 @@ def products_with_differences(
 ) -> None:
     """Add Σ factors · (expert − base) of every expert to out, float64 (n,), in stretches of float32."""
     for start in range(0, base.size, _STRETCH):
-        here, by = base[start : start + _STRETCH], factors[start : start + _STRETCH]
+        here, here_factors = base[start : start + _STRETCH], factors[start : start + _STRETCH]
         for t in range(len(experts)):
-            out[t] += _product_with_difference(experts[t][start : start + _STRETCH], here, by)
+            out[t] += _product_with_difference(experts[t][start : start + _STRETCH], here, here_factors)
 
 
 @compiled(fastmath=True)
@@ -212,19 +212,19 @@ def _squares(values: np.ndarray) -> np.float32:
 
 
 @compiled()
-def _nonzero_in_both(one: np.ndarray, other: np.ndarray) -> np.uint32:
+def _nonzero_in_both(left: np.ndarray, right: np.ndarray) -> np.uint32:
     count = np.uint32(0)
-    for i in range(one.size):
-        count = np.uint32(count + min(np.uint32(min(one[i] & MAGNITUDE, other[i] & MAGNITUDE)), _ONE))
+    for i in range(left.size):
+        count = np.uint32(count + min(np.uint32(min(left[i] & MAGNITUDE, right[i] & MAGNITUDE)), _ONE))
     return count
 
 
 @compiled()
-def _of_one_sign(one: np.ndarray, other: np.ndarray) -> np.uint32:
+def _of_one_sign(left: np.ndarray, right: np.ndarray) -> np.uint32:
     count = np.uint32(0)
-    for i in range(one.size):
-        moves = min(np.uint32(min(one[i] & MAGNITUDE, other[i] & MAGNITUDE)), _ONE)
-        alike = np.uint32(np.uint32(~(one[i] ^ other[i])) >> np.uint32(31))
+    for i in range(left.size):
+        moves = min(np.uint32(min(left[i] & MAGNITUDE, right[i] & MAGNITUDE)), _ONE)
+        alike = np.uint32(np.uint32(~(left[i] ^ right[i])) >> np.uint32(31))
         count = np.uint32(count + np.uint32(moves & alike))
     return count
 
@@ -269,8 +269,8 @@ def merge_linear(
                 scale(delta, coefficients[t], merged[:size])
             else:
                 add_scaled(merged[:size], delta, coefficients[t])
-        found = add_into_bfloat16(here[:size], merged[:size], out[start:stop], result[2:])
-        largest = max(largest, found)
+        magnitude = add_into_bfloat16(here[:size], merged[:size], out[start:stop], result[2:])
+        largest = max(largest, magnitude)
         result[0] += _squares(merged[:size])
         result[1] += count_nonzero(merged_bits[:size])
         for t in range(len(experts)):

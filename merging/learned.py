@@ -14,6 +14,7 @@ from merging.known_methods import make
 from merging.layers import WHOLE_MODEL
 from merging.learned_method import LearnedMethod
 from merging.learning import LEARNING_VERSION, Learned, learn, learned_before
+from merging.prepare import task_vectors
 from merging.signals import Signals
 from results.merge_trace import LearnedCoefficients
 
@@ -81,8 +82,6 @@ def learn_coefficients(
     file: Path,
 ) -> Learned:
     """Learn a method's coefficients, from where an earlier call was stopped; see `with_coefficients`."""
-    from merging.prepare import task_vectors  # which imports this module
-
     continuations = method.continuations
     key = [
         LEARNING_VERSION,
@@ -99,7 +98,7 @@ def learn_coefficients(
     )
     merge = DifferentiableMerge(objective.model, vectors, method.level)
     with signals.progress(f"{file.parent.name} · learning coefficients") as progress:
-        return learn(merge, objective, method, seed=seed, note=file, key=key, progress=progress)
+        return learn(merge, objective, method, seed=seed, file=file, key=key, progress=progress)
 
 
 def by_task(

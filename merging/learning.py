@@ -100,7 +100,7 @@ def learn(
     method: LearnedMethod,
     *,
     seed: int,
-    note: Path,
+    file: Path,
     key: object,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     save_seconds: float = 10,
@@ -112,7 +112,7 @@ def learn(
         objective: of that same model. What is made small is Σ_t mean over t's inputs.
         method: says how they are learned.
         seed: of the order of the inputs.
-        note: file of the state, and at the end of what was learned.
+        file: file of the state, and at the end of what was learned.
         key: JSON value of all else that decides the outcome; the file of another is written over.
         progress: called with the numbers of steps done and in all.
         save_seconds: the state is saved so often.
@@ -129,7 +129,7 @@ def learn(
     steps = min(method.epochs * in_epoch, method.steps or method.epochs * in_epoch)
     every = max(1, in_epoch // _LOOKS_PER_EPOCH)
     digest = _digest(key, method, seed)
-    state = _begun(note, digest, merged, method)
+    state = _begun(file, digest, merged, method)
     state.learned = replace(state.learned, inputs=sizes)
     started, saved = time.monotonic(), time.monotonic()
     while not state.finished and state.step < steps and not _is_over(state.learned, method.patience):
@@ -141,7 +141,7 @@ def learn(
         if time.monotonic() - saved >= save_seconds:
             state.learned = replace(state.learned, seconds=_seconds(state, started))
             started = saved = time.monotonic()
-            _save(note, digest, state)
+            _save(file, digest, state)
     if not state.finished:
         state.finished = True
         merged.put(state.coefficients.data)
@@ -151,15 +151,15 @@ def learn(
         if method.keep_step == "best" and state.learned.best_step is not None:
             kept = state.learned.path[state.learned.best_step]
         state.learned = replace(state.learned, coefficients=kept, seconds=_seconds(state, started))
-        _save(note, digest, state)
+        _save(file, digest, state)
     return state.learned
 
 
-def learned_before(method: LearnedMethod, seed: int, note: Path, key: object) -> Learned | None:
+def learned_before(method: LearnedMethod, seed: int, file: Path, key: object) -> Learned | None:
     """Return what `learn` would find finished in a file; None where there is something left to do."""
-    if not note.is_file():
+    if not file.is_file():
         return None
-    content = json.loads(note.read_text(encoding="utf-8"))
+    content = json.loads(file.read_text(encoding="utf-8"))
     if content["of"] != _digest(key, method, seed) or not content["state"]["finished"]:
         return None
     return Learned.from_json(content["state"]["learned"])
@@ -176,21 +176,21 @@ def learned_from(objective: LearningObjective) -> dict[str, int]:
     return {task: number - held[task] for task, number in objective.inputs().items()}
 
 
-def _begun(note: Path, digest: str, merged: DifferentiableMerge, method: LearnedMethod) -> _State:
+def _begun(file: Path, digest: str, merged: DifferentiableMerge, method: LearnedMethod) -> _State:
     """Where an earlier call was stopped, or the beginning."""
     first = 1 / len(merged.tasks) if method.initial is None else method.initial
     start = [[first] * len(merged.layers) for _ in merged.tasks]
     state = _State(Learned(merged.tasks, merged.layers, start), method.learning_rate)
-    if note.is_file():
-        content = json.loads(note.read_text(encoding="utf-8"))
+    if file.is_file():
+        content = json.loads(file.read_text(encoding="utf-8"))
         if content["of"] == digest:
             state.put(content["state"])
     return state
 
 
-def _save(note: Path, digest: str, state: _State) -> None:
-    note.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(note, (json.dumps({"of": digest, "state": state.to_json()}) + "\n").encode())
+def _save(file: Path, digest: str, state: _State) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, (json.dumps({"of": digest, "state": state.to_json()}) + "\n").encode())
 
 
 def _seconds(state: _State, started: float) -> float:

@@ -98,13 +98,13 @@ class _Counts:
 
 @dataclass
 class _Total:
-    """The counts of the group at hand, and what was found for those before it."""
+    """The counts of the present group, and what was decided for those before it."""
 
     group: str = ""
     size: int = 0
     counts: torch.Tensor | None = None
     earlier: dict[str, Any] = field(default_factory=dict)
-    found: dict[str, Any] = field(default_factory=dict)
+    decided: dict[str, Any] = field(default_factory=dict)
 
 
 class _CountingPass(ABC):
@@ -133,11 +133,11 @@ class _CountingPass(ABC):
 
     def finish(self, total: _Total) -> dict[str, Any]:
         self._close(total)
-        return total.found
+        return total.decided
 
     def _close(self, total: _Total) -> None:
         if total.counts is not None:
-            total.found[total.group] = self.decide(total.counts, total)
+            total.decided[total.group] = self.decide(total.counts, total)
 
     @abstractmethod
     def count(self, deltas: torch.Tensor, earlier: dict[str, Any]) -> torch.Tensor:
@@ -156,8 +156,8 @@ class _UpperBits(_CountingPass):
 
     def decide(self, counts: torch.Tensor, total: _Total) -> dict[str, Any]:
         rank = self.ranking.rank(total.size)
-        found = [_at_rank(row, rank) for row in counts]
-        return {"upper": [value for value, _ in found], "ranks": [left for _, left in found]}
+        values, ranks = zip(*(_at_rank(row, rank) for row in counts), strict=True)
+        return {"upper": list(values), "ranks": list(ranks)}
 
 
 class _LowerBits(_CountingPass):
@@ -223,8 +223,8 @@ def _magnitudes(deltas: torch.Tensor) -> torch.Tensor:
 def _at_rank(counts: torch.Tensor, rank: int) -> tuple[int, int]:
     """Return the value of the entry at a rank, counted from the largest, and its rank within that value."""
     from_above = counts.flip(0).cumsum(0)
-    place = int(torch.searchsorted(from_above, rank))
-    return len(counts) - 1 - place, rank - int(from_above[place] - counts.flip(0)[place])
+    index = int(torch.searchsorted(from_above, rank))
+    return len(counts) - 1 - index, rank - int(from_above[index] - counts.flip(0)[index])
 
 
 class _Cuts:
@@ -243,7 +243,7 @@ class _Cuts:
         self, deltas: torch.Tensor, weights: torch.Tensor, context: Context
     ) -> list[tuple[str, str, str, int, torch.Tensor]]:
         group = self.ranking.group(context)
-        found = context.statistics[_LOWER][group]
+        lower = context.statistics[_LOWER][group]
         return [
             (
                 group,
@@ -253,7 +253,7 @@ class _Cuts:
                 torch.nonzero(delta.abs() == threshold)[:, 0].cpu() + context.offset,
             )
             for task, (delta, threshold, equals) in enumerate(
-                zip(deltas, found["thresholds"], found["equals"], strict=True)
+                zip(deltas, lower["thresholds"], lower["equals"], strict=True)
             )
             if equals is not None
         ]

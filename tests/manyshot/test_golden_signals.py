@@ -71,7 +71,7 @@ def test_learned_coefficients(signals, checkpoints, tmp_path, name, level):
     method = make(name, {"level": level, "inputs": 4, "max_new_tokens": 6, "epochs": 2, "batch_per_task": 2})
     experts = {"math": checkpoints[1], "safety": checkpoints[2]}
     learned = learn_coefficients(
-        method, signals, checkpoints[0], experts, seed=0, note=tmp_path / "learned.json"
+        method, signals, checkpoints[0], experts, seed=0, file=tmp_path / "learned.json"
     )
     result = {"layers": learned.layers, "coefficients": learned.coefficients, "curve": learned.curve}
     check(f"learned_{name}_{level}", LEARNING_VERSION, result)

@@ -210,13 +210,13 @@ def test_logits_are_taken_some_rows_at_a_time(families, monkeypatch):
         torch.testing.assert_close(gradient, found[0][1], rtol=1e-4, atol=1e-7)
 
 
-def learned(base, experts, targets, note, **settings):
+def learned(base, experts, targets, file, **settings):
     kind = settings.pop("kind", "kl")
     steered = followed(base, experts, settings.get("level", "task"))
     objective = matching(steered.model, targets, kind, held_out=settings.get("held_out", 0))
     saved = settings.pop("save_seconds", 10)
     method = make("divmerge", settings)
-    return learn(steered, objective, method, seed=0, note=note, key="key", save_seconds=saved)
+    return learn(steered, objective, method, seed=0, file=file, key="key", save_seconds=saved)
 
 
 @pytest.mark.parametrize("kind", ["kl", "js"])
@@ -304,7 +304,7 @@ def test_every_epoch_reads_every_input_once(families, tmp_path):
     base, experts, targets = families["llama"]
     steered = followed(base, experts, "task")
     objective = Seen(steered.model, targets, "kl", pad=0, batch_tokens=40)
-    learn(steered, objective, make("divmerge", {"epochs": 2}), seed=0, note=tmp_path / "note", key="key")
+    learn(steered, objective, make("divmerge", {"epochs": 2}), seed=0, file=tmp_path / "note", key="key")
     everything = sorted((task, i) for task in experts for i in range(len(TEXTS)))
     assert sorted(seen[:10]) == everything == sorted(seen[10:])
     assert seen[:10] != seen[10:]
