@@ -13,7 +13,7 @@ from merging.differentiable import DifferentiableMerge
 from merging.known_methods import make
 from merging.layers import WHOLE_MODEL
 from merging.learned_method import LearnedMethod
-from merging.learning import LEARNING_VERSION, Learned, learn, learned_before
+from merging.learning import LEARNING_VERSION, learn, learned_before
 from merging.prepare import task_vectors
 from merging.signals import Signals
 from results.merge_trace import LearnedCoefficients
@@ -35,12 +35,11 @@ def what_was_learned(file: Path) -> LearnedCoefficients | None:
     """
     if not file.is_file():
         return None
-    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["state"]["learned"]
-    path = content["path"]
-    steps = sorted({round(step) for step in np.linspace(0, len(path) - 1, min(len(path), _KEPT_STEPS))})
-    return LearnedCoefficients.model_validate(
-        {**content, "path": [path[step] for step in steps], "path_steps": steps}
-    )
+    content = json.loads(file.read_text(encoding="utf-8"))["state"]["learned"]
+    learned = LearnedCoefficients.model_validate(content)
+    number = len(learned.path)
+    steps = sorted({round(step) for step in np.linspace(0, number - 1, min(number, _KEPT_STEPS))})
+    return learned.model_copy(update={"path": [learned.path[step] for step in steps], "path_steps": steps})
 
 
 def with_coefficients(
@@ -80,7 +79,7 @@ def learn_coefficients(
     *,
     seed: int,
     file: Path,
-) -> Learned:
+) -> LearnedCoefficients:
     """Learn a method's coefficients, from where an earlier call was stopped; see `with_coefficients`."""
     continuations = method.continuations
     key = [

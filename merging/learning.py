@@ -5,7 +5,6 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from merging.learned_method import LearnedMethod
 from merging.signals import Input, LearningObjective
 from results.errors import InputError
 from results.files import write_atomically
+from results.merge_trace import LearnedCoefficients
 
 logger = logging.getLogger("manyshot.merging")
 _MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -27,48 +27,10 @@ _LOOKS_PER_EPOCH = 4
 """How often in an epoch the held-out inputs are looked at."""
 
 
-@dataclass(frozen=True)
-class Learned:
-    """What was learned.
-
-    Attributes:
-        tasks: names of the coefficients' rows.
-        layers: names of their columns.
-        coefficients: those that count, (tasks, layers).
-        curve: of every step what its inputs say of Σ over tasks of the mean over inputs.
-        path: the coefficients before every step, and at the end; each (tasks, layers).
-        validation: step and value on held-out inputs, Σ over tasks of the mean over inputs.
-        best_step: the step with the least of these; None where there are none.
-        seconds: of all steps.
-        inputs: how many of each task were learned from.
-    """
-
-    tasks: tuple[str, ...]
-    layers: tuple[str, ...]
-    coefficients: list[list[float]]
-    curve: list[float] = field(default_factory=list)
-    path: list[list[list[float]]] = field(default_factory=list)
-    validation: list[tuple[int, float]] = field(default_factory=list)
-    best_step: int | None = None
-    seconds: float = 0.0
-    inputs: dict[str, int] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """The same as a JSON value."""
-        return json.loads(json.dumps(asdict(self)))
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> "Learned":
-        """What `to_json` described."""
-        names = {name: tuple(content[name]) for name in ("tasks", "layers")}
-        validation = [(int(step), float(value)) for step, value in content["validation"]]
-        return cls(**{**content, **names, "validation": validation})
-
-
 class _State:
     """Where learning is: all that the next step needs."""
 
-    def __init__(self, learned: Learned, learning_rate: float) -> None:
+    def __init__(self, learned: LearnedCoefficients, learning_rate: float) -> None:
         self.step, self.learned, self.finished = 0, learned, False
         self.coefficients = torch.nn.Parameter(torch.tensor(learned.coefficients, dtype=torch.float64))
         self.adam = torch.optim.Adam([self.coefficients], lr=learning_rate)
@@ -81,13 +43,13 @@ class _State:
             "finished": self.finished,
             "coefficients": self.coefficients.tolist(),
             "moments": {name: moments[name].tolist() for name in _MOMENTS},
-            "learned": self.learned.to_json(),
+            "learned": self.learned.model_dump(mode="json"),
         }
 
     def put(self, content: Mapping[str, Any]) -> None:
         """Take over the state that `to_json` described."""
         self.step, self.finished = content["step"], content["finished"]
-        self.learned = Learned.from_json(content["learned"])
+        self.learned = LearnedCoefficients.model_validate(content["learned"])
         self.coefficients.data = torch.tensor(content["coefficients"], dtype=torch.float64)
         self.adam.state[self.coefficients] = {"step": torch.tensor(float(self.step))} | {
             name: torch.tensor(values, dtype=torch.float64) for name, values in content["moments"].items()
@@ -104,7 +66,7 @@ def learn(
     key: object,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
     save_seconds: float = 10,
-) -> Learned:
+) -> LearnedCoefficients:
     """Learn coefficients by Adam, from where an earlier call stopped that left its state in a file.
 
     Args:
@@ -112,7 +74,7 @@ def learn(
         objective: of that same model. What is made small is Σ_t mean over t's inputs.
         method: says how they are learned.
         seed: of the order of the inputs.
-        file: file of the state, and at the end of what was learned.
+        file: of the state, and at the end of what was learned.
         key: JSON value of all else that decides the outcome; the file of another is written over.
         progress: called with the numbers of steps done and in all.
         save_seconds: the state is saved so often.
@@ -130,7 +92,7 @@ def learn(
     every = max(1, in_epoch // _LOOKS_PER_EPOCH)
     digest = _digest(key, method, seed)
     state = _begun(file, digest, merged, method)
-    state.learned = replace(state.learned, inputs=sizes)
+    state.learned = state.learned.model_copy(update={"inputs": sizes})
     started, saved = time.monotonic(), time.monotonic()
     while not state.finished and state.step < steps and not _is_over(state.learned, method.patience):
         merged.put(state.coefficients.data)
@@ -139,7 +101,7 @@ def learn(
         _step(state, merged, objective, _batch(sizes, state.step, batch, seed))
         progress(state.step, steps)
         if time.monotonic() - saved >= save_seconds:
-            state.learned = replace(state.learned, seconds=_seconds(state, started))
+            state.learned = state.learned.model_copy(update={"seconds": _seconds(state, started)})
             started = saved = time.monotonic()
             _save(file, digest, state)
     if not state.finished:
@@ -150,19 +112,21 @@ def learn(
         kept = state.coefficients.tolist()
         if method.keep_step == "best" and state.learned.best_step is not None:
             kept = state.learned.path[state.learned.best_step]
-        state.learned = replace(state.learned, coefficients=kept, seconds=_seconds(state, started))
+        state.learned = state.learned.model_copy(
+            update={"coefficients": kept, "seconds": _seconds(state, started)}
+        )
         _save(file, digest, state)
     return state.learned
 
 
-def learned_before(method: LearnedMethod, seed: int, file: Path, key: object) -> Learned | None:
+def learned_before(method: LearnedMethod, seed: int, file: Path, key: object) -> LearnedCoefficients | None:
     """Return what `learn` would find finished in a file; None where there is something left to do."""
     if not file.is_file():
         return None
     content = json.loads(file.read_text(encoding="utf-8"))
     if content["of"] != _digest(key, method, seed) or not content["state"]["finished"]:
         return None
-    return Learned.from_json(content["state"]["learned"])
+    return LearnedCoefficients.model_validate(content["state"]["learned"])
 
 
 def _digest(key: object, method: LearnedMethod, seed: int) -> str:
@@ -180,7 +144,10 @@ def _begun(file: Path, digest: str, merged: DifferentiableMerge, method: Learned
     """Where an earlier call was stopped, or the beginning."""
     first = 1 / len(merged.tasks) if method.initial is None else method.initial
     start = [[first] * len(merged.layers) for _ in merged.tasks]
-    state = _State(Learned(merged.tasks, merged.layers, start), method.learning_rate)
+    state = _State(
+        LearnedCoefficients(tasks=merged.tasks, layers=merged.layers, coefficients=start),
+        method.learning_rate,
+    )
     if file.is_file():
         content = json.loads(file.read_text(encoding="utf-8"))
         if content["of"] == digest:
@@ -237,11 +204,11 @@ def _validate(state: _State, objective: LearningObjective) -> None:
     total = sum(value / held[task] for (task, _), value in zip(inputs, values, strict=True))
     state.learned.validation.append((state.step, total))
     best = min(state.learned.validation, key=lambda looked: looked[1])[0]
-    state.learned = replace(state.learned, best_step=best)
+    state.learned = state.learned.model_copy(update={"best_step": best})
     logger.debug("step %d: %.6f on held-out inputs", state.step, total)
 
 
-def _is_over(learned: Learned, patience: int | None) -> bool:
+def _is_over(learned: LearnedCoefficients, patience: int | None) -> bool:
     if patience is None or learned.best_step is None:
         return False
     since = [step for step, _ in learned.validation if step > learned.best_step]

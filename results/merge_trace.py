@@ -44,13 +44,13 @@ class LearnedCoefficients(Settings):
     coefficients: list[list[float]]
     """Those that count, (tasks, layers)."""
     curve: list[float] = []
-    """Of every step, what was made small."""
+    """Of every step what its inputs say of Σ over tasks of the mean over inputs."""
     path: list[list[list[float]]] = []
-    """The coefficients before some of the steps and at the end, each (tasks, layers)."""
+    """The coefficients before every step, or some of the steps, and at the end; each (tasks, layers)."""
     path_steps: list[int] = []
-    """The numbers of these steps."""
+    """The numbers of these steps; empty where they are all."""
     validation: list[StepValue] = []
-    """Step, and the value on held-out inputs."""
+    """Step and value on held-out inputs, Σ over tasks of the mean over inputs."""
     best_step: int | None = None
     """The step with the least value on held-out inputs."""
     seconds: float = 0.0
