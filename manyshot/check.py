@@ -57,7 +57,11 @@ def accepted_by_task(experiment: Experiment) -> dict[str, list[str]]:
     experts = {task: open_checkpoint(path) for task, path in (experiment.experts or {}).items()}
     differences = compare_settings(open_checkpoint(experiment.base), experts, experiment.accept_differences)
     return {
-        task: [one.key for one in differences if one.verdict == "accepted" and task in one.experts]
+        task: [
+            difference.key
+            for difference in differences
+            if difference.verdict == "accepted" and task in difference.experts
+        ]
         for task in experts
     }
 

@@ -129,7 +129,8 @@ class _Work:
         """What a task's validation scores are made of: records, or without such a split the answers' loss."""
         if task not in self._validation:
             return [(("loss", checkpoint, task, "completion"), task, self.validation_texts(task))]
-        return [(("record", checkpoint, name), name, one) for name, one in self._validation[task].items()]
+        amounts = self._validation[task]
+        return [(("record", checkpoint, name), name, amount) for name, amount in amounts.items()]
 
     def make_known(self, checkpoint: Path, tasks: Iterable[str]) -> None:
         """Count no validation scores of a checkpoint, which another of the same weights has."""
@@ -208,8 +209,8 @@ class _CountedSignals:
         return 0.0
 
     def normalised(self, checkpoint: Path, task: str) -> float:
-        for one in (self.standalone[task], checkpoint):
-            for key, data, amount in self.work.scores(one, task):
+        for scored in (self.standalone[task], checkpoint):
+            for key, data, amount in self.work.scores(scored, task):
                 self.work.once(self.phase, self.what, key, {data: amount})
         return 0.0
 
@@ -310,7 +311,7 @@ class _GroupPlan:
         inputs = {
             task: self.work.continued(task, continuations).at_most(made.inputs_per_task) for task in experts
         }
-        passes, total = float(made.epochs), sum(one.texts or 0 for one in inputs.values())
+        passes, total = float(made.epochs), sum(amount.texts or 0 for amount in inputs.values())
         if made.steps is not None and total:
             passes = min(passes, made.steps * made.batch_per_task * len(inputs) / total)
         read = {task: amount.read(passes) for task, amount in inputs.items()}

@@ -177,7 +177,8 @@ def _questions(task: EvalTask, root: Path | None, limit: int | None, seed: int) 
         shots = task.config.get("num_fewshot") or 0
         return Amount(task.size, _QUESTION * (1 + shots) + answer, counted=False).at_most(limit)
     sampled = prompts_of(task, rows, seed, _SAMPLED)
-    question = sum(_tokens("".join([one.prompt, *one.choices])) for one in sampled) / len(sampled)
+    texts = ["".join([prompt.prompt, *prompt.choices]) for prompt in sampled]
+    question = sum(map(_tokens, texts)) / len(texts)
     return Amount(len(documents_of(task, rows)), question + answer, counted=True).at_most(limit)
 
 

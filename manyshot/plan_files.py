@@ -75,7 +75,7 @@ def _rows(suite: Suite, plan: ExperimentPlan, root: Path | None) -> Iterator[Pla
     for benchmark in suite.benchmarks:
         if benchmark.name in plan.benchmarks:
             questions = f"questions of {benchmark.name}"
-            rows += [(questions, one, one.files.get(one.scored_split)) for one in benchmark.tasks]
+            rows += [(questions, part, part.files.get(part.scored_split)) for part in benchmark.tasks]
     for what, rows_of, file in rows:
         if rows_of.generate is None and root is not None and file is not None:
             path = root / file

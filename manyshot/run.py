@@ -228,8 +228,11 @@ def _as_given(experiment: Experiment, experts: Mapping[str, ScoredCheckpoint]) -
     """Experts as a merge that is done once takes them, by the names that the experiment gives them."""
     names = experiment.experts or {}
     return GivenExperts(
-        {task: Expert(names.get(task, str(one.path)), one.path) for task, one in experts.items()},
-        {task: one.identity.digest for task, one in experts.items()},
+        {
+            task: Expert(names.get(task, str(checkpoint.path)), checkpoint.path)
+            for task, checkpoint in experts.items()
+        },
+        {task: checkpoint.identity.digest for task, checkpoint in experts.items()},
     )
 
 

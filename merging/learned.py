@@ -67,8 +67,8 @@ def with_coefficients(
     if not isinstance(method, LearnedMethod) or method.coefficients is not None:
         return dict(settings)
     learned = learn_coefficients(method, signals, base, experts, seed=seed, file=file)
-    found = by_task(torch.tensor(learned.coefficients), learned.tasks, learned.layers)
-    return {**settings, "coefficients": found}
+    coefficients = by_task(torch.tensor(learned.coefficients), learned.tasks, learned.layers)
+    return {**settings, "coefficients": coefficients}
 
 
 def learn_coefficients(

@@ -40,7 +40,7 @@ def values_to_choose(value: Any, key: str = CHOOSE) -> list[Any] | None:
 
 def _each_once(values: Iterable[Any]) -> list[Any]:
     """Values without repetitions, in order; true and 1.0 are two."""
-    return list({json.dumps(one, sort_keys=True, default=str): one for one in values}.values())
+    return list({json.dumps(value, sort_keys=True, default=str): value for value in values}.values())
 
 
 def chosen_settings(settings: Mapping[str, Any]) -> list[str]:
@@ -55,19 +55,13 @@ def of_round(settings: Mapping[str, Any], round_index: int, rounds: int) -> dict
     Raises:
         InputError: a setting has more or fewer values than there are rounds.
     """
-    found = {}
-    for name, value in settings.items():
-        for key in (CHOOSE, CHOOSE_PER_TASK):
-            if listed := values_to_choose(value, key):
-                at_round = [_of_round(name, one, round_index, rounds) for one in listed]
-                found[name] = {key: _each_once(at_round)}
-                break
-        else:
-            found[name] = _of_round(name, value, round_index, rounds)
-    return found
+    return {name: _of_round(name, value, round_index, rounds) for name, value in settings.items()}
 
 
 def _of_round(name: str, value: Any, round_index: int, rounds: int) -> Any:
+    for key in (CHOOSE, CHOOSE_PER_TASK):
+        if listed := values_to_choose(value, key):
+            return {key: _each_once(_of_round(name, each, round_index, rounds) for each in listed)}
     if not isinstance(value, list | tuple):
         return value
     if len(value) != rounds:
@@ -109,12 +103,12 @@ def examples_of(settings: Mapping[str, Any], rounds: int = 1) -> Iterator[dict[s
 
 def needs(name: str, settings: Mapping[str, Any], rounds: int = 1) -> Needs:
     """Return what a method's settings ask of the signals: to be chosen among, or to be learned."""
-    found = Needs(scores=number_of_candidates(settings) > 0)
+    to_choose = Needs(scores=number_of_candidates(settings) > 0)
     method = make(name, next(examples_of(settings, rounds)))
     if isinstance(method, LearnedMethod) and method.coefficients is None:
         of_tests = method.source == "test"
-        found |= Needs(losses=not of_tests, questions=of_tests)
-    return found
+        return to_choose | Needs(losses=not of_tests, questions=of_tests)
+    return to_choose
 
 
 def check_settings(

@@ -126,22 +126,24 @@ class Weighting(Settings):
         Raises:
             InputError: a loss or score is not finite.
         """
-        own = SIGNALS[self.name]
-        measured = {task: own.measure(self, signals, start, expert, task) for task, expert in experts.items()}
+        kind = SIGNALS[self.name]
+        measured = {
+            task: kind.measure(self, signals, start, expert, task) for task, expert in experts.items()
+        }
         for task, of_task in measured.items():
             if not math.isfinite(of_task.urgency):
                 raise InputError(
                     f"The signal of the task '{task}' is {of_task.urgency}; its model gives no numbers."
                 )
-        shown = SignalTrace(
-            label=own.label,
+        trace = SignalTrace(
+            label=kind.label,
             values={task: of_task.value for task, of_task in measured.items()},
-            reference=own.reference,
-            reference_label=own.reference_label,
+            reference=kind.reference,
+            reference_label=kind.reference_label,
         )
         return TaskWeights(
             softmax({task: of_task.urgency for task, of_task in measured.items()}, self.at(round_index)),
-            shown if own.label else None,
+            trace if kind.label else None,
             {task: of_task.losses for task, of_task in measured.items() if of_task.losses is not None},
         )
 

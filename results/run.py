@@ -152,8 +152,8 @@ def set_aside(store: Store, run: Run) -> str | None:
 
 def _made_of(run: Run) -> list[Any]:
     entries = [entry for entry in run.entries if entry.role in {"base", "expert"}]
-    known = [[entry.role, entry.task, entry.seed, entry.checkpoint.digest] for entry in entries]
-    return [run.suite.name, list(run.suite.tasks), sorted(known, key=str)]
+    made_of = [[entry.role, entry.task, entry.seed, entry.checkpoint.digest] for entry in entries]
+    return [run.suite.name, list(run.suite.tasks), sorted(made_of, key=str)]
 
 
 def run_names(store: Store) -> list[str]:
@@ -204,12 +204,11 @@ def load_family(store: Store, names: Sequence[str] = ()) -> list[Run]:
     if not names:
         last = load_run(store)
         names = [str(last.settings.get(SUBSETS_OF) or last.name)]
-    runs = [load_run(store, one) for one in run_names(store)]
-    found = []
+    runs, chosen = [load_run(store, name) for name in run_names(store)], []
     for name in names:
-        family = [one for one in runs if name in {one.name, one.settings.get(SUBSETS_OF)}]
-        found += family or [load_run(store, name)]
-    return found
+        family = [run for run in runs if name in {run.name, run.settings.get(SUBSETS_OF)}]
+        chosen += family or [load_run(store, name)]
+    return chosen
 
 
 def check_name(name: str) -> None:

@@ -96,8 +96,8 @@ def _amount(amount: Amount | None) -> tuple[str, str]:
 
 def _names(step: Step) -> str:
     names = list(step.data)
-    shown = ", ".join(names[:_MANY])
-    return shown if len(names) <= _MANY else f"{shown} and {len(names) - _MANY} more"
+    first = ", ".join(names[:_MANY])
+    return first if len(names) <= _MANY else f"{first} and {len(names) - _MANY} more"
 
 
 def _read(step: Step) -> tuple[str, str]:
@@ -129,5 +129,10 @@ def _file_rows(files: Sequence[PlannedFile]) -> Iterator[tuple[str, str, str, st
     for (use, what), group in grouped.items():
         sizes = [file.nbytes for file in group if file.nbytes is not None]
         nbytes = size(sum(sizes)) if len(sizes) == len(group) else _UNKNOWN
-        yield "" if use == before else use, what, nbytes, ", ".join(dict.fromkeys(one.where for one in group))
+        yield (
+            "" if use == before else use,
+            what,
+            nbytes,
+            ", ".join(dict.fromkeys(file.where for file in group)),
+        )
         before = use
