@@ -24,7 +24,7 @@ def check_experiment(experiment: Experiment, suite: Suite, name: str = "run") ->
         InputError: names, settings, experts or tasks do not fit together.
     """
     check_name(name)
-    suite.spec  # noqa: B018 - which refuses tasks and benchmarks whose names are taken
+    tasks = list(suite.spec.tasks)  # whose making refuses names of tasks and benchmarks that are taken
     suite.preset(experiment.preset)
     _check_experts(experiment, suite)
     for method in experiment.methods:
@@ -33,7 +33,7 @@ def check_experiment(experiment: Experiment, suite: Suite, name: str = "run") ->
         check_settings(
             method.name,
             method.settings,
-            list(suite.tasks),
+            tasks,
             rounds=rounds,
             space=method.space,
             weighting=method.task_weighting.name,

@@ -104,6 +104,11 @@ class MethodEntry(Settings):
         return class_name(self.name)
 
     @property
+    def in_rounds(self) -> bool:
+        """Whether it merges in rounds with experts of its own."""
+        return self.protocol == "many-shot"
+
+    @property
     def settings(self) -> dict[str, Any]:
         """The method's own settings."""
         return {**(self._preset.settings if self._preset else {}), **(self.model_extra or {})}
@@ -138,7 +143,7 @@ class MethodEntry(Settings):
     def title(self) -> str:
         """The label, or the name with its settings, and the protocol where that is not the usual one."""
         title = self.plain_title
-        return title if self.label or self.protocol == "post-hoc" else f"{title}, {self.protocol}"
+        return title if self.label or not self.in_rounds else f"{title}, {self.protocol}"
 
     @property
     def plain_title(self) -> str:
@@ -163,7 +168,7 @@ class MethodEntry(Settings):
     @model_validator(mode="after")
     def _means_something(self) -> Self:
         for key in ("keep", "anchor"):
-            if self.protocol == "post-hoc" and key in self.model_fields_set:
+            if not self.in_rounds and key in self.model_fields_set:
                 raise ValueError(f"'{self.title}' is merged once, so '{key}' means nothing; leave it out")
         if "objective" in self.model_fields_set and not number_of_candidates(self.settings):
             raise ValueError(
@@ -215,7 +220,7 @@ class Experiment(Settings):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("each of the seeds is expected once")
         for method in self.methods:
-            if method.protocol == "many-shot" and self.train is None:
+            if method.in_rounds and self.train is None:
                 raise ValueError(f"'{method.title}' is many-shot, which needs `train` in place of `experts`")
         return self
 

@@ -240,11 +240,10 @@ class _GroupPlan:
 
     def _count_merge(self, planned: PlannedMerge) -> None:
         method, train = planned.method, self.experiment.train
-        in_rounds = method.protocol == "many-shot"
         start, merged = _BASE, []
         for round_index in range(1, planned.rounds + 1):
             experts = self.standalone
-            if in_rounds and train is not None:
+            if method.in_rounds and train is not None:
                 later = f"the experts of later rounds, {method.plain_title}"
                 what = "the experts of round 1" if round_index == 1 else later
                 passed = (round_index - 1) * train.epochs
@@ -260,7 +259,7 @@ class _GroupPlan:
                 signals = self._signals("choose", "the round that counts")
                 for task in self.tasks:
                     signals.normalised(checkpoint, task)
-            self.work.score(IN_ROUNDS if in_rounds else POST_HOC, checkpoint, self.tasks)
+            self.work.score(IN_ROUNDS if method.in_rounds else POST_HOC, checkpoint, self.tasks)
 
     def _count_round(
         self,
@@ -288,7 +287,7 @@ class _GroupPlan:
             self.work.make_known(merged, experts)
         else:
             self._learn(method, chosen, merged, experts)
-        protocol = "in rounds" if method.protocol == "many-shot" else "post hoc"
+        protocol = "in rounds" if method.in_rounds else "post hoc"
         self.work.once("merge", f"{protocol}, into {KINDS[method.space]}", ("merge", merged), {})
 
     def _train(self, what: str, start: Path, task: str, epochs: int, passed: int) -> Path:

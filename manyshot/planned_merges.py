@@ -28,7 +28,7 @@ class PlannedMerge:
     @property
     def labels(self) -> list[str]:
         """Labels of all checkpoints that it makes."""
-        rounds = range(self.rounds if self.method.protocol == "many-shot" else 0)
+        rounds = range(self.rounds if self.method.in_rounds else 0)
         return [self.title, *(self.round_label(index + 1) for index in rounds)]
 
     def round_label(self, round_index: int) -> str:
@@ -67,8 +67,7 @@ def planned_merges(experiment: Experiment) -> Iterator[ExpertGroup]:
 
 def rounds_of(experiment: Experiment, method: MethodEntry) -> int:
     """Return how often a method merges: in the experiment's rounds, or once."""
-    in_rounds = experiment.train is not None and method.protocol == "many-shot"
-    return experiment.train.rounds if experiment.train and in_rounds else 1
+    return experiment.train.rounds if experiment.train and method.in_rounds else 1
 
 
 def needs_of(experiment: Experiment, method: MethodEntry) -> Needs:

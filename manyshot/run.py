@@ -139,8 +139,7 @@ def _run(
             given_experts = _as_given(experiment, experts)
             of_group = signals.with_references({task: expert.path for task, expert in experts.items()})
             for planned in group.merges:
-                in_rounds = planned.method.protocol == "many-shot"
-                source = trained_experts if trained_experts and in_rounds else given_experts
+                source = (planned.method.in_rounds and trained_experts) or given_experts
                 plan = _merge_plan(experiment, planned, base, source)
                 say = partial(logger.info, "%s: %s", planned.title)
                 rounds = run_rounds(plan, context.out, of_group, title=planned.title, say=say)

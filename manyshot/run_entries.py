@@ -43,7 +43,6 @@ def merged_checkpoints(
 ) -> Iterator[RunCheckpoint]:
     """The merged checkpoint that counts, and of a method that merges in rounds the checkpoint of each."""
     method = planned.method
-    in_rounds = method.protocol == "many-shot"
     about: dict[str, Any] = {
         "method": method.method_name,
         "settings": json.loads(json.dumps(method.settings)),
@@ -70,9 +69,9 @@ def merged_checkpoints(
         _opened(kept, planned.title),
         **about,
         trace=kept.trace,
-        selection=selection if in_rounds else None,
+        selection=selection if method.in_rounds else None,
     )
-    for merge_round in rounds if in_rounds else ():
+    for merge_round in rounds if method.in_rounds else ():
         label = planned.round_label(merge_round.round_index)
         yield run_checkpoint(
             label,

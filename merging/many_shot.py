@@ -27,6 +27,7 @@ from merging.weighting import Weighting, recipe_weights
 from results.errors import InputError
 from results.files import write_atomically
 from results.merge_trace import MergeTrace, RoundScore, RoundSelection
+from results.validation import validated
 
 MergeProtocol = Literal["post-hoc", "many-shot"]
 Anchor = Literal["base", "previous"]
@@ -128,7 +129,7 @@ class MergeRound:
             content["round_index"],
             out / content["merged"],
             {task: out / path for task, path in content["experts"].items()},
-            MergeTrace.model_validate(content["trace"]),
+            validated(MergeTrace, content["trace"], str(file)),
         )
 
 
