@@ -6,11 +6,11 @@ from argparse import Namespace
 import pytest
 import torch
 import yaml
-from manyshot.training_runs import check_methods
 from safetensors.torch import load_file
 
 import merging.methods
 from bench.registry import load_suite
+from manyshot.check import check_experiment
 from manyshot.commands import list as list_command
 from manyshot.experiment import load_experiment
 from merging.merge import merge
@@ -89,7 +89,7 @@ def test_the_list_of_methods_knows_it(toy, capsys):
 def test_an_experiment_knows_it(toy, tmp_path):
     suite = load_suite("lab")
     content = {**EXPERIMENT, "experts": dict.fromkeys(suite.tasks, "expert")}
-    check_methods(load_experiment(written(tmp_path / "experiment.yaml", content)), suite)
+    check_experiment(load_experiment(written(tmp_path / "experiment.yaml", content)), suite)
     content["methods"] = [{"name": "first_alone", "scaling": 0}]
     with pytest.raises(InputError, match="'scaling' is 0, where a number above 0 is expected"):
-        check_methods(load_experiment(written(tmp_path / "experiment.yaml", content)), suite)
+        check_experiment(load_experiment(written(tmp_path / "experiment.yaml", content)), suite)
