@@ -8,7 +8,7 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,7 +23,7 @@ from bench.signals import ValidationSignals
 from manyshot.check import accepted_by_task, check_experiment
 from manyshot.experiment import Experiment
 from manyshot.planned_merges import PlannedMerge, expert_label, needs_of, planned_merges
-from manyshot.run_entries import merged_checkpoints, run_checkpoint
+from manyshot.run_entries import RunCheckpoint, merged_checkpoints, run_checkpoint
 from manyshot.run_report import mark_report, report_folder, write_report, write_subsets
 from manyshot.scoring import benchmarks_with_data, open_judge, score_all, score_settings, shown_progress
 from manyshot.terminal import logger
@@ -116,8 +116,8 @@ def _run(
 ) -> FinishedRun:
     """Run an experiment on all tasks of a suite."""
     base = ScoredCheckpoint.open(experiment.base)
-    train, given_paths = experiment.train, experiment.experts or {}
-    given = {task: ScoredCheckpoint.open(given_paths[task]) for task in suite.tasks if given_paths}
+    paths = experiment.experts or {}
+    given = {task: ScoredCheckpoint.open(paths[task]) for task in suite.tasks if paths}
     engine = choose_engine(experiment.engine, [base.path, *(expert.path for expert in given.values())])
     settings = score_settings(suite, experiment.preset, engine, experiment.limit, experiment.fewshot_seed)
     judge = open_judge(experiment.judge, engine)
@@ -127,25 +127,10 @@ def _run(
         for method in experiment.methods:
             signals.check(needs_of(experiment, method))
         examples = _training_examples(experiment, suite, context)
-        trained_experts = train and TrainedExperts(examples, train.of_one_round)
-        checkpoints = [run_checkpoint("base", "base", base)]
-        for group in planned_merges(experiment):
-            experts = given or _train_experts(
-                experiment, base, examples, group.seed, signals=signals, out=context.out
-            )
-            for task, expert in experts.items():
-                label = expert_label(experiment, task, group.seed)
-                checkpoints.append(run_checkpoint(label, "expert", expert, task=task, seed=group.seed))
-            given_experts = _as_given(experiment, experts)
-            of_group = signals.with_references({task: expert.path for task, expert in experts.items()})
-            for planned in group.merges:
-                source = (planned.method.in_rounds and trained_experts) or given_experts
-                plan = _merge_plan(experiment, planned, base, source)
-                say = partial(logger.info, "%s: %s", planned.title)
-                rounds = run_rounds(plan, context.out, of_group, title=planned.title, say=say)
-                selection = select_round(rounds, planned.method.keep, of_group)
-                checkpoints += merged_checkpoints(planned, plan, rounds, selection)
-        records = score_all(scorer, [made.checkpoint for made in checkpoints], benchmarks)
+        checkpoints = list(
+            _make_checkpoints(experiment, base, given, examples, signals=signals, out=context.out)
+        )
+        records = score_all(scorer, [checkpoint.scored for checkpoint in checkpoints], benchmarks)
     run = Run(
         name=name,
         suite=suite.spec,
@@ -159,16 +144,44 @@ def _run(
             SUBSETS_OF: family,
             "validation": {**signals.validation},
         },
-        entries=tuple(made.with_records(records[made.checkpoint.name]) for made in checkpoints),
+        entries=tuple(checkpoint.with_records(records[checkpoint.scored.name]) for checkpoint in checkpoints),
     )
-    other = set_aside(context.store, run)
-    if other is not None:
+    if other := set_aside(context.store, run):
         logger.warning(
             "the store has a run '%s' of other experts or tasks; that is called '%s' now", name, other
         )
     save_run(context.store, run)
     comparison = compare(run, context.store)
     return FinishedRun(comparison, write_report(comparison, report))
+
+
+def _make_checkpoints(
+    experiment: Experiment,
+    base: ScoredCheckpoint,
+    given: Mapping[str, ScoredCheckpoint],
+    examples: Mapping[str, list[Example]],
+    *,
+    signals: ValidationSignals,
+    out: Path,
+) -> Iterator[RunCheckpoint]:
+    """Yield the base, the experts of every seed, and what every method merges, each made or found."""
+    yield run_checkpoint("base", "base", base)
+    train = experiment.train
+    trained_experts = train and TrainedExperts(examples, train.of_one_round)
+    for group in planned_merges(experiment):
+        experts = given or _train_experts(experiment, base, examples, group.seed, signals=signals, out=out)
+        for task, expert in experts.items():
+            label = expert_label(experiment, task, group.seed)
+            yield run_checkpoint(label, "expert", expert, task=task, seed=group.seed)
+        given_experts = _as_given(experiment, experts)
+        of_group = signals.with_references({task: expert.path for task, expert in experts.items()})
+        for planned in group.merges:
+            source = (planned.method.in_rounds and trained_experts) or given_experts
+            plan = _merge_plan(experiment, planned, base, source)
+            say = partial(logger.info, "%s: %s", planned.title)
+            rounds = run_rounds(plan, out, of_group, title=planned.title, say=say)
+            selection = select_round(rounds, planned.method.keep, of_group)
+            yield from merged_checkpoints(planned, plan, rounds, selection)
 
 
 def _open_signals(

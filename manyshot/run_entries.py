@@ -21,7 +21,7 @@ class RunCheckpoint:
     """A checkpoint of a run, and what its manifest says of it."""
 
     entry: Entry
-    checkpoint: ScoredCheckpoint
+    scored: ScoredCheckpoint
 
     def with_records(self, records: Mapping[str, Record]) -> Entry:
         """The entry with the digests of its records, by benchmark."""
