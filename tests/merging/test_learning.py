@@ -216,7 +216,7 @@ def learned(base, experts, targets, file, **settings):
     objective = matching(steered.model, targets, kind, held_out=settings.get("held_out", 0))
     saved = settings.pop("save_seconds", 10)
     method = make("divmerge", settings)
-    return learn(steered, objective, method, seed=0, file=note, key="key", save_seconds=saved)
+    return learn(steered, objective, method, seed=0, file=file, key="key", save_seconds=saved)
 
 
 @pytest.mark.parametrize("kind", ["kl", "js"])
