@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from results.errors import InputError
+from results.validation import legible, quoted
 
 _SEPARATOR = ".py:"
 _MODULE = "manyshot_method_"
@@ -42,12 +43,18 @@ def load_class(name: str) -> type:
         InputError: the file cannot be read or run, or has no such class.
     """
     path, _, kind = name.rpartition(":")
-    module = _module(str(Path(path).expanduser().resolve()))
+    try:
+        resolved = str(Path(path).expanduser().resolve())
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{legible(path)} is no name of a file ({error}).") from None
+    module = _module(resolved)
     loaded = vars(module).get(kind)
     if not isinstance(loaded, type):
         modules = {name: getattr(value, "__module__", "") for name, value in vars(module).items()}
         classes = [name for name, defined_in in modules.items() if defined_in == module.__name__]
-        raise InputError(f"{path} has no class {kind!r}; it has {', '.join(classes) or 'none'}.")
+        raise InputError(
+            f"{legible(path)} has no class {quoted(kind)}; it has {', '.join(classes) or 'none'}."
+        )
     return loaded
 
 
@@ -63,7 +70,7 @@ def _module(path: str) -> ModuleType:
         source = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
-        raise InputError(f"{path} cannot be read ({reason}).") from None
+        raise InputError(f"{legible(path)} cannot be read ({reason}).") from None
     name = _MODULE + hashlib.sha256(path.encode()).hexdigest()[:16]
     module = ModuleType(name)
     module.__file__ = path

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from results.errors import InputError
+from results.validation import legible
 
 logger = logging.getLogger("manyshot.merging")
 _KEY_LENGTH = 16
@@ -23,6 +24,8 @@ def refuse_existing(out: Path) -> None:
     Nothing is ever overwritten.
     """
     with _refusing_what_cannot_be_made(out):
+        if "\0" in str(out):
+            raise ValueError("its name has a null byte")
         if out.exists() or out.is_symlink():
             raise InputError(f"{out} exists already; name another folder or remove it first.")
         for parent in out.absolute().parents:
@@ -115,8 +118,9 @@ def _appear(folder: Path, out: Path) -> None:
 def _refusing_what_cannot_be_made(out: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise InputError(f"{out} cannot be made ({error.strerror or error}); name another folder.") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{legible(out)} cannot be made ({reason}); name another folder.") from error
 
 
 @contextmanager

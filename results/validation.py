@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 from results.errors import InputError
 
 _LONGEST_QUOTE = 60
+_LONGEST_NAME = 500
 _LARGEST_INTEGER = 2**63
 _SHORT = reprlib.Repr()  # of nested values a part: YAML's aliases may make them endless
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 2 * _LONGEST_QUOTE, 2 * _LONGEST_QUOTE
@@ -160,6 +161,12 @@ def quoted(value: object, *, quotes: bool = True) -> str:
 def is_beyond_64_bits(number: int) -> bool:
     """Return whether a whole number is larger than records and most libraries hold."""
     return not -_LARGEST_INTEGER <= number < _LARGEST_INTEGER
+
+
+def legible(name: object) -> str:
+    """Return a path or another name as it stands, or `quoted` where it is long or cannot be printed."""
+    text = str(name)
+    return text if len(text) <= _LONGEST_NAME and text.isprintable() else quoted(text)
 
 
 def _is_encodable(text: str) -> bool:

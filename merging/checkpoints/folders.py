@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from results.errors import InputError
-from results.validation import quoted
+from results.validation import legible
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _LONGEST_REPOSITORY = 200
@@ -43,10 +43,11 @@ def locate(path: str | Path) -> Path:
                 f"{name} is a file; a checkpoint is a folder with config.json and *.safetensors."
             )
     except OSError as error:
-        raise InputError(f"{quoted(name)} cannot be looked for ({error.strerror}).") from None
+        raise InputError(f"{legible(name)} cannot be looked for ({error.strerror}).") from None
     if len(name) > _LONGEST_REPOSITORY or not _REPOSITORY.fullmatch(name):
-        shown = name if len(name) <= _LONGEST_REPOSITORY and name.isprintable() else quoted(name)
-        raise InputError(f"{shown}: no such folder; give a checkpoint's folder or a hub name (org/name).")
+        raise InputError(
+            f"{legible(name)}: no such folder; give a checkpoint's folder or a hub name (org/name)."
+        )
     return _download(name)
 
 

@@ -84,7 +84,7 @@ def test_a_wrong_recipe_is_refused_by_file_and_key(tmp_path, change, says):
 
 
 @pytest.mark.parametrize("change", ["base: base", "{path: b,", "name: task_arithmetic"])
-@pytest.mark.parametrize("letter", ["x", "\\0", "+x"])
+@pytest.mark.parametrize("letter", ["x", "\\0", "+x", ".py:"])
 def test_a_name_that_no_file_can_have_is_refused_in_one_short_sentence(tmp_path, monkeypatch, change, letter):
     monkeypatch.chdir(tmp_path)
     key, _, name = change.rpartition(" ")

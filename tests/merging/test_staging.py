@@ -81,6 +81,14 @@ def test_a_file_in_the_place_of_a_parent_is_named(tmp_path, below):
         refuse_existing(tmp_path / "file" / below)
 
 
+@pytest.mark.parametrize("name", ["long" * 1000, "n\0ul"])
+def test_a_name_that_no_folder_can_have_is_refused_in_a_short_sentence(tmp_path, name):
+    with pytest.raises(InputError, match="cannot be made") as refusal:
+        refuse_existing(tmp_path / name)
+    assert len(str(refusal.value)) < 300
+    assert str(refusal.value).isprintable()
+
+
 @pytest.mark.parametrize("parent", ["dangling", "long" * 100])
 def test_a_parent_that_cannot_be_made_is_a_refusal(tmp_path, parent):
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
