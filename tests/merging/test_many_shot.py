@@ -259,7 +259,7 @@ def test_scale_and_temperature_are_one_number_a_round(base, tmp_path):
 KILLED = """
 import os, signal, sys
 sys.path[:0] = {paths!r}
-from merging import merge, optimise, weighting
+from merging import merge_blocks, optimise, weighting
 import test_many_shot
 from merging.many_shot import run_rounds
 from pathlib import Path
@@ -278,12 +278,12 @@ if where == "training":
             die()
     optimise._Watch.on_step_end = killed
 elif where == "merging":
-    add_rounded = merge.add_rounded
+    add_rounded = merge_blocks.add_rounded
     def killed(*given):
         global count
         count += 1
         return die() if count == 25 else add_rounded(*given)
-    merge.add_rounded = killed
+    merge_blocks.add_rounded = killed
 elif where == "scoring":
     measure = weighting.Weighting.measure
     def killed(self, signals, start, experts, round_index):
