@@ -149,7 +149,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
     table.add_argument(
         "--signals", type=Path, action="append", help="signals.json that `manyshot signals --out` wrote"
     )
-    _format(table, "terminal", "markdown", "latex", "csv")
+    _format(table, "terminal", "markdown", "latex", "csv", "html")
     figure = kinds.add_parser("figure", help="the comparison as a picture (PNG, PDF or SVG by suffix)")
     figure.add_argument("out", type=Path, nargs="?", help="file to write")
     figure.add_argument("--show", default="tasks", metavar="NAME", help="which figure (%(default)s)")

@@ -28,9 +28,10 @@ def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     """Write the table in three forms and the figures; what there is nothing to draw for is said."""
     from reports.dots import normalised_performance
     from reports.rounds import performance_over_rounds, weighs_by_a_signal, weights_over_rounds
-    from reports.seeds import chosen, seeds_table
-    from reports.table import Format, render
+    from reports.tables.comparison import render
+    from reports.tables.seeds import chosen, seeds_report
     from reports.worst_task import average_against_worst
+    from reports.writers import Format
 
     folder.mkdir(parents=True, exist_ok=True)
     files = []
@@ -43,7 +44,7 @@ def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     seeds = {row.seed for row in comparison.rows if row.role == "merged"} - {None}
     if comparison.rounds or len(seeds) > 1 or chosen(comparison):
         files.append(folder / "seeds.md")
-        files[-1].write_text(seeds_table(comparison), encoding="utf-8")
+        files[-1].write_text(seeds_report(comparison), encoding="utf-8")
     figures = {"tasks.png": normalised_performance, "worst_task.png": average_against_worst}
     if comparison.rounds:
         figures["rounds.png"] = performance_over_rounds
@@ -59,10 +60,11 @@ def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
 
 def write_subsets(comparisons: Mapping[tuple[str, ...], Comparison], folder: Path) -> tuple[Path, ...]:
     """Write the table over subsets of tasks and its figure."""
-    from reports.subsets import performance_by_number, subsets_table
+    from reports.subsets import performance_by_number
+    from reports.tables.subsets import subsets_report
 
     table = folder / "subsets.md"
-    table.write_text(subsets_table(over_subsets(comparisons)), encoding="utf-8")
+    table.write_text(subsets_report(over_subsets(comparisons)), encoding="utf-8")
     try:
         return table, performance_by_number(list(comparisons.values()), folder / "subsets.png")
     except InputError as error:

@@ -42,15 +42,11 @@ def answer(text: str) -> None:
 
 
 def as_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Rows under headings, where there are some, in columns as wide as they need to be."""
-    lines = [tuple(map(str, row)) for row in rows]
-    if headings:
-        lines.insert(0, tuple(headings))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    """Rows under headings, where there are some, as a table on the terminal."""
+    from reports.table_model import text_table
+    from reports.terminal import wide_terminal
+
+    return wide_terminal(text_table(headings, rows)).rstrip("\n")
 
 
 def counted(number: int, what: str) -> str:

@@ -23,8 +23,8 @@ from reports.drawing import (
     wrapped,
 )
 from reports.palette import BASE_COLOUR, Look, looks, method_handles
-from reports.sheet import UNKNOWN
 from reports.shown import Shown, basis, limits, shown
+from reports.table_model import UNKNOWN
 from results.comparison import Comparison
 
 _WIDTH = 7.2

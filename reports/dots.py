@@ -10,8 +10,8 @@ from matplotlib.ticker import AutoMinorLocator, MaxNLocator
 
 from reports.drawing import DASHED, GRID, REFERENCE, STYLE, check_suffix, label_below, panels, save, wrapped
 from reports.palette import BASE_COLOUR, Look, looks
-from reports.sheet import UNKNOWN
 from reports.shown import Shown, basis, both_protocols, numbers, shown
+from reports.table_model import UNKNOWN
 from results.comparison import Comparison, Estimate
 
 _PANELS_PER_LINE = 5

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from reports.sheet import printable
+from reports.table_model import printable
 from results.errors import InputError
 
 SUFFIXES = (".png", ".pdf", ".svg")

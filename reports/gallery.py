@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reports.bars import grouped_bars
 from reports.coefficients import coefficients_by_depth, coefficients_over_steps
-from reports.correlation import correlation
+from reports.correlation import correlation, has_scores
 from reports.cost import cost_against_score
 from reports.dots import normalised_performance
 from reports.erasure import erasure_profiles
@@ -20,7 +20,7 @@ from reports.subsets import performance_by_number
 from reports.worst_task import average_against_worst
 from results.comparison import Comparison
 from results.errors import InputError
-from results.signals import SignalReport
+from results.signals import KINDS, SignalReport
 
 
 @dataclass(frozen=True)
@@ -114,3 +114,9 @@ def listing() -> str:
     """Every figure's name and what it shows, one a line."""
     width = max(map(len, GALLERY))
     return "\n".join(f"{name:{width}}  {one.about}" for name, one in GALLERY.items())
+
+
+def signal_figures(report: SignalReport, folder: Path) -> list[Path]:
+    """Draw heat maps of divergences and cosines into a folder, and the correlation where there are scores."""
+    missing = {*KINDS} - {*report.divergences} | ({"correlation"} if not has_scores(report) else set())
+    return [draw(report, folder / f"{name}.png") for name, draw in SIGNALS.items() if name not in missing]

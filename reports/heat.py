@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from reports.drawing import STYLE, check_suffix, figure_of_panels, save, wrapped
-from reports.sheet import UNKNOWN
 from reports.shown import documents
+from reports.table_model import UNKNOWN
 from results.signals import KINDS, SignalReport
 
 _CELL, _CELL_OF_MANY = 0.52, 0.42

@@ -1,6 +1,8 @@
 """Tables in LaTeX: a document of one page that compiles by itself, from which the table can be copied."""
 
-from reports.sheet import Cell, Column, Sheet
+from collections.abc import Sequence
+
+from reports.table_model import Cell, Table
 
 _CHARACTERS = {
     "\\": r"\textbackslash{}",
@@ -37,20 +39,25 @@ _AFTER = r"""
 """
 
 
-def latex_table(sheet: Sheet) -> str:
+def latex(table: Table) -> str:
     r"""A document with a `tabular` with booktabs rules; caption and notes are comments above it."""
-    caption = sheet.caption + sheet.legend()
-    lines = [f"% {latex_text(text)}" for text in (caption, *sheet.notes)]
-    lines += [rf"\begin{{tabular}}{{l{'r' * len(sheet.columns)}}}", r"\toprule"]
-    lines.append(rf"{latex_text(sheet.head)} & {' & '.join(_title(column) for column in sheet.columns)} \\")
-    for index, group in enumerate(sheet.groups):
+    columns = table.columns.values()
+    lines = [f"% {latex_text(text)}" for text in (table.caption + table.legend(), *table.notes)]
+    aligned = "".join("l" if column.is_text else "r" for column in columns)
+    lines += [rf"\begin{{tabular}}{{l{aligned}}}", r"\toprule"]
+    lines.append(_line([table.head, *(column.heading for column in columns)]))
+    for group, cells in zip(table.groups, table.cells, strict=True):
         lines.append(r"\midrule")
-        if sheet.titles and sheet.titles[index]:
-            title = latex_text(sheet.titles[index])
-            lines.append(rf"\multicolumn{{{len(sheet.columns) + 1}}}{{l}}{{\emph{{{title}}}}} \\")
-        for line in group:
-            lines.append(rf"{latex_text(line.label)} & {' & '.join(_cell(cell) for cell in line.cells)} \\")
+        if group.title:
+            title = latex_text(group.title)
+            lines.append(rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\emph{{{title}}}}} \\")
+        for row, of_row in zip(group.rows, cells, strict=True):
+            lines.append(rf"{latex_text(row.label)} & {' & '.join(map(_cell, of_row))} \\")
     return _BEFORE + "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + _AFTER
+
+
+def _line(texts: Sequence[str]) -> str:
+    return " & ".join(map(latex_text, texts)) + r" \\"
 
 
 def latex_text(text: str) -> str:
@@ -84,12 +91,8 @@ _GREEK = {
 }
 
 
-def _title(column: Column) -> str:
-    return rf"$\Delta$ {latex_text(column.title)}" if column.is_difference else latex_text(column.title)
-
-
 def _cell(cell: Cell) -> str:
-    value = latex_text(cell.value)
+    value = latex_text(cell.text)
     if value[:1] in {"+", "-"} and not value.startswith("--"):
         value = f"${value[0]}${value[1:]}"
     marked = {

@@ -1,4 +1,4 @@
-"""ANP against the number of tasks: a table in Markdown, and a figure with bands or bars."""
+"""ANP against the number of tasks, a figure with bands or bars."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,44 +13,12 @@ from reports.palette import line_handle, looks, method_handles
 from reports.shown import Shown, documents, seeds, shown
 from results.comparison import Comparison
 from results.errors import InputError
-from results.subsets import OverSubsets, by_tasks, over_subsets
+from results.subsets import by_tasks, over_subsets
 
 _ASIDE = 0.6
 """How wide methods that stand beside each other are spread over a number of tasks."""
 _BANDS = 4
 """Most methods whose intervals are bands, which of more cover each other."""
-
-
-def subsets_table(found: Sequence[OverSubsets]) -> str:
-    """Return a table of methods by number of tasks, mean ANP with its interval over tasks, as Markdown."""
-    sizes = sorted({one.size for one in found})
-    numbers = {size: max(one.n for one in found if one.size == size) for size in sizes}
-    heads = ["method", "protocol", *(f"{size} tasks (n = {numbers[size]})" for size in sizes)]
-    cells: dict[tuple[str, str], dict[int, str]] = {}
-    for one in found:
-        text = f"{one.mean:.3f}"
-        if one.interval is not None:
-            text += f" [{one.interval.low:.3f}, {one.interval.high:.3f}]"
-        if one.n < numbers[one.size]:
-            text += f" (n = {one.n})"
-        cells.setdefault((one.method, one.protocol), {})[one.size] = text
-    lines = [heads, ["---"] * len(heads)]
-    lines += [[*key, *(row.get(size, "—") for size in sizes)] for key, row in cells.items()]
-    text = "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
-    text += (
-        "\nMean ANP over all subsets of so many tasks, with 95 % intervals by a jackknife over the tasks, "
-        "which subsets share.\n"
-    )
-    partly = dict.fromkeys(
-        f"{one.method} ({one.protocol}) at {one.size} tasks ({one.without})"
-        for one in found
-        if one.without and one.n > 1
-    )
-    if any(one.without and one.n == 1 for one in found):
-        text += "One subset has no interval: there is none to set beside it.\n"
-    if partly:
-        text += f"No interval, because subsets are missing: {', '.join(partly)}.\n"
-    return text
 
 
 def performance_by_number(comparisons: Sequence[Comparison], out: Path) -> Path:

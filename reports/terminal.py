@@ -1,50 +1,63 @@
-"""The table of a comparison on a terminal, in as many blocks of columns as its width asks for."""
+"""Tables on a terminal, in as many blocks of columns as its width asks for."""
 
 import io
+import os
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from itertools import groupby
+from typing import Literal
 
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 
 from reports.marks import Mark
-from reports.sheet import Cell, Column, Sheet
+from reports.table_model import LEGEND, Cell, Column, Table, printable
 
 _WIDTH = 100
-_LABEL_WIDTH = 32
+_LABEL_WIDTH, _LEAST_LABEL = 32, 10
+_LEAST_TEXT = 24
+"""Characters that a column of text may be narrowed to before it goes into another block."""
 # Padding of one, and one that rich puts between columns.
 _GUTTER = 2
-_MARKS: dict[Mark, str] = {"best": "*", "second": "+", "tie": "≈", "": " "}
-_PLAIN: dict[Mark, str] = {
+_SYMBOLS: Mapping[Mark, str] = {"best": "*", "second": "+", "tie": "≈", "": " "}
+_SYMBOL_LEGEND: Mapping[Mark, str] = {
     "best": "*: the best",
     "second": "+: the second best",
     "tie": "≈: not told apart from the best",
 }
+_STYLES: Mapping[Mark, str] = {"best": "bold", "second": "underline"}
 
 
-def terminal_table(sheet: Sheet, *, width: int | None = None, styled: bool | None = None) -> str:
-    """The sheet as text of at most `width` columns.
+def terminal(
+    table: Table, *, width: int | None = None, styled: bool | None = None, otherwise: int = _WIDTH
+) -> str:
+    """The table as text of at most `width` columns.
 
-    The interval stands beside the average, or below it where that lets all columns fit. Where nothing does,
-    columns go on in another block under the first.
+    The interval stands beside a number, or below it where that lets all columns fit. Where nothing does,
+    columns follow in another block below the first.
 
     Args:
-        sheet: what to show.
-        width: of the terminal; by default as wide as it is, 100 where there is none.
-        styled: whether bold type may be used; by default where standard output is a terminal.
+        table: what to write.
+        width: of the terminal; by default COLUMNS, or as wide as the terminal is.
+        styled: whether bold type may be used; by default where standard output is a terminal. Elsewhere an
+            asterisk stands in its place.
+        otherwise: the width where there is neither COLUMNS nor a terminal.
     """
     on_terminal = sys.stdout.isatty()
     styled = on_terminal if styled is None else styled
     if width is None:
-        width = Console().width if on_terminal else _WIDTH
-    names = [line.label for group in sheet.groups for line in group]
-    label = min(_LABEL_WIDTH, max(cell_len(name) for name in (*names, *sheet.titles, sheet.head)))
-    beside, below = (_column_widths(sheet, stacked, styled) for stacked in (False, True))
-    stacked = label + sum(below) <= width < label + sum(beside)
+        columns = os.environ.get("COLUMNS", "")
+        width = int(columns) if columns.isdecimal() and int(columns) else otherwise
+        if on_terminal:
+            width = Console().width
+    layouts = [_layout(table, stacked, styled) for stacked in (False, True)]
+    beside, below = ([column_width for _, column_width in layout] for layout in layouts)
+    label = _label_width(table, beside, below, width)
+    stacked = label + sum(below) <= width < label + sum(beside) or label + max(beside, default=0) > width
     text = io.StringIO()
     console = Console(
         file=text,
@@ -53,12 +66,27 @@ def terminal_table(sheet: Sheet, *, width: int | None = None, styled: bool | Non
         color_system="standard" if styled else None,
         highlight=False,
     )
-    for block in _blocks(sheet.columns, below if stacked else beside, width - label):
-        console.print(_table(sheet, block, label, stacked, styled), Text())
-    console.print(Text(sheet.caption + (sheet.legend() if styled else sheet.legend(_PLAIN))))
-    for note in sheet.notes:
-        console.print(Text(f"- {note}"))
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+    headings = [heading for heading, _ in layouts[stacked]]
+    for block in _blocks(list(table.columns.values()), below if stacked else beside, width - label):
+        console.print(_grid(table, block, headings, label=label, stacked=stacked, styled=styled), Text())
+    if caption := f"{table.caption}{table.legend(LEGEND if styled else _SYMBOL_LEGEND)}".strip():
+        console.print(Text(caption))
+    for note in table.notes:
+        console.print(Text(f"- {printable(note)}"))
+    return "\n".join(line.rstrip() for line in text.getvalue().rstrip().splitlines()) + "\n"
+
+
+def wide_terminal(table: Table) -> str:
+    """The table for a terminal; as wide as it takes where there is neither COLUMNS nor a terminal."""
+    return terminal(table, otherwise=1000)
+
+
+def _label_width(table: Table, beside: Sequence[int], below: Sequence[int], width: int) -> int:
+    labels = [printable(row.label) for group in table.groups for row in group.rows]
+    longest = max(cell_len(label) for label in (*labels, *(g.title for g in table.groups), table.head))
+    if longest + sum(beside) <= width:
+        return longest
+    return min(longest, _LABEL_WIDTH, max(_LEAST_LABEL, width - max(below, default=0)))
 
 
 def _blocks(columns: Sequence[Column], widths: Sequence[int], available: int) -> list[list[int]]:
@@ -74,43 +102,62 @@ def _blocks(columns: Sequence[Column], widths: Sequence[int], available: int) ->
     return blocks
 
 
-def _table(sheet: Sheet, block: Sequence[int], label: int, stacked: bool, styled: bool) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, _GUTTER - 1), pad_edge=False, show_edge=False)
-    table.add_column(sheet.head, width=label, overflow="fold")
+def _grid(
+    table: Table, block: Sequence[int], headings: Sequence[str], *, label: int, stacked: bool, styled: bool
+) -> Grid:
+    columns = list(table.columns.values())
+    grid = Grid(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0, 0, _GUTTER - 1),
+        pad_edge=False,
+        show_edge=False,
+        show_header=bool(table.head or any(headings)),
+    )
+    grid.add_column(Text(table.head), width=label, overflow="fold")
     for index in block:
-        header = Text(_title(sheet.columns[index]), justify="right")
-        table.add_column(header, justify="right", no_wrap=True, vertical="top")
-    for index, group in enumerate(sheet.groups):
-        if sheet.titles and sheet.titles[index]:
-            table.add_row(Text(sheet.titles[index], style="italic" if styled else ""))
-        for line in group:
-            cells = [_cell(line.cells[index], stacked, styled) for index in block]
-            table.add_row(Text(line.label), *cells)
-        table.add_section()
-    return table
+        column = columns[index]
+        justify: Literal["left", "right"] = "left" if column.is_text else "right"
+        header = Text(headings[index], justify=justify)
+        grid.add_column(header, justify=justify, no_wrap=not column.is_text, overflow="fold", vertical="top")
+    for group, cells in zip(table.groups, table.cells, strict=True):
+        if group.title:
+            grid.add_row(Text(printable(group.title), style="italic" if styled else ""))
+        for row, of_row in zip(group.rows, cells, strict=True):
+            shown = [_cell(of_row[index], columns[index], stacked, styled) for index in block]
+            grid.add_row(Text(printable(row.label)), *shown)
+        grid.add_section()
+    return grid
 
 
-def _title(column: Column) -> str:
-    """Two words go on two lines: the numbers under them are narrow."""
-    title = f"Δ\n{column.title}" if column.is_difference else column.title.replace(" ", "\n")
-    return title.replace("\n", " \n") + " "
+def _heading(column: Column, widest: int) -> str:
+    """On as many lines as let it be no wider than the numbers below it."""
+    if column.is_text or not column.title:
+        return column.heading
+    if column.kind == "difference":
+        lines = column.heading.split(" ", 1)
+    else:
+        lines = textwrap.wrap(column.heading, max(widest, *map(cell_len, column.heading.split())))
+    return " \n".join(lines) + " " * column.ranked
 
 
-def _cell(cell: Cell, stacked: bool, styled: bool) -> Text:
-    # A mark is wide as a space, so that points stay below points.
-    mark = {"tie": "≈"}.get(cell.mark, " ") if styled else _MARKS[cell.mark]
-    style = {"best": "bold", "second": "underline"}.get(cell.mark, "") if styled else ""
-    text = Text(cell.value, style=style)
-    text.append(mark, style="not bold not underline")
+def _cell(cell: Cell, column: Column, stacked: bool, styled: bool) -> Text:
+    text = Text(cell.text, style=_STYLES.get(cell.mark, "") if styled else "")
+    if column.ranked and not column.is_text:
+        # A mark is as wide as a space, so that points stay below points.
+        mark = " " if styled and cell.mark != "tie" else _SYMBOLS[cell.mark]
+        text.append(mark, style="not bold not underline")
     if cell.interval:
         text.append(f"\n{cell.interval} " if stacked else f" {cell.interval}", style="not bold not underline")
     return text
 
 
-def _column_widths(sheet: Sheet, stacked: bool, styled: bool) -> list[int]:
-    widths = []
-    for index, column in enumerate(sheet.columns):
-        texts = [_cell(line.cells[index], stacked, styled).plain for group in sheet.groups for line in group]
-        texts.append(_title(column))
-        widths.append(_GUTTER + max(cell_len(part) for text in texts for part in text.split("\n")))
-    return widths
+def _layout(table: Table, stacked: bool, styled: bool) -> list[tuple[str, int]]:
+    """Of each column its heading, and its width with the gutter before it; text can be narrowed."""
+    layout = []
+    for index, column in enumerate(table.columns.values()):
+        cells = [_cell(row[index], column, stacked, styled).plain for group in table.cells for row in group]
+        widest = max((cell_len(part) for text in cells for part in text.split("\n")), default=0)
+        heading = _heading(column, widest - column.ranked)
+        width = max(widest, *map(cell_len, heading.split("\n")))
+        layout.append((heading, _GUTTER + (min(width, _LEAST_TEXT) if column.is_text else width)))
+    return layout

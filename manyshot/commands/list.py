@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _tables(name: str | None, _root: Path | None) -> str:
-    from reports.papers import TABLES, find_table
+    from reports.tables import TABLES, find_table
 
     shown = {name: find_table(name)} if name else TABLES
     needs = {"runs": "--run, one for each backbone", "families": "--run of subsets", "signals": "--signals"}

@@ -2,9 +2,10 @@
 
 import argparse
 from collections.abc import Mapping
+from typing import Any
 
-from reports.papers import Measured, find_table, paper_sheet
-from reports.table import render_sheet
+from reports.tables import NamedTable, find_table, make_table
+from reports.writers import write
 from results.comparison import Comparison, compare
 from results.errors import InputError
 from results.run import SUBSETS_OF, Run, load_family, load_run
@@ -20,25 +21,26 @@ def paper_table(options: argparse.Namespace, store: Store) -> str:
         InputError: a table, run or file that is named is not there, or the table needs one that is not named.
     """
     table = find_table(options.name)
-    measured = None
-    if options.source != "paper":
-        families: dict[str, Mapping[tuple[str, ...], Comparison]] = {}
-        runs: dict[str, Comparison] = {}
-        names = options.run or [None]
-        if table.needs == "signals" and not options.signals:
+    measured = None if options.source == "paper" else _measured(options, table, store)
+    return write(make_table(options.name, options.source, measured), options.format)
+
+
+def _measured(options: argparse.Namespace, table: NamedTable, store: Store) -> Mapping[str, Any]:
+    """What the table is made of: runs by backbone, runs of subsets by experiment, or signals by folder."""
+    if table.needs == "signals":
+        if not options.signals:
             raise InputError(f"{options.name}: give --signals FILE, which `manyshot signals --out` writes")
-        if table.needs == "runs":
-            loaded = [load_run(store, name) for name in names]
-            titles = _backbones(loaded, options.backbone)
-            runs = {title: compare(run, store) for title, run in zip(titles, loaded, strict=True)}
-        if table.needs == "families":
-            for name in options.run or [""]:
-                runs_of = load_family(store, [name] if name else ())
-                title = name or str(runs_of[0].settings.get(SUBSETS_OF) or runs_of[0].name)
-                families[title] = by_tasks(compare(run, store) for run in runs_of)
-        signals = {str(path.parent): read_signals(path) for path in options.signals or []}
-        measured = Measured(runs, families, signals)
-    return render_sheet(paper_sheet(options.name, options.source, measured), options.format)
+        return {str(path.parent): read_signals(path) for path in options.signals}
+    if table.needs == "runs":
+        runs = [load_run(store, name) for name in options.run or [None]]
+        titles = _backbones(runs, options.backbone)
+        return {title: compare(run, store) for title, run in zip(titles, runs, strict=True)}
+    families: dict[str, Mapping[tuple[str, ...], Comparison]] = {}
+    for name in options.run or [""]:
+        family = load_family(store, [name] if name else ())
+        title = name or str(family[0].settings.get(SUBSETS_OF) or family[0].name)
+        families[title] = by_tasks(compare(run, store) for run in family)
+    return families
 
 
 def _backbones(runs: list[Run], named: list[str] | None) -> list[str]:

@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     if options.kind == "compare":
         _compare_two(options, store, name)
         return
-    from reports.table import render
+    from reports.tables.comparison import render
 
     answer(render(compare(load_run(store, name), store), options.format))
 
@@ -75,7 +75,7 @@ def _figure(options: argparse.Namespace, store: Store) -> None:
 
 
 def _compare_two(options: argparse.Namespace, store: Store, run: str | None) -> None:
-    from reports.comparing import comparing_text
+    from reports.tables.head_to_head import head_to_head_text
     from results.head_to_head import head_to_head
 
     if options.documents is not None and options.documents < 0:
@@ -90,7 +90,9 @@ def _compare_two(options: argparse.Namespace, store: Store, run: str | None) -> 
         _higher_is_better,
         most=1 if options.documents is None else options.documents,
     )
-    answer(json.dumps(found.to_json(), indent=2) if options.json else comparing_text(found, options.format))
+    answer(
+        json.dumps(found.to_json(), indent=2) if options.json else head_to_head_text(found, options.format)
+    )
 
 
 def _higher_is_better(benchmark: str) -> bool:

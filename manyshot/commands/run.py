@@ -98,7 +98,7 @@ def _plain(text: str) -> str:
 
 def show(finished: FinishedRun | FinishedSubsets, as_json: bool) -> None:
     """Print a run's table, and where its report lies; or the table as JSON."""
-    from reports.table import render
+    from reports.tables.comparison import render
 
     if isinstance(finished, FinishedSubsets):
         if as_json:

@@ -19,7 +19,7 @@ from manyshot.scoring import (
     wanted_benchmarks,
 )
 from manyshot.terminal import answer
-from reports.scores import score_table
+from reports.tables.scores import score_table
 from results.record import Record
 from results.store import Store, store_root
 

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from reports.leaderboard.pictures import Picture
-from reports.sheet import printable
+from reports.table_model import printable
 from results.benchmark_scores import BenchmarkScore
 from results.leaderboard import Leaderboard, Standing
 from results.leagues import League

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from reports.drawing import GRID, REFERENCE, STYLE, save
 from reports.palette import BASE_COLOUR, COLOURS
 from reports.rounds import performance_over_rounds
-from reports.sheet import UNKNOWN, printable
+from reports.table_model import UNKNOWN, printable
 from results.entries import Entry
 from results.leaderboard import Standing
 from results.pooled import Pooled

@@ -155,7 +155,7 @@ def test_a_label_stays_in_the_frame(point: tuple[float, float]) -> None:
 
 def test_reports_need_neither_torch_nor_a_screen() -> None:
     code = (
-        "import sys, reports.table, reports.gallery; "
+        "import sys, reports.tables, reports.gallery; "
         "sys.exit('torch' in sys.modules or 'matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

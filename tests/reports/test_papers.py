@@ -4,14 +4,15 @@ import csv
 import io
 import shutil
 import subprocess
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from reports.latex import latex_text
-from reports.papers import TABLES, Measured, paper_sheet
-from reports.table import render_sheet
+from reports.table_model import Cell
+from reports.tables import TABLES, make_table
+from reports.writers import write
 from results.bootstrap import ResampledPerformance
 from results.errors import InputError
 from results.published import disagreements as module
@@ -30,15 +31,35 @@ PRINTED = {
 }
 
 
-def cells(sheet):
-    return [[(cell.value, cell.interval) for cell in line.cells] for group in sheet.groups for line in group]
+@dataclass(frozen=True)
+class Line:
+    """A row as it is shown."""
+
+    label: str
+    cells: tuple[Cell, ...]
+
+
+def lines(made):
+    """By group, the rows as they are shown."""
+    return [
+        [Line(row.label, cells) for row, cells in zip(group.rows, of_group, strict=True)]
+        for group, of_group in zip(made.groups, made.cells, strict=True)
+    ]
+
+
+def titles(made):
+    return [group.title for group in made.groups]
+
+
+def cells(made):
+    return [[(cell.text, cell.interval) for cell in line.cells] for group in lines(made) for line in group]
 
 
 @pytest.mark.parametrize(("name", "table"), PRINTED.items())
 def test_every_printed_cell_is_shown_as_it_is_printed(name, table):
-    sheet = paper_sheet(name, "paper")
+    made = make_table(name, "paper")
     rows = published_rows(table)
-    found = cells(sheet)
+    found = cells(made)
     assert len(found) == len(rows)
     for row, line in zip(rows, found, strict=True):
         texts = [text for text in row.values() if text.lstrip("-").replace(".", "", 1).isdigit()]
@@ -56,20 +77,20 @@ def test_every_published_table_is_in_one_of_ours_and_the_margins_of_numbers_in_i
     margins = {"divmerge_ci95_margins_generation"}
     assert set(PRINTED.values()) | margins == set(published_names())
     assert set(TABLES) == set(PRINTED) | {"metis-ablation"}
-    notes = paper_sheet("divmerge-scaling", "paper").notes
+    notes = make_table("divmerge-scaling", "paper").notes
     assert "generation, JS LL: 95 % margins 1.05 for two tasks and 1.09 for three" in notes
 
 
 def test_the_best_of_each_backbone_is_bold_and_the_second_underlined():
-    sheet = paper_sheet("metis-performance", "paper")
+    made = make_table("metis-performance", "paper")
     marks = {
         (title, line.label): [cell.mark for cell in line.cells]
-        for title, group in zip(sheet.titles, sheet.groups, strict=True)
+        for title, group in zip(titles(made), lines(made), strict=True)
         for line in group
     }
     assert marks["Gemma-2-2B, many-shot", "metis"] == ["best", "best", "second", "", "best"]
     assert marks["Gemma-2-2B, post-hoc", "ties"] == ["", "", "", "best", ""]
-    text = render_sheet(sheet, "markdown")
+    text = write(made, "markdown")
     assert "| metis | **0.800** | **0.525** | <ins>0.620</ins> | 0.815 | **1.213** |" in text
 
 
@@ -82,7 +103,7 @@ def test_the_papers_own_contradictions_are_found_and_no_others():
     assert [text.split(":")[0] for text in pairs] == ["classification", "generation"]
     assert "multi_slerp 76.39 and 98.96" in pairs[1] and "9 of 9 methods" in pairs[0]
     assert len(found) == 4
-    assert gaps[0] in render_sheet(paper_sheet("metis-worst-task", "paper"), "markdown").replace("\\", "")
+    assert gaps[0] in write(make_table("metis-worst-task", "paper"), "markdown").replace("\\", "")
 
 
 @pytest.mark.parametrize(
@@ -159,14 +180,14 @@ def test_our_performance_has_blocks_by_protocol_n_seeds_and_ties(make_comparison
             ("other", "dare", "many-shot", 1): 0.90,
         },
     )
-    sheet = paper_sheet("metis-performance", "ours", Measured({"tiny": run}, {}, {}))
-    assert sheet.titles == ("tiny, post-hoc", "tiny, many-shot")
-    (ties,), (metis, other) = sheet.groups
-    assert (ties.label, ties.cells[0].value) == ("ties", "0.510")
+    made = make_table("metis-performance", "ours", {"tiny": run})
+    assert titles(made) == ["tiny, post-hoc", "tiny, many-shot"]
+    (ties,), (metis, other) = lines(made)
+    assert (ties.label, ties.cells[0].text) == ("ties", "0.510")
     # Seeds disagree on which of the two is better, so neither is best.
-    assert (metis.cells[0].value, metis.cells[0].mark, other.cells[0].mark) == ("0.905", "tie", "tie")
+    assert (metis.cells[0].text, metis.cells[0].mark, other.cells[0].mark) == ("0.905", "tie", "tie")
     assert metis.cells[0].interval.startswith("[") and ties.cells[0].mark == ""
-    assert "tiny: n: ifeval 100, gsm8k 100; 2 seeds" in sheet.notes
+    assert "tiny: n: ifeval 100, gsm8k 100; 2 seeds" in made.notes
 
 
 def test_both_stand_beside_each_other_with_their_difference(make_comparison, make_row):
@@ -175,18 +196,18 @@ def test_both_stand_beside_each_other_with_their_difference(make_comparison, mak
         make_row,
         {("TIES, mine", "ties", "post-hoc", None): 0.70, ("new", "magmax", "post-hoc", None): 0.80},
     )
-    sheet = paper_sheet("metis-worst-task", "both", Measured({"Gemma-2-2B": run}, {}, {}))
-    titles = [column.title for column in sheet.columns]
-    assert titles[:3] == ["average, ours", "average, paper", "average, difference"]
-    ours = {line.label: [cell.value for cell in line.cells] for line in sheet.groups[0]}
+    made = make_table("metis-worst-task", "both", {"Gemma-2-2B": run})
+    heads = [column.title for column in made.columns.values()]
+    assert heads[:3] == ["average, ours", "average, paper", "average, difference"]
+    ours = {line.label: [cell.text for cell in line.cells] for line in lines(made)[0]}
     assert ours["TIES, mine"][:3] == ["0.700", "0.726", "-0.026"]
     assert ours["new"][:3] == ["0.800", "–", "–"]
-    alone = dict(zip(sheet.titles[1:], sheet.groups[1:], strict=True))
+    alone = dict(zip(titles(made)[1:], lines(made)[1:], strict=True))
     assert {title: len(rows) for title, rows in alone.items()} == {
         f"{backbone}, only in the paper": 5 - (backbone == "Gemma-2-2B")
         for backbone in ("Gemma-2-2B", "Llama-3.2-3B", "Llama-3.1-8B", "Qwen-3-4B")
     }
-    rows = list(csv.DictReader(io.StringIO(render_sheet(sheet, "csv"))))
+    rows = list(csv.DictReader(io.StringIO(write(made, "csv"))))
     assert float(rows[0]["average, difference"]) == pytest.approx(0.700 - 0.726)
 
 
@@ -196,10 +217,10 @@ def test_an_ablation_is_beside_its_first_method(make_comparison, make_row):
         make_row,
         {("METIS", "metis", "many-shot", None): 0.8, ("without the mask", "metis", "many-shot", None): 0.9},
     )
-    sheet = paper_sheet("metis-ablation", "ours", Measured({"tiny": run}, {}, {}))
-    ((whole, without),) = sheet.groups
-    assert whole.cells[1].value == "–"
-    assert without.cells[1].value == "+0.100"
+    made = make_table("metis-ablation", "ours", {"tiny": run})
+    ((whole, without),) = lines(made)
+    assert whole.cells[1].text == "–"
+    assert without.cells[1].text == "+0.100"
 
 
 @pytest.fixture
@@ -232,22 +253,22 @@ def families(make_comparison, make_row):
 
 
 def test_pairs_and_numbers_of_tasks_in_percent(families):
-    measured = Measured({}, families, {})
-    (rows,) = paper_sheet("divmerge-pairwise", "both", measured).groups[:1]
+    measured = families
+    (rows,) = lines(make_table("divmerge-pairwise", "both", measured))[:1]
     mean = 100 * (0.7 + 0.75 + 0.75) / 3
-    by_label = {line.label: [cell.value for cell in line.cells] for line in rows}
+    by_label = {line.label: [cell.text for cell in line.cells] for line in rows}
     assert by_label["average"] == [f"{mean:.2f}", "88.48", f"{mean - 88.48:+.2f}"]
     assert by_label["JS LL"][:2] == ["90.00", "99.18"]
-    sheet = paper_sheet("divmerge-scaling", "ours", measured)
-    assert [line.label for line in sheet.groups[0]] == ["2 tasks", "3 tasks", "average"]
-    assert [line.cells[0].value for line in sheet.groups[0]] == [
+    made = make_table("divmerge-scaling", "ours", measured)
+    assert [line.label for line in lines(made)[0]] == ["2 tasks", "3 tasks", "average"]
+    assert [line.cells[0].text for line in lines(made)[0]] == [
         f"{mean:.2f}", "65.00", f"{(mean + 65) / 2:.2f}",
     ]  # fmt: skip
 
 
 def test_accuracies_of_every_expert_on_every_task(families):
-    sheet = paper_sheet("divmerge-cross-accuracy", "ours", Measured({}, families, {}))
-    table = {line.label: [cell.value for cell in line.cells] for line in sheet.groups[0]}
+    made = make_table("divmerge-cross-accuracy", "ours", families)
+    table = {line.label: [cell.text for cell in line.cells] for line in lines(made)[0]}
     assert table == {
         "a": ["80.00", "50.00", "50.00"], "b": ["50.00", "80.00", "50.00"], "c": ["50.00", "50.00", "80.00"],
     }  # fmt: skip
@@ -265,25 +286,25 @@ def test_correlations_from_a_file_of_signals():
     }
     models, inputs = ["base", *tasks], dict.fromkeys(tasks, 100)
     report = SignalReport(tasks, models, {}, divergences, {}, scores, inputs, False)
-    sheet = paper_sheet("divmerge-correlation", "both", Measured({}, {}, {"lab": report}))
-    rows = {line.label: [cell.value for cell in line.cells] for line in sheet.groups[0]}
+    made = make_table("divmerge-correlation", "both", {"lab": report})
+    rows = {line.label: [cell.text for cell in line.cells] for line in lines(made)[0]}
     assert rows["a"][0] == "+1.000"
     # Ours is over other tasks than the paper's, so there is no difference.
     assert rows["average"] == ["+1.000", "+0.773", "–", "+1.000", "+0.818", "–"]
 
 
 def test_what_is_not_there_is_said():
-    with pytest.raises(InputError, match="no table 'metis'; there are metis-performance"):
-        paper_sheet("metis", "paper")
+    with pytest.raises(InputError, match=r"no table 'metis'; there are .*metis-performance"):
+        make_table("metis", "paper")
     with pytest.raises(InputError, match="not among the published tables"):
-        paper_sheet("metis-ablation", "both")
+        make_table("metis-ablation", "both")
     with pytest.raises(InputError, match="name the runs"):
-        paper_sheet("metis-forgetting", "ours")
+        make_table("metis-forgetting", "ours")
 
 
 @pytest.mark.parametrize("name", PRINTED)
 def test_latex_compiles_by_itself(name, tmp_path):
-    text = render_sheet(paper_sheet(name, "paper"), "latex")
+    text = write(make_table(name, "paper"), "latex")
     (tmp_path / "table.tex").write_text(text)
     begins, ends = text.count(r"\begin{"), text.count(r"\end{")
     assert begins == ends == 2
@@ -302,7 +323,7 @@ def test_latex_compiles_by_itself(name, tmp_path):
 @pytest.mark.parametrize("form", ["terminal", "markdown", "latex", "csv"])
 @pytest.mark.parametrize("name", PRINTED)
 def test_every_table_comes_in_every_form(name, form):
-    assert render_sheet(paper_sheet(name, "paper"), form)
+    assert write(make_table(name, "paper"), form)
 
 
 def test_variants_of_a_method_and_both_protocols_have_columns_of_their_own(families, make_row):
@@ -318,17 +339,18 @@ def test_variants_of_a_method_and_both_protocols_have_columns_of_their_own(famil
             )
         ]  # fmt: skip
         changed[subset] = replace(run, rows=(*run.rows, *more))
-    measured = Measured({}, {"mine": changed}, {})
-    sheet = paper_sheet("divmerge-scaling", "ours", measured)
-    pairs = dict(zip([column.title for column in sheet.columns], sheet.groups[0][0].cells, strict=True))
-    assert [pairs[title].value for title in ("JS LL", "few", "JS LL, many-shot")] == [
+    measured = {"mine": changed}
+    made = make_table("divmerge-scaling", "ours", measured)
+    pairs = dict(
+        zip([column.title for column in made.columns.values()], lines(made)[0][0].cells, strict=True)
+    )
+    assert [pairs[title].text for title in ("JS LL", "few", "JS LL, many-shot")] == [
         "90.00",
         "20.00",
         "30.00",
     ]
     labels = {
-        line.label: line.cells[0].value
-        for line in paper_sheet("divmerge-pairwise", "ours", measured).groups[0]
+        line.label: line.cells[0].text for line in lines(make_table("divmerge-pairwise", "ours", measured))[0]
     }
     assert labels["JS LL"] == "90.00" and labels["few"] == "20.00" and labels["JS LL, many-shot"] == "30.00"
 
@@ -338,9 +360,9 @@ def test_a_method_that_lacks_a_subset_has_no_mean_which_is_said(families):
     runs["a", "b"] = replace(
         runs["a", "b"], rows=tuple(row for row in runs["a", "b"].rows if row.label != "average")
     )
-    sheet = paper_sheet("divmerge-pairwise", "ours", Measured({}, {"mine": runs}, {}))
-    assert {line.label: line.cells[0].value for line in sheet.groups[0]}["average"] == "–"
-    assert "average: ANP of 2 of 3 subsets of 2 tasks, so no mean" in sheet.notes
+    made = make_table("divmerge-pairwise", "ours", {"mine": runs})
+    assert {line.label: line.cells[0].text for line in lines(made)[0]}["average"] == "–"
+    assert "average: ANP of 2 of 3 subsets of 2 tasks, so no mean" in made.notes
 
 
 def test_pairs_that_differ_by_chance_are_a_tie(families, make_row):
@@ -348,28 +370,28 @@ def test_pairs_that_differ_by_chance_are_a_tie(families, make_row):
     for number, (subset, run) in enumerate(families["mine"].items()):
         values = dict.fromkeys(subset, 0.9 + (0.1, -0.1, 0.05, 0.0)[number])
         runs[subset] = replace(run, rows=(*run.rows, make_row("other", "merged", values, title="other")))
-    (rows,) = paper_sheet("divmerge-pairwise", "ours", Measured({}, {"mine": runs}, {})).groups
+    (rows,) = lines(make_table("divmerge-pairwise", "ours", {"mine": runs}))
     marks = {line.label: line.cells[0].mark for line in rows}
     assert marks["JS LL"] == marks["other"] == "tie"
     for number, (subset, run) in enumerate(families["mine"].items()):
         values = dict.fromkeys(subset, 0.7 + (0.01, -0.01, 0.005, 0.0)[number])
         kept = [row for row in run.rows if row.label != "average"]
         runs[subset] = replace(run, rows=(*kept, make_row("other", "merged", values, title="other")))
-    (rows,) = paper_sheet("divmerge-pairwise", "ours", Measured({}, {"mine": runs}, {})).groups
+    (rows,) = lines(make_table("divmerge-pairwise", "ours", {"mine": runs}))
     assert {line.label: line.cells[0].mark for line in rows} == {"other": "second", "JS LL": "best"}
 
 
 def test_two_experiments_of_one_setting_are_refused(families):
     both = {"one": families["mine"], "two": families["mine"]}
     with pytest.raises(InputError, match="two of the experiments are of classification"):
-        paper_sheet("divmerge-pairwise", "ours", Measured({}, both, {}))
+        make_table("divmerge-pairwise", "ours", both)
 
 
 def test_a_table_without_anything_to_show_is_refused(make_comparison, make_row):
     run = of_methods(make_comparison, make_row, {("ties", "ties", "post-hoc", None): 0.7})
     bare = replace(run, suite=replace(run.suite, forgetting=()))
     with pytest.raises(InputError, match="there is nothing to show"):
-        paper_sheet("metis-forgetting", "ours", Measured({"tiny": bare}, {}, {}))
+        make_table("metis-forgetting", "ours", {"tiny": bare})
 
 
 @pytest.mark.parametrize("text", ["λ = 0.3, Ω ≥ 2", "Größe ş ž", "ħ ſ 中 \x1b", "Α Β ο"])

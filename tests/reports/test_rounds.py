@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from reports.rounds import performance_over_rounds, tasks_over_rounds, weights_over_rounds
-from reports.seeds import seeds_table
+from reports.tables.seeds import seeds_report
 from results.errors import InputError
 from results.merge_trace import MergeTrace, MethodIdentity, RoundScore, RoundSelection, SignalTrace, Trial
 
@@ -112,9 +112,9 @@ def test_what_was_chosen_on_validation_data_is_told(make_comparison, make_row):
         make_row("metis", "merged", tasks, title="metis", selection=kept, protocol="many-shot", seed=4),
         make_row("ties", "merged", tasks, title="ties", seed=4),
     ]
-    text = seeds_table(replace(comparison, rows=(*comparison.rows, *rows)))
+    text = seeds_report(replace(comparison, rows=(*comparison.rows, *rows)))
     assert "| ta | post-hoc | 4 | scaling=0.3 | 8 | last |" in text
-    assert "| metis | many-shot | 4 | — | — | 2 of 2 |" in text
+    assert "| metis | many-shot | 4 | – | – | 2 of 2 |" in text
     assert "ties | post-hoc | 4" not in text
 
 

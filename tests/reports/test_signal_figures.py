@@ -6,8 +6,8 @@ import pytest
 from made_up_comparisons import signals_of
 
 from reports.correlation import correlation
+from reports.gallery import signal_figures
 from reports.heat import cosine_map, divergence_map
-from reports.signals import signal_figures
 from results.errors import InputError
 
 

@@ -7,7 +7,8 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from reports.subsets import performance_by_number, subsets_table
+from reports.subsets import performance_by_number
+from reports.tables.subsets import subsets_report
 from results.comparison import Estimate
 from results.errors import InputError
 from results.student import student_interval
@@ -94,11 +95,11 @@ def test_where_subsets_are_missing_there_is_no_interval_and_the_table_says_why(c
     pairs, whole = over_subsets(rows)
     assert (pairs.n, pairs.interval, pairs.without) == (2, None, "2 of 3 subsets")
     assert (whole.interval, whole.without) == (None, "one subset")
-    table = subsets_table([pairs, whole])
+    table = subsets_report([pairs, whole])
     assert "| 0.400 | 0.600 |" in table
     assert "No interval, because subsets are missing: ties (post-hoc) at 2 tasks (2 of 3 subsets)." in table
     assert "One subset has no interval" in table
-    assert "No interval" not in subsets_table(over_subsets(comparisons))
+    assert "No interval" not in subsets_report(over_subsets(comparisons))
 
 
 def test_a_checkpoint_without_anp_is_in_no_mean(make_comparison, make_row):
@@ -110,7 +111,7 @@ def test_a_checkpoint_without_anp_is_in_no_mean(make_comparison, make_row):
 
 def test_the_table_and_the_figure_have_every_method_and_number(comparisons, tmp_path):
     found = over_subsets(comparisons)
-    table = subsets_table(found)
+    table = subsets_report(found)
     assert "| method | protocol | 2 tasks (n = 3) | 3 tasks (n = 1) |" in table
     assert "| ties | post-hoc | 0.500 [" in table and "| 0.600 |" in table
     runs = list(comparisons.values())

@@ -8,26 +8,32 @@ from dataclasses import replace
 
 import pytest
 
-from reports.table import render
-from results.comparison import Comparison, Estimate, Row
+from manyshot.cli import main
+from reports.table_model import Column, Group, Row, Table, Value, text_table
+from reports.tables import TABLES, make_table, named_table
+from reports.tables.comparison import comparison_table, render
+from reports.terminal import terminal, wide_terminal
+from reports.writers import write
+from results.comparison import Comparison, Estimate
+from results.comparison import Row as Checkpoint
 from results.errors import InputError
 
 Make = Callable[[int], Comparison]
 UNKNOWN = Estimate(None)
 
 
-def incomplete(row: Row, **changes: object) -> Row:
+def incomplete(row: Checkpoint, **changes: object) -> Checkpoint:
     gone = {"average": UNKNOWN, "worst_task": UNKNOWN, "gap": UNKNOWN, "complete": (4, 5)}
     return replace(row, **{**gone, **changes})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160])
 @pytest.mark.parametrize("methods", [4, 12])
 def test_every_number_and_name_can_be_read_at_any_width(
     make_comparison: Make, width: int, methods: int
 ) -> None:
     comparison = make_comparison(methods)
-    text = render(comparison, "terminal", width=width)
+    text = terminal(comparison_table(comparison), width=width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     words = text.split()
@@ -41,7 +47,7 @@ def test_every_number_and_name_can_be_read_at_any_width(
 
 
 def test_at_120_columns_a_usual_suite_is_one_table(make_comparison: Make) -> None:
-    assert render(make_comparison(4), "terminal", width=120).count("checkpoint  ") == 1
+    assert terminal(comparison_table(make_comparison(4)), width=120).count("checkpoint  ") == 1
 
 
 def test_without_a_terminal_there_are_no_codes_and_an_asterisk_marks_the_best(
@@ -57,7 +63,7 @@ def test_without_a_terminal_there_are_no_codes_and_an_asterisk_marks_the_best(
 
 
 def test_on_a_terminal_the_best_is_bold(make_comparison: Make) -> None:
-    text = render(make_comparison(4), styled=True, width=160)
+    text = terminal(comparison_table(make_comparison(4)), styled=True, width=160)
     assert re.search(r"\x1b\[1m *0\.817", text)
     assert "*" not in text
 
@@ -78,7 +84,7 @@ def test_an_incomplete_suite_says_so(make_comparison: Make) -> None:
     markdown = render(comparison, "markdown")
     assert "| dare\\_ties | incomplete (4/5) | – | – |" in markdown
     assert "- dare\\_ties: not scored: gsm8k" in markdown
-    assert re.search(r"dare_ties +incomplete +\(4/5\)", render(comparison, "terminal", width=140))
+    assert re.search(r"dare_ties +incomplete +\(4/5\)", terminal(comparison_table(comparison), width=140))
     assert r"incomplete {\scriptsize (4/5)} & -- & --" in render(comparison, "latex")
     (row,) = [
         row for row in csv.DictReader(io.StringIO(render(comparison, "csv"))) if row["label"] == "dare_ties"
@@ -97,7 +103,7 @@ def test_a_note_about_all_rows_is_said_once(make_comparison: Make) -> None:
     noted = replace(
         comparison, rows=tuple(replace(row, notes=("chance is 0.25",)) for row in comparison.rows)
     )
-    assert render(noted, "terminal", width=120).splitlines()[-1] == "- chance is 0.25"
+    assert terminal(comparison_table(noted), width=120).splitlines()[-1] == "- chance is 0.25"
 
 
 def test_csv_has_full_precision_and_the_bounds(make_comparison: Make) -> None:
@@ -130,14 +136,16 @@ def test_latex_is_a_booktabs_table_with_as_many_cells_as_columns(make_comparison
 NASTY = "a|b_c*d\\e $f$ [bold]g[/] <i> 50% & {h} #~^\n\x1b[31mred"
 
 
-def test_names_are_text_whatever_they_hold(make_comparison: Make, make_row: Callable[..., Row]) -> None:
+def test_names_are_text_whatever_they_hold(
+    make_comparison: Make, make_row: Callable[..., Checkpoint]
+) -> None:
     comparison = make_comparison(1)
     rows = (*comparison.rows, make_row(NASTY, "merged", dict.fromkeys(comparison.suite.tasks, 0.9)))
     comparison = replace(comparison, rows=rows)
 
-    terminal = render(comparison, "terminal", width=200)
-    assert "\x1b" not in terminal
-    assert "[bold]g[/]" in "".join(terminal.split("\n"))
+    on_terminal = terminal(comparison_table(comparison), width=200)
+    assert "\x1b" not in on_terminal
+    assert "[bold]g[/]" in "".join(on_terminal.split("\n"))
 
     (line,) = [line for line in render(comparison, "markdown").splitlines() if line.startswith(r"| a\|b")]
     assert len(re.findall(r"(?<!\\)\|", line)) == 11
@@ -160,8 +168,8 @@ def test_a_comparison_without_merged_checkpoints_is_a_table_too(make_comparison:
 
 
 def test_a_format_that_does_not_exist_lists_those_that_do(make_comparison: Make) -> None:
-    with pytest.raises(InputError, match="'html'; there are terminal, markdown, latex, csv"):
-        render(make_comparison(1), "html")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="'pdf'; there are terminal, markdown, latex, csv, html"):
+        render(make_comparison(1), "pdf")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "latex"])
@@ -175,3 +183,62 @@ def test_a_table_of_a_limited_run_says_so(make_comparison, form):
 def test_the_csv_of_a_limited_run_has_the_limit(make_comparison):
     rows = list(csv.DictReader(io.StringIO(render(replace(make_comparison(2), limit=20), "csv"))))
     assert {row["limit"] for row in rows} == {"20"}
+
+
+@pytest.fixture
+def toy_table():
+    """A table that one decorated function adds, and nothing else knows of."""
+
+    @named_table("toy", "a toy", paper=lambda: TOY)
+    def toy(runs):
+        return replace(TOY, groups=(Group(tuple(Row(name, {"score": Value(0.25)}) for name in runs)),))
+
+    yield
+    del TABLES["toy"]
+
+
+TOY = Table(
+    {"score": Column("score", digits=2), "why": Column("why | because", "text")},
+    (Group((Row("<b>", {"score": Value(0.5, 0.4, 0.6), "why": "it *is*"}), Row("c", {}))),),
+    "model",
+    "A toy.",
+    ("a note",),
+)
+
+
+def test_a_table_is_added_by_one_decorated_function(toy_table, tmp_path, capsys):
+    assert write(make_table("toy", "ours", {"x": None}), "csv") == "model,score,why | because\nx,0.25,\n"
+    main(["list", "tables"])
+    assert re.search(r"^toy +a toy", capsys.readouterr().out, re.MULTILINE)
+    main(["report", "table", "toy", "--source", "paper", "--format", "html", "--store", str(tmp_path)])
+    assert "<td><b>0.50</b></td>" in capsys.readouterr().out
+
+
+def test_every_format_writes_one_model():
+    assert write(TOY, "markdown") == (
+        "| model | score | why \\| because |\n| --- | ---: | --- |\n"
+        "| \\<b\\> | **0.50** | it \\*is\\* |\n| c | – | – |\n\nA toy. Bold: the best.\n\n- a note\n"
+    )
+    assert write(TOY, "html") == (
+        "<table>\n<caption>A toy. Bold: the best.</caption>\n"
+        "<thead><tr><th>model</th><th>score</th><th>why | because</th></tr></thead>\n<tbody>\n"
+        "<tr><th>&lt;b&gt;</th><td><b>0.50</b></td><td>it *is*</td></tr>\n"
+        "<tr><th>c</th><td>–</td><td>–</td></tr>\n</tbody>\n</table>\n<ul><li>a note</li></ul>\n"
+    )
+    assert write(TOY, "csv") == (
+        "model,score,score_low,score_high,why | because\n<b>,0.5,0.4,0.6,it *is*\nc,,,,\n"
+    )
+    assert write(TOY, "terminal").splitlines()[:3] == [
+        "model   score  why | because",
+        "────────────────────────────",
+        "<b>     0.50*  it *is*",
+    ]
+
+
+def test_a_terminal_table_is_as_wide_as_columns_says(monkeypatch):
+    words = text_table(("name", "what it is"), [("first", "word " * 30), ("second", "more")])
+    assert max(map(len, wide_terminal(words).splitlines())) > 150
+    monkeypatch.setenv("COLUMNS", "40")
+    text = wide_terminal(words)
+    assert max(map(len, text.splitlines())) <= 40
+    assert text.count("word") == 30

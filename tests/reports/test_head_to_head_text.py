@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reports.comparing import comparing_text
+from reports.tables.head_to_head import head_to_head_text
 from results.errors import InputError
 from results.head_to_head import Aggregate, HeadToHead
 from results.minima import Difference
@@ -50,7 +50,7 @@ def made_up(*benchmarks: BenchmarkDifference, **changes: object) -> HeadToHead:
 
 @pytest.mark.parametrize("form", ["terminal", "markdown"])
 def test_a_line_has_scores_difference_interval_p_values_and_wins(form: str) -> None:
-    text = comparing_text(made_up(), form).replace("\\", "")  # type: ignore[arg-type]
+    text = head_to_head_text(made_up(), form).replace("\\", "")  # type: ignore[arg-type]
     line = next(line for line in text.splitlines() if "1319" in line)
     words = line.replace("|", " ").split()
     numbers = "1319 0.562 0.438 +0.125 [+0.062, +0.188] 0.0123 0.0246 12 5"
@@ -61,30 +61,30 @@ def test_a_line_has_scores_difference_interval_p_values_and_wins(form: str) -> N
 
 
 def test_where_documents_are_translations_it_says_of_how_many_items() -> None:
-    text = comparing_text(made_up(benchmark(n=400, items=100), benchmark("m_arc")))
+    text = head_to_head_text(made_up(benchmark(n=400, items=100), benchmark("m_arc")))
     assert "400 of 100 items" in text and "1319 of" not in text
     assert "Documents of one item, which are translations of each other, are drawn and swapped" in text
 
 
 def test_what_is_not_mcnemars_or_not_higher_is_better_is_marked() -> None:
     one = benchmark(test="swaps", higher_is_better=False, p_value=0.0001)
-    text = comparing_text(made_up(one))
+    text = head_to_head_text(made_up(one))
     assert "0.0001*" in text
     assert "* By 9,999 random swaps" in text
     assert "exact_match ↓" in text
     assert "of a metric with ↓ too" in text
-    assert "<0.0001" in comparing_text(made_up(benchmark(p_value=1e-9)))
+    assert "<0.0001" in head_to_head_text(made_up(benchmark(p_value=1e-9)))
 
 
 def test_aggregates_of_rows_of_one_run_are_lines_too() -> None:
     gain = Aggregate((0.9, 0.7), Difference(0.2, -0.01, 0.31))
-    text = comparing_text(made_up(aggregates={"average": gain, "worst_task": gain}))
+    text = head_to_head_text(made_up(aggregates={"average": gain, "worst_task": gain}))
     (line,) = [line for line in text.splitlines() if line.startswith("worst task NP")]
     assert line.split()[3:] == ["–", "–", "0.900", "0.700", "+0.200", "[-0.010,", "+0.310]", *"––––"]
 
 
 def test_documents_show_what_was_asked_expected_and_said() -> None:
-    text = comparing_text(made_up())
+    text = head_to_head_text(made_up())
     lines = text[text.index("gsm8k: A is better") :].splitlines()
     assert lines[0] == "gsm8k: A is better on 12 documents, B on 5"
     assert lines[1] == "  A is better: gsm8k, document 17, scores 1 and 0"
@@ -94,12 +94,12 @@ def test_documents_show_what_was_asked_expected_and_said() -> None:
         "    A      one two [31mred | *bold* <b>",
     ]
     none_listed = made_up(benchmark(documents=((), ())))
-    assert "is better on" not in comparing_text(none_listed)
+    assert "is better on" not in head_to_head_text(none_listed)
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown"])
 def test_nothing_that_a_model_or_a_user_wrote_is_more_than_text(form: str) -> None:
-    text = comparing_text(made_up(notes=(f"note {NASTY}",)), form)  # type: ignore[arg-type]
+    text = head_to_head_text(made_up(notes=(f"note {NASTY}",)), form)  # type: ignore[arg-type]
     assert all(character.isprintable() or character == "\n" for character in text)
     assert "one two" in text
     if form == "markdown":
@@ -109,7 +109,7 @@ def test_nothing_that_a_model_or_a_user_wrote_is_more_than_text(form: str) -> No
 
 def test_a_long_text_is_cut_in_the_middle() -> None:
     document = DifferingDocument("gsm8k", 1, "begin " + "word " * 200 + "end", None, (None, None), (0, 1))
-    text = comparing_text(made_up(benchmark(documents=((), (document,)))))
+    text = head_to_head_text(made_up(benchmark(documents=((), (document,)))))
     (line,) = [line for line in text.splitlines() if "begin" in line]
     assert line.startswith("    asked  begin word")
     assert line.endswith("word end")
@@ -119,11 +119,11 @@ def test_a_long_text_is_cut_in_the_middle() -> None:
 
 def test_csv_has_full_precision() -> None:
     found = made_up(benchmark(low=1 / 3), benchmark("m_arc", test="swaps"))
-    first, second = csv.DictReader(io.StringIO(comparing_text(found, "csv")))
+    first, second = csv.DictReader(io.StringIO(head_to_head_text(found, "csv")))
     assert (float(first["low"]), float(first["a"]), first["n"]) == (1 / 3, 0.5625, "1319")
     assert (second["benchmark"], second["test"], second["a_better"]) == ("m_arc", "swaps", "12")
 
 
 def test_a_format_that_does_not_exist_lists_those_that_do() -> None:
     with pytest.raises(InputError, match=r"'latex' .* terminal, markdown, csv"):
-        comparing_text(made_up(), "latex")  # type: ignore[arg-type]
+        head_to_head_text(made_up(), "latex")  # type: ignore[arg-type]

@@ -1,0 +1,44 @@
+"""The table of ANP by the number of merged tasks, in Markdown."""
+
+from collections.abc import Sequence
+
+from reports.table_model import Cell, Column, Group, Row, Table, Value
+from reports.writers import markdown
+from results.subsets import OverSubsets
+
+
+def subsets_report(summaries: Sequence[OverSubsets]) -> str:
+    """Methods by number of tasks, mean ANP with its interval over tasks, as Markdown."""
+    sizes = sorted({summary.size for summary in summaries})
+    numbers = {size: max(one.n for one in summaries if one.size == size) for size in sizes}
+    columns = {"protocol": Column("protocol", "text")} | {
+        str(size): Column(f"{size} tasks (n = {numbers[size]})", ranked=False) for size in sizes
+    }
+    rows: dict[tuple[str, str], dict[str, Cell | str]] = {}
+    for summary in summaries:
+        values = rows.setdefault((summary.method, summary.protocol), {"protocol": summary.protocol})
+        values[str(summary.size)] = _cell(summary, numbers[summary.size])
+    group = Group(tuple(Row(method, values) for (method, _), values in rows.items()))
+    text = markdown(Table(columns, (group,), "method"))
+    text += (
+        "\nMean ANP over all subsets of so many tasks, with 95 % intervals by a jackknife over the tasks, "
+        "which subsets share.\n"
+    )
+    partly = dict.fromkeys(
+        f"{one.method} ({one.protocol}) at {one.size} tasks ({one.without})"
+        for one in summaries
+        if one.without and one.n > 1
+    )
+    if any(one.without and one.n == 1 for one in summaries):
+        text += "One subset has no interval: there is none to set beside it.\n"
+    if partly:
+        text += f"No interval, because subsets are missing: {', '.join(partly)}.\n"
+    return text
+
+
+def _cell(summary: OverSubsets, most: int) -> Cell:
+    interval = summary.interval
+    beside = f"[{interval.low:.3f}, {interval.high:.3f}]" if interval else ""
+    if summary.n < most:
+        beside = f"{beside} (n = {summary.n})".lstrip()
+    return Cell(f"{summary.mean:.3f}", beside, value=Value(summary.mean))
