@@ -26,11 +26,11 @@ def mark_report(folder: Path, name: str) -> None:
 
 def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     """Write the table in three forms and the figures; what there is nothing to draw for is said."""
-    from reports.dots import normalised_performance
-    from reports.rounds import performance_over_rounds, weighs_by_a_signal, weights_over_rounds
+    from reports.figures.dots import normalised_performance
+    from reports.figures.rounds import performance_over_rounds, weighs_by_a_signal, weights_over_rounds
+    from reports.figures.scatter import average_against_worst
     from reports.tables.comparison import render
     from reports.tables.seeds import chosen, seeds_report
-    from reports.worst_task import average_against_worst
     from reports.writers import Format
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
 
 def write_subsets(comparisons: Mapping[tuple[str, ...], Comparison], folder: Path) -> tuple[Path, ...]:
     """Write the table over subsets of tasks and its figure."""
-    from reports.subsets import performance_by_number
+    from reports.figures.subsets import performance_by_number
     from reports.tables.subsets import subsets_report
 
     table = folder / "subsets.md"

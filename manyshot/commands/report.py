@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _figure(options: argparse.Namespace, store: Store) -> None:
     """Draw a figure, or say which there are."""
-    from reports.gallery import Material, listing, picture
+    from reports.figures import Material, draw_figure, listing
 
     if options.list:
         answer(listing())
@@ -70,7 +70,7 @@ def _figure(options: argparse.Namespace, store: Store) -> None:
     def several() -> list[Comparison]:
         return [compare(one, store) for one in load_family(store, runs)]
 
-    picture(options.show).draw(Material(one_run, several, signals, options.setting), options.out)
+    draw_figure(options.show, Material(one_run, several, signals, options.setting), options.out)
     answer(str(options.out))
 
 

@@ -15,7 +15,7 @@ from manyshot.scoring import score_settings, shown_progress
 from manyshot.signal_reports import by_task, measure
 from manyshot.terminal import answer
 from merging.signals import ContinuationSettings
-from reports.gallery import signal_figures
+from reports.figures.signals import signal_figures
 from reports.tables.signals import signals_text
 from results.signals import KINDS
 from results.store import Store, store_root

@@ -10,9 +10,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from reports.figures.palette import BASE_COLOUR, COLOURS
 from reports.leaderboard.model import details_of, table_of
 from reports.leaderboard.pictures import FOLDER, Picture, draw_pictures
-from reports.palette import BASE_COLOUR, COLOURS
 from results.errors import InputError
 from results.files import write_atomically
 from results.leaderboard import Leaderboard

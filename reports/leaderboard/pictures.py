@@ -1,16 +1,14 @@
 """Pictures of one entry: normalised performance by task, and over the rounds."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.drawing import GRID, REFERENCE, STYLE, save
-from reports.palette import BASE_COLOUR, COLOURS
-from reports.rounds import performance_over_rounds
+from reports.figures.drawing import DASHED, REFERENCE, STYLE, prepare, save
+from reports.figures.palette import BASE_COLOUR, COLOURS
+from reports.figures.rounds import performance_over_rounds
 from reports.table_model import UNKNOWN, printable
 from results.entries import Entry
 from results.leaderboard import Standing
@@ -37,7 +35,8 @@ def draw_pictures(standing: Standing, out: Path) -> tuple[Picture, ...]:
     """
     entry = standing.entry
     tasks = Picture(f"{FOLDER}/{standing.id}-tasks.svg", "Normalised performance by task")
-    performance_by_task(entry, out / tasks.file)
+    with rc_context(STYLE):
+        save(_performance_by_task(entry), out / tasks.file)
     labels = {row.label for row in entry.rows}
     rounds = tuple(row for row in entry.comparison.rounds if row.leads_to in labels)
     if not rounds:
@@ -47,43 +46,25 @@ def draw_pictures(standing: Standing, out: Path) -> tuple[Picture, ...]:
     return tasks, over_rounds
 
 
-def performance_by_task(entry: Entry, out: Path) -> Path:
-    """Bars with 95 % intervals over documents: the average, then every task. The dashed line is the expert.
-
-    Args:
-        entry: whose means over seeds are shown.
-        out: the figure's file.
-    """
-    shown: dict[str, Pooled] = {"average": entry.average, **entry.tasks}
-    with rc_context(STYLE):
-        figure = Figure(figsize=(_WIDTH, 0.3 * len(shown) + 0.6), layout="constrained")
-        axes = figure.subplots()
-        axes.axvline(1, color=REFERENCE, linewidth=0.9, linestyle=(0, (4, 3)), zorder=3)
-        axes.grid(axis="x", color=GRID, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.tick_params(axis="y", length=0)
-        for place, one in enumerate(shown.values()):
-            _bar(axes, place, one, COLOURS[0] if place == 0 else COLOURS[4])
-        axes.set_yticks(range(len(shown)), [printable(name) for name in shown])
-        axes.set_ylim(len(shown) - 0.4, -0.6)
-        axes.set_xlim(*_limits(list(shown.values())))
-        axes.set_xlabel("normalised performance (dashed: the expert of the task)")
-        return save(figure, out)
-
-
-def _bar(axes: Axes, place: int, one: Pooled, colour: str) -> None:
-    if one.value is None:
-        axes.text(0.01, place, UNKNOWN, va="center", color=BASE_COLOUR)
-        return
-    axes.barh(place, one.value, height=0.62, color=colour, zorder=2)
-    if one.documents is not None:
-        axes.plot(
-            [one.documents.low, one.documents.high], [place, place], color="black", linewidth=1.3, zorder=4
-        )
-
-
-def _limits(shown: Sequence[Pooled]) -> tuple[float, float]:
-    """From zero, or what is below it, to a bit above everything, and above 1."""
-    reach = [one.value for one in shown if one.value is not None]
-    reach += [end for one in shown if one.documents for end in (one.documents.low, one.documents.high)]
-    return min([0.0, *reach]), 1.05 * max([1.0, *reach])
+def _performance_by_task(entry: Entry) -> Figure:
+    """Bars with 95 % intervals over documents: the average, then every task; the expert is a dashed line."""
+    means: dict[str, Pooled] = {"average": entry.average, **entry.tasks}
+    drawn = Figure(figsize=(_WIDTH, 0.3 * len(means) + 0.6), layout="constrained")
+    axes = drawn.subplots()
+    prepare(axes, along="x")
+    axes.axvline(1, color=REFERENCE, linewidth=0.9, linestyle=DASHED, zorder=3)
+    reach = [0.0, 1.0]
+    for place, mean in enumerate(means.values()):
+        if mean.value is None:
+            axes.text(0.01, place, UNKNOWN, va="center", color=BASE_COLOUR)
+            continue
+        colour = COLOURS[0] if place == 0 else COLOURS[4]
+        axes.barh(place, mean.value, height=0.62, color=colour, zorder=2)
+        interval = [mean.documents.low, mean.documents.high] if mean.documents else []
+        axes.plot(interval, [place] * len(interval), color="black", linewidth=1.3, zorder=4)
+        reach += [mean.value, *interval]
+    axes.set_yticks(range(len(means)), [printable(name) for name in means])
+    axes.set_ylim(len(means) - 0.4, -0.6)
+    axes.set_xlim(min(reach), 1.05 * max(reach))
+    axes.set_xlabel("normalised performance (dashed: the expert of the task)")
+    return drawn

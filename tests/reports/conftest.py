@@ -91,8 +91,8 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Figu
     kept: list[Figure] = []
     monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: kept.append(self))
 
-    def draw(function: Callable[..., object], *material: object) -> Figure:
-        function(*material, tmp_path / "figure.png")
+    def draw(function: Callable[..., object], material: object, **setting: object) -> Figure:
+        function(material, tmp_path / "figure.png", **setting)
         return kept[-1]
 
     return draw

@@ -5,9 +5,9 @@ from itertools import pairwise
 import pytest
 from made_up_comparisons import comparison_of, with_holes
 
-from reports.bars import grouped_bars
-from reports.palette import look
-from reports.shown import shown
+from reports.figures.bars import grouped_bars
+from reports.figures.palette import look
+from reports.figures.plotted_methods import plotted_methods
 
 
 def groups(comparison):
@@ -22,7 +22,7 @@ def bars(figure):
 def test_every_value_is_a_bars_height(drawn, methods, tasks, lines):
     comparison = comparison_of(methods, tasks, rounds=0)
     figure = drawn(grouped_bars, comparison)
-    methods = shown(comparison)
+    methods = plotted_methods(comparison)
     values = [one.estimate(name).value for name in groups(comparison) for one in methods]
     assert [bar.get_height() for bar in bars(figure)] == pytest.approx(values)
     assert len(figure.axes) == lines
@@ -33,7 +33,7 @@ def test_every_value_is_a_bars_height(drawn, methods, tasks, lines):
 def test_a_group_stands_over_its_name_and_bars_do_not_overlap(drawn):
     comparison = comparison_of(3, 2, rounds=0)
     figure = drawn(grouped_bars, comparison)
-    each = len(shown(comparison))
+    each = len(plotted_methods(comparison))
     for number, tick in enumerate(figure.axes[0].get_xticks()):
         of_group = bars(figure)[number * each : (number + 1) * each]
         assert sum(bar.get_x() + bar.get_width() / 2 for bar in of_group) / each == pytest.approx(tick)
@@ -43,7 +43,7 @@ def test_a_group_stands_over_its_name_and_bars_do_not_overlap(drawn):
 def test_bars_have_intervals_and_the_marks_of_seeds(drawn):
     comparison = comparison_of(1, 1, seeds=3, rounds=0)
     figure = drawn(grouped_bars, comparison)
-    method = shown(comparison)[1]
+    method = plotted_methods(comparison)[1]
     segments = {tuple(map(float, line.get_ydata())) for line in figure.axes[0].lines}
     estimate = method.estimate("average")
     assert (estimate.low, estimate.high) in segments

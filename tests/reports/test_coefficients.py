@@ -7,8 +7,8 @@ import pytest
 from made_up_comparisons import comparison_of, learned_of, pairs_of, row_of
 
 from merging.layers import layers_of
-from reports.coefficients import coefficients_by_depth, coefficients_over_steps
-from reports.partners import coefficients_by_partner
+from reports.figures.coefficients import coefficients_by_depth, coefficients_over_steps
+from reports.figures.partners import coefficients_by_partner
 from results.errors import InputError
 from results.merge_trace import MergeTrace
 

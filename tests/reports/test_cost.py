@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from made_up_comparisons import comparison_of, row_of, with_holes
 
-from reports.cost import cost_against_score, cost_of
-from reports.shown import shown
+from reports.figures.cost import cost_against_score, cost_of
+from reports.figures.plotted_methods import plotted_methods
 from results.errors import InputError
 from results.merge_trace import MergeTrace
 
@@ -33,7 +33,7 @@ def test_rounds_of_a_checkpoint_are_summed_and_its_largest_merge_counts():
 def test_points_stand_at_seconds_and_memory_and_the_average(drawn):
     comparison = comparison_of(3, 2, seeds=2, rounds=0)
     seconds, memory = drawn(cost_against_score, comparison).axes
-    averages = [one.estimate("average").value for one in shown(comparison, base=False)]
+    averages = [one.estimate("average").value for one in plotted_methods(comparison, base=False)]
     assert points(seconds) == [pytest.approx(one) for one in zip([2, 2, 2], averages, strict=True)]
     mib = [(300e6 + 50e6 * i) / 2**20 for i in range(3)]
     assert points(memory) == [pytest.approx(one) for one in zip(mib, averages, strict=True)]
@@ -49,7 +49,7 @@ def test_training_in_rounds_is_a_panel_of_the_methods_that_do_it(drawn):
     comparison = comparison_of(2, 2, rounds=3)
     _, train, _ = drawn(cost_against_score, comparison).axes
     assert train.get_xlabel() == "seconds (train, over all rounds)"
-    many = [one for one in shown(comparison, base=False) if one.protocol == "many-shot"]
+    many = [one for one in plotted_methods(comparison, base=False) if one.protocol == "many-shot"]
     averages = [one.estimate("average").value for one in many]
     assert points(train) == [pytest.approx(one) for one in zip([120, 240], averages, strict=True)]
 

@@ -3,8 +3,8 @@
 import pytest
 from made_up_comparisons import comparison_of, with_holes
 
-from reports.erasure import erasure_profiles
-from reports.shown import shown
+from reports.figures.erasure import erasure_profiles
+from reports.figures.plotted_methods import plotted_methods
 from results.errors import InputError
 
 
@@ -18,18 +18,20 @@ def test_a_line_falls_from_the_best_to_the_worst_task(drawn):
     figure = drawn(erasure_profiles, comparison)
     assert [axes.get_title() for axes in figure.axes] == ["post-hoc", "many-shot"]
     for axes in figure.axes:
-        wanted = [one for one in shown(comparison) if one.is_base or one.protocol == axes.get_title()]
+        wanted = [
+            one for one in plotted_methods(comparison) if one.is_base or one.protocol == axes.get_title()
+        ]
         values = [[one.estimate(task).value for task in comparison.suite.tasks] for one in wanted]
         assert profiles(axes) == [pytest.approx(sorted(of, reverse=True)) for of in values]
         assert list(axes.lines[1].get_xdata()) == [1, 2, 3, 4]
 
 
-def test_names_stand_at_the_ends_in_the_order_of_the_lines(drawn):
-    comparison = comparison_of(12, 4, rounds=0)
-    (axes,) = drawn(erasure_profiles, comparison).axes
-    ends = {one.label: one.estimate("worst_task").value for one in shown(comparison)}
-    places = {text.get_text(): text.get_window_extent().y0 for text in axes.texts}
-    assert sorted(places, key=places.get) == sorted(ends, key=ends.get)
+def test_every_method_is_in_the_legend_once(drawn):
+    comparison = comparison_of(12, 4)
+    (legend,) = drawn(erasure_profiles, comparison).legends
+    titles = [method.title for method in plotted_methods(comparison)]
+    named = [text.get_text() for text in legend.get_texts()]
+    assert named == [*dict.fromkeys(titles), "post-hoc", "many-shot"]
 
 
 def test_who_lacks_a_task_is_named_and_not_drawn(drawn):

@@ -1,6 +1,5 @@
 """Figures: that they are files, that all is in them, and that names do not cover one another."""
 
-import itertools
 import re
 import subprocess
 import sys
@@ -13,11 +12,10 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from reports.dots import normalised_performance
-from reports.labels import Box, place_labels
-from reports.palette import BASE_COLOUR, looks
-from reports.shown import shown
-from reports.worst_task import average_against_worst
+from reports.figures.dots import normalised_performance
+from reports.figures.palette import BASE_COLOUR, looks
+from reports.figures.plotted_methods import plotted_methods
+from reports.figures.scatter import average_against_worst
 from results.comparison import Comparison, Estimate
 from results.errors import InputError
 
@@ -63,7 +61,7 @@ def test_performance_names_every_task_and_method_once(make_comparison: Make, tmp
 def test_performance_shows_the_dots_in_their_colours(make_comparison: Make, tmp_path: Path) -> None:
     comparison = make_comparison(4)
     text = normalised_performance(comparison, tmp_path / "f.svg").read_text().lower()
-    style = looks(shown(comparison))
+    style = looks(plotted_methods(comparison))
     for label in ("base", "linear", "ties"):
         # Five panels, in each an interval and a marker.
         assert len(re.findall(rf"stroke: {style[label].colour}".lower(), text)) >= 10, label
@@ -115,47 +113,20 @@ def test_twelve_methods_fit_on_the_page(make_comparison: Make, tmp_path: Path, d
 
 def test_a_method_looks_the_same_in_both_protocols_but_for_the_filling(make_comparison: Make) -> None:
     comparison = make_comparison(12)
-    once = looks(shown(comparison)).values()
+    once = looks(plotted_methods(comparison)).values()
     assert len({(look.colour, look.marker) for look in once}) == 13
     assert len({look.hatch for look in once}) == len({look.marker for look in once}) == 12  # in print, too
     again = replace(comparison.rows[-1], label="metis again", protocol="many-shot")
-    style = looks(shown(replace(comparison, rows=(*comparison.rows, again))))
+    style = looks(plotted_methods(replace(comparison, rows=(*comparison.rows, again))))
     assert style["metis again"].colour == style["metis"].colour
     assert style["metis again"].marker == style["metis"].marker
     assert style["metis"].fill == "white"
     assert style["metis again"].fill == style["metis"].colour
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_labels_of_a_crowd_cover_neither_each_other_nor_the_points(seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    points = [(float(x), float(y)) for x, y in generator.normal(200, 40, (14, 2))]
-    obstacles = [Box(x - 3, y - 3, x + 3, y + 3) for x, y in points]
-    frame = Box(0, 0, 400, 400)
-    places = place_labels(points, [(60, 9)] * 14, obstacles, frame)
-    for one, other in itertools.combinations(places, 2):
-        assert one.overlap(other) == 0
-    for place in places:
-        assert all(place.overlap(obstacle) == 0 for obstacle in obstacles)
-        assert place.overlap(frame) == pytest.approx(60 * 9)
-
-
-def test_a_label_alone_stands_beside_its_point() -> None:
-    (place,) = place_labels([(50, 50)], [(30, 10)], [Box(47, 47, 53, 53)], Box(0, 0, 200, 200))
-    assert place.left - 50 < 10
-    assert abs((place.bottom + place.top) / 2 - 50) < 1
-
-
-@pytest.mark.parametrize("point", [(2, 2), (198, 2), (2, 198), (198, 198)])
-def test_a_label_stays_in_the_frame(point: tuple[float, float]) -> None:
-    frame = Box(0, 0, 200, 200)
-    (place,) = place_labels([point], [(30, 10)], [], frame)
-    assert place.overlap(frame) == pytest.approx(300)
-
-
 def test_reports_need_neither_torch_nor_a_screen() -> None:
     code = (
-        "import sys, reports.tables, reports.gallery; "
+        "import sys, reports.tables, reports.figures; "
         "sys.exit('torch' in sys.modules or 'matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from made_up_comparisons import comparison_of, with_holes
 
-from reports.forgetting import forgetting
-from reports.shown import shown
+from reports.figures.dots import forgetting
+from reports.figures.plotted_methods import plotted_methods
 from results.errors import InputError
 
 
@@ -15,7 +15,7 @@ def test_dots_are_at_the_differences_and_marks_at_those_of_seeds(drawn):
     comparison = comparison_of(2, seeds=2, rounds=0)
     coqa, pubmedqa = drawn(forgetting, comparison).axes
     assert (coqa.get_title(), pubmedqa.get_title()) == ("coqa", "pubmedqa")
-    methods = shown(comparison, base=False)
+    methods = plotted_methods(comparison, base=False)
     for axes, name in ((coqa, "coqa"), (pubmedqa, "pubmedqa")):
         zero, *lines = [list(line.get_xdata()) for line in axes.lines]
         assert zero == [0, 0]

@@ -4,13 +4,15 @@ import re
 import warnings
 from dataclasses import dataclass, replace
 from itertools import combinations
+from pathlib import Path
 
 import pytest
 from made_up_comparisons import comparison_of, pairs_of, signals_of, sweep_of, with_holes, word_sweep_of
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from reports.gallery import GALLERY, Material, listing, picture
+from manyshot.cli import main
+from reports.figures import FIGURES, Material, draw_figure, figure, listing
 from results.errors import InputError
 
 LEAST_INCHES = 0.75
@@ -115,7 +117,7 @@ def page(monkeypatch, tmp_path):
     def drawn(name, material):
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # one says that there is no room for the panels
-            picture(name).draw(material, tmp_path / "figure.png")
+            draw_figure(name, material, tmp_path / "figure.png")
         return pages[-1]
 
     return drawn
@@ -128,7 +130,7 @@ def material(name, size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", GALLERY)
+@pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_says_what_it_rests_on_and_nothing_overlaps(page, name, size):
     check(page(name, material(name, size)))
 
@@ -156,7 +158,7 @@ def check(found):
             assert min(sides) / found.figure.dpi > LEAST_INCHES
 
 
-@pytest.mark.parametrize("name", GALLERY)
+@pytest.mark.parametrize("name", FIGURES)
 def test_axes_are_labelled(page, name):
     figure = page(name, material(name, "few")).figure
     across = [figure.get_supxlabel(), *(axes.get_xlabel() for axes in figure.axes)]
@@ -167,7 +169,7 @@ def test_axes_are_labelled(page, name):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in GALLERY if name not in {"kl", "js", "cosines", "sensitivity"}]
+    "name", [name for name in FIGURES if name not in {"kl", "js", "cosines", "sensitivity"}]
 )
 def test_one_method_and_one_task_are_enough(page, name):
     one = comparison_of(1, 1, rounds=1)
@@ -179,13 +181,35 @@ def test_one_method_and_one_task_are_enough(page, name):
         assert "1 seed" in page(name, given).basis
 
 
-@pytest.mark.parametrize("name", GALLERY)
+@pytest.mark.parametrize("name", FIGURES)
 def test_another_format_is_refused(name, tmp_path):
     with pytest.raises(InputError, match=r"figure\.gif: a figure's name ends in \.png, \.pdf, \.svg"):
-        picture(name).draw(material(name, "few"), tmp_path / "figure.gif")
+        draw_figure(name, material(name, "few"), tmp_path / "figure.gif")
 
 
 def test_names_are_told_and_others_refused():
-    assert all(f"{name} " in listing() for name in GALLERY)
-    with pytest.raises(InputError, match=r"no figure 'pie'; there are tasks, bars, .*correlation"):
-        picture("pie")
+    assert all(f"{name} " in listing() for name in FIGURES)
+    with pytest.raises(InputError, match=r"no figure 'pie'; there are bars, .*tasks, .*correlation"):
+        draw_figure("pie", SIZES["few"], Path("pie.png"))
+
+
+@pytest.fixture
+def toy_figure():
+    """A figure that one decorated function adds, and nothing else knows of."""
+
+    @figure("toy", "a toy", needs="runs")
+    def toy(comparisons):
+        drawn = Figure()
+        drawn.subplots().plot([len(run.rows) for run in comparisons])
+        return drawn, "a footer"
+
+    yield
+    del FIGURES["toy"]
+
+
+def test_a_figure_is_added_by_one_decorated_function(toy_figure, page, capsys):
+    main(["report", "figure", "--list"])
+    assert re.search(r"^toy +a toy \(several --run\)$", capsys.readouterr().out, re.MULTILINE)
+    drawn = page("toy", SIZES["few"])
+    assert len(drawn.figure.axes[0].lines[0].get_ydata()) == 4  # three pairs, and all of three tasks
+    assert drawn.basis == "a footer"

@@ -6,8 +6,8 @@ from math import isnan, pi
 import pytest
 from made_up_comparisons import TASKS, comparison_of, with_holes
 
-from reports.radar import radars
-from reports.shown import shown
+from reports.figures.plotted_methods import plotted_methods
+from reports.figures.radar import radars
 from results.comparison import Estimate
 from results.errors import InputError
 
@@ -17,7 +17,7 @@ def test_each_radar_has_the_base_and_its_method_in_both_protocols(drawn):
     figure = drawn(radars, comparison)
     assert [axes.get_title() for axes in figure.axes] == ["average", "task_arithmetic"]
     for axes, title in zip(figure.axes, ("average", "task_arithmetic"), strict=True):
-        wanted = [one for one in shown(comparison) if one.is_base or one.title == title]
+        wanted = [one for one in plotted_methods(comparison) if one.is_base or one.title == title]
         *lines, circle = axes.lines
         assert len(lines) == len(wanted) == 3
         for line, one in zip(lines, wanted, strict=True):

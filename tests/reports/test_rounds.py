@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reports.rounds import performance_over_rounds, tasks_over_rounds, weights_over_rounds
+from reports.figures.rounds import performance_over_rounds, tasks_over_rounds, weights_over_rounds
 from reports.tables.seeds import seeds_report
 from results.errors import InputError
 from results.merge_trace import MergeTrace, MethodIdentity, RoundScore, RoundSelection, SignalTrace, Trial

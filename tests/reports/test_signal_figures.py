@@ -5,16 +5,14 @@ from dataclasses import replace
 import pytest
 from made_up_comparisons import signals_of
 
-from reports.correlation import correlation
-from reports.gallery import signal_figures
-from reports.heat import cosine_map, divergence_map
+from reports.figures.signals import correlation, cosine_map, js_map, kl_map, signal_figures
 from results.errors import InputError
 
 
 @pytest.mark.parametrize("kind", ["kl", "js"])
 def test_a_cell_is_the_models_divergence_from_the_rows_expert(drawn, kind):
     report = signals_of(3)
-    axes = drawn(lambda given, out: divergence_map(given, kind, out), report).axes[0]
+    axes = drawn({"kl": kl_map, "js": js_map}[kind], report).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == report.tasks
     assert [label.get_text() for label in axes.get_xticklabels()] == report.models
     shown = {text.get_position(): text.get_text() for text in axes.texts}

@@ -7,7 +7,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from reports.subsets import performance_by_number
+from reports.figures.subsets import performance_by_number
 from reports.tables.subsets import subsets_report
 from results.comparison import Estimate
 from results.errors import InputError

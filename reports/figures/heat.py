@@ -1,76 +1,19 @@
-"""Heat maps with their numbers in them: the signals of models."""
+"""Heat maps with their numbers in them."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from reports.drawing import STYLE, check_suffix, figure_of_panels, save, wrapped
-from reports.shown import documents
+from reports.figures.drawing import figure_of_panels, wrapped
 from reports.table_model import UNKNOWN
-from results.signals import KINDS, SignalReport
 
 _CELL, _CELL_OF_MANY = 0.52, 0.42
 """Inches of a cell of a map alone, and of one beside others."""
 NAME = 18
 """Characters in a line of a name beside a map."""
 _WIDTH = 9.4
-
-Matrix = Mapping[str, Mapping[str, float]]
-
-
-def divergence_map(report: SignalReport, kind: str, out: Path) -> Path:
-    """The divergence of every model from each expert, on what that expert says of its own task.
-
-    Args:
-        report: what was measured.
-        kind: kl or js.
-        out: the figure's file: .png, .pdf or .svg.
-
-    Raises:
-        InputError: another suffix.
-    """
-    bound = ", at least" if report.bounds else ""
-    return _signal_map(
-        report.divergences[kind],
-        report.models,
-        ("model", f"{KINDS[kind]}(expert ‖ model), nats{bound}", "expert, on its own task"),
-        f"{documents(report.inputs, 'validation inputs', 'tasks')}. 1 seed.",
-        out,
-    )
-
-
-def cosine_map(report: SignalReport, out: Path) -> Path:
-    """The cosines of the experts' task vectors.
-
-    Args:
-        report: what was measured.
-        out: the figure's file: .png, .pdf or .svg.
-
-    Raises:
-        InputError: another suffix.
-    """
-    names = ("task vector of", "cosine of task vectors", "task vector of")
-    footer = f"n = {len(report.tasks)} experts, each of 1 seed; over all entries of their tensors."
-    return _signal_map(report.cosines, report.tasks, names, footer, out)
-
-
-def _signal_map(
-    matrix: Matrix, columns: Sequence[str], names: tuple[str, str, str], footer: str, out: Path
-) -> Path:
-    check_suffix(out)
-    across, title, down = names
-    values = [[row[column] for column in columns] for row in matrix.values()]
-    low, high = min(map(min, values)), max(map(max, values))
-    with rc_context(STYLE):
-        figure, (axes,) = maps([""], list(matrix), columns)
-        image = draw_map(axes, values, list(matrix), columns, (low, high))
-        axes.set(xlabel=across, ylabel=down)
-        figure.colorbar(image, ax=axes, shrink=0.9, label=title)
-        return save(figure, out, footer)
 
 
 def maps(titles: Sequence[str], rows: Sequence[str], columns: Sequence[str]) -> tuple[Figure, list[Axes]]:

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.artist import Artist
 from matplotlib.lines import Line2D
 
-from reports.shown import Shown, both_protocols
+from reports.figures.plotted_methods import PlottedMethod, both_protocols
 
 # Okabe and Ito, "Color Universal Design", 2008, without yellow (too pale on white) and black (the text's).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -78,7 +78,7 @@ def look(index: int) -> Look:
     )
 
 
-def looks(drawn: Sequence[Shown]) -> dict[str, Look]:
+def looks(drawn: Sequence[PlottedMethod]) -> dict[str, Look]:
     """By label, how each is drawn: grey for the base, one look per title for the methods.
 
     Where both protocols are there, post-hoc checkpoints are hollow.
@@ -96,7 +96,7 @@ Handle = Callable[[str, Look], Artist]
 """What a legend shows of a name and its look."""
 
 
-def method_handles(drawn: Sequence[Shown], handle: Handle) -> list[Artist]:
+def method_handles(drawn: Sequence[PlottedMethod], handle: Handle) -> list[Artist]:
     """What a legend says of methods: each title once, and what hollow and filled mean."""
     style = looks(drawn)
     if not both_protocols(drawn):
@@ -106,7 +106,7 @@ def method_handles(drawn: Sequence[Shown], handle: Handle) -> list[Artist]:
     return [*found, *protocol_handles(drawn, handle)]
 
 
-def protocol_handles(drawn: Sequence[Shown], handle: Handle) -> list[Artist]:
+def protocol_handles(drawn: Sequence[PlottedMethod], handle: Handle) -> list[Artist]:
     """What hollow and filled mean, where there are both."""
     if not both_protocols(drawn):
         return []

@@ -1,28 +1,25 @@
 """Figures of merging in rounds: what each round kept of every task, and what the merge saw and did."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reports.curves import draw_curves, prepare
-from reports.drawing import (
+from reports.figures import figure
+from reports.figures.drawing import (
     REFERENCE,
-    STYLE,
-    check_suffix,
+    draw_curves,
     figure_of_panels,
     label_below,
     legend_above,
+    prepare,
     reference_line,
-    save,
 )
-from reports.palette import line_handle, look, looks
-from reports.shown import Shown, basis, documents, seeds, shown
+from reports.figures.palette import line_handle, look, looks
+from reports.figures.plotted_methods import PlottedMethod, basis, documents, plotted_methods, seeds
 from results.comparison import Comparison, Row
 from results.errors import InputError
 from results.merge_trace import SignalTrace
@@ -34,111 +31,96 @@ _ONCE: Any = (0, (1.5, 1.5))
 _LEAST: Any = (0, (6, 1.5, 1.5, 1.5))
 
 
-def performance_over_rounds(comparison: Comparison, out: Path) -> Path:
+@figure("rounds", "each task over the rounds, by method")
+def performance_over_rounds(comparison: Comparison) -> tuple[Figure, str]:
     """Erasure and recovery: a panel for the average and for each task, a line per many-shot method.
 
     Round 0 is the base; the dashed line at 1 is the task's expert, and the dotted ones are the same methods
     merged once. With several seeds thin lines are seeds, and the thick one their mean.
 
-    Args:
-        comparison: of a run with rounds.
-        out: the figure's file; its suffix says the format: .png, .pdf or .svg.
-
     Raises:
-        InputError: another suffix, or a run without rounds, or without what they led to.
+        InputError: a run without rounds, or without what they led to.
     """
-    check_suffix(out)
     groups = _groups(comparison)
-    own_looks = looks(shown(comparison))
-    style = {one.title: own_looks[one.label] for one in _many_shot(comparison, groups)}
+    own_looks = looks(plotted_methods(comparison))
+    style = {method.title: own_looks[method.label] for method in _many_shot(comparison, groups)}
     names = ["average", *comparison.counted_tasks]
     base = _base(comparison)
     has_once = False
-    with rc_context(STYLE):
-        figure, found = _panels(names)
-        found[0].title.set_fontweight("bold")
-        for axes, name in zip(found, names, strict=True):
-            for title, runs in groups.items():
-                draw_curves(axes, [_reached(base, rows, name) for rows in runs], style[title])
-                once = _merged_once(comparison, runs[0][0], name)
-                if once is not None:
-                    has_once = True
-                    axes.axhline(once, color=style[title].colour, linewidth=1.1, linestyle=_ONCE, zorder=1.5)
-        handles = [*(line_handle(name, style[name]) for name in groups), reference_line("expert")]
-        once_line = Line2D([], [], color=REFERENCE, linestyle=_ONCE, label="merged once")
-        legend_above(figure, [*handles, *[once_line] * has_once])
-        return save(figure, out, _rests_on(comparison, groups))
+    drawn, found = _panels(names)
+    found[0].title.set_fontweight("bold")
+    for axes, name in zip(found, names, strict=True):
+        for title, runs in groups.items():
+            draw_curves(axes, [_reached(base, rows, name) for rows in runs], style[title])
+            once = _merged_once(comparison, runs[0][0], name)
+            if once is not None:
+                has_once = True
+                axes.axhline(once, color=style[title].colour, linewidth=1.1, linestyle=_ONCE, zorder=1.5)
+    handles = [*(line_handle(name, style[name]) for name in groups), reference_line("expert")]
+    once_line = Line2D([], [], color=REFERENCE, linestyle=_ONCE, label="merged once")
+    legend_above(drawn, [*handles, *[once_line] * has_once])
+    return drawn, _rests_on(comparison, groups)
 
 
-def tasks_over_rounds(comparison: Comparison, out: Path) -> Path:
+@figure("erasure-rounds", "each method's tasks over the rounds")
+def tasks_over_rounds(comparison: Comparison) -> tuple[Figure, str]:
     """Erasure by method: a panel per many-shot method, a line per task over the rounds.
 
-    Args:
-        comparison: of a run with rounds.
-        out: the figure's file; its suffix says the format: .png, .pdf or .svg.
-
     Raises:
-        InputError: another suffix, or a run without rounds, or without what they led to.
+        InputError: a run without rounds, or without what they led to.
     """
-    check_suffix(out)
     groups = _groups(comparison)
     base = _base(comparison)
     tasks = {task: look(index) for index, task in enumerate(comparison.counted_tasks)}
-    with rc_context(STYLE):
-        figure, found = _panels(list(groups))
-        for axes, runs in zip(found, groups.values(), strict=True):
-            for task, own in tasks.items():
-                draw_curves(axes, [_reached(base, rows, task) for rows in runs], own)
-        legend_above(figure, [*(line_handle(*one) for one in tasks.items()), reference_line("expert")])
-        return save(figure, out, _rests_on(comparison, groups))
+    drawn, found = _panels(list(groups))
+    for axes, runs in zip(found, groups.values(), strict=True):
+        for task, own in tasks.items():
+            draw_curves(axes, [_reached(base, rows, task) for rows in runs], own)
+    legend_above(drawn, [*(line_handle(*named) for named in tasks.items()), reference_line("expert")])
+    return drawn, _rests_on(comparison, groups)
 
 
-def weights_over_rounds(comparison: Comparison, out: Path) -> Path:
+@figure("weights", "weights of tasks over the rounds, and the gaps they came from")
+def weights_over_rounds(comparison: Comparison) -> tuple[Figure, str]:
     """Weights of every task over the rounds, and what they came from, side by side for each method.
 
     Of a method with a consensus mask the dash-dotted line is the least weight with which a task's mask holds
-    an entry that all tasks agree on, and it is said which share of the weighted sum's norm the mask kept.
-
-    Args:
-        comparison: of a run with rounds.
-        out: the figure's file; its suffix says the format: .png, .pdf or .svg.
+    an entry that all tasks agree on, and the title says which share of the weighted sum's norm the mask kept.
 
     Raises:
-        InputError: another suffix, or no method weighs its tasks by a signal.
+        InputError: a run without rounds, or no method weighs its tasks by a signal.
     """
-    check_suffix(out)
-    groups = {name: runs for name, runs in _groups(comparison).items() if _signal(runs[0][0])}
+    every_group = _groups(comparison)
+    signals = {name: signal for name, runs in every_group.items() if (signal := _signal(runs[0][0]))}
+    groups = {name: every_group[name] for name in signals}
     if not groups:
         raise InputError(f"run {comparison.name}: nothing to draw, because no method weighs by a signal")
     tasks = {task: look(index) for index, task in enumerate(comparison.suite.tasks)}
-    with rc_context(STYLE):
-        titles = [title for name, runs in groups.items() for title in (name, _kept_by_mask(runs))]
-        figure, found = figure_of_panels(titles, 2 if len(groups) <= _ALONE else 4, sharex=True)
-        for place, runs in enumerate(groups.values()):
-            of_weights, of_signal = found[2 * place : 2 * place + 2]
-            signal = _signal(runs[0][0])
-            assert signal is not None
-            prepare(of_weights, 1 / len(tasks))
-            for least in _mask_thresholds(runs):
-                of_weights.axhline(least, color=REFERENCE, linewidth=0.9, linestyle=_LEAST, zorder=1)
-            of_weights.set_ylabel("weight α")
-            prepare(of_signal, signal.reference)
-            of_signal.set_ylabel(signal.label)
-            for task, own in tasks.items():
-                draw_curves(of_weights, [_weights(rows, task) for rows in runs], own)
-                draw_curves(of_signal, [_signal_values(rows, task) for rows in runs], own)
-        handles = [line_handle(*one) for one in tasks.items()]
-        signals = [_signal(runs[0][0]) for runs in groups.values()]
-        references = dict.fromkeys(signal.reference_label for signal in signals if signal)
-        handles.append(reference_line(f"equal weights; {', '.join(references)}"))
-        if any(map(_mask_thresholds, groups.values())):
-            label = "least weight for the mask to keep what all tasks agree on"
-            handles.append(Line2D([], [], color=REFERENCE, linewidth=0.9, linestyle=_LEAST, label=label))
-        legend_above(figure, handles)
-        label_below(figure, "round")
-        counted = seeds([len(runs) for runs in groups.values()], "thin lines")
-        footer = f"{documents(comparison.validation, 'validation examples', 'tasks')}. {counted}."
-        return save(figure, out, footer)
+    titles = [title for name, runs in groups.items() for title in (name, _kept_by_mask(runs))]
+    drawn, found = figure_of_panels(titles, 2 if len(groups) <= _ALONE else 4, sharex=True)
+    thresholds = {name: _mask_thresholds(runs) for name, runs in groups.items()}
+    for number, (name, runs) in enumerate(groups.items()):
+        weights, seen = found[2 * number : 2 * number + 2]
+        signal = signals[name]
+        prepare(weights, 1 / len(tasks))
+        weights.set_ylabel("weight α")
+        for least in thresholds[name]:
+            weights.axhline(least, color=REFERENCE, linewidth=0.9, linestyle=_LEAST, zorder=1)
+        prepare(seen, signal.reference)
+        seen.set_ylabel(signal.label)
+        for task, own in tasks.items():
+            draw_curves(weights, [_weights(rows, task) for rows in runs], own)
+            draw_curves(seen, [_signal_values(rows, task) for rows in runs], own)
+    usual = dict.fromkeys(signal.reference_label for signal in signals.values())
+    handles = [line_handle(*named) for named in tasks.items()]
+    handles.append(reference_line(f"equal weights; {', '.join(usual)}"))
+    if any(thresholds.values()):
+        label = "least weight for the mask to keep what all tasks agree on"
+        handles.append(Line2D([], [], color=REFERENCE, linewidth=0.9, linestyle=_LEAST, label=label))
+    legend_above(drawn, handles)
+    label_below(drawn, "round")
+    counted = seeds([len(runs) for runs in groups.values()], "thin lines")
+    return drawn, f"{documents(comparison.validation, 'validation examples', 'tasks')}. {counted}."
 
 
 def _mask_thresholds(runs: Sequence[Sequence[Row]]) -> list[float]:
@@ -202,9 +184,13 @@ def _groups(comparison: Comparison) -> dict[str, list[list[Row]]]:
     return {name: list(of_seeds.values()) for name, of_seeds in found.items()}
 
 
-def _many_shot(comparison: Comparison, groups: Mapping[str, object]) -> list[Shown]:
+def _many_shot(comparison: Comparison, groups: Mapping[str, object]) -> list[PlottedMethod]:
     """The merged checkpoints that the rounds led to."""
-    return [one for one in shown(comparison) if one.title in groups and one.protocol == "many-shot"]
+    return [
+        method
+        for method in plotted_methods(comparison)
+        if method.title in groups and method.protocol == "many-shot"
+    ]
 
 
 def _reached(base: Row | None, rounds: Sequence[Row], panel: str) -> list[tuple[int, float]]:

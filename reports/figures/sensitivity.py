@@ -3,30 +3,17 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
-from reports.drawing import (
-    DASHED,
-    GRID,
-    REFERENCE,
-    STYLE,
-    check_suffix,
-    figure_of_panels,
-    label_below,
-    legend_above,
-    logarithmic,
-    save,
-    wrapped,
-)
-from reports.palette import Look, line_handle, look
-from reports.shown import Shown, basis, documents, seeds, shown
+from reports.figures import figure
+from reports.figures.drawing import figure_of_panels, label_below, legend_above, logarithmic, prepare, wrapped
+from reports.figures.palette import Look, line_handle, look
+from reports.figures.plotted_methods import PlottedMethod, basis, documents, plotted_methods, seeds
 from results.comparison import Comparison
 from results.errors import InputError
 from results.merge_trace import MethodIdentity, Trial
@@ -62,13 +49,13 @@ class _Line:
 
     method: str
     others: Mapping[str, Any]
-    measured: dict[Value, Shown] = field(default_factory=dict)
-    default: Shown | None = None
+    measured: dict[Value, PlottedMethod] = field(default_factory=dict)
+    default: PlottedMethod | None = None
     tried: dict[Value, dict[str, list[float]]] = field(default_factory=dict)
-    chosen: dict[int | None, Shown] = field(default_factory=dict)
+    chosen: dict[int | None, PlottedMethod] = field(default_factory=dict)
 
     @property
-    def scored(self) -> list[Shown]:
+    def scored(self) -> list[PlottedMethod]:
         """All that was scored on the benchmarks."""
         return [*self.measured.values(), *([self.default] if self.default else [])]
 
@@ -90,7 +77,8 @@ class _Axis:
     wide: bool
 
 
-def sensitivity(comparison: Comparison, setting: str | None, out: Path) -> Path:
+@figure("sensitivity", "average and worst task over the values of a setting", needs="setting")
+def sensitivity(comparison: Comparison, setting: str | None) -> tuple[Figure, str]:
     """A line per method over the values of a setting: its average and its worst task, with 95 % intervals.
 
     Filled markers are checkpoints that were scored. Hollow ones are what was tried on validation data to
@@ -100,13 +88,11 @@ def sensitivity(comparison: Comparison, setting: str | None, out: Path) -> Path:
     Args:
         comparison: with several values of the setting.
         setting: of a method, such as `scaling`.
-        out: the figure's file; its suffix says the format: .png, .pdf or .svg.
 
     Raises:
-        InputError: another suffix, no method has the setting with several values, or two rows that are not
-            told apart have the same one.
+        InputError: no method has the setting with several values, or two rows that are not told apart have
+            the same one.
     """
-    check_suffix(out)
     lines = _lines(comparison, setting) if setting else []
     if not lines:
         known = _varied(comparison)
@@ -116,20 +102,20 @@ def sensitivity(comparison: Comparison, setting: str | None, out: Path) -> Path:
         )
         raise InputError(f"run {comparison.name}: {what}; {there}")
     axis = _axis(lines)
-    names = _names(lines)
     words, size = _words(axis)
-    with rc_context(STYLE):
-        figure, found = figure_of_panels(list(_STATISTICS.values()), 2, size, sharex=True, sharey=True)
-        for axes, statistic in zip(found, _STATISTICS, strict=True):
-            _prepare(axes, axis, words)
-            for index, line in enumerate(lines):
-                _draw_measured(axes, line, statistic, axis, look(index))
-                _draw_tried(axes, line, statistic, axis.place, look(index))
-        found[0].set_ylabel("normalised performance")
-        missing = f"; {_DEFAULT}: not given" if axis.default is not None else ""
-        label_below(figure, f"{wrapped(str(setting), 60)} (dashed: the experts{missing})")
-        legend_above(figure, [*(line_handle(name, look(i)) for i, name in enumerate(names)), *_kinds(lines)])
-        return save(figure, out, _basis(comparison, lines))
+    drawn, found = figure_of_panels(list(_STATISTICS.values()), 2, size, sharex=True, sharey=True)
+    for axes, statistic in zip(found, _STATISTICS, strict=True):
+        _prepare(axes, axis, words)
+        for index, line in enumerate(lines):
+            _draw_measured(axes, line, statistic, axis, look(index))
+            _draw_tried(axes, line, statistic, axis.place, look(index))
+    found[0].set_ylabel("normalised performance")
+    missing = f"; {_DEFAULT}: not given" if axis.default is not None else ""
+    label_below(drawn, f"{wrapped(str(setting), 60)} (dashed: the experts{missing})")
+    legend_above(
+        drawn, [*(line_handle(name, look(i)) for i, name in enumerate(_names(lines))), *_kinds(lines)]
+    )
+    return drawn, _basis(comparison, lines)
 
 
 def _varied(comparison: Comparison) -> list[str]:
@@ -147,7 +133,7 @@ def _varied(comparison: Comparison) -> list[str]:
 def _lines(comparison: Comparison, setting: str) -> list[_Line]:
     """Methods by all that tells them apart but this setting, those with several values of it."""
     found: dict[str, _Line] = {}
-    for one in shown(comparison, base=False):
+    for one in plotted_methods(comparison, base=False):
         first = one.rows[0]
         method = f"{first.method or first.label}{', many-shot' * (one.protocol == 'many-shot')}"
         settings = {name: value for name, value in first.settings.items() if name != setting}
@@ -166,7 +152,7 @@ def _lines(comparison: Comparison, setting: str) -> list[_Line]:
     return [line for line in found.values() if max(len(line.scored), len(line.tried)) > 1]
 
 
-def _add_tried(line: _Line, one: Shown, comparison: Comparison, setting: str) -> None:
+def _add_tried(line: _Line, one: PlottedMethod, comparison: Comparison, setting: str) -> None:
     for row in one.rows:
         tried = row.trace.trials if row.trace else ()
         if tried:
@@ -177,7 +163,7 @@ def _add_tried(line: _Line, one: Shown, comparison: Comparison, setting: str) ->
                 line.tried.setdefault(value, {}).setdefault(name, []).append(number)
 
 
-def _refuse_second(first: Shown | None, second: Shown, what: str) -> None:
+def _refuse_second(first: PlottedMethod | None, second: PlottedMethod, what: str) -> None:
     if first is not None:
         raise InputError(
             f"'{first.rows[0].label}' and '{second.rows[0].label}' both have {what}, and nothing that a run "
@@ -264,10 +250,7 @@ def _words(axis: _Axis) -> tuple[dict[float, str], tuple[float, float]]:
 
 
 def _prepare(axes: Axes, axis: _Axis, words: Mapping[float, str]) -> None:
-    axes.axhline(1, color=REFERENCE, linewidth=0.9, linestyle=DASHED, zorder=1)
-    axes.grid(color=GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    prepare(axes, 1)
     if words:
         turned = max(map(len, words.values())) * len(words) > _ACROSS
         axes.set_xticks(list(words), list(words.values()), fontsize=8, rotation=90 if turned else 0)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from made_up_comparisons import comparison_of, with_holes
 
-from reports.palette import look
-from reports.shown import basis, documents, seeds, shown
+from reports.figures.palette import look
+from reports.figures.plotted_methods import basis, documents, plotted_methods, seeds
 from results.minima import mean_interval
 
 
 def test_a_method_is_the_mean_of_its_seeds_with_an_interval_over_documents():
     comparison = comparison_of(2, 3, seeds=3, rounds=0)
-    base, first, _ = shown(comparison)
+    base, first, _ = plotted_methods(comparison)
     assert (base.label, base.is_base, first.label, len(first.rows)) == ("base", True, "average", 3)
     for statistic in ("average", "worst_task", "math"):
         values = first.of_seeds(statistic)
@@ -24,7 +24,7 @@ def test_a_method_is_the_mean_of_its_seeds_with_an_interval_over_documents():
 
 
 def test_a_seed_without_a_value_leaves_none():
-    _, first, second = shown(with_holes(comparison_of(2, 3, seeds=2, rounds=0)))
+    _, first, second = plotted_methods(with_holes(comparison_of(2, 3, seeds=2, rounds=0)))
     assert first.estimate("average").value is None and first.of_seeds("average") == []
     assert first.estimate("math").value is not None and not first.is_complete
     assert second.estimate("average").value is not None
@@ -46,7 +46,7 @@ def test_what_was_left_out_is_told_and_not_counted():
     left_out = type(comparison)(
         comparison.name, comparison.suite, comparison.rows, 1, 0, left_out={"math_test": "at chance"}
     )
-    assert basis(left_out, shown(left_out)) == (
+    assert basis(left_out, plotted_methods(left_out)) == (
         "n = 100 documents (instructions_test). 1 seed. Bars: 95 % over documents. "
         "Left out, as the expert is at chance: math_test."
     )

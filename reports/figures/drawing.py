@@ -3,14 +3,16 @@
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, Literal
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from reports.figures.palette import Look
 from reports.table_model import printable
 from results.errors import InputError
 
@@ -43,6 +45,8 @@ _WIDE = 0.57
 """How wide a character is, as a share of its size: more than most are."""
 _NARROWEST = 3.2
 _LEGEND = 8.0
+_MOST_MARKERS = 12
+"""Of a curve."""
 _CHARACTER = 0.068
 """Inches that a character of a legend takes."""
 
@@ -130,6 +134,41 @@ def logarithmic(axes: Axes) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
+
+
+def prepare(axes: Axes, reference: float | None = None, *, along: Literal["x", "y", ""] = "") -> None:
+    """Give a panel a grid, round numbers, and a dashed line of reference across its values.
+
+    Args:
+        axes: the panel.
+        reference: a value, such as the expert's.
+        along: the axis of the values where the other one is of names; both are of numbers by default.
+    """
+    axes.grid(axis=along or "both", which="both", color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    if along != "x":
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    if along:
+        axes.tick_params(axis="x" if along == "y" else "y", length=0)
+        axes.spines["bottom" if along == "y" else "left"].set_visible(False)
+    if reference is not None:
+        line = axes.axvline if along == "x" else axes.axhline
+        line(reference, color=REFERENCE, linewidth=0.9, linestyle=DASHED, zorder=3 if along == "y" else 1)
+
+
+def draw_curves(axes: Axes, curves: Sequence[Sequence[tuple[int, float]]], look: Look) -> None:
+    """Draw the mean of some seeds' curves, and each of them thin where there are several."""
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    if len(curves) > 1:
+        for curve in curves:
+            axes.plot(*zip(*curve, strict=True), color=look.colour, linewidth=0.7, alpha=0.35, zorder=2)
+    values: dict[int, list[float]] = {}
+    for curve in curves:
+        for step, value in curve:
+            values.setdefault(step, []).append(value)
+    steps = sorted(values)
+    every = -(-len(steps) // _MOST_MARKERS)
+    axes.plot(steps, [fmean(values[at]) for at in steps], markevery=every or None, zorder=3, **look.line)
 
 
 def reference_line(label: str) -> Line2D:

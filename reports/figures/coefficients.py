@@ -2,17 +2,15 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.curves import draw_curves, prepare
-from reports.drawing import STYLE, check_suffix, figure_of_panels, label_below, legend_above, save
-from reports.palette import line_handle, look
-from reports.shown import Shown, documents, seeds, shown
+from reports.figures import figure
+from reports.figures.drawing import draw_curves, figure_of_panels, label_below, legend_above, prepare
+from reports.figures.palette import line_handle, look
+from reports.figures.plotted_methods import PlottedMethod, documents, plotted_methods, seeds
 from results.comparison import Comparison
 from results.errors import InputError
 from results.merge_trace import LearnedCoefficients
@@ -24,9 +22,9 @@ _UNSAID = frozenset({"weight", "bias", "model", "transformer"})
 """Parts of a tensor's name that do not tell it from others."""
 
 
-def learned_of(one: Shown) -> list[LearnedCoefficients]:
+def learned_of(method: PlottedMethod) -> list[LearnedCoefficients]:
     """What each seed of a method learned; nothing where it learns no coefficients."""
-    return [row.trace.learned for row in one.rows if row.trace and row.trace.learned]
+    return [row.trace.learned for row in method.rows if row.trace and row.trace.learned]
 
 
 def learned_inputs(runs: Iterable[LearnedCoefficients]) -> dict[str, int]:
@@ -38,74 +36,68 @@ def learned_inputs(runs: Iterable[LearnedCoefficients]) -> dict[str, int]:
     return inputs
 
 
-def coefficients_over_steps(comparison: Comparison, out: Path) -> Path:
+@figure("coefficients", "learned coefficients over the steps")
+def coefficients_over_steps(comparison: Comparison) -> tuple[Figure, str]:
     """A panel per method that learned coefficients, a line per task: its coefficient before every step.
 
     Where layers have coefficients of their own the line is their mean. Thin lines are several seeds.
 
-    Args:
-        comparison: of a run with such methods.
-        out: the figure's file; its suffix says the format: .png, .pdf or .svg.
-
     Raises:
-        InputError: another suffix, or no method learned coefficients.
+        InputError: no method learned coefficients.
     """
-    check_suffix(out)
-    methods = {one: learned for one in shown(comparison, base=False) if (learned := learned_of(one))}
+    methods = {
+        method: learned
+        for method in plotted_methods(comparison, base=False)
+        if (learned := learned_of(method))
+    }
     if not methods:
         raise InputError(f"run {comparison.name}: nothing to draw, because no method learned coefficients")
     tasks = {task: look(index) for index, task in enumerate(comparison.suite.tasks)}
-    with rc_context(STYLE):
-        figure, found = _panels(methods, 2.0)
-        for axes, runs in zip(found, methods.values(), strict=True):
-            prepare(axes)
-            for task, own in tasks.items():
-                draw_curves(axes, [_path(learned, task) for learned in runs], own)
-        legend_above(figure, [line_handle(*one) for one in tasks.items()])
-        label_below(figure, "step of learning (where layers have their own: mean over layers)")
-        return save(figure, out, _basis(methods))
+    drawn, found = _panels(methods, 2.0)
+    for axes, runs in zip(found, methods.values(), strict=True):
+        prepare(axes)
+        for task, own in tasks.items():
+            draw_curves(axes, [_path(learned, task) for learned in runs], own)
+    legend_above(drawn, [line_handle(*named) for named in tasks.items()])
+    label_below(drawn, "step of learning (where layers have their own: mean over layers)")
+    return drawn, _basis(methods)
 
 
-def coefficients_by_depth(comparison: Comparison, out: Path) -> Path:
+@figure("depth", "learned coefficients by layer")
+def coefficients_by_depth(comparison: Comparison) -> tuple[Figure, str]:
     """A panel per method that learned coefficients by layer, a line per task over the layers, first to last.
 
     Lines join the blocks of one stack; embeddings, norms and the head stand by themselves. With several seeds
     thin lines are seeds.
 
-    Args:
-        comparison: of a run with such methods.
-        out: the figure's file; its suffix says the format: .png, .pdf or .svg.
-
     Raises:
-        InputError: another suffix, or no method learned coefficients for each layer.
+        InputError: no method learned coefficients for each layer.
     """
-    check_suffix(out)
     layered = {
-        one: [run for run in learned_of(one) if len(run.layers) > 1] for one in shown(comparison, base=False)
+        method: [learned for learned in learned_of(method) if len(learned.layers) > 1]
+        for method in plotted_methods(comparison, base=False)
     }
-    methods = {one: runs for one, runs in layered.items() if runs}
+    methods = {method: runs for method, runs in layered.items() if runs}
     if not methods:
         raise InputError(
             f"run {comparison.name}: nothing to draw, because no method learned coefficients for each layer"
         )
     tasks = {task: look(index) for index, task in enumerate(comparison.suite.tasks)}
-    with rc_context(STYLE):
-        figure, found = _panels(methods, 2.6)
-        for axes, runs in zip(found, methods.values(), strict=True):
-            prepare(axes)
-            layers = sorted(runs[0].layers, key=_depth)
-            for task, own in tasks.items():
-                of_layers = [_by_layer(run, task) for run in runs]
-                for stack in _stacks(layers):
-                    curves = [[(place, of[layers[place]]) for place in stack] for of in of_layers]
-                    draw_curves(axes, curves, own)
-            _name_layers(axes, layers)
-        legend_above(figure, [line_handle(*one) for one in tasks.items()])
-        label_below(figure, "layer, from the embedding to the head")
-        return save(figure, out, _basis(methods))
+    drawn, found = _panels(methods, 2.6)
+    for axes, runs in zip(found, methods.values(), strict=True):
+        prepare(axes)
+        layers = sorted(runs[0].layers, key=_depth)
+        for task, own in tasks.items():
+            by_run = [_by_layer(learned, task) for learned in runs]
+            for stack in _stacks(layers):
+                draw_curves(axes, [[(at, by_layer[layers[at]]) for at in stack] for by_layer in by_run], own)
+        _name_layers(axes, layers)
+    legend_above(drawn, [line_handle(*named) for named in tasks.items()])
+    label_below(drawn, "layer, from the embedding to the head")
+    return drawn, _basis(methods)
 
 
-def _panels(methods: Mapping[Shown, object], height: float) -> tuple[Figure, list[Axes]]:
+def _panels(methods: Mapping[PlottedMethod, object], height: float) -> tuple[Figure, list[Axes]]:
     titles = [one.label for one in methods]
     figure, found = figure_of_panels(titles, _PANELS_PER_LINE, (2.5, height), sharey=True)
     for axes in found[:: min(len(titles), _PANELS_PER_LINE)]:
@@ -169,7 +161,7 @@ def _named(parts: Sequence[str]) -> list[str]:
     return [part for part in parts if part not in _UNSAID] or [".".join(parts)]
 
 
-def _basis(methods: Mapping[Shown, Sequence[LearnedCoefficients]]) -> str:
+def _basis(methods: Mapping[PlottedMethod, Sequence[LearnedCoefficients]]) -> str:
     n = documents(
         learned_inputs(run for runs in methods.values() for run in runs),
         "inputs that were learned from",

@@ -12,7 +12,7 @@ _NAMED = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class PlottedMethod:
     """The base, or a method under one protocol.
 
     Attributes:
@@ -80,14 +80,14 @@ def _one(row: Row, statistic: str) -> Estimate:
     return found
 
 
-def shown(comparison: Comparison, *, base: bool = True) -> list[Shown]:
+def plotted_methods(comparison: Comparison, *, base: bool = True) -> list[PlottedMethod]:
     """The base, where it is wanted and there, then the methods in the order of the run.
 
     Raises:
         InputError: there is nothing of it.
     """
-    bases = [Shown(row.label, (row,)) for row in comparison.rows if row.role == "base" and base]
-    methods = [Shown(_label(one.rows), one.rows) for one in merged_methods(comparison)]
+    bases = [PlottedMethod(row.label, (row,)) for row in comparison.rows if row.role == "base" and base]
+    methods = [PlottedMethod(_label(one.rows), one.rows) for one in merged_methods(comparison)]
     if not bases and not methods:
         what = "no base and no merged checkpoint" if base else "no merged checkpoint"
         raise InputError(f"run {comparison.name}: nothing to draw, because it has {what}")
@@ -100,14 +100,14 @@ def _label(rows: Sequence[Row]) -> str:
     return first.label.removesuffix(f", seed {first.seed}") if len(rows) > 1 else first.label
 
 
-def both_protocols(drawn: Sequence[Shown]) -> bool:
+def both_protocols(drawn: Sequence[PlottedMethod]) -> bool:
     """Whether some are post-hoc and some many-shot."""
     return len({one.protocol for one in drawn if one.protocol}) > 1
 
 
 def basis(
     comparison: Comparison,
-    drawn: Sequence[Shown],
+    drawn: Sequence[PlottedMethod],
     *,
     intervals: bool = True,
     each: str = "small marks",
