@@ -98,7 +98,7 @@ def coefficients_by_depth(comparison: Comparison) -> tuple[Figure, str]:
 
 
 def _panels(methods: Mapping[PlottedMethod, object], height: float) -> tuple[Figure, list[Axes]]:
-    titles = [one.label for one in methods]
+    titles = [method.label for method in methods]
     figure, found = figure_of_panels(titles, _PANELS_PER_LINE, (2.5, height), sharey=True)
     for axes in found[:: min(len(titles), _PANELS_PER_LINE)]:
         axes.set_ylabel("coefficient Γ")

@@ -59,14 +59,16 @@ def cost_of(row: Row, rounds: Sequence[Row]) -> Cost:
         row: the checkpoint.
         rounds: all rounds of the run, of which its own count.
     """
-    own = [one.trace or MergeTrace() for one in rounds if one.leads_to == row.label]
-    own = own or [row.trace or MergeTrace()]
+    traces = [
+        merge_round.trace or MergeTrace() for merge_round in rounds if merge_round.leads_to == row.label
+    ]
+    traces = traces or [row.trace or MergeTrace()]
     seconds: dict[str, float] = {}
-    for trace in own:
+    for trace in traces:
         for phase, number in trace.seconds.items():
             seconds[phase] = seconds.get(phase, 0.0) + number
-    memory = [trace.memory for trace in own if trace.memory]
-    return Cost(seconds, max(memory) if len(memory) == len(own) else None, row.protocol == "many-shot")
+    memory = [trace.memory for trace in traces if trace.memory]
+    return Cost(seconds, max(memory) if len(memory) == len(traces) else None, row.protocol == "many-shot")
 
 
 @figure("cost", "average against seconds, and against memory")
@@ -111,15 +113,15 @@ def cost_against_score(comparison: Comparison) -> tuple[Figure, str]:
     if whole := {method: values for method, values in memory.items() if len(values) == len(method.rows)}:
         spent["memory of a merge, MiB"] = whole
     drawn = Figure(figsize=(max(4.4, 3.6 * len(spent)), 3.3), layout="constrained")
-    found = panels(drawn, len(spent), len(spent), sharey=True)
+    axes_of_panels = panels(drawn, len(spent), len(spent), sharey=True)
     style = looks(everything)
-    for axes, (label, of_methods) in zip(found, spent.items(), strict=True):
+    for axes, (label, of_methods) in zip(axes_of_panels, spent.items(), strict=True):
         _prepare(axes, comparison, [value for values in of_methods.values() for value in values])
         axes.set_xlabel("\n".join(textwrap.wrap(label, 44)))
         draw_points(
             axes, [_point(method, values, style[method.label]) for method, values in of_methods.items()]
         )
-    found[0].set_ylabel("average normalised performance")
+    axes_of_panels[0].set_ylabel("average normalised performance")
     base = [Line2D([], [], label="base", **_BASE)] if _level(comparison) is not None else []
     legend_above(drawn, [*method_handles(methods, marker_handle), *base])
     footer = f"{basis(comparison, methods)}{_shared(costs[method] for method in methods)}"

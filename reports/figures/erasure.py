@@ -47,7 +47,7 @@ def erasure_profiles(comparison: Comparison) -> tuple[Figure, str]:
     legend_above(drawn, method_handles(methods, line_handle))
     found[0].set_ylabel("normalised performance")
     label_below(drawn, "rank of the task, best to worst (dashed: its expert)")
-    footer = basis(comparison, methods, intervals=False, each="")
+    footer = basis(comparison, methods, intervals=False, seed_marks="")
     if missing := [method.label for method in everything if method not in methods]:
         footer = f"Without all tasks: {', '.join(missing)}.\n{footer}"
     return drawn, footer

@@ -78,37 +78,37 @@ def look(index: int) -> Look:
     )
 
 
-def looks(drawn: Sequence[PlottedMethod]) -> dict[str, Look]:
+def looks(methods: Sequence[PlottedMethod]) -> dict[str, Look]:
     """By label, how each is drawn: grey for the base, one look per title for the methods.
 
     Where both protocols are there, post-hoc checkpoints are hollow.
     """
-    titles = list(dict.fromkeys(one.title for one in drawn if not one.is_base))
-    both = both_protocols(drawn)
-    found = {}
-    for one in drawn:
-        own = BASE if one.is_base else look(titles.index(one.title))
-        found[one.label] = replace(own, fill="white") if both and one.protocol == "post-hoc" else own
-    return found
+    titles = list(dict.fromkeys(method.title for method in methods if not method.is_base))
+    both = both_protocols(methods)
+    style = {}
+    for method in methods:
+        own = BASE if method.is_base else look(titles.index(method.title))
+        style[method.label] = replace(own, fill="white") if both and method.protocol == "post-hoc" else own
+    return style
 
 
 Handle = Callable[[str, Look], Artist]
 """What a legend shows of a name and its look."""
 
 
-def method_handles(drawn: Sequence[PlottedMethod], handle: Handle) -> list[Artist]:
+def method_handles(methods: Sequence[PlottedMethod], handle: Handle) -> list[Artist]:
     """What a legend says of methods: each title once, and what hollow and filled mean."""
-    style = looks(drawn)
-    if not both_protocols(drawn):
-        return [handle(one.label, style[one.label]) for one in drawn]
-    named = {one.title: style[one.label] for one in drawn}
-    found = [handle(title, replace(own, fill=own.colour)) for title, own in named.items()]
-    return [*found, *protocol_handles(drawn, handle)]
+    style = looks(methods)
+    if not both_protocols(methods):
+        return [handle(method.label, style[method.label]) for method in methods]
+    named = {method.title: style[method.label] for method in methods}
+    handles = [handle(title, replace(own, fill=own.colour)) for title, own in named.items()]
+    return [*handles, *protocol_handles(methods, handle)]
 
 
-def protocol_handles(drawn: Sequence[PlottedMethod], handle: Handle) -> list[Artist]:
+def protocol_handles(methods: Sequence[PlottedMethod], handle: Handle) -> list[Artist]:
     """What hollow and filled mean, where there are both."""
-    if not both_protocols(drawn):
+    if not both_protocols(methods):
         return []
     fills = {"post-hoc": "white", "many-shot": "black"}
     return [handle(protocol, Look("black", "o", fill)) for protocol, fill in fills.items()]

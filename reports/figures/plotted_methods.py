@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from results.comparison import Comparison, Estimate, Row
 from results.errors import InputError
-from results.pooled import Merged, merged_methods, pooled_draws
+from results.pooled import Merged, Pooled, merged_methods, pooled_draws
 
 _NAMED = 8
 """Benchmarks that are named one by one."""
@@ -50,14 +50,12 @@ class PlottedMethod:
             statistic: "average", "worst_task", "gap", "anp", or the name of a task.
         """
         if len(self.rows) == 1:
-            return _one(self.rows[0], statistic)
-        found = Merged(self.title, self.protocol, self.rows).statistic(statistic)
-        interval = found.documents
-        return Estimate(found.value, interval.low, interval.high) if interval else Estimate(found.value)
+            return _estimate(self.rows[0], statistic)
+        return _pooled_estimate(Merged(self.title, self.protocol, self.rows).statistic(statistic))
 
     def of_seeds(self, statistic: str) -> list[float]:
         """The value of each seed, where there are several and all are known."""
-        values = [_one(row, statistic).value for row in self.rows]
+        values = [_estimate(row, statistic).value for row in self.rows]
         known = [value for value in values if value is not None]
         return known if len(self.rows) > 1 and len(known) == len(values) else []
 
@@ -66,18 +64,21 @@ class PlottedMethod:
 
         It is the mean over seeds, with its 95 % interval over documents.
         """
-        each = [(row.forgetting.get(benchmark), row.resampled.forgetting.get(benchmark)) for row in self.rows]
-        found = pooled_draws(each)
-        interval = found.documents
-        estimate = Estimate(found.value, interval.low, interval.high) if interval else Estimate(found.value)
-        return estimate, list(found.values) if len(found.values) > 1 else []
+        differences = [
+            (row.forgetting.get(benchmark), row.resampled.forgetting.get(benchmark)) for row in self.rows
+        ]
+        pooled = pooled_draws(differences)
+        return _pooled_estimate(pooled), list(pooled.values) if len(pooled.values) > 1 else []
 
 
-def _one(row: Row, statistic: str) -> Estimate:
-    if statistic in row.tasks:
-        return row.tasks[statistic]
-    found: Estimate = getattr(row, statistic)
-    return found
+def _pooled_estimate(pooled: Pooled) -> Estimate:
+    interval = pooled.documents
+    return Estimate(pooled.value, interval.low, interval.high) if interval else Estimate(pooled.value)
+
+
+def _estimate(row: Row, statistic: str) -> Estimate:
+    estimate: Estimate = row.tasks[statistic] if statistic in row.tasks else getattr(row, statistic)
+    return estimate
 
 
 def plotted_methods(comparison: Comparison, *, base: bool = True) -> list[PlottedMethod]:
@@ -87,7 +88,7 @@ def plotted_methods(comparison: Comparison, *, base: bool = True) -> list[Plotte
         InputError: there is nothing of it.
     """
     bases = [PlottedMethod(row.label, (row,)) for row in comparison.rows if row.role == "base" and base]
-    methods = [PlottedMethod(_label(one.rows), one.rows) for one in merged_methods(comparison)]
+    methods = [PlottedMethod(_label(method.rows), method.rows) for method in merged_methods(comparison)]
     if not bases and not methods:
         what = "no base and no merged checkpoint" if base else "no merged checkpoint"
         raise InputError(f"run {comparison.name}: nothing to draw, because it has {what}")
@@ -100,38 +101,38 @@ def _label(rows: Sequence[Row]) -> str:
     return first.label.removesuffix(f", seed {first.seed}") if len(rows) > 1 else first.label
 
 
-def both_protocols(drawn: Sequence[PlottedMethod]) -> bool:
+def both_protocols(methods: Sequence[PlottedMethod]) -> bool:
     """Whether some are post-hoc and some many-shot."""
-    return len({one.protocol for one in drawn if one.protocol}) > 1
+    return len({method.protocol for method in methods if method.protocol}) > 1
 
 
 def basis(
     comparison: Comparison,
-    drawn: Sequence[PlottedMethod],
+    methods: Sequence[PlottedMethod],
     *,
     intervals: bool = True,
-    each: str = "small marks",
+    seed_marks: str = "small marks",
     forgetting: bool = False,
 ) -> str:
     """What the numbers of a figure rest on: documents, seeds, and what its intervals are.
 
     Args:
         comparison: that is drawn.
-        drawn: what is shown of it.
+        methods: what is shown of it.
         intervals: whether bars are 95 % intervals over documents.
-        each: what is drawn of each seed beside the mean.
+        seed_marks: what is drawn of each seed beside the mean.
         forgetting: whether the benchmarks are those that watch forgetting.
     """
     benchmarks = comparison.suite.forgetting if forgetting else comparison.suite.task_benchmarks
-    names = [one.name for one in benchmarks if one.name not in comparison.left_out]
-    rows = [row for one in drawn for row in one.rows]
-    found = [f"{documents({name: max(row.n.get(name, 0) for row in rows) for name in names})}."]
-    found.append(f"{seeds([len(one.rows) for one in drawn if not one.is_base], each)}.")
+    names = [benchmark.name for benchmark in benchmarks if benchmark.name not in comparison.left_out]
+    rows = [row for method in methods for row in method.rows]
+    sentences = [f"{documents({name: max(row.n.get(name, 0) for row in rows) for name in names})}."]
+    sentences.append(f"{seeds([len(method.rows) for method in methods if not method.is_base], seed_marks)}.")
     if intervals:
-        found.append("Bars: 95 % over documents.")
+        sentences.append("Bars: 95 % over documents.")
     if comparison.left_out and not forgetting:
-        found.append(f"Left out, as the expert is at chance: {', '.join(comparison.left_out)}.")
-    return " ".join(found)
+        sentences.append(f"Left out, as the expert is at chance: {', '.join(comparison.left_out)}.")
+    return " ".join(sentences)
 
 
 def documents(n: Mapping[str, int], what: str = "documents", of: str = "benchmarks") -> str:
@@ -155,18 +156,18 @@ def documents(n: Mapping[str, int], what: str = "documents", of: str = "benchmar
     return f"n, {what}: {', '.join(f'{name} {number:,}' for name, number in known.items())}"
 
 
-def seeds(counts: Sequence[int], each: str = "") -> str:
+def seeds(counts: Sequence[int], seed_marks: str = "") -> str:
     """The number of seeds in few words.
 
     Args:
         counts: of every method.
-        each: what is drawn of each seed beside the mean.
+        seed_marks: what is drawn of each seed beside the mean.
     """
     few, most = min(counts, default=1), max(counts, default=1)
     if most == 1:
         return "1 seed"
     several = f"{most} seeds" if few == most else f"{few} to {most} seeds"
-    return f"Means of {several}" + (f"; {each}: each seed" if each else "")
+    return f"Means of {several}" + (f"; {seed_marks}: each seed" if seed_marks else "")
 
 
 def numbers(estimate: Estimate) -> list[float]:

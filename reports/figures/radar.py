@@ -77,7 +77,7 @@ def radars(comparison: Comparison) -> tuple[Figure, str]:
         axes.plot(circle, [1.0] * len(circle), color=REFERENCE, linewidth=0.9, linestyle=DASHED)
     label_below(drawn, "spokes: normalised performance by task")
     legend_above(drawn, _handles(methods))
-    return drawn, key + basis(comparison, methods, intervals=False, each="")
+    return drawn, key + basis(comparison, methods, intervals=False, seed_marks="")
 
 
 def _values(method: PlottedMethod, tasks: Sequence[str]) -> list[float]:

@@ -220,4 +220,4 @@ def _round_index(row: Row) -> int:
 
 
 def _rests_on(comparison: Comparison, groups: Mapping[str, object]) -> str:
-    return basis(comparison, _many_shot(comparison, groups), intervals=False, each="thin lines")
+    return basis(comparison, _many_shot(comparison, groups), intervals=False, seed_marks="thin lines")

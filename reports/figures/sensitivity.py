@@ -132,32 +132,32 @@ def _varied(comparison: Comparison) -> list[str]:
 
 def _lines(comparison: Comparison, setting: str) -> list[_Line]:
     """Methods by all that tells them apart but this setting, those with several values of it."""
-    found: dict[str, _Line] = {}
-    for one in plotted_methods(comparison, base=False):
-        first = one.rows[0]
-        method = f"{first.method or first.label}{', many-shot' * (one.protocol == 'many-shot')}"
+    lines: dict[str, _Line] = {}
+    for plotted in plotted_methods(comparison, base=False):
+        first = plotted.rows[0]
+        method = f"{first.method or first.label}{', many-shot' * (plotted.protocol == 'many-shot')}"
         settings = {name: value for name, value in first.settings.items() if name != setting}
         others = _identified(first.identity)
         key = json.dumps([method, settings, others], sort_keys=True)
-        line = found.setdefault(key, _Line(method, others | settings))
+        line = lines.setdefault(key, _Line(method, others | settings))
         value: Any = first.settings.get(setting)
         if setting not in first.settings:
-            _refuse_second(line.default, one, f"no {setting}")
-            line.default = one
+            _refuse_second(line.default, plotted, f"no {setting}")
+            line.default = plotted
         elif isinstance(value, int | float | str):
-            _refuse_second(line.measured.get(_plain(value)), one, f"{setting} = {value}")
-            line.measured[_plain(value)] = one
+            _refuse_second(line.measured.get(_plain(value)), plotted, f"{setting} = {value}")
+            line.measured[_plain(value)] = plotted
         else:
-            _add_tried(line, one, comparison, setting)
-    return [line for line in found.values() if max(len(line.scored), len(line.tried)) > 1]
+            _add_tried(line, plotted, comparison, setting)
+    return [line for line in lines.values() if max(len(line.scored), len(line.tried)) > 1]
 
 
-def _add_tried(line: _Line, one: PlottedMethod, comparison: Comparison, setting: str) -> None:
-    for row in one.rows:
+def _add_tried(line: _Line, method: PlottedMethod, comparison: Comparison, setting: str) -> None:
+    for row in method.rows:
         tried = row.trace.trials if row.trace else ()
         if tried:
-            _refuse_second(line.chosen.get(row.seed), one, f"a choice of {setting}")
-            line.chosen[row.seed] = one
+            _refuse_second(line.chosen.get(row.seed), method, f"a choice of {setting}")
+            line.chosen[row.seed] = method
         for value, reached in _best(comparison, tried, setting).items():
             for name, number in reached.items():
                 line.tried.setdefault(value, {}).setdefault(name, []).append(number)
@@ -182,19 +182,18 @@ def _identified(identity: MethodIdentity | None) -> dict[str, Any]:
 
 def _best(comparison: Comparison, tried: Sequence[Trial], setting: str) -> dict[Value, dict[str, float]]:
     """By value of the setting the best of each statistic, of what was tried for all tasks."""
-    counts = {task: len(of) for task, of in comparison.suite.tasks.items()}
-    found: dict[Value, dict[str, float]] = {}
-    for one in tried:
-        value = one.settings.get(setting)
-        if set(one.tasks) != set(counts) or not isinstance(value, int | float | str):
-            continue
-        reached = {
-            "average": average_from_tasks(one.tasks, counts),
-            "worst_task": min(one.tasks.values()),
-        }
-        best = found.setdefault(_plain(value), reached)
-        found[_plain(value)] = {name: max(best[name], reached[name]) for name in reached}
-    return found
+    counts = {task: len(benchmarks) for task, benchmarks in comparison.suite.tasks.items()}
+    best: dict[Value, dict[str, float]] = {}
+    for trial in tried:
+        value = trial.settings.get(setting)
+        if set(trial.tasks) == set(counts) and isinstance(value, int | float | str):
+            reached = {
+                "average": average_from_tasks(trial.tasks, counts),
+                "worst_task": min(trial.tasks.values()),
+            }
+            before = best.setdefault(_plain(value), reached)
+            best[_plain(value)] = {name: max(before[name], reached[name]) for name in reached}
+    return best
 
 
 def _plain(value: bool | float | str) -> Value:
@@ -223,14 +222,14 @@ def _names(lines: Sequence[_Line]) -> list[str]:
     """Methods, with the other settings in which lines of one method differ."""
     names = []
     for line in lines:
-        same = [one for one in lines if one.method == line.method]
+        same = [other for other in lines if other.method == line.method]
         differing = [
             name
-            for name in dict.fromkeys(name for one in same for name in one.others)
-            if len({json.dumps(one.others.get(name), sort_keys=True) for one in same}) > 1
+            for name in dict.fromkeys(name for other in same for name in other.others)
+            if len({json.dumps(other.others.get(name), sort_keys=True) for other in same}) > 1
         ]
-        told = ", ".join(f"{name}={line.others[name]}" for name in differing if name in line.others)
-        names.append(f"{line.method} ({told})" if told else line.method)
+        others = ", ".join(f"{name}={line.others[name]}" for name in differing if name in line.others)
+        names.append(f"{line.method} ({others})" if others else line.method)
     return names
 
 
@@ -267,25 +266,27 @@ def _prepare(axes: Axes, axis: _Axis, words: Mapping[float, str]) -> None:
 
 
 def _draw_measured(axes: Axes, line: _Line, statistic: str, axis: _Axis, own: Look) -> None:
-    points = [(axis.place[value], one) for value, one in line.measured.items()]
-    joined = sorted((at, value) for at, one in points if (value := one.estimate(statistic).value) is not None)
+    points = [(axis.place[value], method) for value, method in line.measured.items()]
+    joined = sorted(
+        (at, value) for at, method in points if (value := method.estimate(statistic).value) is not None
+    )
     axes.plot([at for at, _ in joined], [value for _, value in joined], zorder=3, **own.line)
     if line.default is not None and axis.default is not None:
         points.append((axis.default, line.default))
         value = line.default.estimate(statistic).value
         if value is not None:
             axes.plot([axis.default], [value], zorder=3, **{**own.line, "linestyle": ""})
-    for at, one in points:
-        estimate, each = one.estimate(statistic), one.of_seeds(statistic)
+    for at, method in points:
+        estimate, by_seed = method.estimate(statistic), method.of_seeds(statistic)
         if estimate.low is not None and estimate.high is not None:
             axes.plot([at, at], [estimate.low, estimate.high], color=own.colour, linewidth=1.0, alpha=0.6)
-        axes.plot([at] * len(each), each, "_", color=own.colour, markersize=4, zorder=2)
+        axes.plot([at] * len(by_seed), by_seed, "_", color=own.colour, markersize=4, zorder=2)
 
 
 def _draw_tried(axes: Axes, line: _Line, statistic: str, place: Mapping[Value, float], own: Look) -> None:
-    known = sorted((place[value], fmean(reached[statistic])) for value, reached in line.tried.items())
+    points = sorted((place[value], fmean(reached[statistic])) for value, reached in line.tried.items())
     style = {**own.line, "markerfacecolor": "white", "linestyle": ":"}
-    axes.plot([at for at, _ in known], [value for _, value in known], zorder=2, **style)
+    axes.plot([at for at, _ in points], [value for _, value in points], zorder=2, **style)
 
 
 def _kinds(lines: Sequence[_Line]) -> list[Line2D]:
@@ -298,7 +299,7 @@ def _kinds(lines: Sequence[_Line]) -> list[Line2D]:
 
 
 def _basis(comparison: Comparison, lines: Sequence[_Line]) -> str:
-    scored = [one for line in lines for one in line.scored]
+    scored = [method for line in lines for method in line.scored]
     parts = [basis(comparison, scored)] if scored else []
     if tried := [len(line.chosen) for line in lines if line.tried]:
         n = documents(comparison.validation, "validation examples", "tasks")

@@ -44,9 +44,13 @@ def performance_by_number(comparisons: Sequence[Comparison]) -> tuple[Figure, st
     for place, method in enumerate(methods):
         aside = _ASIDE * ((place + 0.5) / len(methods) - 0.5) if beside else 0.0
         of_method = [
-            one for one in summaries if (one.method, one.protocol) == (method.title, method.protocol)
+            summary
+            for summary in summaries
+            if (summary.method, summary.protocol) == (method.title, method.protocol)
         ]
-        _draw_line(axes, sorted(of_method, key=lambda one: one.size), aside, beside, style[method.label])
+        _draw_line(
+            axes, sorted(of_method, key=lambda summary: summary.size), aside, beside, style[method.label]
+        )
     margin = 0.2 + 0.5 * _ASIDE * beside
     axes.set_xlim(min(counts) - margin, max(counts) + margin)
     ticks = [
@@ -61,8 +65,10 @@ def performance_by_number(comparisons: Sequence[Comparison]) -> tuple[Figure, st
 
 
 def _draw_line(axes: Axes, line: Sequence[OverSubsets], aside: float, as_bars: bool, look: Look) -> None:
-    axes.plot([one.size + aside for one in line], [one.mean for one in line], zorder=3, **look.line)
-    intervals = [(one.size, one.interval) for one in line if one.interval is not None]
+    axes.plot(
+        [summary.size + aside for summary in line], [summary.mean for summary in line], zorder=3, **look.line
+    )
+    intervals = [(summary.size, summary.interval) for summary in line if summary.interval is not None]
     if as_bars or len(intervals) == 1:  # which a band would not show
         for size, interval in intervals:
             bar = [interval.low, interval.high]
@@ -80,12 +86,12 @@ def _draw_line(axes: Axes, line: Sequence[OverSubsets], aside: float, as_bars: b
 
 def _methods(comparisons: Sequence[Comparison]) -> list[PlottedMethod]:
     """Every method once, as the first subset that has an ANP of it shows it."""
-    found: dict[tuple[str, str], PlottedMethod] = {}
+    methods: dict[tuple[str, str], PlottedMethod] = {}
     for comparison in comparisons:
-        for one in plotted_methods(comparison, base=False):
-            if any(row.anp.value is not None for row in one.rows):
-                found.setdefault((one.title, one.protocol), one)
-    return list(found.values())
+        for method in plotted_methods(comparison, base=False):
+            if any(row.anp.value is not None for row in method.rows):
+                methods.setdefault((method.title, method.protocol), method)
+    return list(methods.values())
 
 
 def _basis(comparisons: Sequence[Comparison]) -> str:
@@ -93,7 +99,9 @@ def _basis(comparisons: Sequence[Comparison]) -> str:
     counts = []
     left_out: Counter[str] = Counter()
     for comparison in comparisons:
-        counted = {one.name for one in comparison.suite.task_benchmarks} - set(comparison.left_out)
+        counted = {benchmark.name for benchmark in comparison.suite.task_benchmarks} - set(
+            comparison.left_out
+        )
         left_out.update(comparison.left_out.keys())
         for method in plotted_methods(comparison, base=False):
             counts.append(len(method.rows))

@@ -22,11 +22,11 @@ _OWN = "# The method's source is below: save it beside this file, under the name
 
 def table_of(board: Leaderboard) -> dict[str, Any]:
     """What the table shows and sorts by: leagues, and one row for each standing, in order."""
-    places = {league.id: place for place, league in enumerate(board.leagues)}
+    indices = {league.id: index for index, league in enumerate(board.leagues)}
     experts = _experts(board)
     return {
         "leagues": [_league(league) for league in board.leagues],
-        "entries": [_row(one, places[one.league], experts) for one in board.standings],
+        "entries": [_row(standing, indices[standing.league], experts) for standing in board.standings],
     }
 
 
@@ -34,15 +34,15 @@ def details_of(standing: Standing, pictures: Sequence[Picture]) -> dict[str, Any
     """What an entry's panel shows beside its row of the table."""
     entry = standing.entry
     return {
-        "checkpoints": [asdict(one) for one in entry.checkpoints],
-        "sources": [asdict(one) for one in standing.sources],
+        "checkpoints": [asdict(checkpoint) for checkpoint in entry.checkpoints],
+        "sources": [asdict(source) for source in standing.sources],
         "notes": [printable(note) for note in entry.notes],
         "recipe": _yaml(entry.recipe, is_own=entry.source_code is not None),
         "code": shortened(entry.source_code, _LONGEST_CODE),
-        "pictures": [asdict(one) for one in pictures],
-        "scores": [_score(one) for one in entry.benchmarks],
+        "pictures": [asdict(picture) for picture in pictures],
+        "scores": [_score(score) for score in entry.benchmarks],
         "samples": [
-            {"benchmark": printable(name), "documents": [asdict(one) for one in documents]}
+            {"benchmark": printable(name), "documents": [asdict(document) for document in documents]}
             for name, documents in entry.samples.items()
         ],
     }
@@ -68,10 +68,10 @@ def _without(league: League) -> str:
     """Which tasks count in no aggregate, and which benchmarks of the others; empty where all count."""
     counted = league.suite.counted(league.left_out)
     names = [
-        one.name if task in counted else task
+        benchmark.name if task in counted else task
         for task, benchmarks in league.suite.tasks.items()
-        for one in benchmarks[: None if task in counted else 1]
-        if one.name in league.left_out
+        for benchmark in benchmarks[: None if task in counted else 1]
+        if benchmark.name in league.left_out
     ]
     if not names:
         return ""
@@ -83,23 +83,23 @@ def _experts(board: Leaderboard) -> dict[str, str]:
     """Letters for the sets of experts that scores are divided by, in leagues that have several."""
     letters: dict[str, str] = {}
     for league in board.leagues:
-        members = [one.entry for one in board.standings if one.league == league.id]
+        members = [standing.entry for standing in board.standings if standing.league == league.id]
         sets = dict.fromkeys(entry.experts for entry in members if entry.role == "merged")
         if len(sets) > 1:
-            letters |= {f"{league.id}{one}": _letter(place) for place, one in enumerate(sets)}
+            letters |= {f"{league.id}{experts}": _letter(index) for index, experts in enumerate(sets)}
     return letters
 
 
-def _letter(place: int) -> str:
+def _letter(index: int) -> str:
     """A, B, …, Z, A1, B1, …"""
-    return chr(ord("A") + place % 26) + (str(place // 26) if place >= 26 else "")
+    return chr(ord("A") + index % 26) + (str(index // 26) if index >= 26 else "")
 
 
-def _row(standing: Standing, place: int, experts: Mapping[str, str]) -> dict[str, Any]:
+def _row(standing: Standing, league_index: int, experts: Mapping[str, str]) -> dict[str, Any]:
     entry = standing.entry
     return {
         "id": standing.id,
-        "league": place,
+        "league": league_index,
         "role": entry.role,
         "title": printable(entry.title),
         "method": printable(entry.method or ""),
@@ -114,32 +114,32 @@ def _row(standing: Standing, place: int, experts: Mapping[str, str]) -> dict[str
         "worst_task": _pooled(entry.worst_task),
         "weakest": entry.weakest and printable(entry.weakest),
         "gap": _pooled(entry.gap),
-        "tasks": [_pooled(one) for one in entry.tasks.values()],
+        "tasks": [_pooled(performance) for performance in entry.tasks.values()],
     }
 
 
-def _score(one: BenchmarkScore) -> dict[str, Any]:
+def _score(score: BenchmarkScore) -> dict[str, Any]:
     return {
-        "benchmark": printable(one.benchmark.name),
-        "task": one.task and printable(one.task),
-        "metric": printable(one.benchmark.metric),
-        "higher_is_better": one.benchmark.higher_is_better,
-        "n": one.n,
-        "score": _pooled(one.score),
-        "expert": _rounded(one.expert),
-        "base": _rounded(one.base),
-        "performance": _pooled(one.performance),
-        "forgetting": _pooled(one.forgetting),
-        "left_out": one.left_out,
+        "benchmark": printable(score.benchmark.name),
+        "task": score.task and printable(score.task),
+        "metric": printable(score.benchmark.metric),
+        "higher_is_better": score.benchmark.higher_is_better,
+        "n": score.n,
+        "score": _pooled(score.score),
+        "expert": _rounded(score.expert),
+        "base": _rounded(score.base),
+        "performance": _pooled(score.performance),
+        "forgetting": _pooled(score.forgetting),
+        "left_out": score.left_out,
     }
 
 
-def _pooled(one: Pooled | None) -> dict[str, Any] | None:
-    if one is None or one.value is None:
+def _pooled(pooled: Pooled | None) -> dict[str, Any] | None:
+    if pooled is None or pooled.value is None:
         return None
-    documents, seeds = one.documents, one.seeds
+    documents, seeds = pooled.documents, pooled.seeds
     return {
-        "mean": _rounded(one.value),
+        "mean": _rounded(pooled.value),
         "documents": documents and [_rounded(documents.low), _rounded(documents.high)],
         "seeds": seeds and [_rounded(seeds.low), _rounded(seeds.high)],
     }

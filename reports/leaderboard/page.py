@@ -42,7 +42,11 @@ def write_page(board: Leaderboard, out: Path) -> Path:
             raise InputError(f"{folder}: a file, not a folder; give another folder for the leaderboard")
     if page.exists() and not (page.is_file() and _MARK.encode() in page.read_bytes()):
         raise InputError(f"{page}: not a leaderboard, and is not replaced; give another folder")
-    pictures = {one.id: draw_pictures(one, out) for one in board.standings if one.entry.role == "merged"}
+    pictures = {
+        standing.id: draw_pictures(standing, out)
+        for standing in board.standings
+        if standing.entry.role == "merged"
+    }
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(page, render(board, pictures).encode())
     return page
@@ -58,7 +62,7 @@ def render(board: Leaderboard, pictures: Mapping[str, Sequence[Picture]]) -> str
         board: what to show.
         pictures: by the id of a standing.
     """
-    ids = [one.id for one in board.standings]
+    ids = [standing.id for standing in board.standings]
     assert len(set(ids)) == len(ids), "the page finds rows, details and pictures by these ids"
     environment = Environment(
         loader=PackageLoader("reports.leaderboard", "."), autoescape=True, undefined=StrictUndefined
@@ -66,7 +70,9 @@ def render(board: Leaderboard, pictures: Mapping[str, Sequence[Picture]]) -> str
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     style = _COLOURS + _text("style.css")
     script = '"use strict";\n' + "\n".join(map(_text, _SCRIPTS))
-    details: dict[str, Any] = {one.id: details_of(one, pictures.get(one.id, ())) for one in board.standings}
+    details: dict[str, Any] = {
+        standing.id: details_of(standing, pictures.get(standing.id, ())) for standing in board.standings
+    }
     return environment.get_template("page.html").render(
         mark=Markup(_MARK),
         policy=f"default-src 'none'; img-src 'self' file:; base-uri 'none'; form-action 'none'; "

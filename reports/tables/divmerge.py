@@ -219,11 +219,14 @@ def cross_accuracy(families: Families) -> Table:
         experts = [(run, row) for run in comparisons.values() for row in run.rows if row.role == "expert"]
         for run, row in experts:
             for task, benchmarks in run.suite.tasks.items():
-                if row.task is None or any(one.name not in row.scores for one in benchmarks):
+                if row.task is None or any(benchmark.name not in row.scores for benchmark in benchmarks):
                     continue
-                counts.setdefault(task, set()).update(row.n[one.name] for one in benchmarks)
-                score = fmean(mapped(one, row.scores[one.name]) for one in benchmarks)
-                drawn = np.mean([mapped(one, row.resampled.scores[one.name]) for one in benchmarks], axis=0)
+                counts.setdefault(task, set()).update(row.n[benchmark.name] for benchmark in benchmarks)
+                score = fmean(mapped(benchmark, row.scores[benchmark.name]) for benchmark in benchmarks)
+                drawn = np.mean(
+                    [mapped(benchmark, row.resampled.scores[benchmark.name]) for benchmark in benchmarks],
+                    axis=0,
+                )
                 scores.setdefault(row.task, {}).setdefault(task, {})[row.seed] = score, (drawn, None)
         columns |= {
             task: Column(task, digits=2, interval="bounds") for by_task in scores.values() for task in by_task

@@ -58,17 +58,17 @@ def head_to_head_text(
 def _table(comparison: HeadToHead) -> Table:
     """A row for each benchmark, and one for each aggregate of rows of one run."""
     rows = []
-    for one in comparison.benchmarks:
+    for result in comparison.benchmarks:
         texts = [
-            one.metric + " ↓" * (not one.higher_is_better),
-            str(one.n) + f" of {one.items} items" * (one.items < one.n),
-            *(f"{score:.3f}" for score in one.scores),
-            *_difference(one.difference, one.low, one.high),
-            _p(one.p_value) + "*" * (one.test == SWAPPED),
-            _p(comparison.corrected[one.benchmark]),
-            *map(str, one.wins),
+            result.metric + " ↓" * (not result.higher_is_better),
+            str(result.n) + f" of {result.items} items" * (result.items < result.n),
+            *(f"{score:.3f}" for score in result.scores),
+            *_difference(result.difference, result.low, result.high),
+            _p(result.p_value) + "*" * (result.test == SWAPPED),
+            _p(comparison.corrected[result.benchmark]),
+            *map(str, result.wins),
         ]
-        rows.append(Row(one.benchmark, dict(zip(_COLUMNS, texts, strict=True))))
+        rows.append(Row(result.benchmark, dict(zip(_COLUMNS, texts, strict=True))))
     for name, aggregate in comparison.aggregates.items():
         gain = aggregate.difference
         numbers = [
@@ -87,24 +87,24 @@ def _data(comparison: HeadToHead) -> Table:
     """All numbers of each benchmark."""
     rows = [
         Row(
-            one.benchmark,
+            result.benchmark,
             {
-                "metric": one.metric,
-                "n": Value(one.n),
-                "items": Value(one.items),
-                "a": Value(one.scores[0]),
-                "b": Value(one.scores[1]),
-                "difference": Value(one.difference),
-                "low": Value(one.low),
-                "high": Value(one.high),
-                "p_value": Value(one.p_value),
-                "p_corrected": Value(comparison.corrected[one.benchmark]),
-                "test": one.test,
-                "a_better": Value(one.wins[0]),
-                "b_better": Value(one.wins[1]),
+                "metric": result.metric,
+                "n": Value(result.n),
+                "items": Value(result.items),
+                "a": Value(result.scores[0]),
+                "b": Value(result.scores[1]),
+                "difference": Value(result.difference),
+                "low": Value(result.low),
+                "high": Value(result.high),
+                "p_value": Value(result.p_value),
+                "p_corrected": Value(comparison.corrected[result.benchmark]),
+                "test": result.test,
+                "a_better": Value(result.wins[0]),
+                "b_better": Value(result.wins[1]),
             },
         )
-        for one in comparison.benchmarks
+        for result in comparison.benchmarks
     ]
     columns = {name: Column(name) for row in rows[:1] for name in row.values}
     return Table(columns, (Group(tuple(rows)),), "benchmark")
@@ -124,16 +124,18 @@ def _p(value: float) -> str:
 
 
 def _caption(comparison: HeadToHead) -> str:
-    lower = ", of a metric with ↓ too" * (not all(one.higher_is_better for one in comparison.benchmarks))
+    lower = ", of a metric with ↓ too" * (
+        not all(result.higher_is_better for result in comparison.benchmarks)
+    )
     swapped = f" * By {SWAPS:,} random swaps of the two sides." * any(
-        one.test == SWAPPED for one in comparison.benchmarks
+        result.test == SWAPPED for result in comparison.benchmarks
     )
     exact = "p: McNemar's exact test of the documents that one side alone got right." * any(
-        one.test != SWAPPED for one in comparison.benchmarks
+        result.test != SWAPPED for result in comparison.benchmarks
     )
     items = (
         " Documents of one item, which are translations of each other, are drawn and swapped together."
-        * any(one.items < one.n for one in comparison.benchmarks)
+        * any(result.items < result.n for result in comparison.benchmarks)
     )
     return (
         f"A − B is above zero where A is better{lower}; 95 % by a paired bootstrap over documents.{items} "
@@ -144,18 +146,18 @@ def _caption(comparison: HeadToHead) -> str:
 
 def _listed(comparison: HeadToHead) -> Iterator[tuple[str, list[tuple[str, list[tuple[str, str]]]]]]:
     """A head for every benchmark with documents to list, and for each document a title and texts by name."""
-    for one in comparison.benchmarks:
+    for result in comparison.benchmarks:
         documents = [
             (f"{side} is better: {_title(document)}", _texts(document))
-            for side, of_side in zip("AB", one.documents, strict=True)
+            for side, of_side in zip("AB", result.documents, strict=True)
             for document in of_side
         ]
         if documents:
-            yield _head(one), documents
+            yield _head(result), documents
 
 
-def _head(one: BenchmarkDifference) -> str:
-    return f"{printable(one.benchmark)}: A is better on {one.wins[0]} documents, B on {one.wins[1]}"
+def _head(result: BenchmarkDifference) -> str:
+    return f"{printable(result.benchmark)}: A is better on {result.wins[0]} documents, B on {result.wins[1]}"
 
 
 def _title(document: DifferingDocument) -> str:

@@ -19,7 +19,9 @@ def signals_text(report: SignalReport) -> str:
         title = f"{KINDS[kind]}(expert ‖ ·){', at least' if report.bounds else ''}"
         rows = [(task, [_number(matrix[task][model]) for model in report.models]) for task in report.tasks]
         blocks.append(_table(title, report.models, rows))
-    cosines = [(one, [f"{report.cosines[one][two]:.3f}" for two in report.tasks]) for one in report.tasks]
+    cosines = [
+        (task, [f"{report.cosines[task][other]:.3f}" for other in report.tasks]) for task in report.tasks
+    ]
     blocks.append(_table("cosine of task vectors", report.tasks, cosines))
     correlations = {KINDS[kind]: report.correlations(kind) for kind in report.divergences}
     if any(rho is not None for by_task in correlations.values() for rho in by_task.values()):

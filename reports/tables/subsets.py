@@ -10,7 +10,7 @@ from results.subsets import OverSubsets
 def subsets_report(summaries: Sequence[OverSubsets]) -> str:
     """Methods by number of tasks, mean ANP with its interval over tasks, as Markdown."""
     sizes = sorted({summary.size for summary in summaries})
-    numbers = {size: max(one.n for one in summaries if one.size == size) for size in sizes}
+    numbers = {size: max(summary.n for summary in summaries if summary.size == size) for size in sizes}
     columns = {"protocol": Column("protocol", "text")} | {
         str(size): Column(f"{size} tasks (n = {numbers[size]})", ranked=False) for size in sizes
     }
@@ -25,11 +25,11 @@ def subsets_report(summaries: Sequence[OverSubsets]) -> str:
         "which subsets share.\n"
     )
     partly = dict.fromkeys(
-        f"{one.method} ({one.protocol}) at {one.size} tasks ({one.without})"
-        for one in summaries
-        if one.without and one.n > 1
+        f"{summary.method} ({summary.protocol}) at {summary.size} tasks ({summary.without})"
+        for summary in summaries
+        if summary.without and summary.n > 1
     )
-    if any(one.without and one.n == 1 for one in summaries):
+    if any(summary.without and summary.n == 1 for summary in summaries):
         text += "One subset has no interval: there is none to set beside it.\n"
     if partly:
         text += f"No interval, because subsets are missing: {', '.join(partly)}.\n"
