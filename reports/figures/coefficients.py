@@ -53,8 +53,8 @@ def coefficients_over_steps(comparison: Comparison) -> tuple[Figure, str]:
     if not methods:
         raise InputError(f"run {comparison.name}: nothing to draw, because no method learned coefficients")
     tasks = {task: look(index) for index, task in enumerate(comparison.suite.tasks)}
-    drawn, found = _panels(methods, 2.0)
-    for axes, runs in zip(found, methods.values(), strict=True):
+    drawn, all_axes = _panels(methods, 2.0)
+    for axes, runs in zip(all_axes, methods.values(), strict=True):
         prepare(axes)
         for task, own in tasks.items():
             draw_curves(axes, [_path(learned, task) for learned in runs], own)
@@ -83,8 +83,8 @@ def coefficients_by_depth(comparison: Comparison) -> tuple[Figure, str]:
             f"run {comparison.name}: nothing to draw, because no method learned coefficients for each layer"
         )
     tasks = {task: look(index) for index, task in enumerate(comparison.suite.tasks)}
-    drawn, found = _panels(methods, 2.6)
-    for axes, runs in zip(found, methods.values(), strict=True):
+    drawn, all_axes = _panels(methods, 2.6)
+    for axes, runs in zip(all_axes, methods.values(), strict=True):
         prepare(axes)
         layers = sorted(runs[0].layers, key=_depth)
         for task, own in tasks.items():
@@ -99,10 +99,10 @@ def coefficients_by_depth(comparison: Comparison) -> tuple[Figure, str]:
 
 def _panels(methods: Mapping[PlottedMethod, object], height: float) -> tuple[Figure, list[Axes]]:
     titles = [method.label for method in methods]
-    figure, found = figure_of_panels(titles, _PANELS_PER_LINE, (2.5, height), sharey=True)
-    for axes in found[:: min(len(titles), _PANELS_PER_LINE)]:
+    drawn, all_axes = figure_of_panels(titles, _PANELS_PER_LINE, (2.5, height), sharey=True)
+    for axes in all_axes[:: min(len(titles), _PANELS_PER_LINE)]:
         axes.set_ylabel("coefficient Γ")
-    return figure, found
+    return drawn, all_axes
 
 
 def _path(learned: LearnedCoefficients, task: str) -> list[tuple[int, float]]:
@@ -134,11 +134,11 @@ def _depth(layer: str) -> tuple[int, str, int]:
 
 def _stacks(layers: Sequence[str]) -> list[list[int]]:
     """Places of the blocks of each stack, and of every layer that is no block."""
-    found: dict[str, list[int]] = {}
-    for place, layer in enumerate(layers):
+    stacks: dict[str, list[int]] = {}
+    for at, layer in enumerate(layers):
         match = _BLOCK.fullmatch(layer)
-        found.setdefault(match["stack"] if match else layer, []).append(place)
-    return list(found.values())
+        stacks.setdefault(match["stack"] if match else layer, []).append(at)
+    return list(stacks.values())
 
 
 def _name_layers(axes: Axes, layers: Sequence[str]) -> None:

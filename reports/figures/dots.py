@@ -77,9 +77,9 @@ def _dots(methods: Sequence[PlottedMethod], names: Sequence[str], values: Values
     width = 0.075 * max(len(line) for label in lines for line in label) + 0.4 + 1.55 * columns
     drawn = Figure(figsize=(width, height * -(-len(names) // columns) + 0.35), layout="constrained")
     style = looks(methods)
-    found = panels(drawn, len(names), columns, sharex=True, sharey=True)
+    all_axes = panels(drawn, len(names), columns, sharex=True, sharey=True)
     seen = [reference]
-    for axes, name in zip(found, names, strict=True):
+    for axes, name in zip(all_axes, names, strict=True):
         axes.set_title(wrapped(name, 20), weight="bold" if name == "average" else "normal")
         prepare(axes, reference, along="x")
         for place, method in enumerate(methods):
@@ -92,7 +92,7 @@ def _dots(methods: Sequence[PlottedMethod], names: Sequence[str], values: Values
             known = numbers(estimate)
             _draw_dot(axes, place, known, by_seed, style[method.label])
             seen += [*known, *by_seed]
-    first = found[0]
+    first = all_axes[0]
     first.set_yticks(range(len(methods)), labels)
     first.set_ylim(len(methods) - 0.5, -0.5)
     margin = 0.05 * max(max(seen) - min(seen), 0.1)

@@ -104,10 +104,10 @@ def figure_of_panels(
         figsize=(max(_NARROWEST, size[0] * across + beside), height * -(-len(titles) // across) + 0.3),
         layout="constrained",
     )
-    found = panels(figure, len(titles), across, **shared)
-    for axes, name in zip(found, names, strict=True):
+    all_axes = panels(figure, len(titles), across, **shared)
+    for axes, name in zip(all_axes, names, strict=True):
         axes.set_title(name)
-    return figure, found
+    return figure, all_axes
 
 
 def panels(figure: Figure, number: int, per_line: int, **shared: Any) -> list[Axes]:

@@ -33,10 +33,10 @@ def erasure_profiles(comparison: Comparison) -> tuple[Figure, str]:
     protocols = sorted({method.protocol for method in methods if not method.is_base}, reverse=True) or [""]
     values = [value for of_method in ranked.values() for value in of_method]
     drawn = Figure(figsize=(3.6 * len(protocols) + 0.4, 3.6), layout="constrained")
-    found = panels(drawn, len(protocols), len(protocols), sharex=True, sharey=True)
+    all_axes = panels(drawn, len(protocols), len(protocols), sharex=True, sharey=True)
     span = max([1.0, *values]) - min([0.0, *values])
-    found[0].set_ylim(min([0.0, *values]) - 0.03 * span, max([1.0, *values]) + 0.05 * span)
-    for axes, protocol in zip(found, protocols, strict=True):
+    all_axes[0].set_ylim(min([0.0, *values]) - 0.03 * span, max([1.0, *values]) + 0.05 * span)
+    for axes, protocol in zip(all_axes, protocols, strict=True):
         prepare(axes, 1)
         axes.set_xlim(0.7, len(tasks) + 0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -45,7 +45,7 @@ def erasure_profiles(comparison: Comparison) -> tuple[Figure, str]:
             if method.is_base or method.protocol == protocol:
                 axes.plot(range(1, len(tasks) + 1), ranked[method], **style[method.label].line)
     legend_above(drawn, method_handles(methods, line_handle))
-    found[0].set_ylabel("normalised performance")
+    all_axes[0].set_ylabel("normalised performance")
     label_below(drawn, "rank of the task, best to worst (dashed: its expert)")
     footer = basis(comparison, methods, intervals=False, seed_marks="")
     if missing := [method.label for method in everything if method not in methods]:

@@ -60,11 +60,11 @@ def coefficients_by_partner(comparisons: Sequence[Comparison]) -> tuple[Figure, 
 
 def _by_partner(pairs: Iterable[Sequence[LearnedCoefficients]]) -> dict[tuple[str, str], float]:
     """By task and partner the coefficient, of each pair the mean over layers and seeds."""
-    found = {}
+    coefficients = {}
     for of_seeds in pairs:
         one, two = of_seeds[0].tasks
         for task, partner in ((one, two), (two, one)):
-            found[task, partner] = fmean(
+            coefficients[task, partner] = fmean(
                 fmean(learned.coefficients[learned.tasks.index(task)]) for learned in of_seeds
             )
-    return found
+    return coefficients

@@ -54,8 +54,8 @@ def radars(comparison: Comparison) -> tuple[Figure, str]:
     spokes, key = keyed(tasks, _LONGEST)
     angles = [2 * pi * place / len(tasks) for place in range(len(tasks))]
     polar = {"projection": "polar", "theta_offset": pi / 2, "theta_direction": -1}
-    drawn, found = figure_of_panels(titles, _PANELS_PER_LINE, (2.9, 2.1), subplot_kw=polar)
-    for panel, title in zip(found, titles, strict=True):
+    drawn, all_axes = figure_of_panels(titles, _PANELS_PER_LINE, (2.9, 2.1), subplot_kw=polar)
+    for panel, title in zip(all_axes, titles, strict=True):
         axes: Any = panel  # a polar one
         axes.set_ylim(min(0.0, *known), max(1.05, *known))
         axes.set_xticks(angles)

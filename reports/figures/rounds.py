@@ -47,9 +47,9 @@ def performance_over_rounds(comparison: Comparison) -> tuple[Figure, str]:
     names = ["average", *comparison.counted_tasks]
     base = _base(comparison)
     has_once = False
-    drawn, found = _panels(names)
-    found[0].title.set_fontweight("bold")
-    for axes, name in zip(found, names, strict=True):
+    drawn, all_axes = _panels(names)
+    all_axes[0].title.set_fontweight("bold")
+    for axes, name in zip(all_axes, names, strict=True):
         for title, runs in groups.items():
             draw_curves(axes, [_reached(base, rows, name) for rows in runs], style[title])
             once = _merged_once(comparison, runs[0][0], name)
@@ -72,8 +72,8 @@ def tasks_over_rounds(comparison: Comparison) -> tuple[Figure, str]:
     groups = _groups(comparison)
     base = _base(comparison)
     tasks = {task: look(index) for index, task in enumerate(comparison.counted_tasks)}
-    drawn, found = _panels(list(groups))
-    for axes, runs in zip(found, groups.values(), strict=True):
+    drawn, all_axes = _panels(list(groups))
+    for axes, runs in zip(all_axes, groups.values(), strict=True):
         for task, own in tasks.items():
             draw_curves(axes, [_reached(base, rows, task) for rows in runs], own)
     legend_above(drawn, [*(line_handle(*named) for named in tasks.items()), reference_line("expert")])
@@ -97,20 +97,20 @@ def weights_over_rounds(comparison: Comparison) -> tuple[Figure, str]:
         raise InputError(f"run {comparison.name}: nothing to draw, because no method weighs by a signal")
     tasks = {task: look(index) for index, task in enumerate(comparison.suite.tasks)}
     titles = [title for name, runs in groups.items() for title in (name, _kept_by_mask(runs))]
-    drawn, found = figure_of_panels(titles, 2 if len(groups) <= _ALONE else 4, sharex=True)
+    drawn, all_axes = figure_of_panels(titles, 2 if len(groups) <= _ALONE else 4, sharex=True)
     thresholds = {name: _mask_thresholds(runs) for name, runs in groups.items()}
     for number, (name, runs) in enumerate(groups.items()):
-        weights, seen = found[2 * number : 2 * number + 2]
+        weights, of_signal = all_axes[2 * number : 2 * number + 2]
         signal = signals[name]
         prepare(weights, 1 / len(tasks))
         weights.set_ylabel("weight α")
         for least in thresholds[name]:
             weights.axhline(least, color=REFERENCE, linewidth=0.9, linestyle=_LEAST, zorder=1)
-        prepare(seen, signal.reference)
-        seen.set_ylabel(signal.label)
+        prepare(of_signal, signal.reference)
+        of_signal.set_ylabel(signal.label)
         for task, own in tasks.items():
             draw_curves(weights, [_weights(rows, task) for rows in runs], own)
-            draw_curves(seen, [_signal_values(rows, task) for rows in runs], own)
+            draw_curves(of_signal, [_signal_values(rows, task) for rows in runs], own)
     usual = dict.fromkeys(signal.reference_label for signal in signals.values())
     handles = [line_handle(*named) for named in tasks.items()]
     handles.append(reference_line(f"equal weights; {', '.join(usual)}"))
@@ -156,13 +156,13 @@ def _signal_values(rows: Sequence[Row], task: str) -> list[tuple[int, float]]:
 
 def _panels(names: Sequence[str]) -> tuple[Figure, list[Axes]]:
     """Panels of normalised performance over the rounds, with the expert's line."""
-    figure, found = figure_of_panels(names, _PANELS_PER_LINE, sharex=True, sharey=True)
-    for axes in found:
+    drawn, all_axes = figure_of_panels(names, _PANELS_PER_LINE, sharex=True, sharey=True)
+    for axes in all_axes:
         prepare(axes, 1)
-    for axes in found[::_PANELS_PER_LINE]:
+    for axes in all_axes[::_PANELS_PER_LINE]:
         axes.set_ylabel("normalised\nperformance")
-    label_below(figure, "round (0: the base)")
-    return figure, found
+    label_below(drawn, "round (0: the base)")
+    return drawn, all_axes
 
 
 def _base(comparison: Comparison) -> Row | None:
@@ -171,17 +171,17 @@ def _base(comparison: Comparison) -> Row | None:
 
 def _groups(comparison: Comparison) -> dict[str, list[list[Row]]]:
     """By method, the rounds of each of its seeds."""
-    found: dict[str, dict[int | None, list[Row]]] = {}
+    by_method: dict[str, dict[int | None, list[Row]]] = {}
     for row in comparison.rounds:
-        found.setdefault(row.title, {}).setdefault(row.seed, []).append(row)
-    if not found:
+        by_method.setdefault(row.title, {}).setdefault(row.seed, []).append(row)
+    if not by_method:
         raise InputError(f"run {comparison.name}: nothing to draw, because nothing was merged in rounds")
     merged = {row.title for row in comparison.rows if row.protocol == "many-shot"}
-    if lost := [name for name in found if name not in merged]:
+    if lost := [name for name in by_method if name not in merged]:
         raise InputError(
             f"run {comparison.name}: rounds without the merged checkpoint that they led to: {', '.join(lost)}"
         )
-    return {name: list(of_seeds.values()) for name, of_seeds in found.items()}
+    return {name: list(of_seeds.values()) for name, of_seeds in by_method.items()}
 
 
 def _many_shot(comparison: Comparison, groups: Mapping[str, object]) -> list[PlottedMethod]:
@@ -196,8 +196,8 @@ def _many_shot(comparison: Comparison, groups: Mapping[str, object]) -> list[Plo
 def _reached(base: Row | None, rounds: Sequence[Row], panel: str) -> list[tuple[int, float]]:
     """Round and performance, from the base on, where it is known."""
     points = [(0, base), *((_round_index(row), row) for row in rounds)]
-    found = [(index, _performance(row, panel)) for index, row in points if row is not None]
-    return [(index, value) for index, value in found if value is not None]
+    values = [(index, _performance(row, panel)) for index, row in points if row is not None]
+    return [(index, value) for index, value in values if value is not None]
 
 
 def _performance(row: Row, panel: str) -> float | None:

@@ -103,13 +103,13 @@ def sensitivity(comparison: Comparison, setting: str | None) -> tuple[Figure, st
         raise InputError(f"run {comparison.name}: {what}; {there}")
     axis = _axis(lines)
     words, size = _words(axis)
-    drawn, found = figure_of_panels(list(_STATISTICS.values()), 2, size, sharex=True, sharey=True)
-    for axes, statistic in zip(found, _STATISTICS, strict=True):
+    drawn, all_axes = figure_of_panels(list(_STATISTICS.values()), 2, size, sharex=True, sharey=True)
+    for axes, statistic in zip(all_axes, _STATISTICS, strict=True):
         _prepare(axes, axis, words)
         for index, line in enumerate(lines):
             _draw_measured(axes, line, statistic, axis, look(index))
             _draw_tried(axes, line, statistic, axis.place, look(index))
-    found[0].set_ylabel("normalised performance")
+    all_axes[0].set_ylabel("normalised performance")
     missing = f"; {_DEFAULT}: not given" if axis.default is not None else ""
     label_below(drawn, f"{wrapped(str(setting), 60)} (dashed: the experts{missing})")
     legend_above(
@@ -120,14 +120,14 @@ def sensitivity(comparison: Comparison, setting: str | None) -> tuple[Figure, st
 
 def _varied(comparison: Comparison) -> list[str]:
     """The settings that can be shown."""
-    found = []
+    names = []
     for name in sorted({name for row in comparison.rows for name in row.settings}):
         try:
             if _lines(comparison, name):
-                found.append(name)
+                names.append(name)
         except InputError:  # which asking for it would say
             continue
-    return found
+    return names
 
 
 def _lines(comparison: Comparison, setting: str) -> list[_Line]:
@@ -241,11 +241,11 @@ def _words(axis: _Axis) -> tuple[dict[float, str], tuple[float, float]]:
     if axis.default is not None:
         named[axis.default] = _DEFAULT
     flat = max(map(len, named.values())) * len(named) <= _ACROSS
-    found = {at: wrapped(name, 12 if flat else 28) for at, name in named.items()}
+    words = {at: wrapped(name, 12 if flat else 28) for at, name in named.items()}
     if flat:
-        return found, _PANEL
-    lines = [line for name in found.values() for line in name.split("\n")]
-    return found, (max(_PANEL[0], 0.14 * len(lines) + 0.8), _PANEL[1] + 0.065 * max(map(len, lines)))
+        return words, _PANEL
+    lines = [line for name in words.values() for line in name.split("\n")]
+    return words, (max(_PANEL[0], 0.14 * len(lines) + 0.8), _PANEL[1] + 0.065 * max(map(len, lines)))
 
 
 def _prepare(axes: Axes, axis: _Axis, words: Mapping[float, str]) -> None:
@@ -294,8 +294,8 @@ def _kinds(lines: Sequence[_Line]) -> list[Line2D]:
     if not any(line.tried for line in lines):
         return []
     hollow = Look("black", "o", "white", ":")
-    found = [Line2D([], [], label="tried on validation data", **hollow.line)]
-    return [*found, Line2D([], [], label="scored", **Look("black", "o", "black").line)]
+    handles = [Line2D([], [], label="tried on validation data", **hollow.line)]
+    return [*handles, Line2D([], [], label="scored", **Look("black", "o", "black").line)]
 
 
 def _basis(comparison: Comparison, lines: Sequence[_Line]) -> str:

@@ -82,9 +82,9 @@ def correlation(report: SignalReport) -> tuple[Figure, str]:
         titles += [f"{task}\n{KINDS[kind]}: {_rho(rho[task])}" for task in report.tasks]
         titles += [""] * (of_a_kind - len(report.tasks))
     style = {task: look(index) for index, task in enumerate(report.tasks)}
-    drawn, found = figure_of_panels(titles, across, (1.9, 1.9), sharey=True)
+    drawn, all_axes = figure_of_panels(titles, across, (1.9, 1.9), sharey=True)
     for line, kind in enumerate(report.divergences):
-        of_kind = found[line * of_a_kind : (line + 1) * of_a_kind]
+        of_kind = all_axes[line * of_a_kind : (line + 1) * of_a_kind]
         for axes, task in zip(of_kind, report.tasks, strict=False):
             prepare(axes)
             axes.margins(0.1)
