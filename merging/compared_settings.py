@@ -127,6 +127,5 @@ def generation_pairs(base: Checkpoint, expert: Checkpoint) -> Pairs:
 
 
 def _ends(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What holds for generation where no file says it."""
     config = _settled(checkpoint.config) or checkpoint.config
     return {name: config.get(name) for name in _ENDS}

@@ -177,7 +177,6 @@ def _token_ids(content: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _flags(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The flags (special, stripped, …) of the tokens that are set apart, by the token."""
     return {
         token["content"]: {key: value for key, value in token.items() if key not in ("id", "content")}
         for token in content.get("added_tokens") or ()

@@ -95,7 +95,6 @@ def compare_settings(
 
 
 def _differing(base: Checkpoint, expert: Checkpoint) -> Pairs:
-    """Return every key in which an expert's settings differ from the base's."""
     tokenizer = tokenizer_pairs(base.home, expert.tokenizer_folder)
     if base.config.get("model_type") == FACTORS:  # whose settings are judged where they are opened
         return tokenizer
@@ -170,7 +169,6 @@ def _refusal(
 
 
 def _short(value: Any) -> Any:
-    """The value, or the start of it where it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return value if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}… ({len(text)} characters)"
 

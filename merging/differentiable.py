@@ -145,7 +145,6 @@ def _float32(numbers: torch.Tensor) -> np.ndarray:
 
 
 def _fits(vectors: TaskVectors) -> bool:
-    """Whether base and experts take less than half of what is free on their GPU."""
     checkpoints = (vectors.base, *vectors.experts.values())
     needed = sum(opened.info(name).nbytes for opened in checkpoints for name in vectors.names)
     return needed < torch.cuda.mem_get_info(vectors.device)[0] / 2

@@ -6,21 +6,13 @@ from pathlib import Path
 
 import torch
 
-from merging.checkpoints.adapter import CONFIG, Adapter, is_adapter
+from merging.checkpoints.adapter import CONFIG, SCALING_SETTINGS, Adapter, is_adapter
 from merging.checkpoints.checkpoint import Checkpoint, Stored
 from merging.checkpoints.folders import exists, locate
 from merging.checkpoints.tokenizer_files import copy_tokenizer
 from results.errors import InputError
 
-_ALIKE = (
-    "r",
-    "lora_alpha",
-    "use_rslora",
-    "fan_in_fan_out",
-    "rank_pattern",
-    "alpha_pattern",
-    "target_modules",
-)
+_SHARED_SETTINGS = (*SCALING_SETTINGS, "target_modules")
 """Settings that factors must share to mean the same."""
 
 
@@ -74,7 +66,7 @@ def _opened(name: str, path: str) -> Adapter:
 
 
 def _refuse_unlike(called: str, adapter: Adapter, other_called: str, other: Adapter) -> None:
-    for setting in _ALIKE:
+    for setting in _SHARED_SETTINGS:
         mine, theirs = (_plain(each.config.get(setting)) for each in (adapter, other))
         if mine != theirs:
             raise InputError(

@@ -195,7 +195,6 @@ def _step(
 
 
 def _validate(state: _State, objective: LearningObjective) -> None:
-    """Look at the held-out inputs, where there are some."""
     sizes, held = objective.inputs(), objective.held_out()
     inputs = [(task, i) for task, number in held.items() for i in range(sizes[task] - number, sizes[task])]
     if not inputs or any(step == state.step for step, _ in state.learned.validation):

@@ -99,7 +99,6 @@ def _resumed(journal: Journal, prepared: Prepared, folder: Path) -> bool:
 
 
 def _entries(prepared: Prepared) -> int:
-    """Return how many entries the first passes and the merge go over together."""
     base = prepared.vectors.base
     floats = sum(base.info(name).numel for name in prepared.vectors.names)
     return sum(base.info(name).numel for name in base.names) + floats * len(prepared.passes)

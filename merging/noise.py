@@ -150,5 +150,4 @@ def _xor_shift(words: torch.Tensor, by: int) -> torch.Tensor:
 
 
 def _signed(value: int) -> int:
-    """Return the int32 with the low 32 bits of a value."""
     return (value + 2**31) % 2**32 - 2**31

@@ -19,6 +19,7 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX, _BASE_LAYER = "base_model.model.", ".base_layer."
 _FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(\.weight)?")
 
+SCALING_SETTINGS = ("r", "lora_alpha", "use_rslora", "fan_in_fan_out", "rank_pattern", "alpha_pattern")
 _OTHER_KINDS = ("alora_invocation_tokens", "use_qalora", "layer_replication")
 """Settings by which an adapter acts after some tokens only, on pooled inputs, or on repeated layers."""
 
@@ -175,5 +176,4 @@ def _base(folder: Path, config: Mapping[str, Any]) -> str:
 
 def scaling_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that decide what the factors mean."""
-    names = ("r", "lora_alpha", "use_rslora", "fan_in_fan_out", "rank_pattern", "alpha_pattern")
-    return {name: config[name] for name in names if config.get(name)}
+    return {name: config[name] for name in SCALING_SETTINGS if config.get(name)}

@@ -94,7 +94,6 @@ def _refuse_incomplete(file: Path, asked: set[str], stored: set[str]) -> None:
 
 
 def _tied_modules(model: Any) -> set[str]:
-    """Names of the modules that share a parameter with another."""
     owners: dict[int, list[str]] = {}
     for name, module in model.named_modules():
         for parameter in module.parameters(recurse=False):
