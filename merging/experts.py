@@ -35,11 +35,6 @@ class GivenExperts:
     experts: Mapping[str, Expert]
     digests: Mapping[str, str]
 
-    @property
-    def may_be_adapters(self) -> bool:
-        """Whether they can be merged in the space of an adapter's factors; merging looks at their files."""
-        return True
-
     def key(self) -> Any:
         """Return a JSON value of all that decides the experts."""
         return dict(self.digests)
@@ -60,11 +55,6 @@ class TrainedExperts:
 
     examples: Mapping[str, Sequence[Example]]
     settings: TrainSettings
-
-    @property
-    def may_be_adapters(self) -> bool:
-        """Whether they can be merged in the space of an adapter's factors."""
-        return self.settings.adapter is not None
 
     def key(self) -> Any:
         """Return a JSON value of all that decides the experts, besides the model before the first round."""

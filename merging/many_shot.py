@@ -75,8 +75,6 @@ class MergePlan:
             raise InputError(f"The number of rounds is {self.rounds}; 1 or more are expected.")
         if self.rounds > 1 and isinstance(self.experts, GivenExperts):
             raise InputError("Given experts are merged in one round; say how to train them to have more.")
-        if self.space == "factors" and not self.experts.may_be_adapters:
-            raise InputError("The space 'factors' is for adapters: say which to train, or take 'delta'.")
         self.weighting.check(self.rounds)
         of_round(self.method.settings, 1, self.rounds)
 

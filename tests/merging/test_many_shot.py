@@ -361,8 +361,6 @@ def test_the_round_that_counts(keep, expected):
 def test_what_does_not_fit_is_refused_before_anything_is_trained(base, tmp_path):
     with pytest.raises(InputError, match="number of rounds is 0"):
         plan(base, rounds=0)
-    with pytest.raises(InputError, match="for adapters"):
-        plan(base, space="factors")
     with pytest.raises(InputError, match="2 temperatures, one for each round, and there are 3 rounds"):
         plan(base, rounds=3, weighting=Weighting(name="loss_gap", temperature=(1.0, 2.0)))
     with pytest.raises(InputError, match="3 temperatures, one for each round, and there are 2 rounds"):
