@@ -14,7 +14,7 @@ VLLM := $(VENV)/.vllm
 # With more threads than cores training is ten times slower.
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup setup-vllm demo test test-full lint perf lab-study divergence-study clean
+.PHONY: setup setup-vllm demo test test-full lint docs perf lab-study divergence-study clean
 
 setup: $(READY)
 
@@ -36,6 +36,10 @@ test: lint $(if $(filter Linux,$(shell uname -s)),$(VLLM))
 # All of it, with the simulations of many replications too.
 test-full: lint $(if $(filter Linux,$(shell uname -s)),$(VLLM))
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'full or not full'
+
+# The pages of methods and benchmarks, from what is registered.
+docs: $(READY)
+	$(BIN)/python -m manyshot.docs
 
 lint: $(READY)
 	$(BIN)/ruff format --check

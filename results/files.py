@@ -16,6 +16,17 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an error of writing, such as that the disk is full, the name of the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write to a hidden temporary name in the same folder, then rename over `path`.
 
@@ -24,7 +35,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with naming(path), os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

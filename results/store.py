@@ -176,8 +176,15 @@ def _problems_of_items(documents: pd.DataFrame) -> Iterator[str]:
 
 
 def store_root(argument: Path | None = None) -> Path:
-    """Where the store is: the argument, else MANYSHOT_STORE, else ./manyshot-results."""
-    return Path(argument or os.environ.get("MANYSHOT_STORE") or "manyshot-results")
+    """Where the store is: the argument, else MANYSHOT_STORE, else ./manyshot-results.
+
+    Raises:
+        InputError: there is something else than a folder.
+    """
+    root = Path(argument or os.environ.get("MANYSHOT_STORE") or "manyshot-results")
+    if os.path.lexists(root) and not root.is_dir():
+        raise InputError(f"The store {root} is not a folder: name another with --store.")
+    return root
 
 
 def load_results(store: Path | None = None) -> pd.DataFrame:

@@ -1,8 +1,6 @@
 """`manyshot list`: what there is."""
 
 import argparse
-import inspect
-import json
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from bench.prompts import prompts_of
 from bench.recorded import recorded_form
 from bench.registry import Preset, benchmark_names, load_benchmark, load_suite, suite_names, tasks_folder
 from bench.score_settings import ScoreSettings
+from manyshot.docs import about_method, setting_rows
 from manyshot.experiment import (
     SHIPPED,
     Experiment,
@@ -27,7 +26,6 @@ from manyshot.experiment import (
 )
 from manyshot.terminal import answer, as_table
 from merging.known_methods import find_method, known_methods
-from merging.method import Method
 from merging.method_file import class_name
 from merging.train_settings import AdapterSettings
 from merging.weighting import SIGNALS, Weighting
@@ -162,13 +160,7 @@ def _methods(name: str | None, root: Path | None) -> str:
             [(m.name, ", ".join(m.settings) or "none", m.paper) for m in methods.values()],
         )
     method = find_method(name)
-    kinds = [kind for kind in method.kind.__mro__ if issubclass(kind, Method) and kind is not Method]
-    documentation = "\n\n".join(inspect.cleandoc(kind.__doc__ or "") for kind in kinds)
-    settings = [
-        f"{name}: {' '.join((field.description or '').split())} "
-        + ("(required)" if field.is_required() else f"(default: {json.dumps(field.default, default=str)})")
-        for name, field in method.kind.model_fields.items()
-    ]
+    settings = as_table(("setting", "type", "default", "what it is"), setting_rows(method.kind))
     presets = [
         f"preset {name}: {one.about}\n    "
         + ", ".join(f"{key}={value}" for key, value in one.settings.items())
@@ -176,7 +168,7 @@ def _methods(name: str | None, root: Path | None) -> str:
         for name, one in method.kind.presets.items()
     ]
     heading = f"{class_name(method.name)}\n{method.paper}"
-    return "\n\n".join([heading, documentation, *(["\n".join(settings)] if settings else []), *presets])
+    return "\n\n".join([heading, about_method(method), *([settings] if method.settings else []), *presets])
 
 
 def _signals(name: str | None, root: Path | None) -> str:

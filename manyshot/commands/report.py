@@ -16,7 +16,13 @@ from results.store import Store, store_root
 def run(options: argparse.Namespace) -> None:
     """Show what a run or a store says, in the form that is asked for."""
     if options.kind == "leaderboard":
-        answer(str(write_leaderboard(options.store or [store_root()], options.out, options.run)))
+        answer(
+            str(
+                write_leaderboard(
+                    [store_root(path) for path in options.store or [None]], options.out, options.run
+                )
+            )
+        )
         return
     store = Store(store_root(options.store))
     if options.kind == "figure":

@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from reports.figures.palette import Look
 from reports.table_model import printable
 from results.errors import InputError
+from results.files import naming
 
 SUFFIXES = (".png", ".pdf", ".svg")
 STYLE: Any = {
@@ -232,5 +233,6 @@ def save(figure: Figure, out: Path, footer: str = "") -> Path:
         figure.text(0.01, 0, text, fontsize=_FOOTER, va="top", color=REFERENCE, linespacing=1.25)
     out.parent.mkdir(parents=True, exist_ok=True)
     metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(out.suffix.lower())
-    figure.savefig(out, bbox_inches="tight", pad_inches=0.06, metadata=metadata)
+    with naming(out):
+        figure.savefig(out, bbox_inches="tight", pad_inches=0.06, metadata=metadata)
     return out
