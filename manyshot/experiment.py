@@ -33,10 +33,9 @@ from pydantic import ConfigDict, Field, model_validator
 from bench.engine import EngineSettings
 from bench.judge import PATTERNS
 from merging.known_methods import find_preset
-from merging.many_shot import Anchor, Keep, MergeProtocol, OutputDtype, Space
 from merging.method import MethodPreset
 from merging.method_file import absolute, class_name, is_method_file, load_class, source_of
-from merging.recipe import DifferenceKey
+from merging.recipe import Anchor, DifferenceKey, Keep, MergeProtocol, OutputDtype, Space
 from merging.train_settings import Loss, SharedTrainSettings, TrainSettings
 from merging.tuning import Objective, chosen_settings, number_of_candidates
 from merging.weighting import Weighting

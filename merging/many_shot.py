@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from merging.checkpoints.folders import locate
 from merging.experts import Expert, GivenExperts, TrainedExperts, training_seconds
@@ -20,7 +20,7 @@ from merging.learning import LEARNING_VERSION
 from merging.merge import merge
 from merging.merge_report import Clock, MergeMeasurements, measurements
 from merging.provenance import MERGING_VERSION, code_of
-from merging.recipe import ExpertSpec, MethodSpec, Recipe
+from merging.recipe import Anchor, ExpertSpec, Keep, MethodSpec, OutputDtype, Recipe, Space
 from merging.signals import Signals
 from merging.tuning import Objective, aggregate, choose, needs, number_of_candidates, of_round
 from merging.weighting import Weighting, recipe_weights
@@ -29,11 +29,6 @@ from results.files import write_atomically
 from results.merge_trace import MergeTrace, RoundScore, RoundSelection
 from results.validation import validated
 
-MergeProtocol = Literal["post-hoc", "many-shot"]
-Anchor = Literal["base", "previous"]
-Keep = Literal["last", "best_average", "best_worst_task"]
-Space = Literal["delta", "factors"]
-OutputDtype = Literal["float32", "bfloat16", "float16"]
 _LONGEST_TITLE = 80
 
 

@@ -13,6 +13,11 @@ from results.yaml_file import beside, read_yaml
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(B|[KMGT]I?B)?", re.IGNORECASE)
 DifferenceKey = Annotated[str, Field(pattern=r"^(config|generation|tokenizer)\.")]
 """A key in which experts may differ from the base."""
+MergeProtocol = Literal["post-hoc", "many-shot"]
+Anchor = Literal["base", "previous"]
+Keep = Literal["last", "best_average", "best_worst_task"]
+Space = Literal["delta", "factors"]
+OutputDtype = Literal["float32", "bfloat16", "float16"]
 _POWERS = {"B": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _LARGEST = 2**63 - 1
 
@@ -82,13 +87,13 @@ class Recipe(Settings):
     """θ_t by name; their order in the file changes nothing."""
     method: MethodSpec
     """Name and settings."""
-    output_dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    output_dtype: OutputDtype | None = None
     """Dtype of the merged floats; null keeps each tensor's dtype in the base."""
     max_shard_size: Annotated[int, BeforeValidator(size_in_bytes)] = 5 * 10**9
     """Bytes in one file of weights."""
     seed: int = Field(0, ge=0, lt=2**63)
     """For methods that draw random numbers."""
-    space: Literal["delta", "factors"] = "delta"
+    space: Space = "delta"
     """Where adapters are merged: `delta`, as what each makes of its base, into a whole model; or `factors`, A
     and B of every matrix apart, into an adapter, as METIS's released code does."""
     trust_remote_code: bool = False

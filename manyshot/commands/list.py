@@ -1,4 +1,4 @@
-"""`manyshot list`: what there is."""
+"""`manyshot list`: what there is. What only one list needs is imported there: torch takes seconds."""
 
 import argparse
 import textwrap
@@ -10,22 +10,13 @@ from pydantic import BaseModel
 from bench.benchmark import Benchmark, benchmark_languages
 from bench.data import count_rows, data_root, load_rows
 from bench.engine import ENGINES
-from bench.engines import engine_reports
 from bench.examples import ExampleSource
 from bench.hub import NoDataError
 from bench.prompts import prompts_of
 from bench.recorded import recorded_form
 from bench.registry import Preset, benchmark_names, load_benchmark, load_suite, suite_names, tasks_folder
 from bench.score_settings import ScoreSettings
-from manyshot.docs import about_method, setting_rows
-from manyshot.experiment import (
-    SHIPPED,
-    Experiment,
-    ExperimentTraining,
-    MethodEntry,
-)
 from manyshot.terminal import answer, as_table
-from merging.known_methods import find_method, known_methods
 from merging.method_file import class_name
 from merging.train_settings import AdapterSettings
 from merging.weighting import SIGNALS, Weighting
@@ -153,6 +144,9 @@ def _limits(preset: Preset) -> str:
 
 
 def _methods(name: str | None, root: Path | None) -> str:
+    from manyshot.docs import about_method, setting_rows
+    from merging.known_methods import find_method, known_methods
+
     methods = known_methods()
     if name is None:
         return as_table(
@@ -180,6 +174,8 @@ def _signals(name: str | None, root: Path | None) -> str:
 
 
 def _experiments(name: str | None, root: Path | None) -> str:
+    from manyshot.experiment import SHIPPED, Experiment, ExperimentTraining, MethodEntry
+
     files = {path.stem: path.read_text(encoding="utf-8") for path in sorted(SHIPPED.glob("*.yaml"))}
     if name is not None:
         if name not in files:
@@ -209,6 +205,8 @@ def _default(field: Any) -> str:
 
 
 def _engines(name: str | None, root: Path | None) -> str:
+    from bench.engines import engine_reports
+
     if name not in (None, *ENGINES):
         raise InputError(f"There is no engine '{name}'; there are {', '.join(ENGINES)}.")
     blocks = []
