@@ -165,7 +165,7 @@ def judge_answers(
     Raises:
         InputError: the judge gives no verdict on any answer, so it is none.
     """
-    from bench.replay import ReplayLM
+    from bench.engines.replay import ReplayLM
 
     form = benchmark.judged
     assert form is not None

@@ -1,8 +1,7 @@
-"""What runs a checkpoint: the contract that every engine keeps, and the engines by name."""
+"""What runs a checkpoint: settings, and the contract that every engine keeps."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -13,11 +12,12 @@ from results.validation import Settings
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from transformers import PreTrainedTokenizerBase
 
     from bench.divergence import Distributions
 
+AUTO = "auto"
+"""In place of an engine's name: the one that suits checkpoints and machine."""
 TokenIds = Sequence[int]
 Dtype = Literal["float32", "bfloat16", "float16", "auto"]
 Progress = Callable[[int, int], None]
@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]
 class EngineSettings(Settings):
     """How checkpoints are run."""
 
-    name: str = "auto"
+    name: str = AUTO
     """Engine: `hf`; `vllm`; `auto`: vllm on a GPU where it can, else hf; `replay`: recorded outputs."""
     dtype: Dtype = "auto"
     """Dtype of the computation; `auto` is float32 on a CPU, and the checkpoint's own on a GPU."""
@@ -43,23 +43,6 @@ class EngineSettings(Settings):
     """Share of a device's memory for weights and key-value cache; else vLLM's 0.9 on a GPU, and 2 GiB of
     cache on a CPU; vllm only."""
 
-    def resolved(self) -> "EngineSettings":
-        """The same settings with `auto` replaced by what it means on this machine.
-
-        The engine is hf where `choose_engine` chose none. On a GPU the dtype stays `auto`, the checkpoint's
-        own, which the digest of its weights tells.
-        """
-        if self.name == REPLAY:
-            # No dtype of a computation: recorded outputs are computed by nothing.
-            return EngineSettings.model_construct(name=REPLAY, dtype="none", device="none")  # type: ignore[arg-type]
-        device = self.device
-        if device == "auto":
-            import torch
-
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        dtype: Dtype = "float32" if self.dtype == "auto" and device == "cpu" else self.dtype
-        return self.but(name=HF if self.name == AUTO else self.name, device=device, dtype=dtype)
-
 
 @dataclass(frozen=True)
 class GenerationRequest:
@@ -69,13 +52,11 @@ class GenerationRequest:
         prompt: token ids, not empty.
         max_new_tokens: most tokens to generate.
         stop: strings that end the answer and are cut off it.
-        adapter: folder of a PEFT adapter on the checkpoint, or None for the checkpoint itself.
     """
 
     prompt: TokenIds
     max_new_tokens: int
     stop: tuple[str, ...] = ()
-    adapter: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -126,21 +107,13 @@ class Engine(Protocol):
             InputError: it cannot be loaded, lacks a tensor, or holds NaN or infinity. Close the engine then.
         """
 
-    def swap_tensors(self, tensors: "Mapping[str, torch.Tensor]") -> None:
-        """Put weights that are in memory in place of those loaded; configuration and tokenizer stay.
-
-        Raises:
-            InputError: they are not those of the checkpoint that is loaded, hold NaN or infinity, or the
-                engine runs in another process.
-        """
-
     def generate(
         self, requests: Sequence[GenerationRequest], progress: Progress | None = None
     ) -> list[Generation]:
         """Greedy continuations, in the order of the requests.
 
         Raises:
-            InputError: a prompt with its answer is longer than `max_length`, or no adapters can be run.
+            InputError: a prompt with its answer is longer than `max_length`.
         """
 
     def loglikelihood(
@@ -230,60 +203,3 @@ def not_finite(checkpoint: Path) -> str:
         f"The checkpoint {checkpoint} gives probabilities that are no numbers: its weights are finite, "
         "its activations are not; try another dtype."
     )
-
-
-AUTO, HF, VLLM, REPLAY = "auto", "hf", "vllm", "replay"
-ENGINES = {
-    HF: "transformers, on a CPU or one GPU; decoder-only and encoder-decoder models",
-    VLLM: "vLLM, on GPUs or a CPU; decoder-only models; one start for many checkpoints",
-    REPLAY: "recorded outputs (JSONL) in place of a model",
-}
-
-
-def choose_engine(settings: EngineSettings, checkpoints: Sequence[Path]) -> EngineSettings:
-    """The same settings with `auto` replaced by an engine.
-
-    That is vllm where it is installed, there is a GPU and it supports every checkpoint, and hf otherwise.
-    """
-    if settings.name != AUTO:
-        return settings
-    return settings.but(name=VLLM if _vllm_serves(settings, checkpoints) else HF)
-
-
-def _vllm_serves(settings: EngineSettings, checkpoints: Sequence[Path]) -> bool:
-    if find_spec("vllm") is None or settings.resolved().device != "cuda":
-        return False
-    from bench.vllm_engine import serves
-
-    return all(serves(checkpoint, settings) for checkpoint in checkpoints)
-
-
-def open_engine(checkpoint: Path, settings: EngineSettings) -> Engine:
-    """Start an engine with a checkpoint.
-
-    Raises:
-        InputError: no such engine, or the checkpoint cannot be loaded.
-    """
-    asked = settings.name
-    settings = choose_engine(settings, [checkpoint])
-    if settings.name not in ENGINES:
-        raise InputError(f"There is no engine '{settings.name}'; there are {', '.join((*ENGINES, AUTO))}.")
-    for option, value, usual in (
-        ("tensor parallelism (--tensor-parallel)", settings.tensor_parallel, 1),
-        ("a share of memory (--memory-share)", settings.memory_share, None),
-    ):
-        if settings.name == HF and asked == HF and value != usual:
-            raise InputError(f"The engine hf knows no {option}: leave it out, or use --engine vllm.")
-    if settings.name == REPLAY:
-        raise InputError("The engine 'replay' answers from recorded outputs and runs no checkpoint.")
-    if settings.name == VLLM:
-        if find_spec("vllm") is None:
-            raise InputError(
-                "vLLM is not installed: install manyshot[vllm] for GPUs, or run `make setup-vllm`."
-            )
-        from bench.vllm_engine import VLLMEngine
-
-        return VLLMEngine(checkpoint, settings)
-    from bench.hf.engine import HFEngine
-
-    return HFEngine(checkpoint, settings)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from bench.engine import Engine, EngineSettings, GenerationRequest, Progress, open_engine
+from bench.engine import Engine, EngineSettings, GenerationRequest, Progress
+from bench.engine_registry import open_engine, resolved
 from results.errors import InputError
 from tasks.xstest.patterns import PATTERNS_VERSION, verdict
 
@@ -81,7 +82,7 @@ class ClassifierJudge:
 
     def __init__(self, checkpoint: Path, digest: str, settings: EngineSettings) -> None:
         self._checkpoint = checkpoint
-        self._settings = settings.resolved()
+        self._settings = resolved(settings)
         # Whatever can change a verdict is in the name: other weights, another dtype, another question.
         asked = hashlib.sha256(f"{_WILDGUARD}{_ANSWER_TOKENS}{_REFUSAL.pattern}".encode()).hexdigest()
         self.name = f"{digest[:16]} {self._settings.dtype} {asked[:16]}"

@@ -10,11 +10,11 @@ from typing import Any
 from bench.answers import judge_answers, reported_metrics, run_lm_eval
 from bench.benchmark import Benchmark, EvalTask, RecordedForm
 from bench.data import Row, Rows, load_rows
+from bench.engines.replay import ReplayLM
 from bench.hub import NoDataError
 from bench.judge import Judge
 from bench.prompts import documents_of, prompts_of
 from bench.recorded import RecordedAnswer, read_recorded, recorded_form
-from bench.replay import ReplayLM
 from bench.score_settings import ScoreSettings
 from results.errors import InputError
 from tasks.errors import WrongColumnError

@@ -12,16 +12,8 @@ from typing import TYPE_CHECKING
 from bench.answers import AnsweringLM, evaluate, generation_requests
 from bench.benchmark import Benchmark
 from bench.data import Rows, load_rows
-from bench.engine import (
-    REPLAY,
-    VLLM,
-    Engine,
-    EngineSettings,
-    Generation,
-    GenerationRequest,
-    Progress,
-    open_engine,
-)
+from bench.engine import Engine, EngineSettings, Generation, GenerationRequest, Progress
+from bench.engine_registry import EngineKind, find_engine, open_engine, resolved
 from bench.hub import NoDataError
 from bench.judge import Judge, PatternJudge
 from bench.prompts import prompts_of
@@ -72,7 +64,8 @@ class Scorer:
     ) -> None:
         self.store = store
         self._judge = judge or PatternJudge()
-        self._settings = settings.but(engine=settings.engine.resolved())
+        self._settings = settings.but(engine=resolved(settings.engine))
+        self._kind = find_engine(self._settings.engine.name)
         self._data_root = data_root
         self._engine: Engine | None = None
         self._loaded: CheckpointIdentity | None = None
@@ -80,6 +73,11 @@ class Scorer:
         self._digests: dict[str, tuple[str, str]] = {}
         self._tokens: dict[tuple[str, str], TokenCache] = {}
         self._ahead: dict[tuple[CheckpointIdentity, str], _Ahead] = {}
+
+    @property
+    def engine_kind(self) -> EngineKind:
+        """What the engine says of itself."""
+        return self._kind
 
     @property
     def engine_settings(self) -> EngineSettings:
@@ -139,6 +137,7 @@ class Scorer:
         started = time.perf_counter() - ahead.seconds
         rows = self._benchmark_rows(benchmark)
         answers = evaluate(lm, benchmark, rows, self._settings, judge=self._judge, progress=progress)
+        packages = (*_VERSIONED, self._kind.installed)
         record = Record(
             key=self._key(checkpoint.identity, benchmark),
             name=checkpoint.name,
@@ -149,7 +148,7 @@ class Scorer:
             seconds=time.perf_counter() - started,
             tokens=answers.tokens,
             notices=answers.notices,
-            versions={package: version(package) for package in self._versioned()},
+            versions={package: version(package) for package in packages if package},
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         return Scored(self.store.write(record, answers.documents), found=False)
@@ -170,7 +169,7 @@ class Scorer:
             InputError: the checkpoint cannot be loaded.
         """
         self._ahead = {}
-        if self._settings.engine.name != VLLM:
+        if not self._kind.one_list:
             return
         wanted = [
             benchmark
@@ -199,13 +198,6 @@ class Scorer:
                 own, seconds * tokens[name] / max(1, sum(tokens.values()))
             )
 
-    def _versioned(self) -> Sequence[str]:
-        if self._settings.engine.name != VLLM:
-            return _VERSIONED
-        from bench.engines import vllm_distribution
-
-        return *_VERSIONED, vllm_distribution() or VLLM
-
     def close(self) -> None:
         """Stop the engine and the judge, where they were started."""
         engine, self._engine, self._loaded = self._engine, None, None
@@ -220,10 +212,9 @@ class Scorer:
         answers: Mapping[GenerationRequest, Generation],
         progress: Progress | None,
     ) -> "AnsweringLM":
-        if self._settings.engine.name == REPLAY:
-            from bench.replay import replay
-
-            return replay(checkpoint.path, benchmark)
+        if self._kind.recorded:
+            lm: AnsweringLM = self._kind.open(checkpoint.path, benchmark)
+            return lm
         return self._engine_lm(self.engine_with(checkpoint), checkpoint, benchmark, answers, progress)
 
     def _engine_lm(

@@ -21,13 +21,13 @@ from bench.continuations import (
     mean_divergences,
 )
 from bench.divergence import DIVERGENCE_VERSION
-from bench.engine import HF, VLLM, Engine, EngineSettings, Progress, open_engine
+from bench.engine import Engine, EngineSettings, Progress
+from bench.engine_registry import fallback, find_engine, open_engine
 from bench.examples import load_examples, load_shares
 from bench.losses import LOSS_VERSION, mean_loss
 from bench.registry import Suite
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
-from bench.vllm_questions import MOST_LOGPROBS
 from merging.checkpoints.pretrained import load_model, load_tokenizer, padding_of
 from merging.examples import IGNORED, Example, encode, examples_digest
 from merging.signals import ContinuationSettings, Divergence, Needs
@@ -169,8 +169,8 @@ class ValidationSignals:
         if file.is_file():
             return float(json.loads(file.read_bytes())[kind])
         engine = self.scorer.engine_with(opened)
-        most = MOST_LOGPROBS if self.scorer.engine_settings.name == VLLM else None
         with self.progress(f"{checkpoint.name} · divergence on {task}") as progress:
+            most = self.scorer.engine_kind.top_k(None)
             values = mean_divergences(engine, continuations, top_k=most, progress=progress)
         _keep(file, {**key, "task": task, "name": str(checkpoint)} | dict(values))
         return values[kind]
@@ -178,23 +178,23 @@ class ValidationSignals:
     def continuations(self, expert: Path, task: str, settings: ContinuationSettings) -> ExpertContinuations:
         """An expert's continuations of a task's inputs, made once and kept in the store."""
         opened, texts = self._open(expert), self.inputs(task, settings)
+        other_engine = settings.exact and self.scorer.engine_kind.most_logprobs is not None
         engine_settings = self.scorer.engine_settings
+        if other_engine:
+            engine_settings = fallback(engine_settings)
         key = {
             "kind": "continuations",
             "checkpoint": opened.identity.digest,
             "inputs": hashlib.sha256(json.dumps(texts).encode()).hexdigest(),
             "settings": [settings.max_new_tokens, settings.top_k],
-            "engine": [HF if settings.exact else engine_settings.name, *self.scorer.engine_key()[1:]],
+            "engine": [engine_settings.name, *self.scorer.engine_key()[1:]],
             "version": CONTINUATIONS_VERSION,
         }
         folder = self.scorer.store.root / "signals" / f"continuations-{_digest(key)[:32]}"
         if folder.is_dir():
             return ExpertContinuations.open(folder)
-        top_k = settings.top_k
-        if engine_settings.name == VLLM and not settings.exact:
-            top_k = min(top_k or MOST_LOGPROBS, MOST_LOGPROBS)
         with (
-            self._engine_with(opened, exact=settings.exact) as engine,
+            self._engine_with(opened, engine_settings if other_engine else None) as engine,
             self.progress(f"{expert.name} · continuations on {task}") as progress,
         ):
             return continue_inputs(
@@ -203,7 +203,7 @@ class ValidationSignals:
                 folder,
                 expert=task,
                 max_new_tokens=settings.max_new_tokens,
-                top_k=top_k,
+                top_k=find_engine(engine_settings.name).top_k(settings.top_k),
                 progress=progress,
             )
 
@@ -347,16 +347,13 @@ class ValidationSignals:
         return needed
 
     @contextmanager
-    def _engine_with(self, checkpoint: ScoredCheckpoint, *, exact: bool) -> Iterator[Engine]:
-        """The engine with a checkpoint in it; where all tokens are needed, one that gives them."""
-        if not exact or self.scorer.engine_settings.name != VLLM:
+    def _engine_with(self, checkpoint: ScoredCheckpoint, other: EngineSettings | None) -> Iterator[Engine]:
+        """The scorer's engine with a checkpoint in it, or another in its place."""
+        if other is None:
             yield self.scorer.engine_with(checkpoint)
             return
         self.scorer.close()
-        settings = self.scorer.engine_settings
-        engine = open_engine(
-            checkpoint.path, EngineSettings(name=HF, dtype=settings.dtype, device=settings.device)
-        )
+        engine = open_engine(checkpoint.path, other)
         try:
             yield engine
         finally:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.data import data_root
-from bench.engine import EngineSettings, choose_engine
+from bench.engine import EngineSettings
+from bench.engine_registry import choose_engine
 from bench.judge import PATTERNS
 from bench.registry import load_suite
 from bench.scoring import Scorer

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.benchmark import Benchmark
-from bench.engine import HF, REPLAY, EngineSettings, Progress
+from bench.engine import EngineSettings, Progress
+from bench.engine_registry import fallback, is_recorded
 from bench.judge import PATTERNS, ClassifierJudge, Judge, PatternJudge
 from bench.registry import Preset, Suite, benchmark_names, load_benchmark
 from bench.score_settings import ScoreSettings
@@ -23,7 +24,7 @@ def open_checkpoints(names: Sequence[str], engine: str) -> list[ScoredCheckpoint
     Raises:
         InputError: one is not there, or not whole.
     """
-    opened = ScoredCheckpoint.recorded if engine == REPLAY else ScoredCheckpoint.open
+    opened = ScoredCheckpoint.recorded if is_recorded(engine) else ScoredCheckpoint.open
     return [opened(name) for name in dict.fromkeys(names)]
 
 
@@ -32,7 +33,7 @@ def open_judge(name: str, engine: EngineSettings) -> Judge:
 
     Args:
         name: which.
-        engine: dtype and device of the classifier, which the engine hf runs beside the one that is scored.
+        engine: has the classifier's dtype and device.
 
     Raises:
         InputError: there is no such checkpoint.
@@ -46,9 +47,7 @@ def open_judge(name: str, engine: EngineSettings) -> Judge:
             f"The judge of refusals cannot be had: {error} With --judge, or `judge` in an experiment, name "
             f"another, or '{PATTERNS}', which needs no model."
         ) from error
-    settings = EngineSettings(
-        name=HF, dtype=engine.dtype, device=engine.device, batch_tokens=engine.batch_tokens
-    )
+    settings = fallback(engine).but(max_length=None)  # beside the engine that is scored
     return ClassifierJudge(classifier.path, classifier.identity.digest, settings)
 
 

@@ -7,7 +7,6 @@ from statistics import fmean
 import torch
 
 from bench.divergence import DIVERGENCES
-from bench.engine import VLLM
 from bench.registry import Suite
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.signals import ValidationSignals
@@ -95,7 +94,7 @@ def measure(
         cosines={one: dict(zip(tasks, row, strict=True)) for one, row in zip(tasks, gram, strict=True)},
         scores=scores,
         inputs={task: len(one) for task, one in continuations.items()},
-        bounds=settings.top_k is not None or signals.scorer.engine_settings.name == VLLM,
+        bounds=settings.top_k is not None or signals.scorer.engine_kind.most_logprobs is not None,
         documents=documents,
     )
 

@@ -2,6 +2,7 @@
 
 import argparse
 import textwrap
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from pydantic import BaseModel
 
 from bench.benchmark import Benchmark, benchmark_languages
 from bench.data import count_rows, data_root, load_rows
-from bench.engine import ENGINES
+from bench.engine_registry import engines, find_engine
 from bench.examples import ExampleSource
 from bench.hub import NoDataError
 from bench.prompts import prompts_of
@@ -205,20 +206,21 @@ def _default(field: Any) -> str:
 
 
 def _engines(name: str | None, root: Path | None) -> str:
-    from bench.engines import engine_reports
-
-    if name not in (None, *ENGINES):
-        raise InputError(f"There is no engine '{name}'; there are {', '.join(ENGINES)}.")
     blocks = []
-    for report in engine_reports():
-        if name in (None, report.name):
-            where = f", on {report.runs_on}" if report.runs_on else ""
-            lines = [
-                f"{report.name}: {ENGINES[report.name]}",
-                f"  {report.installed or 'not installed'}{where}",
-            ]
-            lines += [f"  + {one}" for one in report.can] + [f"  - {one}" for one in report.cannot]
-            blocks.append("\n".join(lines))
+    for kind in [find_engine(name)] if name else engines().values():
+        lines = [f"{kind.name}: {kind.summary}"]
+        if kind.is_usable:
+            abilities, package = kind.abilities(), kind.installed
+            where = f", on {abilities.runs_on}" if abilities.runs_on else ""
+            lines.append(f"  {f'{package} {version(package)}' if package else 'no model'}{where}")
+            if not kind.recorded:
+                lines += [f"  {'+' if able else '-'} {what}" for what, able in kind.declared.items()]
+            lines += [f"  + {ability}" for ability in abilities.can]
+            lines += [f"  - {lack}" for lack in abilities.cannot]
+        else:
+            lines += ["  not installed", f"  - {kind.install}"]
+        lines.append(f"  settings: {', '.join(kind.all_settings)}")
+        blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 
 

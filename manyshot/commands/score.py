@@ -5,7 +5,8 @@ import json
 from collections.abc import Mapping
 
 from bench.data import data_root
-from bench.engine import EngineSettings, choose_engine
+from bench.engine import EngineSettings
+from bench.engine_registry import choose_engine
 from bench.registry import Suite, load_suite
 from bench.score_settings import ScoreSettings
 from bench.scoring import Scorer

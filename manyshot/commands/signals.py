@@ -4,7 +4,8 @@ import argparse
 import json
 
 from bench.data import data_root
-from bench.engine import EngineSettings, choose_engine
+from bench.engine import EngineSettings
+from bench.engine_registry import choose_engine
 from bench.registry import load_suite
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint

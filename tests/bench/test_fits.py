@@ -9,8 +9,9 @@ from safetensors.torch import load_file, save_file
 from tied_adapters import KINDS, TOKENS, logits, peft_logits, tied_adapter
 from tiny import tiny_llama, tiny_t5
 
-from bench.engine import EngineSettings, open_engine
-from bench.vllm_engine import VLLMEngine
+from bench.engine import EngineSettings
+from bench.engine_registry import open_engine
+from bench.engines.vllm import VLLMEngine
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.peft_models import written_out
 from merging.checkpoints.pretrained import load_config, refuse_unfit

@@ -12,7 +12,8 @@ from transformers import (
     BartForConditionalGeneration,
 )
 
-from bench.engine import EngineSettings, GenerationRequest, open_engine
+from bench.engine import EngineSettings, GenerationRequest
+from bench.engine_registry import open_engine
 from results.errors import InputError
 from results.validation import validated
 

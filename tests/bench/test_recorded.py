@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bench.data import load_rows, read_jsonl
-from bench.engine import REPLAY, EngineSettings
+from bench.engine import EngineSettings
 from bench.hub import NoDataError
 from bench.judge import PatternJudge
 from bench.prompts import prompts_of
@@ -32,7 +32,7 @@ def write(path, rows):
 
 
 def replayed(outputs, name, data, store, limit=None):
-    settings = ScoreSettings(engine=EngineSettings(name=REPLAY), limit=limit)
+    settings = ScoreSettings(engine=EngineSettings(name="replay"), limit=limit)
     scorer = Scorer(settings, Store(store), data)
     return scorer.score(ScoredCheckpoint("recorded", outputs, RECORDED), load_benchmark(name)).record
 

@@ -22,7 +22,8 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from bench.engine import EngineSettings, GenerationRequest, open_engine
+from bench.engine import EngineSettings, GenerationRequest
+from bench.engine_registry import open_engine
 from bench.hf import attention
 from bench.hf.generation import generate
 from bench.hf.head import token_logprobs

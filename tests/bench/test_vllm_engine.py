@@ -1,4 +1,4 @@
-"""What vLLM alone does: adapters in one batch, one start for many checkpoints, and what it cannot run."""
+"""What vLLM alone does: adapters of one base, one start for many checkpoints, and what it cannot run."""
 
 import json
 import os
@@ -17,7 +17,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from tiny import tiny_llama, tiny_t5
 from transformers import AutoModelForCausalLM
 
-from bench.engine import AUTO, EngineSettings, GenerationRequest, choose_engine, open_engine
+from bench.engine import AUTO, EngineSettings, GenerationRequest
+from bench.engine_registry import EngineKind, choose_engine, open_engine
 from merging.merge import merge
 from merging.recipe import Recipe
 from results.errors import InputError
@@ -48,7 +49,7 @@ def adapter(base, folder, seed, rank):
     return folder / "adapter", folder / "merged"
 
 
-def test_adapters_and_their_base_answer_in_one_batch(llama, tmp_path):
+def test_adapters_and_their_base_answer_one_after_the_other(llama, tmp_path):
     """Adapters, and one that the factors of two of them were merged into."""
     first, second, third = (
         adapter(llama, tmp_path / f"{seed}", seed, rank) for seed, rank in enumerate((4, 12, 12))
@@ -62,28 +63,27 @@ def test_adapters_and_their_base_answer_in_one_batch(llama, tmp_path):
     engine = open_engine(llama, SETTINGS)
     try:
         prompts = [engine.tokenizer.encode(text) for text in ("hello", "the answer is", "Question : A B")]
-        models = {None: llama, first[0]: first[1], second[0]: second[1], factors: whole}
-        requests = [GenerationRequest(p, 8, adapter=one) for p in prompts for one in models]
-        texts = [answer.text for answer in engine.generate(requests)]
-        expected = [
-            engine.tokenizer.decode(greedy(models[one.adapter], one.prompt, 8), skip_special_tokens=True)
-            for one in requests
-        ]
+        models = {llama: llama, first[0]: first[1], second[0]: second[1], factors: whole}
+        requests = [GenerationRequest(prompt, 8) for prompt in prompts]
+        texts, expected = [], []
+        for adapter_or_base, model in models.items():
+            engine.swap(adapter_or_base)
+            texts += [answer.text for answer in engine.generate(requests)]
+            expected += [
+                engine.tokenizer.decode(greedy(model, prompt, 8), skip_special_tokens=True)
+                for prompt in prompts
+            ]
         assert texts == expected
         assert len(set(texts)) == len(texts)
     finally:
         engine.close()
 
 
-def test_adapters_are_refused_by_the_engine_that_has_none(llama, tmp_path):
-    with pytest.raises(InputError, match="hf runs one adapter at a time"):
-        open_engine(llama, EngineSettings()).generate([GenerationRequest([3, 4], 2, adapter=tmp_path)])
-
-
 def test_vllm_starts_beside_numba(llama):
     """Merging compiles by numba; vLLM's first import looks into every module that is loaded."""
     script = (
-        "import numba, sys; from pathlib import Path; from bench.engine import EngineSettings, open_engine\n"
+        "import numba, sys; from pathlib import Path; from bench.engine import EngineSettings\n"
+        "from bench.engine_registry import open_engine\n"
         "settings = EngineSettings(name='vllm', dtype='float32', device='cpu')\n"
         "engine = open_engine(Path(sys.argv[1]), settings)\n"
         "assert engine.loglikelihood([([3, 4], [5])])[0].logprob < 0; engine.close()"
@@ -156,19 +156,19 @@ def test_auto_takes_vllm_on_a_gpu_for_what_it_supports(llama, tmp_path, monkeypa
     assert choose_engine(EngineSettings(name=AUTO), [llama]).name == "hf"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_engine(EngineSettings(name=AUTO), [llama]).name == "hf"  # this build runs on a CPU
-    monkeypatch.setattr("bench.vllm_engine._device_kind", lambda: "cuda")
+    monkeypatch.setattr("bench.vllm.start.device_kind", lambda: "cuda")
     assert choose_engine(EngineSettings(name=AUTO), [llama]).name == "vllm"
     assert choose_engine(EngineSettings(name=AUTO), [llama, tiny_t5(tmp_path / "t5")]).name == "hf"
     assert choose_engine(EngineSettings(name=AUTO, device="cuda:1"), [llama]).name == "hf"
     assert choose_engine(EngineSettings(name=AUTO, max_length=300), [llama]).name == "hf"
     assert choose_engine(EngineSettings(name=AUTO), [unsupported(tmp_path / "ctrl")]).name == "hf"
-    monkeypatch.setattr("bench.engine.find_spec", lambda _: None)
+    monkeypatch.setattr(EngineKind, "installed", None)
     assert choose_engine(EngineSettings(name=AUTO), [llama]).name == "hf"
 
 
 def test_vllm_that_is_not_installed_is_named(llama, monkeypatch):
-    monkeypatch.setattr("bench.engine.find_spec", lambda _: None)
-    with pytest.raises(InputError, match="vLLM is not installed"):
+    monkeypatch.setattr(EngineKind, "installed", None)
+    with pytest.raises(InputError, match="The engine vllm is not installed"):
         open_engine(llama, SETTINGS)
 
 

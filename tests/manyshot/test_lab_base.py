@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from bench.engine import EngineSettings, GenerationRequest, open_engine
+from bench.engine import EngineSettings, GenerationRequest
+from bench.engine_registry import open_engine
 from bench.examples import load_examples
 from bench.registry import load_suite
 from manyshot.lab.base import BaseSettings, make_base

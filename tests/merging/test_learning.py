@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from bench.continuations import continue_inputs
-from bench.engine import EngineSettings, open_engine
+from bench.engine import EngineSettings
+from bench.engine_registry import open_engine
 from bench.hf.objective import Matching
 from manyshot.lab.tokenizer import build_tokenizer
 from merging import learning

@@ -22,7 +22,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from bench.answers import run_lm_eval
 from bench.data import data_root, load_rows
-from bench.engine import EngineSettings, open_engine
+from bench.engine import EngineSettings
+from bench.engine_registry import open_engine
 from bench.lm import EngineLM
 from bench.registry import load_benchmark
 from bench.score_settings import ScoreSettings

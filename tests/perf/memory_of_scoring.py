@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from bench.engine import EngineSettings, open_engine
+from bench.engine import EngineSettings
+from bench.engine_registry import open_engine
 from manyshot.lab.tokenizer import build_tokenizer
 
 VOCABULARY, LENGTH, AT_ONCE = 128_000, 128, 8192

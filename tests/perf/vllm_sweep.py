@@ -48,7 +48,7 @@ def make_family(folder: Path) -> list[Path]:
 
 def sweep(paths: list[Path]) -> dict[str, float]:
     """Seconds of the start and of all swaps after it, of one engine over the checkpoints."""
-    from bench.vllm_engine import VLLMEngine
+    from bench.engines.vllm import VLLMEngine
 
     started = time.perf_counter()
     engine = VLLMEngine(paths[0], EngineSettings(name="vllm", dtype="float32", device="cpu"))

