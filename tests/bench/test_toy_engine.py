@@ -1,6 +1,7 @@
 """A new engine is one decorated class: it is listed, scores, and refuses settings that it does not take."""
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,9 +23,8 @@ SAID = "The answer is 42."
 
 
 @pytest.fixture
-def toy(monkeypatch):
+def toy():
     """An engine that says the same to everything, registered for one test."""
-    monkeypatch.setattr(registry, "_engines", dict(registry._engines))
 
     @engine(
         "toy",
@@ -57,7 +57,8 @@ def toy(monkeypatch):
         def close(self):
             pass
 
-    return ToyEngine
+    yield ToyEngine
+    del registry._engines["toy"]
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +98,11 @@ def test_settings_that_it_does_not_take_are_refused_before_anything_starts(toy, 
         choose_engine(EngineSettings(name="hf", memory_share=0.5), [llama])
     with pytest.raises(InputError, match="There is no engine 'toi'; there are hf, replay, vllm, toy, auto"):
         choose_engine(EngineSettings(name="toi"), [llama])
+
+
+def test_an_engine_whose_package_is_not_installed_says_how_to_install_it(toy, llama, monkeypatch):
+    missing = replace(registry._engines["toy"], packages=("no-such-package",), install="pip install it")
+    monkeypatch.setitem(registry._engines, "toy", missing)
+    assert not missing.is_usable
+    with pytest.raises(InputError, match="The engine toy is not installed: pip install it"):
+        open_engine(llama, EngineSettings(name="toy"))
