@@ -78,7 +78,7 @@ def evaluate(
         benchmark.items.check({one.name: rows[one.name].splits[one.scored_split] for one in benchmark.tasks})
     results = run_lm_eval(lm, benchmark, rows, settings)
     notices = [f"{name}: {one.notice}" for name, one in rows.items() if one.notice]
-    notices += [benchmark.notice] if benchmark.notice else []
+    notices += [benchmark.machine_notice] if benchmark.machine_notice else []
     if benchmark.judged:
         results, unjudged = judge_answers(results, benchmark, rows, settings, judge=judge, progress=progress)
         notices += unjudged
@@ -187,8 +187,7 @@ def judge_answers(
     def process_results(doc: Mapping[str, Any], answer: Sequence[str]) -> Mapping[str, float]:
         return metrics(doc, verdicts.get((doc[form.request], answer[0]), NO_VERDICT))
 
-    judged = replace(
-        benchmark,
+    judged = benchmark.but(
         tasks=tuple(
             replace(task, config={**task.config, "process_results": process_results})
             for task in benchmark.tasks

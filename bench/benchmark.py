@@ -1,35 +1,26 @@
 """What a benchmark is: one or more lm-eval tasks, a primary metric, its direction and its chance level."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from pydantic import Field, model_validator
 
 from bench.columns import ColumnRule, column_rules
-from bench.definition import (
-    FunctionReference,
-    filled,
-    fingerprint,
-    function_reference,
-    load_definition,
-    packaged_tasks,
-)
-from bench.items import ItemRule, item_rule
+from bench.definition import FunctionReference, filled, fingerprint, load_definition, packaged_tasks
+from bench.items import ItemRule, RowsAgreeIn, item_rule
 from results.errors import InputError
 from results.suite import BenchmarkSpec
+from results.validation import Settings, Several, validated
 
 SCORING_VERSION = 1
 """Part of the key of every record. To be raised by whatever changes scores in general: how requests are cut,
 stopped or batched. What changes those of one benchmark raises the `version` in its benchmark.yaml."""
-
-_REQUIRED = ("benchmark", "title", "category", "licence", "metric", "tasks")
-_FACTS = ("paper", "filter", "higher_is_better", "chance", "version")
-_OPTIONAL = (*_FACTS, "languages", "items", "recorded", "judged", "notice")
-_TASK_KEYS = ("packaged", "config", "files", "columns", "convert", "generate", "size")
 
 
 @dataclass(frozen=True)
@@ -69,71 +60,64 @@ class EvalTask:
         return f"{path} ({name})" if path and name else path
 
 
-@dataclass(frozen=True)
-class RecordedForm:
-    """How recorded outputs of a benchmark look, where they are not ours or lm-eval's own.
-
-    Attributes:
-        match: column, of the recorded rows and of the documents, that says which document was answered.
-        output: column of the recorded rows that holds the answer.
-        document: makes a document of a recorded row whose document is not among the benchmark's rows.
-        verdict: what a document's metrics ("metric,filter") say of the answer, in the authors' words.
-    """
+class RecordedForm(Settings):
+    """How recorded outputs of a benchmark look, where they are not ours or lm-eval's own."""
 
     match: str
+    """Column, of the recorded rows and of the documents, that says which document was answered."""
     output: str
+    """Column of the recorded rows that holds the answer."""
     document: FunctionReference | None = None
+    """Makes a document of a recorded row whose document is not among the benchmark's rows."""
     verdict: FunctionReference | None = None
+    """What a document's metrics ("metric,filter") say of the answer, in the authors' words."""
 
 
-@dataclass(frozen=True)
-class JudgedForm:
-    """How a benchmark whose answers are judged for refusals is scored from verdicts.
-
-    Attributes:
-        request: column of the documents that holds what was asked.
-        metrics: metrics of one document from (document, verdict).
-    """
+class JudgedForm(Settings):
+    """How a benchmark whose answers are judged for refusals is scored from verdicts."""
 
     request: str
+    """Column of the documents that holds what was asked."""
     metrics: FunctionReference
+    """Metrics of one document from (document, verdict)."""
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """Something scored. See `tasks/*/benchmark.yaml` for the definitions.
+class BenchmarkFacts(Settings):
+    """What a definition says of a benchmark as a whole."""
 
-    Attributes:
-        metric: primary metric, as lm-eval names it.
-        filter: lm-eval filter whose answers the primary metric is taken over.
-        chance: score of a model that guesses; for a generated label, of one that always gives the commonest.
-        version: part of the key of its records. To be raised by whatever changes what its functions do.
-        items: tells which documents are one question in several languages; None where no two are.
-        recorded: how recorded outputs look.
-        judged: how verdicts on refusals become metrics, for a benchmark that needs a judge.
-        notice_function: says what this machine lacks for scoring as the authors do; None where nothing.
-    """
-
-    name: str
     title: str
     category: str
     licence: str
     metric: str
-    tasks: tuple[EvalTask, ...]
-    paper: str | None = None
+    """Primary metric, as lm-eval names it."""
     filter: str = "none"
+    """lm-eval filter whose answers the primary metric is taken over."""
     higher_is_better: bool = True
     chance: float = 0.0
+    """Score of a model that guesses; for a generated label, of one that always gives the commonest."""
+    paper: str | None = None
     version: int = 1
-    items: ItemRule | None = None
+    """Part of the key of its records. To be raised by whatever changes what its functions do."""
     recorded: RecordedForm | None = None
+    """How recorded outputs look."""
     judged: JudgedForm | None = None
-    notice_function: FunctionReference | None = None
+    """How verdicts on refusals become metrics, for a benchmark that needs a judge."""
+    notice: FunctionReference | None = None
+    """Says what this machine lacks for scoring as the authors do; None where nothing."""
 
-    @cached_property
-    def notice(self) -> str | None:
+
+class Benchmark(BenchmarkFacts):
+    """Something scored, in one language or its default ones. `tasks/*/benchmark.yaml` has the definitions."""
+
+    name: str
+    tasks: tuple[EvalTask, ...]
+    items: ItemRule | None = None
+    """Tells which documents are one question in several languages; None where no two are."""
+
+    @property
+    def machine_notice(self) -> str | None:
         """What a reader should know of how this machine scores the benchmark."""
-        return self.notice_function.resolve()() if self.notice_function else None
+        return _notice(self.notice) if self.notice else None
 
     @property
     def is_generated(self) -> bool:
@@ -149,7 +133,7 @@ class Benchmark:
                     "by it: name another as `validation_split` in the suite, or none."
                 )
         tasks = tuple(replace(task, config={**task.config, "test_split": split}) for task in self.tasks)
-        return replace(self, name=f"{self.name}@{split}", tasks=tasks)
+        return self.but(name=f"{self.name}@{split}", tasks=tasks)
 
     @property
     def num_fewshot(self) -> tuple[int, ...]:
@@ -169,12 +153,104 @@ class Benchmark:
             "tasks": {task.name: fingerprint(task.config) for task in self.tasks},
             "lm_eval": version("lm_eval"),
             "versions": [SCORING_VERSION, self.version],
-            "judged": fingerprint(vars(self.judged)) if self.judged else None,
-            "notice": self.notice,
+            "judged": fingerprint(dict(self.judged)) if self.judged else None,
+            "notice": self.machine_notice,
         }
         if self.items is not None:
             content["items"] = asdict(self.items)
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@functools.cache
+def _notice(function: FunctionReference) -> str | None:
+    notice: str | None = function.resolve()()
+    return notice
+
+
+class Languages(Settings):
+    """Languages in which a benchmark can be had by name, as in `m_arc_ar`."""
+
+    default: Several[str] = Field((), min_length=1)
+    """Those of the benchmark's own name."""
+    others: Several[str] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every language, the default ones first."""
+        return self.default + self.others
+
+
+class TaskDefinition(Settings):
+    """What a definition says of one lm-eval task; {language} in its texts stands for a language."""
+
+    packaged: str | None = None
+    """File of a task that lm-eval ships, whose configuration comes first."""
+    config: Mapping[str, Any] = {}
+    """The task's lm-eval configuration."""
+    files: Mapping[str, str] = {}
+    """Split to file, relative to a local data root."""
+    columns: Mapping[str, Any] = {}
+    """What every row must have, by column of the hub's set; `bench.columns` has the kinds."""
+    convert: FunctionReference | None = None
+    """Turns a local row into a row with the hub's columns, where the two differ."""
+    generate: FunctionReference | None = None
+    """Makes the rows ({split: [row]}), for data that exists nowhere else."""
+    size: int | None = Field(None, gt=0)
+    """How many rows the scored split has on the hub, where local files may hold fewer."""
+
+
+class BenchmarkFile(BenchmarkFacts):
+    """A `benchmark.yaml`."""
+
+    benchmark: str
+    """The benchmark's name, which is its folder's."""
+    languages: Languages | None = None
+    items: str | RowsAgreeIn | None = None
+    """Column that names a question in every language; `bench.items` has more."""
+    config: Mapping[str, Any] = {}
+    """lm-eval configuration of all tasks; a task's own comes before it."""
+    tasks: dict[str, TaskDefinition | None] = Field(min_length=1)
+    """The lm-eval tasks by name; one with {language} in its name stands for one of each language."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        languages = len(self.languages.default) if self.languages else 0
+        number = sum(languages if "{language}" in name else 1 for name in self.tasks)
+        if number == 0:
+            raise ValueError("its lm-eval tasks are one for each of its languages, and it names none")
+        if number > 1 and "items" not in self.model_fields_set:
+            raise ValueError(
+                "it has several lm-eval tasks and no key 'items': name the column that says which of their "
+                "documents are one question in several languages, or null where none are"
+            )
+        return self
+
+    def eval_tasks(self, languages: tuple[str, ...], path: Path) -> tuple[EvalTask, ...]:
+        """The lm-eval tasks, those of languages for each of these."""
+        return tuple(
+            self._eval_task(name, definition or TaskDefinition(), language, path)
+            for name, definition in self.tasks.items()
+            for language in (languages if "{language}" in name else (None,))
+        )
+
+    def _eval_task(self, name: str, definition: TaskDefinition, language: str | None, path: Path) -> EvalTask:
+        stands_for = {} if language is None else {"language": language}
+        name, packaged, own, files = filled(
+            [name, definition.packaged, {**self.config, **definition.config}, definition.files],
+            **stands_for,
+        )
+        config = load_definition(packaged_tasks() / packaged) if packaged else {}
+        for key in ("tag", "group", "task_list"):
+            config.pop(key, None)
+        return EvalTask(
+            name=name,
+            config=config | own | {"task": name},
+            files=files,
+            columns=column_rules(definition.columns, f"{path}: the task {name}"),
+            convert=definition.convert,
+            generate=definition.generate,
+            size=definition.size,
+        )
 
 
 def read_benchmark(folder: Path, language: str | None = None) -> Benchmark:
@@ -185,107 +261,26 @@ def read_benchmark(folder: Path, language: str | None = None) -> Benchmark:
         language: one of the benchmark's languages, in place of its default ones.
 
     Raises:
-        InputError: a key is missing or unknown, or the benchmark has no such language.
+        InputError: a key is missing, unknown or of another type, or the benchmark has no such language.
     """
-    path = folder / "benchmark.yaml"
-    content = load_definition(path)
-    for key in _REQUIRED:
-        if key not in content:
-            raise InputError(f"{path} has no key '{key}'.")
-    _refuse_unknown(content, _REQUIRED + _OPTIONAL, str(path))
-    name, title = content["benchmark"], content["title"]
-    items = item_rule(content.get("items"), name, str(path))
-    languages = _languages(content, path).default
+    file, path = _read_file(folder), folder / "benchmark.yaml"
+    name, title = file.benchmark, file.title
+    languages = file.languages.default if file.languages else ()
     if language is not None:
-        if language not in _languages(content, path).all:
+        if file.languages is None or language not in file.languages.all:
             raise InputError(f"{path} has no language '{language}'.")
         name, title, languages = f"{name}_{language}", f"{title} [{language}]", (language,)
-    tasks = _read_tasks(content["tasks"], languages, folder)
-    if len(tasks) > 1 and "items" not in content:
-        raise InputError(
-            f"{path} has several lm-eval tasks and no key 'items': name the column that says which of their "
-            "documents are one question in several languages, or null where none are."
-        )
-    return Benchmark(
-        name=name,
-        title=title,
-        tasks=tasks,
-        items=items,
-        recorded=_form(RecordedForm, content.get("recorded"), folder, "recorded"),
-        judged=_form(JudgedForm, content.get("judged"), folder, "judged"),
-        notice_function=function_reference(content["notice"], folder) if "notice" in content else None,
-        **{key: content[key] for key in ("category", "licence", "metric", *_FACTS) if key in content},
-    )
+    facts = {key: getattr(file, key) for key in BenchmarkFacts.model_fields} | {"title": title}
+    items = item_rule(file.items, file.benchmark)
+    return Benchmark(name=name, tasks=file.eval_tasks(languages, path), items=items, **facts)
 
 
 def benchmark_languages(folder: Path) -> tuple[str, ...]:
     """Languages in which a benchmark can be had by name, as in `m_arc_ar`; none for most."""
+    languages = _read_file(folder).languages
+    return languages.all if languages else ()
+
+
+def _read_file(folder: Path) -> BenchmarkFile:
     path = folder / "benchmark.yaml"
-    return _languages(load_definition(path), path).all
-
-
-@dataclass(frozen=True)
-class _Languages:
-    default: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
-
-    @property
-    def all(self) -> tuple[str, ...]:
-        return self.default + self.others
-
-
-def _languages(content: Mapping[str, Any], path: Path) -> _Languages:
-    given = content.get("languages")
-    if given is None:
-        return _Languages()
-    if not isinstance(given, dict) or not given.get("default") or set(given) - {"default", "others"}:
-        raise InputError(f"{path}: 'languages' must have the lists 'default' and, if wanted, 'others'.")
-    return _Languages(tuple(given["default"]), tuple(given.get("others") or ()))
-
-
-def _read_tasks(content: Mapping[str, Any], languages: tuple[str, ...], folder: Path) -> tuple[EvalTask, ...]:
-    """The tasks; one that has {language} in its name stands for one of each language."""
-    tasks = []
-    for name, task in content.items():
-        if "{language}" in name:
-            tasks += [
-                _read_task(filled(name, language=one), filled(task or {}, language=one), folder)
-                for one in languages
-            ]
-        else:
-            tasks.append(_read_task(name, task or {}, folder))
-    return tuple(tasks)
-
-
-def _read_task(name: str, content: dict[str, Any], folder: Path) -> EvalTask:
-    where = f"{folder / 'benchmark.yaml'}: the task {name}"
-    _refuse_unknown(content, _TASK_KEYS, where)
-    config = load_definition(packaged_tasks() / content["packaged"]) if "packaged" in content else {}
-    config |= content.get("config", {})
-    for key in ("tag", "group", "task_list"):
-        config.pop(key, None)
-    return EvalTask(
-        name=name,
-        config=config | {"task": name},
-        files=content.get("files", {}),
-        columns=column_rules(content.get("columns") or {}, where),
-        convert=function_reference(content["convert"], folder) if "convert" in content else None,
-        generate=function_reference(content["generate"], folder) if "generate" in content else None,
-        size=content.get("size"),
-    )
-
-
-def _form(kind: type, content: Any, folder: Path, key: str) -> Any:
-    """A `RecordedForm` or a `JudgedForm`; what names a function is a reference in the file already."""
-    if content is None:
-        return None
-    try:
-        return kind(**content)
-    except TypeError as error:
-        raise InputError(f"{folder / 'benchmark.yaml'}: '{key}': {error}.") from None
-
-
-def _refuse_unknown(content: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    for key in content:
-        if key not in known:
-            raise InputError(f"{where} has an unknown key '{key}'; known are {', '.join(known)}.")
+    return validated(BenchmarkFile, load_definition(path), str(path))

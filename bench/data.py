@@ -6,7 +6,9 @@ With a data root (`--data`, else `MANYSHOT_DATA`) only local files are used and 
 import functools
 import hashlib
 import json
+import logging
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +18,14 @@ from bench.benchmark import EvalTask
 from bench.definition import FunctionReference
 from bench.hub import NoDataError, hub_rows
 from results.errors import InputError
+from results.validation import refuse_unwritable
 from tasks.errors import WrongColumnError
 
 Row = dict[str, Any]
+_LONG_LINE = 10**7
+_UNWRITABLE = re.compile(r"\\ud|\d{19}", re.IGNORECASE)
+"""What a line has that holds half of a surrogate pair, or a whole number beyond 64 bits."""
+logger = logging.getLogger("manyshot.bench")
 
 
 @dataclass(frozen=True)
@@ -102,11 +109,16 @@ def numbered_rows(path: Path) -> list[tuple[int, Row]]:
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise InputError(f"{path}, line {number}: expected a JSON object.")
-                    rows.append((number, row))
+                if not line.strip():
+                    continue
+                if len(line) > _LONG_LINE:
+                    logger.warning("%s, line %d has %d million letters", path, number, len(line) // 10**6)
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise InputError(f"{path}, line {number}: expected a JSON object.")
+                if _UNWRITABLE.search(line):
+                    refuse_unwritable(row, f"{path}, line {number}")
+                rows.append((number, row))
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path}, line {number}, character {error.pos + 1}: not valid JSON ({error.msg})."
@@ -115,6 +127,8 @@ def numbered_rows(path: Path) -> list[tuple[int, Row]]:
         raise InputError(f"{path}, line {number}: nested too deeply.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}.") from error
+    except ValueError:
+        raise InputError(f"{path}, line {number}: a whole number has too many digits to be read.") from None
     if not rows:
         raise InputError(f"{path} holds no rows.")
     return rows

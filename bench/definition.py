@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import Field
+from pydantic_core import CoreSchema, core_schema
 
 from results.errors import InputError
+from results.validation import OneOrMore, Settings, validated
 from results.yaml_file import StrictLoader, read_yaml
 
 
@@ -31,31 +34,76 @@ class FunctionReference:
         Raises:
             InputError: there is no such function, or it is neither one of ours nor one of lm-eval's tasks'.
         """
-        _module_file(self.module)
+        if not self.module.startswith(("tasks.", "lm_eval.tasks.")):
+            raise InputError(f"The module {self.module} is neither one of ours nor one of lm-eval's.")
         try:
             return getattr(importlib.import_module(self.module), self.name)
         except (ImportError, AttributeError) as error:
             raise InputError(f"The function {self.module}.{self.name} cannot be loaded: {error}.") from error
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls._given)
 
+    @classmethod
+    def _given(cls, value: object) -> "FunctionReference":
+        if not isinstance(value, cls):
+            raise ValueError("a function is written `!function module.name`")
+        return value
+
+
+class _Includes(Settings):
+    include: OneOrMore[str] = Field([])
+
+
+@functools.cache
 def packaged_tasks() -> Path:
     """Folder of the task definitions that lm-eval ships."""
-    spec = importlib.util.find_spec("lm_eval")
+    return _folder_of("lm_eval") / "tasks"
+
+
+@functools.cache
+def tasks_folder() -> Path:
+    """Folder of our benchmark definitions."""
+    return _folder_of("tasks")
+
+
+def _folder_of(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise InputError("lm-eval is not installed: run `make setup`.")
-    return Path(spec.submodule_search_locations[0]) / "tasks"
+        raise InputError(f"The package {package} is not installed: run `make setup`.")
+    return Path(next(iter(spec.submodule_search_locations)))
 
 
-def load_definition(path: Path) -> dict[str, Any]:
-    """Load a YAML mapping, following `include:` as lm-eval does (included keys first, local keys win)."""
+def load_definition(path: Path, including: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Load a YAML mapping with the files that its key `include` names, whose keys come first.
+
+    Mappings in our own files are merged key by key. Of a file that lm-eval ships a key replaces the included
+    one as a whole, as lm-eval has it.
+
+    Raises:
+        InputError: a file is not there, is not a mapping, or includes itself.
+    """
+    if path in including:
+        raise InputError(f"{path} includes itself.")
     content = read_yaml(path, _loader(path.parent))
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold a mapping of keys to values.")
-    includes = content.pop("include", [])
-    merged: dict[str, Any] = {}
-    for include in includes if isinstance(includes, list) else [includes]:
-        merged |= load_definition(path.parent / include)
-    return merged | content
+    given = {"include": content.pop("include")} if "include" in content else {}
+    included: dict[str, Any] = {}
+    deep = not path.is_relative_to(packaged_tasks())
+    for name in validated(_Includes, given, str(path)).include:
+        other = load_definition((path.parent / name).resolve(), (*including, path))
+        included = _merged(included, other) if deep else included | other
+    return _merged(included, content) if deep else included | content
+
+
+def _merged(included: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(included)
+    for key, value in own.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
 
 
 def resolve_functions(value: Any) -> Any:
@@ -84,8 +132,8 @@ def filled(value: Any, **names: str) -> Any:
     return value
 
 
-def function_reference(spec: str, folder: Path) -> FunctionReference:
-    """What `module.name` means in a definition that lies in `folder`.
+def _function_reference(spec: str, folder: Path) -> FunctionReference:
+    """What `!function module.name` means in a definition that lies in `folder`.
 
     A module of the folder comes first; otherwise the name is taken as it stands (`tasks.coqa.coqa.splits`).
     """
@@ -108,27 +156,12 @@ def _replace_references(value: Any, replace: Any) -> Any:
 
 
 def _package_of(folder: Path) -> str:
-    roots = {packaged_tasks(): "lm_eval.tasks", _own_tasks(): "tasks"}
+    roots = {packaged_tasks(): "lm_eval.tasks", tasks_folder(): "tasks"}
     for root, package in roots.items():
         if folder.resolve().is_relative_to(root.resolve()):
             parts = folder.resolve().relative_to(root.resolve()).parts
             return ".".join((package, *parts))
     raise InputError(f"{folder} lies outside the folder of benchmarks, so its functions cannot be imported.")
-
-
-def _own_tasks() -> Path:
-    spec = importlib.util.find_spec("tasks")
-    assert spec is not None and spec.submodule_search_locations
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
-def _module_file(module: str) -> Path:
-    package, _, rest = module.partition(".tasks.") if module.startswith("lm_eval.") else ("", "", module)
-    if package:
-        return packaged_tasks() / f"{rest.replace('.', '/')}.py"
-    if module.startswith("tasks."):
-        return _own_tasks() / f"{module.removeprefix('tasks.').replace('.', '/')}.py"
-    raise InputError(f"The module {module} is neither one of ours nor one of lm-eval's.")
 
 
 @functools.cache
@@ -137,7 +170,7 @@ def _loader(folder: Path) -> type[StrictLoader]:
         pass
 
     def construct(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> FunctionReference:
-        return function_reference(str(loader.construct_scalar(node)), folder)
+        return _function_reference(str(loader.construct_scalar(node)), folder)
 
     Loader.add_constructor("!function", construct)
     return Loader

@@ -1,64 +1,60 @@
 """Training and validation examples of a task: rows from a file, the hub or a function, made into texts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from bench.data import Row, generated_rows, read_jsonl
 from bench.definition import FunctionReference
 from bench.hub import NoDataError, hub_rows
 from results.errors import InputError
+from results.validation import Settings
 
 
-@dataclass(frozen=True)
-class ExampleSource:
-    """Where a task's examples come from and how a row becomes an example.
-
-    Attributes:
-        split: the split of the rows.
-        prompt: jinja template of the prompt over a row's columns.
-        completion: jinja template of the completion.
-        generate: function that makes the rows, or None.
-        files: split to JSONL file under the data root.
-        hub: data set name on the hub, or None.
-        hub_config: its configuration.
-        hub_options: what else `datasets.load_dataset` is given.
-        keep: jinja expression over a row's columns; rows for which it is false are left out.
-        shuffle_seed: the rows that are kept are put into an order drawn with this seed; None leaves them.
-        shuffle: whose order the seed draws: that of Python's `random`, or that of `Dataset.shuffle` in
-            `datasets`.
-        start: how many of them are passed over: they are somebody else's, such as validation's.
-        size: most examples that are taken then; None takes all.
-        group_by: column whose equal values stay together, as several answers to one prompt; `start` and
-            `size` then count groups.
-    """
+class ExampleSource(Settings):
+    """Where a task's examples come from and how a row becomes an example."""
 
     split: str
-    prompt: str
-    completion: str
+    """Split of the rows."""
+    benchmark: str | None = None
+    """Benchmark whose rows, prompts and answers the examples have, where nothing else is said."""
+    prompt: str | None = None
+    """Jinja template of the prompt over a row's columns."""
+    completion: str | None = None
+    """Jinja template of the completion."""
     generate: FunctionReference | None = None
-    files: Mapping[str, str] | None = None
+    """Function that makes the rows."""
+    files: dict[str, str] | None = None
+    """Split to JSONL file under the data root."""
     hub: str | None = None
+    """Data set on the hub."""
     hub_config: str | None = None
-    hub_options: Mapping[str, Any] = field(default_factory=dict)
+    """Its configuration."""
+    hub_options: Mapping[str, Any] = {}
+    """What else `datasets.load_dataset` is given."""
     keep: str | None = None
-    shuffle_seed: int | None = None
+    """Jinja expression over a row's columns; rows for which it is false are left out."""
+    shuffle_seed: int | None = Field(None, ge=0)
+    """The rows that are kept are put into an order drawn with this seed; null leaves them."""
     shuffle: Literal["python", "datasets"] = "python"
-    start: int = 0
-    size: int | None = None
+    """Whose order the seed draws: that of Python's `random`, or that of `Dataset.shuffle` in `datasets`."""
+    start: int = Field(0, ge=0)
+    """How many of them are passed over: they are another's, such as validation's."""
+    size: int | None = Field(None, gt=0)
+    """Most examples that are taken then; null takes all."""
     group_by: str | None = None
+    """Column whose equal values stay together, as several answers to one prompt; `start` and `size` then
+    count groups."""
 
-    def __post_init__(self) -> None:
-        if self.start < 0 or (self.size is not None and self.size < 1):
-            raise InputError(
-                f"'start' must be 0 or more and 'size' 1 or more, not {self.start} and {self.size}."
-            )
-        if self.shuffle not in ("python", "datasets"):
-            raise InputError(f"'shuffle' must be 'python' or 'datasets', not {self.shuffle!r}.")
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.benchmark is None and (self.prompt is None or self.completion is None):
+            raise ValueError("'prompt' and 'completion' are needed, or a 'benchmark' that has them")
+        return self
 
 
 def load_examples(sources: Sequence[ExampleSource], root: Path | None) -> list[tuple[str, str]]:
@@ -105,7 +101,7 @@ def _examples(source: ExampleSource, root: Path | None) -> list[tuple[str, str]]
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
     try:
-        prompt, completion = map(environment.from_string, (source.prompt, source.completion))
+        prompt, completion = map(environment.from_string, (source.prompt or "", source.completion or ""))
         rows = list(_rows(source, root))
         if source.keep is not None:
             keep = environment.compile_expression(source.keep, undefined_to_none=False)

@@ -11,7 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import Field
+
 from results.errors import InputError
+from results.validation import Settings, Several
 
 
 @dataclass(frozen=True)
@@ -66,25 +69,20 @@ class ItemRule:
                         )
 
 
-def item_rule(content: Any, of: str, where: str) -> ItemRule | None:
+class RowsAgreeIn(Settings):
+    """An item is what has one number in every language."""
+
+    rows_agree_in: Several[str] = Field(min_length=1)
+    """Columns in which rows of one number must agree."""
+
+
+def item_rule(items: str | RowsAgreeIn | None, of: str) -> ItemRule | None:
     """The rule that a definition gives.
 
     Args:
-        content: of the key `items`.
+        items: the column that names an item, or those in which rows of one number agree.
         of: the benchmark's name, without a language.
-        where: the definition's file.
-
-    Raises:
-        InputError: it is none.
     """
-    if content is None:
-        return None
-    if isinstance(content, str):
-        return ItemRule(of, content)
-    agree = content.get("rows_agree_in") if isinstance(content, Mapping) else None
-    if not isinstance(agree, list) or not agree or not all(isinstance(one, str) for one in agree):
-        raise InputError(
-            f"{where}: 'items' must be the name of a column, null, or {{rows_agree_in: [columns]}}, "
-            f"not {content!r}."
-        )
-    return ItemRule(of, None, tuple(agree))
+    if isinstance(items, RowsAgreeIn):
+        return ItemRule(of, None, items.rows_agree_in)
+    return None if items is None else ItemRule(of, items)

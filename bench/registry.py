@@ -1,16 +1,20 @@
 """Finding benchmarks (folders of `tasks/` with a `benchmark.yaml`) and suites (`tasks/suites`) by name."""
 
 import functools
-import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
 
 from bench.benchmark import Benchmark, EvalTask, benchmark_languages, read_benchmark
-from bench.definition import function_reference, load_definition
+from bench.definition import load_definition, tasks_folder
 from bench.examples import ExampleSource
+from bench.score_settings import LARGEST_LIMIT
 from results.errors import InputError
 from results.suite import SuiteSpec
+from results.validation import Settings, Several, quoted, validated
 
 
 @dataclass(frozen=True)
@@ -31,19 +35,50 @@ class SuiteTask:
     validation_split: str | None = None
 
 
-@dataclass(frozen=True)
-class Preset:
-    """Settings of scoring under a name, such as those of a paper.
+class Preset(Settings):
+    """Settings of scoring under a name, such as those of a paper."""
 
-    Attributes:
-        limit: most documents of each lm-eval task, or None for all.
-        limits: the same for single benchmarks, by name.
-        seed: seed of the few-shot sampler, or None for the default.
-    """
+    limit: int | None = Field(None, gt=0, le=LARGEST_LIMIT)
+    """Most documents of each lm-eval task, or null for all."""
+    limits: Mapping[str, Annotated[int, Field(gt=0, le=LARGEST_LIMIT)] | None] = {}
+    """The same for single benchmarks, by name."""
+    seed: int | None = Field(None, ge=0, lt=2**63)
+    """Seed of the few-shot sampler, or null for the default."""
 
-    limit: int | None = None
-    limits: Mapping[str, int | None] = field(default_factory=dict)
-    seed: int | None = None
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, dict) else [] if value is None else value
+
+
+Sources = Annotated[Several[ExampleSource], BeforeValidator(_as_list)]
+"""One source of examples, or a list of them."""
+
+
+class SuiteTaskFile(Settings):
+    """A task in the file of a suite."""
+
+    benchmarks: Several[str] = Field(min_length=1)
+    """What measures it."""
+    training: Sources = ()
+    """Examples to learn."""
+    validation: Sources = ()
+    """Examples for signals and for choosing settings."""
+    validation_split: str | None = None
+    """Split of the benchmarks' own rows by which settings are chosen."""
+
+
+class SuiteFile(Settings):
+    """The file of a suite."""
+
+    suite: str = Field(min_length=1)
+    """Its name."""
+    title: str | None = None
+    tasks: dict[str, SuiteTaskFile] = Field(min_length=1)
+    forgetting: Several[str] = ()
+    """Benchmarks that watch forgetting."""
+    presets: Mapping[str, Preset] = {}
+    leave_out_at_chance: bool = False
+    """Whether benchmarks on which the task's expert guesses count in no aggregate."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +128,6 @@ class Suite:
         return next((n for n, t in self.tasks.items() if benchmark in {b.name for b in t.benchmarks}), None)
 
 
-@functools.cache
-def tasks_folder() -> Path:
-    """Folder of the benchmark definitions."""
-    spec = importlib.util.find_spec("tasks")
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError("The package `tasks` is not installed: run `make setup`.")
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
 def benchmark_names() -> tuple[str, ...]:
     """Names of all benchmarks, sorted."""
     return tuple(sorted(path.parent.name for path in tasks_folder().glob("*/benchmark.yaml")))
@@ -145,67 +171,45 @@ def load_suite(name: str) -> Suite:
                 "or give the path of a YAML file."
             )
         path = tasks_folder() / "suites" / f"{name}.yaml"
-    content = load_definition(path)
-    if not isinstance(content.get("suite"), str) or not isinstance(content.get("tasks"), dict):
-        raise InputError(f"{path} must have the keys 'suite' (a name) and 'tasks' (a mapping).")
-    unknown = set(content) - {"suite", "title", "tasks", "forgetting", "presets", "leave_out_at_chance"}
-    if unknown:
-        raise InputError(f"{path} has an unknown key '{min(unknown)}'.")
-    tasks = {task: _suite_task(path, task, value) for task, value in content["tasks"].items()}
-    forgetting = tuple(load_benchmark(b) for b in _names(path, "forgetting", content.get("forgetting") or []))
-    leave_out = content.get("leave_out_at_chance", False)
-    if not isinstance(leave_out, bool):
-        raise InputError(f"{path}: 'leave_out_at_chance' must be true or false, not {leave_out!r}.")
-    title = content.get("title", content["suite"])
-    suite = Suite(content["suite"], title, tasks, forgetting, leave_out_at_chance=leave_out)
-    presets = content.get("presets") or {}
-    if not isinstance(presets, dict):
-        raise InputError(f"{path}: 'presets' must be a mapping of names to settings.")
-    known = {benchmark.name for benchmark in suite.benchmarks}
-    return replace(suite, presets={one: _preset(path, one, value, known) for one, value in presets.items()})
+    file = validated(SuiteFile, load_definition(path), str(path))
+    try:
+        suite = Suite(
+            file.suite,
+            file.title or file.suite,
+            {name: _suite_task(name, task) for name, task in file.tasks.items()},
+            tuple(map(load_benchmark, file.forgetting)),
+            file.presets,
+            file.leave_out_at_chance,
+        )
+        known = {
+            benchmark.name for benchmark in suite.spec.benchmarks
+        }  # which also looks for names given twice
+    except InputError as error:
+        raise InputError(f"{path}: {str(error).rstrip('.')}.") from None
+    for preset_name, preset in file.presets.items():
+        for benchmark in preset.limits:
+            if benchmark not in known:
+                raise InputError(
+                    f"{path}: the preset {quoted(preset_name)} limits {quoted(benchmark)}, which is no "
+                    "benchmark of the suite."
+                )
+    return suite
 
 
-def _preset(path: Path, name: str, content: object, benchmarks: set[str]) -> Preset:
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: the preset '{name}' must be a mapping, as in {{limit: 100, seed: 42}}.")
-    where = f"{path}: the preset '{name}'"
-    unknown = set(content) - {"limit", "limits", "seed"}
-    if unknown:
-        raise InputError(f"{where} has an unknown key '{min(map(str, unknown))}'.")
-    preset = Preset(**content)
-    if not isinstance(preset.limits, dict):
-        raise InputError(f"{where}: 'limits' must be a mapping of benchmarks to numbers.")
-    numbers = {"limit": preset.limit, "seed": preset.seed, **preset.limits}
-    for key, number in numbers.items():
-        if number is not None and (type(number) is not int or number < (key != "seed")):
-            raise InputError(f"{where}: '{key}' must be a whole number or null, not {number!r}.")
-    for benchmark in preset.limits:
-        if benchmark not in benchmarks:
-            raise InputError(f"{where} limits '{benchmark}', which is no benchmark of the suite.")
-    return preset
-
-
-def _suite_task(path: Path, name: str, content: object) -> SuiteTask:
-    if not isinstance(content, dict) or not content.get("benchmarks"):
-        raise InputError(f"{path}: the task '{name}' must name its benchmarks.")
-    unknown = set(content) - {"benchmarks", "training", "validation", "validation_split"}
-    if unknown:
-        raise InputError(f"{path}: the task '{name}' has an unknown key '{min(unknown)}'.")
-    split = content.get("validation_split")
-    if split is not None and not isinstance(split, str):
-        raise InputError(f"{path}: the task '{name}' must name its validation_split as text, not {split!r}.")
+def _suite_task(name: str, file: SuiteTaskFile) -> SuiteTask:
     task = SuiteTask(
-        benchmarks=tuple(load_benchmark(b) for b in _names(path, name, content["benchmarks"])),
-        training=_example_sources(path, name, content.get("training")),
-        validation=_example_sources(path, name, content.get("validation")),
-        validation_split=split,
+        benchmarks=tuple(map(load_benchmark, file.benchmarks)),
+        training=tuple(map(_completed, file.training)),
+        validation=tuple(map(_completed, file.validation)),
+        validation_split=file.validation_split,
     )
+    for benchmark in task.benchmarks if task.validation_split else ():
+        benchmark.on_split(task.validation_split or "")
     for kind, sources in (("trains on", task.training), ("chooses by", task.validation)):
         for benchmark in task.benchmarks:
             if any(_is_scored(source, one) for source in sources for one in benchmark.tasks):
                 raise InputError(
-                    f"{path}: the task '{name}' {kind} the split that {benchmark.name} is scored on; "
-                    "name another."
+                    f"the task '{name}' {kind} the split that {benchmark.name} is scored on; name another."
                 )
     return task
 
@@ -222,47 +226,23 @@ def _is_scored(source: ExampleSource, task: EvalTask) -> bool:
     )
 
 
-def _names(path: Path, key: str, content: object) -> list[str]:
-    if not isinstance(content, list) or not all(isinstance(name, str) for name in content):
-        raise InputError(f"{path}: '{key}' must name its benchmarks in a list, as in [gsm8k_cot].")
-    return content
-
-
-def _example_sources(path: Path, task: str, content: object) -> tuple[ExampleSource, ...]:
-    """One source, or a list of them."""
-    if content is None:
-        return ()
-    return tuple(
-        _example_source(path, task, one) for one in (content if isinstance(content, list) else [content])
-    )
-
-
-def _example_source(path: Path, task: str, content: object) -> ExampleSource:
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: the data of the task '{task}' must be a mapping, or a list of mappings.")
-    content = dict(content)
-    generate = content.pop("generate", None)
-    if "benchmark" in content:
-        content = _asked_as(load_benchmark(str(content.pop("benchmark")))) | content
-    try:
-        return ExampleSource(
-            generate=function_reference(generate, path.parent) if generate else None, **content
-        )
-    except TypeError as error:
-        raise InputError(f"{path}: the data of the task '{task}': {error}.") from error
-
-
-def _asked_as(benchmark: Benchmark) -> dict[str, object]:
-    """What a source needs to make examples that look as the benchmark's questions and answers do."""
-    task = benchmark.tasks[0]
+def _completed(source: ExampleSource) -> ExampleSource:
+    """The source with what it does not say taken from its benchmark's questions and answers."""
+    if source.benchmark is None:
+        return source
+    task = load_benchmark(source.benchmark).tasks[0]
     question, answer = task.config.get("doc_to_text"), task.config.get("doc_to_target")
     if not isinstance(question, str) or not isinstance(answer, str):
-        raise InputError(f"{benchmark.name} makes its prompts by a function: give 'prompt' and 'completion'.")
-    return {
+        raise InputError(
+            f"{source.benchmark} makes its prompts by a function: give 'prompt' and 'completion'."
+        )
+    of_benchmark = {
         "prompt": question,
         "completion": task.config.get("target_delimiter", " ") + answer,
-        "files": task.files,
+        "files": dict(task.files),
         "hub": task.config.get("dataset_path"),
         "hub_config": task.config.get("dataset_name"),
         "hub_options": task.config.get("dataset_kwargs") or {},
     }
+    given = source.model_fields_set
+    return source.but(**{key: value for key, value in of_benchmark.items() if key not in given})

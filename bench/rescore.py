@@ -87,7 +87,7 @@ def rescore(benchmark: Benchmark, outputs: Path, data_root: Path | None, judge: 
     texts = {place: str(one.answer) for place, one in zip(places, answers, strict=True)}
     answered = {one.task for one in asked}
     tasks = tuple(_without_examples(task) for task in benchmark.tasks if task.name in answered)
-    scored = replace(benchmark, tasks=tasks)
+    scored = benchmark.but(tasks=tasks)
     rows = {
         task.name: Rows(
             {task.scored_split: [one.doc for one in asked if one.task == task.name]}, str(outputs)
@@ -97,7 +97,7 @@ def rescore(benchmark: Benchmark, outputs: Path, data_root: Path | None, judge: 
     settings = ScoreSettings()
     lm = ReplayLM(lambda request: texts[request.task_name, request.doc_id])
     results = run_lm_eval(lm, scored, rows, settings)
-    notices = [benchmark.notice] if benchmark.notice else []
+    notices = [benchmark.machine_notice] if benchmark.machine_notice else []
     if benchmark.judged:
         results, unjudged = judge_answers(results, scored, rows, settings, judge=judge)
         notices += unjudged

@@ -8,17 +8,19 @@ from pydantic import Field
 from bench.engine import EngineSettings
 from results.validation import Settings
 
+LARGEST_LIMIT = 10**9
+
 
 class ScoreSettings(Settings):
     """What may change a score besides checkpoint, definition and data."""
 
     engine: EngineSettings = EngineSettings()
     """How the checkpoint is run."""
-    limit: int | None = Field(None, gt=0)
+    limit: int | None = Field(None, gt=0, le=LARGEST_LIMIT)
     """Most documents of each lm-eval task, the first ones; else all."""
-    seed: int = 1234
+    seed: int = Field(1234, ge=0, lt=2**63)
     """Seed of the few-shot sampler."""
-    limits: Mapping[str, Annotated[int, Field(gt=0)] | None] = {}
+    limits: Mapping[str, Annotated[int, Field(gt=0, le=LARGEST_LIMIT)] | None] = {}
     """In place of `limit` for single benchmarks, by name."""
 
     def limit_of(self, benchmark: str) -> int | None:

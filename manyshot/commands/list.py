@@ -10,12 +10,13 @@ from pydantic import BaseModel
 
 from bench.benchmark import Benchmark, benchmark_languages
 from bench.data import count_rows, data_root, load_rows
+from bench.definition import tasks_folder
 from bench.engine_registry import engines, find_engine
 from bench.examples import ExampleSource
 from bench.hub import NoDataError
 from bench.prompts import prompts_of
 from bench.recorded import recorded_form
-from bench.registry import Preset, benchmark_names, load_benchmark, load_suite, suite_names, tasks_folder
+from bench.registry import Preset, benchmark_names, load_benchmark, load_suite, suite_names
 from bench.score_settings import ScoreSettings
 from manyshot.terminal import answer, as_table
 from merging.method_file import class_name

@@ -65,6 +65,9 @@ def test_a_wrong_value_is_refused_by_file_line_and_column(tmp_path, column, valu
         (["[1]"], "line 1: expected a JSON object"),
         ([""], "holds no rows"),
         (["[" * 100_000], "line 1: nested too deeply"),
+        (['{"question": "a", "n": ' + "9" * 5000 + "}"], "line 1: a whole number has too many digits"),
+        (['{"question": "a", "n": ' + "9" * 30 + "}"], "line 1: a whole number has 100 bits"),
+        (['{"question": "a\\ud800"}'], "line 1: the text .* has half of a surrogate pair"),
     ],
 )
 def test_a_broken_or_empty_file_is_refused(tmp_path, lines, message):
@@ -134,3 +137,11 @@ def test_a_wrong_label_is_refused_by_line_and_column(name, change, message, data
     (tmp_path / file).write_text(f"{json.dumps(row)}\n{json.dumps(row | change)}\n")
     with pytest.raises(InputError, match=rf"{file}, line 2: .*{message}"):
         load_rows(task, tmp_path)
+
+
+def test_a_row_of_many_megabytes_is_read_with_a_warning(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("bench.data._LONG_LINE", 10)
+    monkeypatch.setattr("bench.data.logger.warning", lambda text, *values: said.append(text % values))
+    assert load(tmp_path, json.dumps(RIGHT)) == [RIGHT]
+    assert len(said) == 1 and "rows.jsonl, line 1 has 0 million letters" in said[0]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from datasets import Dataset
+from pydantic import ValidationError
 
 from bench.data import data_root, load_rows, read_jsonl
 from bench.examples import ExampleSource, load_examples
@@ -107,7 +108,16 @@ def test_validation_and_training_share_a_shuffled_set(tmp_path):
         load_examples([ExampleSource(**of, start=10)], tmp_path)
     with pytest.raises(NoDataError, match=r"other\.jsonl does not exist; on the hub: somebody/set"):
         load_examples(
-            [ExampleSource("train", "", "", files={"train": "other.jsonl"}, hub="somebody/set")], tmp_path
+            [
+                ExampleSource(
+                    split="train",
+                    prompt="",
+                    completion="",
+                    files={"train": "other.jsonl"},
+                    hub="somebody/set",
+                )
+            ],
+            tmp_path,
         )
 
 
@@ -118,7 +128,7 @@ def test_a_set_can_be_shuffled_as_datasets_does(tmp_path):
     found = load_examples([ExampleSource(**of, shuffle_seed=1234, shuffle="datasets")], tmp_path)
     assert [int(prompt) for prompt, _ in found] == Dataset.from_list(rows).shuffle(seed=1234)["n"][:]
     assert found != load_examples([ExampleSource(**of, shuffle_seed=1234)], tmp_path)
-    with pytest.raises(InputError, match="'shuffle' must be 'python' or 'datasets', not 'numpy'"):
+    with pytest.raises(ValidationError, match="'python' or 'datasets'"):
         ExampleSource(**of, shuffle="numpy")
 
 
@@ -134,15 +144,19 @@ def test_several_answers_to_one_prompt_stay_on_one_side(tmp_path):
 
 def test_a_template_that_does_not_fit_a_row_is_refused(tmp_path):
     write_rows(tmp_path / "train.jsonl", [{"messages": None}])
-    source = ExampleSource("train", "", "", files={"train": "train.jsonl"}, keep="messages | length > 1")
+    source = ExampleSource(
+        split="train", prompt="", completion="", files={"train": "train.jsonl"}, keep="messages | length > 1"
+    )
     with pytest.raises(InputError, match=r"A row of .*train\.jsonl is not as its training template expects"):
         load_examples([source], tmp_path)
 
 
 def test_examples_are_made_by_the_suites_templates(tmp_path):
     write_rows(tmp_path / "train.jsonl", [{"question": "1 + 1?", "answer": "2\n"}])
-    source = ExampleSource("train", "Q: {{question}}\nA:", " {{answer}}", files={"train": "train.jsonl"})
+    source = ExampleSource(
+        split="train", prompt="Q: {{question}}\nA:", completion=" {{answer}}", files={"train": "train.jsonl"}
+    )
     assert load_examples([source], tmp_path) == [("Q: 1 + 1?\nA:", " 2\n")]
-    wrong = ExampleSource("train", "{{questoin}}", "", files={"train": "train.jsonl"})
+    wrong = ExampleSource(split="train", prompt="{{questoin}}", completion="", files={"train": "train.jsonl"})
     with pytest.raises(InputError, match="'questoin' is undefined"):
         load_examples([wrong], tmp_path)

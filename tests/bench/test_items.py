@@ -7,7 +7,7 @@ from tiny import tiny_llama
 
 from bench.benchmark import read_benchmark
 from bench.data import load_rows, read_jsonl
-from bench.items import ItemRule, item_rule
+from bench.items import ItemRule, RowsAgreeIn, item_rule
 from bench.prompts import documents_of
 from bench.registry import benchmark_names, load_benchmark
 from bench.score_settings import ScoreSettings
@@ -127,6 +127,6 @@ def test_a_benchmark_of_several_tasks_must_say_what_its_items_are(tmp_path):
     assert read("items: null").items is None
     assert read("items: id").items == ItemRule("two", "id")
     assert read("items: id").definition_digest != read("items: null").definition_digest
-    with pytest.raises(InputError, match="'items' must be the name of a column, null, or"):
+    with pytest.raises(InputError, match=r"'items' is \['id'\], where text or"):
         read("items: [id]")
-    assert item_rule({"rows_agree_in": ["n"]}, "two", "file") == ItemRule("two", None, ("n",))
+    assert item_rule(RowsAgreeIn(rows_agree_in=["n"]), "two") == ItemRule("two", None, ("n",))

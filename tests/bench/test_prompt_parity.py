@@ -8,10 +8,10 @@ import yaml
 from lm_eval.tasks import TaskManager
 
 from bench.data import load_rows
-from bench.definition import filled, packaged_tasks
+from bench.definition import filled, packaged_tasks, tasks_folder
 from bench.hub import NoDataError
 from bench.prompts import prompts_of
-from bench.registry import benchmark_names, load_benchmark, tasks_folder
+from bench.registry import benchmark_names, load_benchmark
 from bench.score_settings import ScoreSettings
 from results.yaml_file import StrictLoader, read_yaml
 

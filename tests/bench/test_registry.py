@@ -1,10 +1,13 @@
 """Benchmarks and suites are found by name, and what is wrong in a definition is said."""
 
+import re
+
 import pytest
 
 import bench.benchmark as benchmark_module
 from bench.benchmark import read_benchmark
 from bench.data import load_rows
+from bench.definition import tasks_folder
 from bench.examples import load_examples
 from bench.hub import NoDataError
 from bench.prompts import prompts_of
@@ -73,43 +76,94 @@ def test_the_definition_digest_follows_the_version_of_scoring(monkeypatch):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("metric: acc", "", "has no key 'metric'"),
-        ("metric: acc", "metric: acc\nmetrik: acc", "unknown key 'metrik'"),
-        ("    config:", "    confg:", "the task counting has an unknown key 'confg'"),
+        ("metric: acc", "", "the key 'metric' is required and missing"),
+        ("metric: acc", "metric: acc\nmetrik: acc", "the key 'metrik' is unknown"),
+        ("metric: acc", "metric: null", "'metric' is None, where text is expected"),
+        ("    config:", "    confg:", "the key 'tasks.counting.confg' is unknown"),
         ("title: Counting", "title: [", "not valid YAML"),
         ("title: Counting", "title: !!python/object/apply:os.getcwd []", "not valid YAML"),
+        ("title: Counting", "title: [a]", "'title' is ['a'], where text is expected"),
+        ("title: Counting", "title: a\nchance: high", "'chance' is 'high', where a number is expected"),
+        ("title: Counting", "title: a\nversion: one", "'version' is 'one', where a whole number is expected"),
+        ("title: Counting", "title: a\nhigher_is_better: 'no'", "where true or false is expected"),
+        ("title: Counting", "title: a\nlanguages: 7", "'languages' must be a mapping"),
+        ("title: Counting", "title: a\nlanguages: {default: []}", "'languages.default' is []"),
+        ("title: Counting", "title: a\nrecorded: 5", "'recorded' must be a mapping"),
+        ("title: Counting", "title: a\njudged: {request: a, metrics: b}", "a function is written `!function"),
+        ("title: Counting", "title: a\nnotice: a.b", "'notice': a function is written `!function"),
+        ("title: Counting", "title: a\ninclude: 5", "'include' is 5, where a list is expected"),
+        ("title: Counting", "title: a\ninclude: benchmark.yaml", "benchmark.yaml includes itself"),
+        ("benchmark: counting", "benchmark: 5", "'benchmark' is 5, where text is expected"),
+        ("  counting:", "  5:", "'tasks.5.[key]' is 5, where text is expected"),
+        ("  counting:", "  counting: 5\n  other:", "'tasks.counting' must be a mapping"),
+        ("    config:", "    files: [a]\n    config:", "'tasks.counting.files' must be a mapping"),
+        ("    config:", "    size: -1\n    config:", "'tasks.counting.size' is -1"),
+        ("    config:", "    columns: 5\n    config:", "'tasks.counting.columns' must be a mapping"),
+        ("    config:", "    columns: {a: 5}\n    config:", "the column 'a' is of the unknown kind '5'"),
+        ("    config:", "    packaged: none.yaml\n    config:", "none.yaml cannot be read"),
+        ("  counting:", "  'counting_{language}':", "one for each of its languages, and it names none"),
     ],
 )
 def test_a_broken_benchmark_is_refused_by_key(tmp_path, old, new, message):
     (tmp_path / "benchmark.yaml").write_text((DEFINITION % "?").replace(old, new))
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=re.escape(message)):
         read_benchmark(tmp_path)
+
+
+MATH = "tasks: {math: {benchmarks: [gsm8k_cot]}}"
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("tasks: {math: {benchmarks: [gsm8k_cot]}}", "must have the keys 'suite'"),
-        ("suite: s\ntasks: {math: {benchmarks: [gsm9k]}}", "There is no benchmark 'gsm9k'"),
-        ("suite: s\ntasks: {math: {benchmark: [gsm8k_cot]}}", "the task 'math' must name its benchmarks"),
-        ("suite: s\ntasks: {math: {benchmarks: [gsm8k_cot], trainig: {}}}", "unknown key 'trainig'"),
+        (MATH, "the key 'suite' is required and missing"),
+        (f"suite: 5\n{MATH}", "'suite' is 5, where text is expected"),
+        ("suite: s\ntasks: [math]", "'tasks' must be a mapping"),
+        ("suite: s\ntasks: {}", "'tasks' is {}"),
+        ("suite: s\ntasks: {5: {benchmarks: [gsm8k_cot]}}", "'tasks.5.[key]' is 5, where text is expected"),
+        (f"suite: s\n1: x\nb: y\n{MATH}", "is unknown; known are suite, title, tasks"),
+        (f"suite: s\ninclude: 5\n{MATH}", "'include' is 5, where a list is expected"),
+        (f"suite: s\ninclude: nothing.yaml\n{MATH}", "nothing.yaml cannot be read"),
         (
-            "suite: s\npresets: {p: {limits: {gsm9k: 1}}}\ntasks: {math: {benchmarks: [gsm8k_cot]}}",
+            "suite: s\ntasks: {a: {benchmarks: [gsm8k]}, b: {benchmarks: [gsm8k]}}",
+            "suite.yaml: suite s: benchmark gsm8k is named twice",
+        ),
+        (f"suite: s\nforgetting: [gsm8k_cot]\n{MATH}", "benchmark gsm8k_cot is named twice"),
+        ("suite: s\ntasks: {average: {benchmarks: [gsm8k]}}", "a task cannot be called 'average'"),
+        ("suite: s\ntasks: {math: {benchmarks: [gsm9k]}}", "There is no benchmark 'gsm9k'"),
+        ("suite: s\ntasks: {math: {benchmarks: gsm8k}}", "'tasks.math.benchmarks' is 'gsm8k'"),
+        ("suite: s\ntasks: {math: {benchmark: [gsm8k_cot]}}", "the key 'tasks.math.benchmark' is unknown"),
+        (
+            "suite: s\ntasks: {math: {benchmarks: [gsm8k_cot], trainig: {}}}",
+            "the key 'tasks.math.trainig' is unknown",
+        ),
+        (
+            "suite: s\ntasks: {math: {benchmarks: [lab_math], validation: 5}}",
+            "'tasks.math.validation' is 5, where a list is expected",
+        ),
+        (
+            "suite: s\ntasks: {math: {benchmarks: [lab_math], training: {split: train}}}",
+            "'prompt' and 'completion' are needed, or a 'benchmark' that has them",
+        ),
+        (
+            "suite: s\ntasks: {math: {benchmarks: [lab_math], validation_split: test}}",
+            "The split 'test' is the one that lab_math is scored on",
+        ),
+        (
+            f"suite: s\npresets: {{p: {{limits: {{gsm9k: 1}}}}}}\n{MATH}",
             "limits 'gsm9k', which is no benchmark of the suite",
         ),
         (
-            "suite: s\npresets: {p: {limit: '100'}}\ntasks: {math: {benchmarks: [gsm8k_cot]}}",
-            "the preset 'p': 'limit' must be a whole number or null, not '100'",
+            f"suite: s\npresets: {{p: {{limit: '100'}}}}\n{MATH}",
+            "'presets.p.limit' is '100', where a whole number is expected",
         ),
         (
-            "suite: s\npresets: [p]\ntasks: {math: {benchmarks: [gsm8k_cot]}}",
-            "'presets' must be a mapping",
+            f"suite: s\npresets: {{p: {{limit: {10**24}}}}}\n{MATH}",
+            "a whole number has 80 bits; 64 are read at most",
         ),
-        (
-            "suite: s\npresets: {p: {limt: 1}}\ntasks: {math: {benchmarks: [gsm8k_cot]}}",
-            "the preset 'p' has an unknown key 'limt'",
-        ),
-        ("suite: s\ntask: {}\ntasks: {math: {benchmarks: [gsm8k_cot]}}", "unknown key 'task'"),
+        (f"suite: s\npresets: [p]\n{MATH}", "'presets' must be a mapping"),
+        (f"suite: s\npresets: {{p: {{limt: 1}}}}\n{MATH}", "the key 'presets.p.limt' is unknown"),
+        (f"suite: s\ntask: {{}}\n{MATH}", "the key 'task' is unknown"),
         (
             "suite: s\ntasks: {q: {benchmarks: [glue_sst2_generated], "
             "validation: {benchmark: glue_sst2_generated, split: validation}}}",
@@ -125,8 +179,21 @@ def test_a_broken_benchmark_is_refused_by_key(tmp_path, old, new, message):
 def test_a_broken_suite_is_refused_by_key(tmp_path, content, message):
     path = tmp_path / "suite.yaml"
     path.write_text(content)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=re.escape(message)):
         load_suite(str(path))
+
+
+def test_an_included_file_is_merged_key_by_key(tmp_path):
+    (tmp_path / "suite.yaml").write_text(
+        f"include: {tasks_folder()}/suites/lab.yaml\nsuite: mine\n"
+        "tasks: {math: {validation: {start: 5}}}\nforgetting: []\n"
+    )
+    mine, lab = load_suite(str(tmp_path / "suite.yaml")), load_suite("lab")
+    assert (mine.name, mine.title, list(mine.tasks), mine.forgetting) == (
+        "mine", lab.title, list(lab.tasks), (),
+    )  # fmt: skip
+    assert mine.tasks["math"].validation[0] == lab.tasks["math"].validation[0].but(start=5)
+    assert mine.tasks["safety"] == lab.tasks["safety"]
 
 
 def test_a_language_of_a_benchmark_is_a_benchmark_by_name():
