@@ -85,6 +85,7 @@ class JudgedForm(Settings):
 class BenchmarkFacts(Settings):
     """What a definition says of a benchmark as a whole."""
 
+    name: str = Field(min_length=1)
     title: str
     category: str
     licence: str
@@ -109,7 +110,6 @@ class BenchmarkFacts(Settings):
 class Benchmark(BenchmarkFacts):
     """Something scored, in one language or its default ones. `tasks/*/benchmark.yaml` has the definitions."""
 
-    name: str
     tasks: tuple[EvalTask, ...]
     items: ItemRule | None = None
     """Tells which documents are one question in several languages; None where no two are."""
@@ -200,10 +200,8 @@ class TaskDefinition(Settings):
 
 
 class BenchmarkFile(BenchmarkFacts):
-    """A `benchmark.yaml`."""
+    """A `benchmark.yaml`; the name is its folder's."""
 
-    benchmark: str
-    """The benchmark's name, which is its folder's."""
     languages: Languages | None = None
     items: str | RowsAgreeIn | None = None
     """Column that names a question in every language; `bench.items` has more."""
@@ -264,15 +262,14 @@ def read_benchmark(folder: Path, language: str | None = None) -> Benchmark:
         InputError: a key is missing, unknown or of another type, or the benchmark has no such language.
     """
     file, path = _read_file(folder), folder / "benchmark.yaml"
-    name, title = file.benchmark, file.title
+    facts = {key: getattr(file, key) for key in BenchmarkFacts.model_fields}
     languages = file.languages.default if file.languages else ()
     if language is not None:
         if file.languages is None or language not in file.languages.all:
             raise InputError(f"{path} has no language '{language}'.")
-        name, title, languages = f"{name}_{language}", f"{title} [{language}]", (language,)
-    facts = {key: getattr(file, key) for key in BenchmarkFacts.model_fields} | {"title": title}
-    items = item_rule(file.items, file.benchmark)
-    return Benchmark(name=name, tasks=file.eval_tasks(languages, path), items=items, **facts)
+        languages = (language,)
+        facts |= {"name": f"{file.name}_{language}", "title": f"{file.title} [{language}]"}
+    return Benchmark(tasks=file.eval_tasks(languages, path), items=item_rule(file.items, file.name), **facts)
 
 
 def benchmark_languages(folder: Path) -> tuple[str, ...]:

@@ -218,7 +218,8 @@ def resolved(settings: EngineSettings) -> EngineSettings:
     if settings.name == AUTO:
         settings = fallback(settings)
     if find_engine(settings.name).recorded:
-        return EngineSettings(name=settings.name, dtype="none", device="none")
+        # No dtype of a computation: nothing computes recorded outputs.
+        return EngineSettings.model_construct(name=settings.name, dtype="none", device="none")  # type: ignore[arg-type]
     device = settings.device
     if device == "auto":
         import torch

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from bench.data import Row, generated_rows, read_jsonl
 from bench.definition import FunctionReference
@@ -16,15 +16,16 @@ from results.validation import Settings
 
 
 class ExampleSource(Settings):
-    """Where a task's examples come from and how a row becomes an example."""
+    """Where a task's examples come from and how a row becomes an example.
+
+    In a suite's file the key `benchmark` names one whose rows, prompts and answers stand for missing keys.
+    """
 
     split: str
     """Split of the rows."""
-    benchmark: str | None = None
-    """Benchmark whose rows, prompts and answers the examples have, where nothing else is said."""
-    prompt: str | None = None
+    prompt: str
     """Jinja template of the prompt over a row's columns."""
-    completion: str | None = None
+    completion: str
     """Jinja template of the completion."""
     generate: FunctionReference | None = None
     """Function that makes the rows."""
@@ -49,12 +50,6 @@ class ExampleSource(Settings):
     group_by: str | None = None
     """Column whose equal values stay together, as several answers to one prompt; `start` and `size` then
     count groups."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.benchmark is None and (self.prompt is None or self.completion is None):
-            raise ValueError("'prompt' and 'completion' are needed, or a 'benchmark' that has them")
-        return self
 
 
 def load_examples(sources: Sequence[ExampleSource], root: Path | None) -> list[tuple[str, str]]:
@@ -101,7 +96,7 @@ def _examples(source: ExampleSource, root: Path | None) -> list[tuple[str, str]]
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
     try:
-        prompt, completion = map(environment.from_string, (source.prompt or "", source.completion or ""))
+        prompt, completion = map(environment.from_string, (source.prompt, source.completion))
         rows = list(_rows(source, root))
         if source.keep is not None:
             keep = environment.compile_expression(source.keep, undefined_to_none=False)

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -14,25 +13,7 @@ from bench.examples import ExampleSource
 from bench.score_settings import LARGEST_LIMIT
 from results.errors import InputError
 from results.suite import SuiteSpec
-from results.validation import Settings, Several, quoted, validated
-
-
-@dataclass(frozen=True)
-class SuiteTask:
-    """A skill being merged: the benchmarks that measure it, and its training and validation data.
-
-    Attributes:
-        benchmarks: what measures it.
-        training: examples to learn.
-        validation: examples for signals and for choosing settings.
-        validation_split: split of the benchmarks' own rows by which settings are chosen; None where there is
-            none, or its rows are trained on: then the validation examples' likelihood stands in.
-    """
-
-    benchmarks: tuple[Benchmark, ...]
-    training: tuple[ExampleSource, ...] = ()
-    validation: tuple[ExampleSource, ...] = ()
-    validation_split: str | None = None
+from results.validation import Settings, quoted, validated
 
 
 class Preset(Settings):
@@ -46,54 +27,50 @@ class Preset(Settings):
     """Seed of the few-shot sampler, or null for the default."""
 
 
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, dict) else [] if value is None else value
+def _benchmarks(names: object) -> object:
+    """Benchmarks in place of their names."""
+    if not isinstance(names, list):
+        return names
+    return tuple(load_benchmark(name) if isinstance(name, str) else name for name in names)
 
 
-Sources = Annotated[Several[ExampleSource], BeforeValidator(_as_list)]
-"""One source of examples, or a list of them."""
+def _sources(value: object) -> object:
+    """One source or a list of them as a list, each with what it does not say taken from its benchmark."""
+    sources = [value] if isinstance(value, dict) else value or ()
+    return tuple(map(_completed, sources)) if isinstance(sources, list) else sources
 
 
-class SuiteTaskFile(Settings):
-    """A task in the file of a suite."""
+Benchmarks = Annotated[tuple[Benchmark, ...], BeforeValidator(_benchmarks)]
+"""Benchmarks, which a file gives by name."""
+Sources = Annotated[tuple[ExampleSource, ...], BeforeValidator(_sources)]
+"""Sources of examples, of which a file may give one without a list."""
 
-    benchmarks: Several[str] = Field(min_length=1)
+
+class SuiteTask(Settings):
+    """A skill being merged: the benchmarks that measure it, and its training and validation data."""
+
+    benchmarks: Benchmarks = Field(min_length=1)
     """What measures it."""
     training: Sources = ()
     """Examples to learn."""
     validation: Sources = ()
     """Examples for signals and for choosing settings."""
     validation_split: str | None = None
-    """Split of the benchmarks' own rows by which settings are chosen."""
+    """Split of the benchmarks' own rows by which settings are chosen; null where there is none, or its rows
+    are trained on: then the validation examples' likelihood stands in."""
 
 
-class SuiteFile(Settings):
-    """The file of a suite."""
+class Suite(Settings):
+    """Tasks with their benchmarks, the benchmarks that watch forgetting, and presets of scoring by name."""
 
-    suite: str = Field(min_length=1)
-    """Its name."""
-    title: str | None = None
-    tasks: dict[str, SuiteTaskFile] = Field(min_length=1)
-    forgetting: Several[str] = ()
-    """Benchmarks that watch forgetting."""
+    name: str = Field(min_length=1)
+    title: str = ""
+    tasks: dict[str, SuiteTask] = Field(min_length=1)
+    forgetting: Benchmarks = ()
+    """Benchmarks on which merged checkpoints are compared with the base."""
     presets: Mapping[str, Preset] = {}
     leave_out_at_chance: bool = False
     """Whether benchmarks on which the task's expert guesses count in no aggregate."""
-
-
-@dataclass(frozen=True)
-class Suite:
-    """Tasks with their benchmarks, the benchmarks that watch forgetting, and presets of scoring by name.
-
-    With ``leave_out_at_chance`` benchmarks on which the task's expert guesses count in no aggregate.
-    """
-
-    name: str
-    title: str
-    tasks: Mapping[str, SuiteTask]
-    forgetting: tuple[Benchmark, ...]
-    presets: Mapping[str, Preset] = field(default_factory=dict)
-    leave_out_at_chance: bool = False
 
     def preset(self, name: str | None) -> Preset:
         """A preset by name; without a name, nothing is set.
@@ -171,47 +148,37 @@ def load_suite(name: str) -> Suite:
                 "or give the path of a YAML file."
             )
         path = tasks_folder() / "suites" / f"{name}.yaml"
-    file = validated(SuiteFile, load_definition(path), str(path))
+    content = load_definition(path)
     try:
-        suite = Suite(
-            file.suite,
-            file.title or file.suite,
-            {name: _suite_task(name, task) for name, task in file.tasks.items()},
-            tuple(map(load_benchmark, file.forgetting)),
-            file.presets,
-            file.leave_out_at_chance,
-        )
-        known = {
-            benchmark.name for benchmark in suite.spec.benchmarks
-        }  # which also looks for names given twice
+        suite = validated(Suite, content, str(path))
+        _check(suite)
     except InputError as error:
-        raise InputError(f"{path}: {str(error).rstrip('.')}.") from None
-    for preset_name, preset in file.presets.items():
-        for benchmark in preset.limits:
-            if benchmark not in known:
-                raise InputError(
-                    f"{path}: the preset {quoted(preset_name)} limits {quoted(benchmark)}, which is no "
-                    "benchmark of the suite."
-                )
+        message = str(error).rstrip(".")
+        source = "" if message.startswith(str(path)) else f"{path}: "
+        raise InputError(f"{source}{message}.") from None
     return suite
 
 
-def _suite_task(name: str, file: SuiteTaskFile) -> SuiteTask:
-    task = SuiteTask(
-        benchmarks=tuple(map(load_benchmark, file.benchmarks)),
-        training=tuple(map(_completed, file.training)),
-        validation=tuple(map(_completed, file.validation)),
-        validation_split=file.validation_split,
-    )
-    for benchmark in task.benchmarks if task.validation_split else ():
-        benchmark.on_split(task.validation_split or "")
-    for kind, sources in (("trains on", task.training), ("chooses by", task.validation)):
-        for benchmark in task.benchmarks:
-            if any(_is_scored(source, one) for source in sources for one in benchmark.tasks):
+def _check(suite: Suite) -> None:
+    """Refuse names that are given twice or unknown, and examples that are rows that are scored."""
+    names = {benchmark.name for benchmark in suite.spec.benchmarks}  # which refuses a name given twice
+    for preset_name, preset in suite.presets.items():
+        for name in preset.limits:
+            if name not in names:
                 raise InputError(
-                    f"the task '{name}' {kind} the split that {benchmark.name} is scored on; name another."
+                    f"the preset {quoted(preset_name)} limits {quoted(name)}, which is no benchmark "
+                    "of the suite."
                 )
-    return task
+    for task_name, task in suite.tasks.items():
+        for benchmark in task.benchmarks:
+            if task.validation_split is not None:
+                benchmark.on_split(task.validation_split)  # which refuses the one that is scored
+            for kind, sources in (("trains on", task.training), ("chooses by", task.validation)):
+                if any(_is_scored(source, one) for source in sources for one in benchmark.tasks):
+                    raise InputError(
+                        f"the task '{task_name}' {kind} the split that {benchmark.name} is scored on; "
+                        "name another."
+                    )
 
 
 def _is_scored(source: ExampleSource, task: EvalTask) -> bool:
@@ -226,23 +193,21 @@ def _is_scored(source: ExampleSource, task: EvalTask) -> bool:
     )
 
 
-def _completed(source: ExampleSource) -> ExampleSource:
-    """The source with what it does not say taken from its benchmark's questions and answers."""
-    if source.benchmark is None:
-        return source
-    task = load_benchmark(source.benchmark).tasks[0]
+def _completed(given: object) -> object:
+    """A source as a file gives it, with what it does not say taken from its benchmark."""
+    if not isinstance(given, dict) or not isinstance(given.get("benchmark"), str):
+        return given
+    benchmark = load_benchmark(given["benchmark"])
+    task = benchmark.tasks[0]
     question, answer = task.config.get("doc_to_text"), task.config.get("doc_to_target")
     if not isinstance(question, str) or not isinstance(answer, str):
-        raise InputError(
-            f"{source.benchmark} makes its prompts by a function: give 'prompt' and 'completion'."
-        )
-    of_benchmark = {
+        raise InputError(f"{benchmark.name} makes its prompts by a function: give 'prompt' and 'completion'.")
+    return {
         "prompt": question,
         "completion": task.config.get("target_delimiter", " ") + answer,
         "files": dict(task.files),
         "hub": task.config.get("dataset_path"),
         "hub_config": task.config.get("dataset_name"),
         "hub_options": task.config.get("dataset_kwargs") or {},
+        **{key: value for key, value in given.items() if key != "benchmark"},
     }
-    given = source.model_fields_set
-    return source.but(**{key: value for key, value in of_benchmark.items() if key not in given})

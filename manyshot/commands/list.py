@@ -115,7 +115,7 @@ def _suites(name: str | None, root: Path | None) -> str:
     rows = [
         (b.name, suite.task_of(b.name) or "forgetting", b.metric, *_data(b, root)) for b in suite.benchmarks
     ]
-    blocks = [suite.title, as_table(("benchmark", "task", "metric", "rows", "from"), rows)]
+    blocks = [suite.title or suite.name, as_table(("benchmark", "task", "metric", "rows", "from"), rows)]
     sources = [
         (task, use, _origin(source), source.split, source.start, source.size or "all")
         for task, of in suite.tasks.items()

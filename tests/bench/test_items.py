@@ -105,7 +105,7 @@ def test_scoring_refuses_rows_that_are_not_the_same_in_all_languages(data, tmp_p
 
 
 DEFINITION = """
-benchmark: {name}
+name: {name}
 title: two
 category: math
 licence: MIT

@@ -16,7 +16,7 @@ from bench.score_settings import ScoreSettings
 from results.errors import InputError
 
 DEFINITION = """
-benchmark: counting
+name: counting
 title: Counting
 category: math
 licence: MIT
@@ -93,7 +93,7 @@ def test_the_definition_digest_follows_the_version_of_scoring(monkeypatch):
         ("title: Counting", "title: a\nnotice: a.b", "'notice': a function is written `!function"),
         ("title: Counting", "title: a\ninclude: 5", "'include' is 5, where a list is expected"),
         ("title: Counting", "title: a\ninclude: benchmark.yaml", "benchmark.yaml includes itself"),
-        ("benchmark: counting", "benchmark: 5", "'benchmark' is 5, where text is expected"),
+        ("name: counting", "name: 5", "'name' is 5, where text is expected"),
         ("  counting:", "  5:", "'tasks.5.[key]' is 5, where text is expected"),
         ("  counting:", "  counting: 5\n  other:", "'tasks.counting' must be a mapping"),
         ("    config:", "    files: [a]\n    config:", "'tasks.counting.files' must be a mapping"),
@@ -116,61 +116,61 @@ MATH = "tasks: {math: {benchmarks: [gsm8k_cot]}}"
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (MATH, "the key 'suite' is required and missing"),
-        (f"suite: 5\n{MATH}", "'suite' is 5, where text is expected"),
-        ("suite: s\ntasks: [math]", "'tasks' must be a mapping"),
-        ("suite: s\ntasks: {}", "'tasks' is {}"),
-        ("suite: s\ntasks: {5: {benchmarks: [gsm8k_cot]}}", "'tasks.5.[key]' is 5, where text is expected"),
-        (f"suite: s\n1: x\nb: y\n{MATH}", "is unknown; known are suite, title, tasks"),
-        (f"suite: s\ninclude: 5\n{MATH}", "'include' is 5, where a list is expected"),
-        (f"suite: s\ninclude: nothing.yaml\n{MATH}", "nothing.yaml cannot be read"),
+        (MATH, "the key 'name' is required and missing"),
+        (f"name: 5\n{MATH}", "'name' is 5, where text is expected"),
+        ("name: s\ntasks: [math]", "'tasks' must be a mapping"),
+        ("name: s\ntasks: {}", "'tasks' is {}"),
+        ("name: s\ntasks: {5: {benchmarks: [gsm8k_cot]}}", "'tasks.5.[key]' is 5, where text is expected"),
+        (f"name: s\n1: x\nb: y\n{MATH}", "is unknown; known are name, title, tasks"),
+        (f"name: s\ninclude: 5\n{MATH}", "'include' is 5, where a list is expected"),
+        (f"name: s\ninclude: nothing.yaml\n{MATH}", "nothing.yaml cannot be read"),
         (
-            "suite: s\ntasks: {a: {benchmarks: [gsm8k]}, b: {benchmarks: [gsm8k]}}",
+            "name: s\ntasks: {a: {benchmarks: [gsm8k]}, b: {benchmarks: [gsm8k]}}",
             "suite.yaml: suite s: benchmark gsm8k is named twice",
         ),
-        (f"suite: s\nforgetting: [gsm8k_cot]\n{MATH}", "benchmark gsm8k_cot is named twice"),
-        ("suite: s\ntasks: {average: {benchmarks: [gsm8k]}}", "a task cannot be called 'average'"),
-        ("suite: s\ntasks: {math: {benchmarks: [gsm9k]}}", "There is no benchmark 'gsm9k'"),
-        ("suite: s\ntasks: {math: {benchmarks: gsm8k}}", "'tasks.math.benchmarks' is 'gsm8k'"),
-        ("suite: s\ntasks: {math: {benchmark: [gsm8k_cot]}}", "the key 'tasks.math.benchmark' is unknown"),
+        (f"name: s\nforgetting: [gsm8k_cot]\n{MATH}", "benchmark gsm8k_cot is named twice"),
+        ("name: s\ntasks: {average: {benchmarks: [gsm8k]}}", "a task cannot be called 'average'"),
+        ("name: s\ntasks: {math: {benchmarks: [gsm9k]}}", "There is no benchmark 'gsm9k'"),
+        ("name: s\ntasks: {math: {benchmarks: gsm8k}}", "'tasks.math.benchmarks' is 'gsm8k'"),
+        ("name: s\ntasks: {math: {benchmark: [gsm8k_cot]}}", "the key 'tasks.math.benchmark' is unknown"),
         (
-            "suite: s\ntasks: {math: {benchmarks: [gsm8k_cot], trainig: {}}}",
+            "name: s\ntasks: {math: {benchmarks: [gsm8k_cot], trainig: {}}}",
             "the key 'tasks.math.trainig' is unknown",
         ),
         (
-            "suite: s\ntasks: {math: {benchmarks: [lab_math], validation: 5}}",
+            "name: s\ntasks: {math: {benchmarks: [lab_math], validation: 5}}",
             "'tasks.math.validation' is 5, where a list is expected",
         ),
         (
-            "suite: s\ntasks: {math: {benchmarks: [lab_math], training: {split: train}}}",
-            "'prompt' and 'completion' are needed, or a 'benchmark' that has them",
+            "name: s\ntasks: {math: {benchmarks: [lab_math], training: {split: train}}}",
+            "the key 'tasks.math.training.prompt' is required and missing",
         ),
         (
-            "suite: s\ntasks: {math: {benchmarks: [lab_math], validation_split: test}}",
+            "name: s\ntasks: {math: {benchmarks: [lab_math], validation_split: test}}",
             "The split 'test' is the one that lab_math is scored on",
         ),
         (
-            f"suite: s\npresets: {{p: {{limits: {{gsm9k: 1}}}}}}\n{MATH}",
+            f"name: s\npresets: {{p: {{limits: {{gsm9k: 1}}}}}}\n{MATH}",
             "limits 'gsm9k', which is no benchmark of the suite",
         ),
         (
-            f"suite: s\npresets: {{p: {{limit: '100'}}}}\n{MATH}",
+            f"name: s\npresets: {{p: {{limit: '100'}}}}\n{MATH}",
             "'presets.p.limit' is '100', where a whole number is expected",
         ),
         (
-            f"suite: s\npresets: {{p: {{limit: {10**24}}}}}\n{MATH}",
+            f"name: s\npresets: {{p: {{limit: {10**24}}}}}\n{MATH}",
             "a whole number has 80 bits; 64 are read at most",
         ),
-        (f"suite: s\npresets: [p]\n{MATH}", "'presets' must be a mapping"),
-        (f"suite: s\npresets: {{p: {{limt: 1}}}}\n{MATH}", "the key 'presets.p.limt' is unknown"),
-        (f"suite: s\ntask: {{}}\n{MATH}", "the key 'task' is unknown"),
+        (f"name: s\npresets: [p]\n{MATH}", "'presets' must be a mapping"),
+        (f"name: s\npresets: {{p: {{limt: 1}}}}\n{MATH}", "the key 'presets.p.limt' is unknown"),
+        (f"name: s\ntask: {{}}\n{MATH}", "the key 'task' is unknown"),
         (
-            "suite: s\ntasks: {q: {benchmarks: [glue_sst2_generated], "
+            "name: s\ntasks: {q: {benchmarks: [glue_sst2_generated], "
             "validation: {benchmark: glue_sst2_generated, split: validation}}}",
             "the task 'q' chooses by the split that glue_sst2_generated is scored on",
         ),
         (
-            "suite: s\ntasks: {q: {benchmarks: [glue_sst2], training: {prompt: '', completion: '', "
+            "name: s\ntasks: {q: {benchmarks: [glue_sst2], training: {prompt: '', completion: '', "
             "hub: nyu-mll/glue, hub_config: sst2, split: validation}}}",
             "the task 'q' trains on the split that glue_sst2 is scored on",
         ),
@@ -185,7 +185,7 @@ def test_a_broken_suite_is_refused_by_key(tmp_path, content, message):
 
 def test_an_included_file_is_merged_key_by_key(tmp_path):
     (tmp_path / "suite.yaml").write_text(
-        f"include: {tasks_folder()}/suites/lab.yaml\nsuite: mine\n"
+        f"include: {tasks_folder()}/suites/lab.yaml\nname: mine\n"
         "tasks: {math: {validation: {start: 5}}}\nforgetting: []\n"
     )
     mine, lab = load_suite(str(tmp_path / "suite.yaml")), load_suite("lab")

@@ -1,7 +1,6 @@
 """Signals: transformers' own loss, one example at a time; each measured once."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,7 +125,7 @@ def test_settings_are_told_apart_by_what_each_gives(signals, checkpoints, tmp_pa
     base = tiny_llama(tmp_path / "base", 2)
     signals = signals.with_references({"yes_no": checkpoints[0]})
     task = signals._suite.tasks["math"]
-    signals._suite.tasks["yes_no"] = replace(task, validation_split=None)
+    signals._suite.tasks["yes_no"] = task.but(validation_split=None)
 
     def merge_to(settings, out):
         recipe = Recipe(
@@ -176,8 +175,8 @@ def test_the_key_has_all_that_decides_scores_and_no_more(signals, checkpoints):
     signals = signals.with_references({})
     suite = load_suite("lab")
     math = suite.tasks["math"]
-    both = replace(math, benchmarks=math.benchmarks + suite.tasks["safety"].benchmarks)
-    object.__setattr__(signals, "_suite", replace(suite, tasks={**suite.tasks, "math": both}))
+    both = math.but(benchmarks=math.benchmarks + suite.tasks["safety"].benchmarks)
+    object.__setattr__(signals, "_suite", suite.but(tasks={**suite.tasks, "math": both}))
     assert keys()[0] == losses and keys()[1] != scores
 
 
@@ -198,8 +197,8 @@ def test_a_loss_of_another_version_is_measured_again(signals, checkpoints, monke
 
 def test_only_what_is_asked_for_must_be_there(signals):
     suite = load_suite("lab")
-    without = {name: replace(task, validation=()) for name, task in suite.tasks.items()}
-    object.__setattr__(signals, "_suite", replace(suite, tasks=without))
+    without = {name: task.but(validation=()) for name, task in suite.tasks.items()}
+    object.__setattr__(signals, "_suite", suite.but(tasks=without))
     signals.check(Needs(scores=True))
     with pytest.raises(InputError, match="no validation data for the task 'instructions', by which"):
         signals.check(Needs(losses=True))

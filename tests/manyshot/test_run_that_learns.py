@@ -1,7 +1,6 @@
 """DivMerge's two runs from end to end on tiny models, and divergences."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -160,8 +159,8 @@ def test_divergence_is_zero_of_a_model_with_itself_and_kept(signals, tmp_path, m
 def test_inputs_are_taken_of_every_source_in_turn(signals, tmp_path):
     suite = load_suite("lab")
     both = suite.tasks["math"].validation + suite.tasks["safety"].validation
-    mixed = replace(suite.tasks["math"], validation=both)
-    object.__setattr__(signals, "_suite", replace(suite, tasks={**suite.tasks, "math": mixed}))
+    mixed = suite.tasks["math"].but(validation=both)
+    object.__setattr__(signals, "_suite", suite.but(tasks={**suite.tasks, "math": mixed}))
     texts = signals.inputs("math", ContinuationSettings(inputs=4))
     alone = ValidationSignals(signals.scorer, suite, None)
     of_math, of_safety = (alone.inputs(task, ContinuationSettings(inputs=2)) for task in ("math", "safety"))
