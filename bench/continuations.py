@@ -67,6 +67,16 @@ class ExpertContinuations:
         return Distributions(torch.from_numpy(logprobs[here].copy()), ids)
 
 
+def input_ids(engine: Engine, text: str, room: int) -> list[int]:
+    """Tokens of an input with as much room behind them, as they are before a completion in training."""
+    ids = engine.tokenizer(text)["input_ids"]
+    if engine.is_encoder_decoder:
+        return ids[: engine.max_length]
+    if ids and ids[-1] == engine.tokenizer.eos_token_id:
+        ids = ids[:-1]
+    return ids[-(engine.max_length - room) :] or [engine.tokenizer.bos_token_id or 0]
+
+
 def continue_inputs(
     engine: Engine,
     inputs: Sequence[TokenIds],

@@ -1,7 +1,7 @@
 """What runs a checkpoint: settings, and the contract that every engine keeps."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -81,10 +81,17 @@ class Generation:
 
 @dataclass(frozen=True)
 class Likelihood:
-    """Log-likelihood (natural logarithm) of a continuation, and whether greedy decoding would produce it."""
+    """How likely a continuation is, token by token, given all before it; in natural logarithms.
+
+    Attributes:
+        logprob: of the whole continuation.
+        is_greedy: whether greedy decoding would produce it.
+        logprobs: of each token, (tokens,) in float32; their negative mean is the teacher-forced loss.
+    """
 
     logprob: float
     is_greedy: bool
+    logprobs: "np.ndarray" = field(compare=False)
 
 
 class Engine(Protocol):
@@ -119,20 +126,12 @@ class Engine(Protocol):
     def loglikelihood(
         self, pairs: Sequence[tuple[TokenIds, TokenIds]], progress: Progress | None = None
     ) -> list[Likelihood]:
-        """Log-likelihoods of (context, continuation) pairs, both not empty, in the order given.
+        """Likelihoods of continuations in (context, continuation) pairs, both not empty, in the order given.
 
         A pair of more than `max_length` + 1 tokens loses some of its left: the last token is never read.
 
         Raises:
             InputError: a continuation alone is longer than `max_length`, or the model computes NaN.
-        """
-
-    def token_logprobs(
-        self, pairs: Sequence[tuple[TokenIds, TokenIds]], progress: Progress | None = None
-    ) -> "list[np.ndarray]":
-        """Log-probability (natural logarithm) of every token of each continuation, given all before it.
-
-        The negative mean is the teacher-forced loss. Lengths and errors are as for `loglikelihood`.
         """
 
     def distributions(

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.engine import Engine, Progress, TokenIds
+from merging.examples import IGNORED, Example, encode
+from merging.train_settings import TrainSettings
 from results.errors import InputError
 
 LOSS_VERSION = 1
@@ -12,21 +14,31 @@ LOSS_VERSION = 1
 
 
 def mean_loss(
-    engine: Engine, pairs: Sequence[tuple[TokenIds, TokenIds]], progress: Progress | None = None
+    engine: Engine, examples: Sequence[Example], settings: TrainSettings, progress: Progress | None = None
 ) -> float:
     """Return the mean over examples of each one's mean token loss (natural logarithm).
 
     Args:
         engine: with the checkpoint in it.
-        pairs: of each example the tokens that are only read, and those whose loss counts, in order. With the
-            first token alone read, the loss is of the whole text, as METIS's loss gap has it.
+        examples: what is read. An example without a token whose loss counts is left out.
+        settings: say which tokens an example becomes, and over which the loss is taken.
         progress: called with the numbers of examples done and in all.
 
     Raises:
         InputError: there are no examples, or the model computes NaN.
     """
+    pairs = [pair for example in examples if (pair := _pair(engine, example, settings)) is not None]
     if not pairs:
         raise InputError("There are no validation examples to take a loss on.")
-    return float(
-        np.mean([-logprobs.mean(dtype=np.float64) for logprobs in engine.token_logprobs(pairs, progress)])
-    )
+    likelihoods = engine.loglikelihood(pairs, progress)
+    return float(np.mean([-likelihood.logprobs.mean(dtype=np.float64) for likelihood in likelihoods]))
+
+
+def _pair(engine: Engine, example: Example, settings: TrainSettings) -> tuple[TokenIds, TokenIds] | None:
+    """Tokens of an example that are only read, and those whose loss counts; the first is never predicted."""
+    row = encode(engine.tokenizer, example, settings, encoder=engine.is_encoder_decoder)
+    ids, labels = row["input_ids"], row["labels"]
+    if engine.is_encoder_decoder:
+        return ids, labels
+    start = max(1, next((i for i, label in enumerate(labels) if label != IGNORED), len(ids)))
+    return (ids[:start], ids[start:]) if start < len(ids) else None

@@ -7,7 +7,7 @@ import copy
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import zip_longest
 from pathlib import Path
@@ -18,6 +18,7 @@ from bench.continuations import (
     CONTINUATIONS_VERSION,
     ExpertContinuations,
     continue_inputs,
+    input_ids,
     mean_divergences,
 )
 from bench.divergence import DIVERGENCE_VERSION
@@ -29,7 +30,7 @@ from bench.registry import Suite
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from merging.checkpoints.pretrained import load_model, load_tokenizer, padding_of
-from merging.examples import IGNORED, Example, encode, examples_digest
+from merging.examples import Example, examples_digest
 from merging.signals import ContinuationSettings, Divergence, Needs
 from merging.train_settings import Loss, TrainSettings
 from results.errors import InputError
@@ -135,12 +136,8 @@ class ValidationSignals:
         if file.is_file():
             return float(json.loads(file.read_bytes())["value"])
         engine = self.scorer.engine_with(opened)
-        settings = self._training.but(loss=over)
-        encoder = engine.is_encoder_decoder
-        rows = [encode(engine.tokenizer, example, settings, encoder=encoder) for example in examples]
-        pairs = [(row["input_ids"], row["labels"]) for row in rows] if encoder else _pairs(rows)
         with self.progress(f"{checkpoint.name} · loss on {task}") as progress:
-            value = mean_loss(engine, pairs, progress)
+            value = mean_loss(engine, examples, self._training.but(loss=over), progress)
         if not math.isfinite(value):
             raise InputError(f"The loss of {checkpoint} on the task '{task}' is {value}.")
         _keep(file, {**key, "task": task, "name": str(checkpoint), "value": value})
@@ -199,7 +196,7 @@ class ValidationSignals:
         ):
             return continue_inputs(
                 engine,
-                [_input_ids(engine, text, settings.max_new_tokens) for text in texts],
+                [input_ids(engine, text, settings.max_new_tokens) for text in texts],
                 folder,
                 expert=task,
                 max_new_tokens=settings.max_new_tokens,
@@ -380,24 +377,3 @@ def _keep(file: Path, content: Mapping[str, object]) -> None:
 
 def _digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _pairs(rows: Sequence[Mapping[str, list[int]]]) -> list[tuple[list[int], list[int]]]:
-    """Of each encoded example what is read and what counts; the first token is never predicted."""
-    pairs = []
-    for row in rows:
-        ids, labels = row["input_ids"], row["labels"]
-        start = max(1, next((i for i, label in enumerate(labels) if label != IGNORED), len(ids)))
-        if start < len(ids):
-            pairs.append((ids[:start], ids[start:]))
-    return pairs
-
-
-def _input_ids(engine: Engine, text: str, room: int) -> list[int]:
-    """Tokens of an input with as much room behind them, as they are before a completion in training."""
-    ids = engine.tokenizer(text)["input_ids"]
-    if engine.is_encoder_decoder:
-        return ids[: engine.max_length]
-    if ids and ids[-1] == engine.tokenizer.eos_token_id:
-        ids = ids[:-1]
-    return ids[-(engine.max_length - room) :] or [engine.tokenizer.bos_token_id or 0]

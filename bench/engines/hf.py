@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from bench.divergence import Distributions, likeliest
@@ -142,15 +141,9 @@ class HFEngine:
     ) -> list[Likelihood]:
         """Log-likelihoods of (context, continuation) pairs, in the order given."""
         return [
-            Likelihood(float(logprobs.sum(dtype=torch.float64)), bool(greedy.all()))
+            Likelihood(float(logprobs.sum(dtype=torch.float64)), bool(greedy.all()), logprobs.numpy())
             for logprobs, greedy in self._scores(pairs, progress)
         ]
-
-    def token_logprobs(
-        self, pairs: Sequence[tuple[TokenIds, TokenIds]], progress: Progress | None = None
-    ) -> list[np.ndarray]:
-        """Log-probability of every token of each continuation, given all before it."""
-        return [logprobs.numpy() for logprobs, _ in self._scores(pairs, progress)]
 
     def distributions(
         self,

@@ -165,13 +165,10 @@ class VLLMEngine:
         self, pairs: Sequence[tuple[TokenIds, TokenIds]], progress: Progress | None = None
     ) -> list[Likelihood]:
         """Log-likelihoods of (context, continuation) pairs, in the order given."""
-        return [Likelihood(float(one.logprobs.sum()), one.greedy) for one in self._scores(pairs, progress)]
-
-    def token_logprobs(
-        self, pairs: Sequence[tuple[TokenIds, TokenIds]], progress: Progress | None = None
-    ) -> list[np.ndarray]:
-        """Log-probability of every token of each continuation, given all before it."""
-        return [one.logprobs.astype(np.float32) for one in self._scores(pairs, progress)]
+        return [
+            Likelihood(float(one.logprobs.sum()), one.greedy, one.logprobs.astype(np.float32))
+            for one in self._scores(pairs, progress)
+        ]
 
     def distributions(
         self,

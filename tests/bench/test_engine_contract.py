@@ -70,7 +70,8 @@ def test_the_greedy_continuation_is_recognised(engine, checkpoints):
 
 def test_teacher_forced_losses_are_token_by_token(engine, checkpoints):
     asked = pairs(engine)[:8]
-    for (context, tokens), logprobs in zip(asked, engine.token_logprobs(asked), strict=True):
+    for (context, tokens), likelihood in zip(asked, engine.loglikelihood(asked), strict=True):
+        logprobs = likelihood.logprobs
         np.testing.assert_allclose(logprobs, alone(checkpoints[0], context, tokens)[0], atol=1e-4)
 
 
@@ -180,7 +181,7 @@ def test_a_broken_checkpoint_is_refused_by_name(engine, checkpoints, fault, tmp_
 
 
 def test_nothing_is_asked(engine):
-    assert engine.loglikelihood([]) == engine.generate([]) == engine.token_logprobs([]) == []
+    assert engine.loglikelihood([]) == engine.generate([]) == []
 
 
 def test_progress_reaches_the_number_of_requests(engine):

@@ -49,10 +49,8 @@ def toy():
             return [Generation(SAID, (3, 4), ended=True) for _ in requests]
 
         def loglikelihood(self, pairs, progress=None):
-            return [Likelihood(-float(len(tokens)), is_greedy=False) for _, tokens in pairs]
-
-        def token_logprobs(self, pairs, progress=None):
-            return [np.full(len(tokens), -1.0, np.float32) for _, tokens in pairs]
+            ones = [np.ones(len(tokens), np.float32) for _, tokens in pairs]
+            return [Likelihood(-float(len(each)), False, -each) for each in ones]
 
         def close(self):
             pass
