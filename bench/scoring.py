@@ -115,6 +115,21 @@ class Scorer:
         """
         return self.store.find(self._key(identity, benchmark))
 
+    def check(self, checkpoint: ScoredCheckpoint, benchmarks: Sequence[Benchmark]) -> None:
+        """Refuse a checkpoint that has yet to be scored and whose configuration or tokenizer is broken.
+
+        Raises:
+            InputError: says what is wrong.
+        """
+        if self._kind.recorded or all(self.find(checkpoint.identity, one) for one in benchmarks):
+            return
+        from merging.checkpoints.adapter import base_folder
+        from merging.checkpoints.pretrained import load_config, load_tokenizer
+
+        folder = base_folder(checkpoint.path) or checkpoint.path
+        load_config(folder)
+        load_tokenizer(folder)
+
     def score(
         self, checkpoint: ScoredCheckpoint, benchmark: Benchmark, progress: Progress | None = None
     ) -> Scored:

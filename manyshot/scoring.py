@@ -109,6 +109,8 @@ def score_all(
 
     Records that are in the store are not made again.
     """
+    for checkpoint in checkpoints:
+        scorer.check(checkpoint, benchmarks)
     progress = ScoringProgress(len(checkpoints) * len(benchmarks))
     records: dict[str, dict[str, Record]] = {}
     found = made = 0

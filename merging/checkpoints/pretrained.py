@@ -52,7 +52,8 @@ def loading(folder: Path, part: str = "model") -> Iterator[None]:
     except (InputError, MemoryError):
         raise
     except Exception as error:  # whatever the files' content makes it stumble over
-        reason = (str(error).strip().splitlines() or ["no reason given"])[0].rstrip(".: ")
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no reason given"]
+        reason = " ".join(lines[: 2 if lines[0].endswith(":") else 1]).rstrip(".: ")
         raise InputError(
             f"{folder}: its {part} cannot be loaded ({type(error).__name__}: {reason})."
         ) from error
