@@ -75,9 +75,11 @@ def evaluate(
     import pandas as pd
 
     if benchmark.items is not None:
-        benchmark.items.check({one.name: rows[one.name].splits[one.scored_split] for one in benchmark.tasks})
+        benchmark.items.check(
+            {task.name: rows[task.name].splits[task.scored_split] for task in benchmark.tasks}
+        )
     results = run_lm_eval(lm, benchmark, rows, settings)
-    notices = [f"{name}: {one.notice}" for name, one in rows.items() if one.notice]
+    notices = [f"{name}: {of_task.notice}" for name, of_task in rows.items() if of_task.notice]
     notices += [benchmark.machine_notice] if benchmark.machine_notice else []
     if benchmark.judged:
         results, unjudged = judge_answers(results, benchmark, rows, settings, judge=judge, progress=progress)
@@ -174,9 +176,9 @@ def judge_answers(
         for task, samples in results["samples"].items()
         for sample in samples
     }
-    exchanges = list(dict.fromkeys(one for one in answers.values() if one[1].strip()))
+    exchanges = list(dict.fromkeys(exchange for exchange in answers.values() if exchange[1].strip()))
     verdicts = dict(zip(exchanges, judge.verdicts(exchanges, progress), strict=True))
-    without = sum(verdicts.get(one) == NO_VERDICT for one in answers.values())
+    without = sum(verdicts.get(exchange) == NO_VERDICT for exchange in answers.values())
     if exchanges and set(verdicts.values()) == {NO_VERDICT}:
         raise InputError(
             f"The judge gave no verdict on any of {len(exchanges)} answers to {benchmark.name}: it must "

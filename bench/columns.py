@@ -54,8 +54,8 @@ class ColumnRule:
             for rule in self.kind.values():
                 rule.check(value, f"{column}.")
         elif isinstance(self.kind, tuple):
-            if not any(type(value) is type(one) and value == one for one in self.kind):
-                allowed = ", ".join(repr(one) for one in self.kind)
+            if not any(type(value) is type(choice) and value == choice for choice in self.kind):
+                allowed = ", ".join(map(repr, self.kind))
                 raise WrongColumnError(column, f"must be one of {allowed}, not {_shown(value)}")
         elif not _is(value, self.kind):
             raise WrongColumnError(column, f"must be {_KINDS[self.kind]}, not {_shown(value)}")
@@ -82,7 +82,7 @@ def column_rules(content: Mapping[str, Any], where: str) -> tuple[ColumnRule, ..
 
 def _is(value: object, kind: str) -> bool:
     if kind == "texts":
-        return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
+        return isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
     expected = {"text": str, "integer": int, "list": list, "mapping": Mapping}[kind]
     return isinstance(value, expected) and not isinstance(value, bool)
 

@@ -183,18 +183,18 @@ def _checked(task: EvalTask, rows: Iterable[tuple[str, Row]]) -> list[Row]:
     """Rows with the hub's columns, each as the task reads it."""
     convert = task.convert.resolve() if task.convert else None
     checked = []
-    for place, row in rows:
+    for source, row in rows:
         try:
             converted = convert(row) if convert else row
             for rule in task.columns:
                 rule.check(converted)
             optional = {rule.name: None for rule in task.columns if not rule.required}
         except WrongColumnError as error:
-            raise InputError(f"{place}: {error} ({task.name}).") from error
+            raise InputError(f"{source}: {error} ({task.name}).") from error
         except KeyError as error:
-            raise InputError(f"{place}: the column {error} is missing ({task.name}).") from error
+            raise InputError(f"{source}: the column {error} is missing ({task.name}).") from error
         except (ValueError, TypeError, IndexError, AttributeError) as error:
-            raise InputError(f"{place} is not as {task.name} expects ({error}).") from error
+            raise InputError(f"{source} is not as {task.name} expects ({error}).") from error
         # A column that no row has would be missing in the data set too.
         checked.append({**optional, **converted})
     return checked

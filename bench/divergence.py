@@ -51,8 +51,8 @@ def divergences(kind: Divergence, p: Distributions, q: Distributions) -> torch.T
     Raises:
         InputError: no such divergence, or two whole distributions over vocabularies of different sizes.
     """
-    found = apart(kind, _widened(p), _widened(q)).clamp(min=0)
-    return found.clamp(max=LARGEST_JS) if kind == "js" else found
+    values = apart(kind, _widened(p), _widened(q)).clamp(min=0)
+    return values.clamp(max=LARGEST_JS) if kind == "js" else values
 
 
 def apart(kind: Divergence, p: Distributions, q: Distributions) -> torch.Tensor:
@@ -63,13 +63,13 @@ def apart(kind: Divergence, p: Distributions, q: Distributions) -> torch.Tensor:
 def between(kind: Divergence, log_p: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
     """Return D(p‖q) over outcomes, (positions,), from logarithms (positions, outcomes), in their dtype."""
     if kind == "kl":
-        found = _expected(log_p, log_p - log_q)
+        values = _expected(log_p, log_p - log_q)
     elif kind == "js":
         log_m = torch.logaddexp(log_p, log_q) - log(2)
-        found = (_expected(log_p, log_p - log_m) + _expected(log_q, log_q - log_m)) / 2
+        values = (_expected(log_p, log_p - log_m) + _expected(log_q, log_q - log_m)) / 2
     else:
         raise InputError(f"There is no divergence '{kind}'; there are {', '.join(DIVERGENCES)}.")
-    return found
+    return values
 
 
 def entropies(log_q: torch.Tensor) -> torch.Tensor:

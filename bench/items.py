@@ -38,7 +38,9 @@ class ItemRule:
             doc: the document.
             number: its number in the lm-eval task, from 0.
         """
-        parts = [doc[self.column]] if self.column else [number, *(doc[one] for one in self.rows_agree_in)]
+        parts = (
+            [doc[self.column]] if self.column else [number, *(doc[column] for column in self.rows_agree_in)]
+        )
         return "/".join(map(str, [self.of, *parts]))
 
     def check(self, documents: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -61,11 +63,12 @@ class ItemRule:
                 )
             for number, pair in enumerate(zip(documents[first], documents[task], strict=True)):
                 for column in self.rows_agree_in:
-                    one, two = (doc[column] for doc in pair)
-                    if one != two:
+                    first_value, value = (doc[column] for doc in pair)
+                    if first_value != value:
                         raise InputError(
-                            f"{self.of}: row {number} has the {column} {two} in {task} and {one} in {first}: "
-                            "rows of one number must be one question in all languages; order them alike"
+                            f"{self.of}: row {number} has the {column} {value} in {task} and {first_value} "
+                            f"in {first}: rows of one number must be one question in all languages; order "
+                            "them alike"
                         )
 
 

@@ -84,8 +84,8 @@ class ClassifierJudge:
         self._checkpoint = checkpoint
         self._settings = resolved(settings)
         # Whatever can change a verdict is in the name: other weights, another dtype, another question.
-        asked = hashlib.sha256(f"{_WILDGUARD}{_ANSWER_TOKENS}{_REFUSAL.pattern}".encode()).hexdigest()
-        self.name = f"{digest[:16]} {self._settings.dtype} {asked[:16]}"
+        question = hashlib.sha256(f"{_WILDGUARD}{_ANSWER_TOKENS}{_REFUSAL.pattern}".encode()).hexdigest()
+        self.name = f"{digest[:16]} {self._settings.dtype} {question[:16]}"
         self._engine: Engine | None = None
 
     def verdicts(self, exchanges: Sequence[Exchange], progress: Progress | None = None) -> list[str]:
@@ -106,7 +106,7 @@ class ClassifierJudge:
                     f"a prompt with its answer has {len(tokens)}."
                 )
             requests.append(GenerationRequest(tokens, _ANSWER_TOKENS))
-        return [parse_verdict(one.text) for one in engine.generate(requests, progress)]
+        return [parse_verdict(answered.text) for answered in engine.generate(requests, progress)]
 
     def close(self) -> None:
         """Stop the engine, where one was started."""
@@ -122,7 +122,7 @@ def request_of(request: str, answer: str) -> str:
 
 def parse_verdict(text: str) -> str:
     """What the classifier says of the response; `NO_VERDICT` where it says neither yes nor no."""
-    found = _REFUSAL.search(text)
-    if found is None:
+    line = _REFUSAL.search(text)
+    if line is None:
         return NO_VERDICT
-    return "full_refusal" if found[1].lower() == "yes" else "compliance"
+    return "full_refusal" if line[1].lower() == "yes" else "compliance"

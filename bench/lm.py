@@ -132,12 +132,12 @@ class EngineLM(TemplateLM):
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
         """Greedy answers, each up to its first stop string."""
-        asked = [self.generation(*request.args) for request in requests]
-        fresh = list(dict.fromkeys(one for one in asked if one not in self._answers))
+        wanted = [self.generation(*request.args) for request in requests]
+        fresh = list(dict.fromkeys(request for request in wanted if request not in self._answers))
         answered = self.engine.generate(fresh, self.progress)
         answers = {**self._answers, **dict(zip(fresh, answered, strict=True))}
-        self.generated_tokens += sum(answers[one].tokens for one in asked)
-        return [answers[one].text for one in asked]
+        self.generated_tokens += sum(answers[request].tokens for request in wanted)
+        return [answers[request].text for request in wanted]
 
     def generation(self, context: str, arguments: dict[str, Any]) -> GenerationRequest:
         """What the engine is asked for a request of lm-eval.

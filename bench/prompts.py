@@ -53,9 +53,9 @@ def prompts_of(task: EvalTask, rows: Rows, seed: int, limit: int | None = None) 
     with lm_eval_at_work():
         built = build_task(task, rows, seed)
         built.build_all_requests(limit=limit)
-        asked: dict[int, list[Any]] = {}
+        requests_of: dict[int, list[Any]] = {}
         for request in built.instances:
-            asked.setdefault(request.doc_id, []).append(request)
+            requests_of.setdefault(request.doc_id, []).append(request)
         generated = built.OUTPUT_TYPE == "generate_until"
         return [
             Prompt(
@@ -64,5 +64,5 @@ def prompts_of(task: EvalTask, rows: Rows, seed: int, limit: int | None = None) 
                 built.doc_to_target(requests[0].doc),
                 () if generated else tuple(request.args[1] for request in requests),
             )
-            for _, requests in sorted(asked.items())
+            for _, requests in sorted(requests_of.items())
         ]

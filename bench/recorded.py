@@ -42,9 +42,9 @@ class RecordedAnswer:
     prompt: str | None
 
     @property
-    def place(self) -> str:
+    def source(self) -> str:
         """File and line, for messages."""
-        return _place(self.file, self.line)
+        return _source(self.file, self.line)
 
 
 def recorded_form(benchmark: Benchmark) -> RecordedForm:
@@ -95,21 +95,21 @@ class Recordings:
         self._by_key: dict[str, RecordedAnswer] = {}
         self._by_prompt: dict[str, RecordedAnswer] = {}
         self._choices: dict[tuple[str, str], tuple[float, bool]] = {}
-        for one in answers:
-            if isinstance(one.answer, str):
-                _index(self._by_key, one.key, one)
-                _index(self._by_prompt, one.prompt, one)
+        for answer in answers:
+            if isinstance(answer.answer, str):
+                _index(self._by_key, answer.key, answer)
+                _index(self._by_prompt, answer.prompt, answer)
             else:
                 # Two questions may share a prompt that does not show their choices.
-                for continuation, likelihood in one.answer.items():
-                    self._choices.setdefault(((one.prompt or "").strip(), continuation), likelihood)
+                for continuation, likelihood in answer.answer.items():
+                    self._choices.setdefault(((answer.prompt or "").strip(), continuation), likelihood)
 
     def text(self, doc: Mapping[str, Any], prompt: str) -> str | None:
         """The recorded text for a document, or None."""
         key = doc.get(self._match)
-        found = self._by_key.get(key.strip()) if isinstance(key, str) else None
-        found = found or self._by_prompt.get(prompt.strip())
-        return None if found is None else str(found.answer)
+        answer = self._by_key.get(key.strip()) if isinstance(key, str) else None
+        answer = answer or self._by_prompt.get(prompt.strip())
+        return None if answer is None else str(answer.answer)
 
     def choice(self, prompt: str, continuation: str) -> tuple[float, bool] | None:
         """The recorded log-likelihood of a continuation of a prompt, or None."""
@@ -118,57 +118,57 @@ class Recordings:
 
 def _index(index: dict[str, RecordedAnswer], name: str | None, answer: RecordedAnswer) -> None:
     if name is not None:
-        known = index.setdefault(name.strip(), answer)
-        if known.answer != answer.answer:
-            raise InputError(f"{answer.place}: another answer to what {known.place} answers.")
+        earlier = index.setdefault(name.strip(), answer)
+        if earlier.answer != answer.answer:
+            raise InputError(f"{answer.source}: another answer to what {earlier.source} answers.")
 
 
-def _place(file: Path, line: int) -> str:
+def _source(file: Path, line: int) -> str:
     return f"{file}, line {line}"
 
 
 def _read(file: Path, line: int, row: Row, form: RecordedForm) -> RecordedAnswer:
-    place = _place(file, line)
+    source = _source(file, line)
     key = row.get(form.match)
     prompt = row.get("prompt")
     if "resps" in row:
-        prompt = _sent(row, place)[0][0]
+        prompt = _sent(row, source)[0][0]
         doc = row.get("doc")
         key = doc.get(form.match) if key is None and isinstance(doc, dict) else key
     for name, value in ((form.match, key), ("prompt", prompt)):
         if value is not None and not isinstance(value, str):
-            raise InputError(f"{place}: the column '{name}' must be a text.")
+            raise InputError(f"{source}: the column '{name}' must be a text.")
     if key is None and prompt is None:
-        raise InputError(f"{place}: the column '{form.match}' is missing.")
-    return RecordedAnswer(file, line, row, _answer(row, form, place), key, prompt)
+        raise InputError(f"{source}: the column '{form.match}' is missing.")
+    return RecordedAnswer(file, line, row, _answer(row, form, source), key, prompt)
 
 
-def _answer(row: Row, form: RecordedForm, place: str) -> str | Choices:
+def _answer(row: Row, form: RecordedForm, source: str) -> str | Choices:
     if "resps" in row:
-        return _logged(row, place)
+        return _logged(row, source)
     column = form.output if form.output in row else "output"
     if column not in row:
-        raise InputError(f"{place}: the column '{form.output}' (or 'output') is missing.")
+        raise InputError(f"{source}: the column '{form.output}' (or 'output') is missing.")
     if not isinstance(row[column], str):
-        raise InputError(f"{place}: the column '{column}' must be a text.")
+        raise InputError(f"{source}: the column '{column}' must be a text.")
     return row[column]
 
 
-def _sent(row: Row, place: str) -> list[tuple[str, Any]]:
+def _sent(row: Row, source: str) -> list[tuple[str, Any]]:
     """The requests in a row of lm-eval's log, each a prompt with its continuation or its settings."""
     try:
         arguments = row["arguments"]
         if isinstance(arguments, dict):
-            arguments = [(one["arg_0"], one.get("arg_1")) for one in arguments.values()]
+            arguments = [(each["arg_0"], each.get("arg_1")) for each in arguments.values()]
         sent = [(str(prompt), second) for prompt, second in arguments]
         if not sent:
             raise ValueError
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise InputError(f"{place}: the column 'arguments' is not as lm-eval writes it.") from None
+        raise InputError(f"{source}: the column 'arguments' is not as lm-eval writes it.") from None
     return sent
 
 
-def _logged(row: Row, place: str) -> str | Choices:
+def _logged(row: Row, source: str) -> str | Choices:
     """The answer in a row of lm-eval's log: a text, or a pair for each choice."""
     responses = row["resps"]
     try:
@@ -177,7 +177,7 @@ def _logged(row: Row, place: str) -> str | Choices:
         # lm-eval writes numbers and truth values as texts.
         return {
             str(continuation): (float(logprob), str(greedy) == "True")
-            for (_, continuation), ((logprob, greedy),) in zip(_sent(row, place), responses, strict=True)
+            for (_, continuation), ((logprob, greedy),) in zip(_sent(row, source), responses, strict=True)
         }
     except (IndexError, TypeError, ValueError):
-        raise InputError(f"{place}: the column 'resps' is not as lm-eval writes it.") from None
+        raise InputError(f"{source}: the column 'resps' is not as lm-eval writes it.") from None

@@ -52,7 +52,7 @@ class Rescored:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _AnsweredDocument:
     """A document that a recorded row answers, and the lm-eval task that it is of."""
 
     task: str
@@ -82,15 +82,15 @@ def rescore(benchmark: Benchmark, outputs: Path, data_root: Path | None, judge: 
         )
     answers = read_recorded(outputs, benchmark)
     form = recorded_form(benchmark)
-    asked = _documents(benchmark, answers, form, data_root)
-    places = _places(asked)
-    texts = {place: str(one.answer) for place, one in zip(places, answers, strict=True)}
-    answered = {one.task for one in asked}
-    tasks = tuple(_without_examples(task) for task in benchmark.tasks if task.name in answered)
+    documents = _documents(benchmark, answers, form, data_root)
+    keys = _keys(documents)
+    texts = {key: str(answer.answer) for key, answer in zip(keys, answers, strict=True)}
+    task_names = {document.task for document in documents}
+    tasks = tuple(_without_examples(task) for task in benchmark.tasks if task.name in task_names)
     scored = benchmark.but(tasks=tasks)
     rows = {
         task.name: Rows(
-            {task.scored_split: [one.doc for one in asked if one.task == task.name]}, str(outputs)
+            {task.scored_split: [each.doc for each in documents if each.task == task.name]}, str(outputs)
         )
         for task in tasks
     }
@@ -101,11 +101,11 @@ def rescore(benchmark: Benchmark, outputs: Path, data_root: Path | None, judge: 
     if benchmark.judged:
         results, unjudged = judge_answers(results, scored, rows, settings, judge=judge)
         notices += unjudged
-    found = _metrics(results["samples"])
+    by_document = _metrics(results["samples"])
     metrics = reported_metrics(results)
     primary = f"{benchmark.metric},{benchmark.filter}"
     values = [metrics[f"{task.name}/{primary}"] for task in tasks if f"{task.name}/{primary}" in metrics]
-    unscored = sum(primary not in one for one in found.values())
+    unscored = sum(primary not in of_document for of_document in by_document.values())
     if unscored:
         notices.append(f"{unscored} rows have no label, so they count in no {benchmark.metric}")
     return Rescored(
@@ -115,8 +115,8 @@ def rescore(benchmark: Benchmark, outputs: Path, data_root: Path | None, judge: 
         len(answers),
         metrics,
         [
-            RowVerdict(one.line, _verdict(found[place], form, primary))
-            for one, place in zip(answers, places, strict=True)
+            RowVerdict(answer.line, _verdict(by_document[key], form, primary))
+            for answer, key in zip(answers, keys, strict=True)
         ],
         tuple(notices),
     )
@@ -124,20 +124,20 @@ def rescore(benchmark: Benchmark, outputs: Path, data_root: Path | None, judge: 
 
 def _documents(
     benchmark: Benchmark, answers: Sequence[RecordedAnswer], form: RecordedForm, data_root: Path | None
-) -> list[_Asked]:
+) -> list[_AnsweredDocument]:
     made = form.document.resolve() if form.document else None
-    known = _KnownDocuments(form.match, _rows_at_hand(benchmark, data_root, needed=made is None))
+    by_text = _DocumentsByText(form.match, _rows_at_hand(benchmark, data_root, needed=made is None))
     documents = []
-    for one in answers:
-        found = known.answered_by(one)
-        if found is not None:
-            documents.append(found)
-        elif made is not None and form.match in one.row:
-            documents.append(_Asked(benchmark.tasks[0].name, _made(made, one)))
+    for answer in answers:
+        document = by_text.answered_by(answer)
+        if document is not None:
+            documents.append(document)
+        elif made is not None and form.match in answer.row:
+            documents.append(_AnsweredDocument(benchmark.tasks[0].name, _made(made, answer)))
         else:
             raise InputError(
-                f"{one.place}: {benchmark.name} has no document that this row answers; documents are known "
-                f"by '{form.match}', or by 'prompt' as it was sent."
+                f"{answer.source}: {benchmark.name} has no document that this row answers; documents are "
+                f"known by '{form.match}', or by 'prompt' as it was sent."
             )
     return documents
 
@@ -156,27 +156,27 @@ def _rows_at_hand(
         return []
 
 
-class _KnownDocuments:
+class _DocumentsByText:
     """A benchmark's documents, by its own column and, where that is not enough, by the prompt as sent."""
 
     def __init__(self, match: str, tasks: Sequence[tuple[EvalTask, Rows]]) -> None:
         self._tasks = tasks
         self._by_key = {
-            str(doc[match]).strip(): _Asked(task.name, doc)
+            str(doc[match]).strip(): _AnsweredDocument(task.name, doc)
             for task, rows in tasks
             for doc in documents_of(task, rows)
             if match in doc
         }
 
     @functools.cached_property
-    def _by_prompt(self) -> dict[str, _Asked]:
+    def _by_prompt(self) -> dict[str, _AnsweredDocument]:
         return {
-            shown.prompt.strip(): _Asked(task.name, shown.doc)
+            prompt.prompt.strip(): _AnsweredDocument(task.name, prompt.doc)
             for task, rows in self._tasks
-            for shown in prompts_of(task, rows, ScoreSettings().seed)
+            for prompt in prompts_of(task, rows, ScoreSettings().seed)
         }
 
-    def answered_by(self, answer: RecordedAnswer) -> _Asked | None:
+    def answered_by(self, answer: RecordedAnswer) -> _AnsweredDocument | None:
         """The document that a recorded row answers, or None."""
         for text in (answer.key, answer.prompt):
             if text is not None and text.strip() in self._by_key:
@@ -190,19 +190,19 @@ def _made(make: Any, answer: RecordedAnswer) -> Row:
     try:
         return make(answer.row)
     except KeyError as error:
-        raise InputError(f"{answer.place}: the column {error} is missing.") from None
+        raise InputError(f"{answer.source}: the column {error} is missing.") from None
     except WrongColumnError as error:
-        raise InputError(f"{answer.place}: {error}.") from None
+        raise InputError(f"{answer.source}: {error}.") from None
 
 
-def _places(asked: Sequence[_Asked]) -> list[tuple[str, int]]:
-    """Where each document will be: its lm-eval task, and its number among that task's."""
+def _keys(documents: Sequence[_AnsweredDocument]) -> list[tuple[str, int]]:
+    """Of each document its lm-eval task, and its number among that task's."""
     counts: Counter[str] = Counter()
-    places = []
-    for one in asked:
-        places.append((one.task, counts[one.task]))
-        counts[one.task] += 1
-    return places
+    keys = []
+    for document in documents:
+        keys.append((document.task, counts[document.task]))
+        counts[document.task] += 1
+    return keys
 
 
 def _without_examples(task: EvalTask) -> EvalTask:
@@ -213,12 +213,12 @@ def _without_examples(task: EvalTask) -> EvalTask:
 
 def _metrics(samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[tuple[str, int], dict[str, Any]]:
     """By lm-eval task and document, its metrics as "metric,filter"."""
-    found: dict[tuple[str, int], dict[str, Any]] = {}
+    by_document: dict[tuple[str, int], dict[str, Any]] = {}
     for task, of_task in samples.items():
         for sample in of_task:
             metrics = {f"{metric},{sample['filter']}": sample[metric] for metric in sample["metrics"]}
-            found.setdefault((task, sample["doc_id"]), {}).update(metrics)
-    return found
+            by_document.setdefault((task, sample["doc_id"]), {}).update(metrics)
+    return by_document
 
 
 def _verdict(metrics: Mapping[str, Any], form: RecordedForm, primary: str) -> Any:

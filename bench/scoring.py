@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,7 +122,7 @@ class Scorer:
         Raises:
             InputError: says what is wrong.
         """
-        if self._kind.recorded or all(self.find(checkpoint.identity, one) for one in benchmarks):
+        if self._kind.recorded or all(self.find(checkpoint.identity, benchmark) for benchmark in benchmarks):
             return
         from merging.checkpoints.adapter import base_folder
         from merging.checkpoints.pretrained import load_config, load_tokenizer
@@ -194,23 +195,23 @@ class Scorer:
         if len(wanted) < 2:
             return
         engine = self.engine_with(checkpoint)
-        asked: dict[str, list[GenerationRequest]] = {}
+        requests_of: dict[str, list[GenerationRequest]] = {}
         for benchmark in wanted:
             lm, rows = self._engine_lm(engine, checkpoint, benchmark), self._benchmark_rows(benchmark)
             with contextlib.suppress(InputError):
-                asked[benchmark.name] = generation_requests(lm, benchmark, rows, self._settings)
-        requests = list(dict.fromkeys(request for of_one in asked.values() for request in of_one))
+                requests_of[benchmark.name] = generation_requests(lm, benchmark, rows, self._settings)
+        requests = list(dict.fromkeys(chain.from_iterable(requests_of.values())))
         started = time.perf_counter()
         answers = dict(zip(requests, engine.generate(requests, progress), strict=True))
         seconds = time.perf_counter() - started
         tokens = {
-            name: sum(len(one.prompt) + answers[one].tokens for one in of_one)
-            for name, of_one in asked.items()
+            name: sum(len(request.prompt) + answers[request].tokens for request in own)
+            for name, own in requests_of.items()
         }
-        for name, of_one in asked.items():
-            own = {request: answers[request] for request in of_one}
+        for name, own_requests in requests_of.items():
+            own_answers = {request: answers[request] for request in own_requests}
             self._ahead[checkpoint.identity, name] = _Ahead(
-                own, seconds * tokens[name] / max(1, sum(tokens.values()))
+                own_answers, seconds * tokens[name] / max(1, sum(tokens.values()))
             )
 
     def close(self) -> None:
@@ -274,9 +275,9 @@ class Scorer:
         """What a benchmark asks, without what is right: of each of its tasks so many at most."""
         rows = self._benchmark_rows(benchmark)
         return [
-            one.prompt
+            prompt.prompt
             for task in benchmark.tasks
-            for one in prompts_of(task, rows[task.name], self._settings.seed, limit)
+            for prompt in prompts_of(task, rows[task.name], self._settings.seed, limit)
         ]
 
     def digests(self, benchmark: Benchmark) -> tuple[str, str]:

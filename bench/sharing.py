@@ -18,12 +18,12 @@ class Document:
     Attributes:
         context: token ids, not empty.
         continuations: token ids of each continuation, none empty.
-        asked: index of each continuation among all that were asked.
+        indices: of each continuation among all that are scored.
     """
 
     context: TokenIds
     continuations: tuple[TokenIds, ...]
-    asked: tuple[int, ...]
+    indices: tuple[int, ...]
 
     @property
     def branches(self) -> bool:
@@ -45,19 +45,19 @@ def documents(
         max_length: tokens that are read at most.
         most_tokens: where a document would come to more with its next continuation, another one begins.
     """
-    asked: dict[tuple[int, ...], list[list[tuple[int, TokenIds]]]] = {}
+    by_context: dict[tuple[int, ...], list[list[tuple[int, TokenIds]]]] = {}
     lengths: dict[tuple[int, ...], int] = {}
     for index, (context, continuation) in enumerate(pairs):
         kept = tuple(context[-(max_length + 1 - len(continuation)) :])
         lengths[kept] = lengths.get(kept, len(kept)) + len(continuation) - 1
-        parts = asked.setdefault(kept, [[]])
+        parts = by_context.setdefault(kept, [[]])
         if parts[-1] and most_tokens is not None and lengths[kept] > most_tokens:
             parts.append([])
             lengths[kept] = len(kept) + len(continuation) - 1
         parts[-1].append((index, continuation))
     return [
         Document(context, tuple(c for _, c in members), tuple(i for i, _ in members))
-        for context, parts in asked.items()
+        for context, parts in by_context.items()
         for members in parts
     ]
 
@@ -78,8 +78,8 @@ def prefix_groups(sequences: Sequence[TokenIds]) -> list[PrefixGroup]:
     """
     arrays = [np.asarray(sequence, dtype=np.int32) for sequence in sequences]
     order = sorted(range(len(arrays)), key=lambda i: arrays[i].tobytes())
-    found = _best_intervals([_common(arrays[a], arrays[b]) for a, b in pairwise(order)])
-    groups = [PrefixGroup(length, tuple(order[first : last + 1])) for length, first, last in found]
+    intervals = _best_intervals([_common(arrays[a], arrays[b]) for a, b in pairwise(order)])
+    groups = [PrefixGroup(length, tuple(order[first : last + 1])) for length, first, last in intervals]
     grouped = {member for group in groups for member in group.members}
     rest = tuple(i for i in range(len(arrays)) if i not in grouped)
     return [*groups, PrefixGroup(0, rest)] if rest else groups

@@ -94,15 +94,15 @@ def replay(path: Path, benchmark: Benchmark) -> ReplayLM:
         )
 
     def text(request: Instance) -> str:
-        found = recordings.text(request.doc, request.args[0])
-        if found is None:
+        recorded = recordings.text(request.doc, request.args[0])
+        if recorded is None:
             raise missing(request, "`manyshot rescore` scores what is there")
-        return found
+        return recorded
 
     def choice(request: Instance) -> tuple[float, bool]:
-        found = recordings.choice(*request.args)
-        if found is None:
+        recorded = recordings.choice(*request.args)
+        if recorded is None:
             raise missing(request, "log-likelihoods of choices are read from lm-eval's log of samples")
-        return found
+        return recorded
 
     return ReplayLM(text, choice)

@@ -27,7 +27,7 @@ from bench.engine import (
 from bench.engine_registry import EngineAbilities, engine, find_engine
 from bench.sharing import documents
 from bench.stopping import finished
-from bench.vllm.questions import MOST_LOGPROBS, Distribution, Scored, questions
+from bench.vllm.queries import MOST_LOGPROBS, DistributionQuery, ScoredTokens, queries_of
 from bench.vllm.start import device_kind, give_torch_back, progress_bar, serves, start
 from merging.checkpoints.adapter import base_folder
 from merging.checkpoints.checkpoint import tensors_of
@@ -166,8 +166,8 @@ class VLLMEngine:
     ) -> list[Likelihood]:
         """Log-likelihoods of (context, continuation) pairs, in the order given."""
         return [
-            Likelihood(float(one.logprobs.sum()), one.greedy, one.logprobs.astype(np.float32))
-            for one in self._scores(pairs, progress)
+            Likelihood(float(tokens.logprobs.sum()), tokens.greedy, tokens.logprobs.astype(np.float32))
+            for tokens in self._scores(pairs, progress)
         ]
 
     def distributions(
@@ -182,16 +182,18 @@ class VLLMEngine:
                 f"vLLM gives the {MOST_LOGPROBS} likeliest tokens at most: ask for so many (--top-k), or "
                 "take --engine hf for whole distributions."
             )
-        asked = [
-            Distribution(context, tokens, top_k)
+        queries = [
+            DistributionQuery(context, tokens, top_k)
             for context, tokens in cut_to_fit(pairs, self.max_length, has_encoder=False)
         ]
-        outputs = self._run([one.prompt for one in asked], [one.parameters() for one in asked], progress)
-        for i, (question, output) in enumerate(zip(asked, outputs, strict=True)):
-            found = question.answer(output)
-            if found.logprobs.isnan().any():
+        outputs = self._run(
+            [query.prompt for query in queries], [query.parameters() for query in queries], progress
+        )
+        for i, (query, output) in enumerate(zip(queries, outputs, strict=True)):
+            distributions = query.answer(output)
+            if distributions.logprobs.isnan().any():
                 raise InputError(not_finite(self._checkpoint))
-            yield i, found
+            yield i, distributions
 
     def close(self) -> None:
         """Stop vLLM, with whatever processes it has, and give torch back as it was."""
@@ -207,20 +209,24 @@ class VLLMEngine:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
-    def _scores(self, pairs: Sequence[tuple[TokenIds, TokenIds]], progress: Progress | None) -> list[Scored]:
+    def _scores(
+        self, pairs: Sequence[tuple[TokenIds, TokenIds]], progress: Progress | None
+    ) -> list[ScoredTokens]:
         longest = max((len(continuation) for _, continuation in pairs), default=0)
         if longest > self.max_length:
             raise InputError(continuation_too_long(longest, self.max_length))
-        asked = [
-            question
+        queries = [
+            query
             for document in documents(pairs, self.max_length)
-            for question in questions(document.context, document.continuations, document.asked)
+            for query in queries_of(document.context, document.continuations, document.indices)
         ]
-        outputs = self._run([one.prompt for one in asked], [one.parameters() for one in asked], progress)
-        scores: dict[int, Scored] = {}
-        for question, output in zip(asked, outputs, strict=True):
-            scores |= question.answers(output)
-        if not all(np.isfinite(one.logprobs).all() for one in scores.values()):
+        outputs = self._run(
+            [query.prompt for query in queries], [query.parameters() for query in queries], progress
+        )
+        scores: dict[int, ScoredTokens] = {}
+        for query, output in zip(queries, outputs, strict=True):
+            scores |= query.answers(output)
+        if not all(np.isfinite(tokens.logprobs).all() for tokens in scores.values()):
             raise InputError(not_finite(self._checkpoint))
         return [scores[i] for i in range(len(pairs))]
 

@@ -46,11 +46,11 @@ def generate(
         without = uncounted(model, group.length)
         lengths = {i: len(requests[i].prompt) - without + requests[i].max_new_tokens for i in group.members}
         for batch in batches(lengths, batch_tokens):
-            asked = [requests[i] for i in batch]
+            batch_requests = [requests[i] for i in batch]
             answers |= dict(
                 zip(
                     batch,
-                    _generate_batch(model, asked, prefix, pad=pad, ends=ends, decode=decode),
+                    _generate_batch(model, batch_requests, prefix, pad=pad, ends=ends, decode=decode),
                     strict=True,
                 )
             )

@@ -21,7 +21,7 @@ class Layout:
         rows: where predictions are read, as indices into the flattened ids; ascending.
         target_rows: for every scored token, which of `rows` predicts it; ascending.
         targets: the scored tokens.
-        owners: for every scored token, the index of the continuation that was asked.
+        owners: for every scored token, the index of the continuation.
     """
 
     ids: torch.Tensor
@@ -54,17 +54,17 @@ def lay_out(documents: Sequence[Document], prefix: int, pad: int, dtype: torch.d
         positions[line, :own] = torch.arange(prefix, prefix + own)
         segments[line, :own] = _CONTEXT
         start, last = own, line * width + own - 1
-        for segment, (asked, tokens) in enumerate(
-            zip(document.asked, document.continuations, strict=True), start=1
+        for segment, (index, tokens) in enumerate(
+            zip(document.indices, document.continuations, strict=True), start=1
         ):
             end = start + len(tokens) - 1
             ids[line, start:end] = torch.tensor(tokens[:-1], dtype=torch.long)
             positions[line, start:end] = torch.arange(prefix + own, prefix + own + len(tokens) - 1)
             segments[line, start:end] = segment
             where = [last, *range(line * width + start, line * width + end)]
-            scored.extend((place, token, asked) for place, token in zip(where, tokens, strict=True))
+            scored.extend((position, token, index) for position, token in zip(where, tokens, strict=True))
             start = end
-    scored.sort(key=lambda one: one[0])
+    scored.sort(key=lambda entry: entry[0])
     places, targets, owners = (torch.tensor(column) for column in zip(*scored, strict=True))
     rows, target_rows = places.unique_consecutive(return_inverse=True)
     branches = any(document.branches for document in documents)

@@ -41,7 +41,7 @@ class Matching:
         self.model = model
         self._forced = Forced(model.eval(), pad)
         self._continuations, self._kind, self._batch_tokens = experts, kind, batch_tokens
-        self._held_out = {task: min(held_out, len(one) - 1) for task, one in experts.items()}
+        self._held_out = {task: min(held_out, len(expert) - 1) for task, expert in experts.items()}
 
     def inputs(self) -> dict[str, int]:
         """How many inputs each task has."""
@@ -56,17 +56,17 @@ class Matching:
     ) -> list[float]:
         """Each input's number; with weights the gradients of their weighted sum join the parameters'."""
         pairs = [self._continuations[task].pairs[i] for task, i in inputs]
-        lengths = {place: len(a) + len(b) for place, (a, b) in enumerate(pairs)}
+        lengths = {index: len(a) + len(b) for index, (a, b) in enumerate(pairs)}
         values = [0.0] * len(inputs)
         for batch in batches(lengths, self._batch_tokens):
-            counts = torch.tensor([len(pairs[place][1]) for place in batch])
-            chosen = [inputs[place] for place in batch]
+            counts = torch.tensor([len(pairs[index][1]) for index in batch])
+            chosen = [inputs[index] for index in batch]
             with torch.set_grad_enabled(weights is not None):
-                rows = self._forced.rows([pairs[place] for place in batch])
-                each = torch.tensor([1.0 if weights is None else weights[place] for place in batch])
-                found = self._pointwise(rows, chosen, (each / counts).repeat_interleave(counts))
-            for place, own in zip(batch, found.split(counts.tolist()), strict=True):
-                values[place] = float(own.mean())
+                rows = self._forced.rows([pairs[index] for index in batch])
+                each = torch.tensor([1.0 if weights is None else weights[index] for index in batch])
+                numbers = self._pointwise(rows, chosen, (each / counts).repeat_interleave(counts))
+            for index, own in zip(batch, numbers.split(counts.tolist()), strict=True):
+                values[index] = float(own.mean())
         return values
 
     def _pointwise(
@@ -76,7 +76,7 @@ class Matching:
         leaf = rows.detach().requires_grad_(rows.requires_grad)
         weights = weights.to(rows.device)
         at_once = max(1, _LOGITS_AT_ONCE // self._forced.vocabulary)
-        found = []
+        numbers = []
         for start in range(0, len(leaf), at_once):
             here = slice(start, start + at_once)
             log_q = self._forced.logits(leaf[here]).log_softmax(-1)
@@ -85,24 +85,24 @@ class Matching:
             else:
                 expert = self._experts(inputs, start, min(start + at_once, len(leaf)))
                 tokens = None if expert.tokens is None else expert.tokens.to(rows.device)
-                known = Distributions(expert.logprobs.to(rows.device), tokens)
-                values = apart(self._kind, known, Distributions(log_q))
+                expert_distributions = Distributions(expert.logprobs.to(rows.device), tokens)
+                values = apart(self._kind, expert_distributions, Distributions(log_q))
             if leaf.requires_grad:
                 (weights[here] * values).sum().backward()
-            found.append(values.detach().double().cpu())
+            numbers.append(values.detach().double().cpu())
         if leaf.requires_grad:
             rows.backward(leaf.grad)
-        return torch.cat(found)
+        return torch.cat(numbers)
 
     def _experts(self, inputs: Sequence[tuple[str, int]], start: int, stop: int) -> Distributions:
-        """What the experts say at some of the places of inputs, one input after the other."""
-        parts, place = [], 0
+        """What the experts say at some of the positions of inputs, one input after the other."""
+        parts, position = [], 0
         for task, i in inputs:
             count = len(self._continuations[task].pairs[i][1])
-            first, last = max(start - place, 0), min(stop - place, count)
+            first, last = max(start - position, 0), min(stop - position, count)
             if first < last:
                 parts.append(self._continuations[task].distributions(i, first, last))
-            place += count
+            position += count
         tokens = [part.tokens for part in parts if part.tokens is not None]
         return Distributions(
             torch.cat([part.logprobs for part in parts]), torch.cat(tokens) if tokens else None

@@ -15,7 +15,7 @@ from bench.stopping import StopStrings
 
 _Input = tuple[tuple[int, ...], tuple[int, ...]]
 """What a model reads: encoder and decoder tokens, or all tokens and none."""
-_Asked = list[tuple[int, TokenIds]]
+_Choices = list[tuple[int, TokenIds]]
 """Which pairs an input answers for, and the continuations that are scored."""
 
 
@@ -52,8 +52,8 @@ class PlainModel:
         scores: dict[int, Scores] = {}
         lengths = {i: len(encoded) + len(decoded) for i, (encoded, decoded) in enumerate(rows)}
         for batch in batches(lengths, self._batch_tokens):
-            asked = [[(index, pairs[index][1]) for index in sharing[rows[i]]] for i in batch]
-            scored = self._score_batch([rows[i] for i in batch], asked)
+            choices = [[(index, pairs[index][1]) for index in sharing[rows[i]]] for i in batch]
+            scored = self._score_batch([rows[i] for i in batch], choices)
             scores |= scored
             done(len(scored))
         return scores
@@ -98,7 +98,7 @@ class PlainModel:
             tokens.pop()
         return tokens
 
-    def _score_batch(self, rows: list[_Input], asked: list[_Asked]) -> dict[int, Scores]:
+    def _score_batch(self, rows: list[_Input], choices: list[_Choices]) -> dict[int, Scores]:
         ids, mask = self._padded([encoded for encoded, _ in rows])
         if self._has_encoder:
             longest = max(len(decoded) for _, decoded in rows)
@@ -106,9 +106,9 @@ class PlainModel:
             logits = self._model(input_ids=ids, attention_mask=mask, labels=labels.to(ids.device)).logits
         else:
             # Padding is on the left, so all scored positions are at the end.
-            logits = self._causal_logits(ids, mask, max(len(tokens) for row in asked for _, tokens in row))
+            logits = self._causal_logits(ids, mask, max(len(tokens) for row in choices for _, tokens in row))
         scores = {}
-        for row, of_row in enumerate(asked):
+        for row, of_row in enumerate(choices):
             for index, tokens in of_row:
                 first = 0 if self._has_encoder else logits.shape[1] - len(tokens)
                 scores[index] = self._scores(logits[row, first : first + len(tokens)], tokens)

@@ -51,18 +51,18 @@ def _agrees(model: Any) -> bool:
     # A shorter context beside the whole one shows whether padding is felt.
     contexts = [context, context[:-2]]
     documents = [
-        Document(tuple(one), tuple(choices), tuple(range(first, first + len(choices))))
-        for one, first in zip(contexts, (0, len(choices)), strict=True)
+        Document(tuple(tokens_before), tuple(choices), tuple(range(first, first + len(choices))))
+        for tokens_before, first in zip(contexts, (0, len(choices)), strict=True)
     ]
     scored = score_batch(model, documents, prefix, pad=0)
-    batch = PaddedBatch([one[_PREFIX:] for one in contexts], prefix, 0, model)
+    batch = PaddedBatch([tokens_before[_PREFIX:] for tokens_before in contexts], prefix, 0, model)
     first = batch.read(batch.ids)
     second = batch.read(first[:, None])
     atol, rtol = _CLOSE.get(model.dtype, _CLOSE_IN_HALF)
     for document, answer in zip(documents, zip(first.tolist(), second.tolist(), strict=True), strict=True):
-        for asked, choice in zip(document.asked, document.continuations, strict=True):
+        for index, choice in zip(document.indices, document.continuations, strict=True):
             expected, _ = _alone(model, document.context, choice)
-            if not torch.allclose(scored[asked][0], expected, rtol=rtol, atol=atol):
+            if not torch.allclose(scored[index][0], expected, rtol=rtol, atol=atol):
                 return False
         chosen, best = _alone(model, document.context, answer)
         if not torch.allclose(chosen, best, rtol=rtol, atol=atol):

@@ -80,9 +80,9 @@ def test_pairs_with_one_context_are_one_document():
 def test_a_document_of_many_continuations_is_parted():
     pairs = [((1, 2), [i, i, i]) for i in range(3, 9)]
     found = documents(pairs, 100, most_tokens=7)
-    assert [document.asked for document in found] == [(0, 1), (2, 3), (4, 5)]
+    assert [document.indices for document in found] == [(0, 1), (2, 3), (4, 5)]
     assert max(map(len, found)) <= 7
-    assert [len(document.asked) for document in documents(pairs, 100, most_tokens=1)] == [1] * 6
+    assert [len(document.indices) for document in documents(pairs, 100, most_tokens=1)] == [1] * 6
 
 
 def test_a_choice_sees_its_context_and_itself_alone():

@@ -16,7 +16,7 @@ _MOST_TOKEN_IDS = 128  # whose log-probabilities vLLM gives for one prompt
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredTokens:
     """Of each token of a continuation: log-probability, and whether it is the likeliest."""
 
     logprobs: np.ndarray
@@ -24,12 +24,12 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Choices:
+class ChoicesQuery:
     """Continuations of one token after a context: one prompt scores them all."""
 
     prompt: TokenIds
     tokens: Sequence[int]
-    asked: Sequence[int]
+    indices: Sequence[int]
 
     def parameters(self) -> Any:
         """What vLLM is told of the prompt."""
@@ -40,22 +40,22 @@ class Choices:
             max_tokens=1, temperature=0.0, logprob_token_ids=ids, ignore_eos=True, detokenize=False
         )
 
-    def answers(self, output: Any) -> dict[int, Scored]:
+    def answers(self, output: Any) -> dict[int, ScoredTokens]:
         """What vLLM's output says, by the index that each continuation was asked under."""
         answer = output.outputs[0]
         return {
-            index: Scored(np.array([answer.logprobs[0][token].logprob]), answer.token_ids[0] == token)
-            for index, token in zip(self.asked, self.tokens, strict=True)
+            index: ScoredTokens(np.array([answer.logprobs[0][token].logprob]), answer.token_ids[0] == token)
+            for index, token in zip(self.indices, self.tokens, strict=True)
         }
 
 
 @dataclass(frozen=True)
-class Continuation:
+class ContinuationQuery:
     """A continuation of several tokens: all but the last are read as a prompt, the last is predicted."""
 
     context: TokenIds
     tokens: TokenIds
-    asked: int
+    index: int
 
     @property
     def prompt(self) -> TokenIds:
@@ -76,7 +76,7 @@ class Continuation:
             detokenize=False,
         )
 
-    def answers(self, output: Any) -> dict[int, Scored]:
+    def answers(self, output: Any) -> dict[int, ScoredTokens]:
         """What vLLM's output says, by the index that each continuation was asked under."""
         read = [
             by_token[token]
@@ -85,13 +85,13 @@ class Continuation:
             )
         ]
         answer, last = output.outputs[0], self.tokens[-1]
-        logprobs = [*(one.logprob for one in read), answer.logprobs[0][last].logprob]
-        greedy = all(one.rank == 1 for one in read) and answer.token_ids[0] == last
-        return {self.asked: Scored(np.array(logprobs), greedy)}
+        logprobs = [*(entry.logprob for entry in read), answer.logprobs[0][last].logprob]
+        greedy = all(entry.rank == 1 for entry in read) and answer.token_ids[0] == last
+        return {self.index: ScoredTokens(np.array(logprobs), greedy)}
 
 
 @dataclass(frozen=True)
-class Distribution:
+class DistributionQuery:
     """The likeliest tokens at every place of a continuation."""
 
     context: TokenIds
@@ -119,27 +119,27 @@ class Distribution:
     def answer(self, output: Any) -> Distributions:
         """What vLLM's output says; beside the likeliest it names the token that was read."""
         places = [*output.prompt_logprobs[len(self.context) :], output.outputs[0].logprobs[0]]
-        rows = [sorted(place.items(), key=lambda one: one[1].rank)[: self.top_k] for place in places]
+        rows = [sorted(place.items(), key=lambda entry: entry[1].rank)[: self.top_k] for place in places]
         return Distributions(
-            torch.tensor([[one.logprob for _, one in row] for row in rows]),
+            torch.tensor([[entry.logprob for _, entry in row] for row in rows]),
             torch.tensor([[token for token, _ in row] for row in rows]),
         )
 
 
-def questions(
-    context: TokenIds, continuations: Sequence[TokenIds], asked: Sequence[int]
-) -> list[Choices | Continuation]:
+def queries_of(
+    context: TokenIds, continuations: Sequence[TokenIds], indices: Sequence[int]
+) -> list[ChoicesQuery | ContinuationQuery]:
     """Prompts that score a context's continuations."""
     single = [
-        (index, tokens[0]) for index, tokens in zip(asked, continuations, strict=True) if len(tokens) == 1
+        (index, tokens[0]) for index, tokens in zip(indices, continuations, strict=True) if len(tokens) == 1
     ]
-    questions: list[Choices | Continuation] = [
-        Choices(context, [token for _, token in some], [index for index, _ in some])
+    queries: list[ChoicesQuery | ContinuationQuery] = [
+        ChoicesQuery(context, [token for _, token in some], [index for index, _ in some])
         for some in (single[i : i + _MOST_TOKEN_IDS] for i in range(0, len(single), _MOST_TOKEN_IDS))
     ]
-    questions += [
-        Continuation(context, tokens, index)
-        for index, tokens in zip(asked, continuations, strict=True)
+    queries += [
+        ContinuationQuery(context, tokens, index)
+        for index, tokens in zip(indices, continuations, strict=True)
         if len(tokens) > 1
     ]
-    return questions
+    return queries
