@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from bench.engine import choose_engine
+from bench.engine_registry import choose_engine
 from bench.examples import load_shares
 from bench.registry import Suite, load_suite
 from bench.scored_checkpoint import ScoredCheckpoint
@@ -94,7 +94,7 @@ def run_experiment(experiment: Experiment, name: str, context: RunContext) -> Fi
             logger.info("merging %s", ", ".join(subset))
             comparisons[subset] = _run(
                 experiment.only(subset, accepted),
-                replace(suite, tasks={task: suite.tasks[task] for task in subset}),
+                suite.but(tasks={task: suite.tasks[task] for task in subset}),
                 f"{name}.{re.sub('[^A-Za-z0-9._-]+', '-', title)}",
                 context,
                 report / "subsets" / title,
