@@ -1,4 +1,4 @@
-"""What a checkpoint answers to a benchmark, by lm-eval, and what its answers are worth."""
+"""A checkpoint's answers to a benchmark, by lm-eval, and their scores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ class Answers:
 
 
 class AnsweringLM(Protocol):
-    """An lm-eval model that also says how many tokens it took and what is to be known of its answers."""
+    """An lm-eval model that also counts its tokens and has notices for the reader of its scores."""
 
     @property
     def tokens(self) -> Mapping[str, int]:

@@ -1,7 +1,7 @@
 """Experts' greedy continuations of inputs, and the distributions that they came from.
 
 They are made once for each expert and lie in a folder: `inputs.json` has the tokens, `logprobs.npy` the
-natural logarithms, (positions, vocabulary) or (positions, k), and then `tokens.npy` says of which tokens.
+natural logarithms, (positions, vocabulary) or (positions, k), of the tokens in `tokens.npy`.
 Four bytes a number: 200 inputs of 4 tokens over a vocabulary of 151,936 are 486 MB, and 320 kB where the 50
 likeliest of each are kept.
 """
@@ -35,7 +35,7 @@ class ExpertContinuations:
 
     Attributes:
         pairs: input and continuation; the end token belongs to a continuation that was ended.
-        folder: where the distributions lie, which are read as they are asked for.
+        folder: of the distributions, which are read when they are needed.
     """
 
     pairs: tuple[tuple[TokenIds, TokenIds], ...]

@@ -30,7 +30,7 @@ logger = logging.getLogger("manyshot.bench")
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of the splits that a task needs, where they came from, and what is to be said of them."""
+    """The rows of the splits that a task needs, their source, and a notice for the reader of scores."""
 
     splits: Mapping[str, Sequence[Row]]
     source: str

@@ -79,7 +79,7 @@ def load_definition(path: Path, including: tuple[Path, ...] = ()) -> dict[str, A
     """Load a YAML mapping with the files that its key `include` names, whose keys come first.
 
     Mappings in our own files are merged key by key. Of a file that lm-eval ships a key replaces the included
-    one as a whole, as lm-eval has it.
+    one as a whole, as in lm-eval.
 
     Raises:
         InputError: a file is not there, is not a mapping, or includes itself.

@@ -26,7 +26,7 @@ class Distributions:
     """Next-token distributions at some positions, of all tokens or of the likeliest.
 
     Attributes:
-        logprobs: natural logarithms, (positions, vocabulary), or (positions, k) where `tokens` says of which.
+        logprobs: natural logarithms, (positions, vocabulary), or (positions, k) of the tokens in `tokens`.
         tokens: the k likeliest tokens at each position, (positions, k); None where all are there, in order.
     """
 

@@ -158,7 +158,7 @@ class Engine(Protocol):
 
 
 def refuse_too_long(requests: Sequence[GenerationRequest], max_length: int) -> None:
-    """Let no prompt through that does not fit with its answer.
+    """Refuse a prompt that does not fit with its answer.
 
     Raises:
         InputError: one does not.

@@ -1,4 +1,4 @@
-"""Judges: what says of an answer whether it complies or refuses. Patterns, or a classifier model."""
+"""Judges decide whether an answer complies or refuses: patterns, or a classifier model."""
 
 import hashlib
 import re
@@ -16,7 +16,7 @@ Exchange = tuple[str, str]
 
 NO_VERDICT = "no_verdict"
 PATTERNS = "patterns"
-"""How the judge by patterns is asked for."""
+"""The name under which users choose the judge by patterns."""
 
 _ANSWER_TOKENS = 32  # three lines of a few words
 _REFUSAL = re.compile(r"response refusal\s*:\s*(yes|no)\b", re.IGNORECASE)
@@ -116,12 +116,12 @@ class ClassifierJudge:
 
 
 def request_of(request: str, answer: str) -> str:
-    """What the classifier is asked about an answer."""
+    """The prompt for the classifier about an answer."""
     return _WILDGUARD.format(prompt=request, response=answer)
 
 
 def parse_verdict(text: str) -> str:
-    """What the classifier says of the response; `NO_VERDICT` where it says neither yes nor no."""
+    """The classifier's verdict on the response; `NO_VERDICT` where it answers neither yes nor no."""
     line = _REFUSAL.search(text)
     if line is None:
         return NO_VERDICT

@@ -140,7 +140,7 @@ class EngineLM(TemplateLM):
         return [answers[request].text for request in wanted]
 
     def generation(self, context: str, arguments: dict[str, Any]) -> GenerationRequest:
-        """What the engine is asked for a request of lm-eval.
+        """The request to the engine for a request of lm-eval.
 
         Raises:
             InputError: the benchmark asks for sampled answers.

@@ -13,7 +13,7 @@ DEFAULT_NEW_TOKENS = 256
 
 @dataclass(frozen=True)
 class Prompt:
-    """One document as it is asked.
+    """One document with its prompt.
 
     Attributes:
         doc: the document.
@@ -29,7 +29,7 @@ class Prompt:
 
 
 def documents_of(task: EvalTask, rows: Rows) -> Sequence[Row]:
-    """The documents that a task makes of its rows, in the order in which they are asked."""
+    """The documents that a task makes of its rows, in their order."""
     from bench.lm_eval_task import build_task, lm_eval_at_work
 
     with lm_eval_at_work():

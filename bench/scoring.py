@@ -53,7 +53,7 @@ class Scorer:
         settings: what may change a score besides checkpoint, definition and data.
         store: where records are looked for and kept.
         data_root: local data root, or None for the hub.
-        judge: says of answers whether they refuse, for the benchmarks that need it; patterns by default.
+        judge: decides whether answers refuse, for the benchmarks that need it; patterns by default.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Scorer:
 
     @property
     def engine_kind(self) -> EngineKind:
-        """What the engine says of itself."""
+        """The engine's declaration."""
         return self._kind
 
     @property
@@ -272,7 +272,7 @@ class Scorer:
         return self._rows[benchmark.name]
 
     def prompts(self, benchmark: Benchmark, limit: int | None) -> list[str]:
-        """What a benchmark asks, without what is right: of each of its tasks so many at most."""
+        """A benchmark's prompts without the answers, at most so many of each of its tasks."""
         rows = self._benchmark_rows(benchmark)
         return [
             prompt.prompt

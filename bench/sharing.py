@@ -1,6 +1,6 @@
-"""What requests have in common: choices after one context, and prefixes that many prompts start with."""
+"""Requests computed together: choices after one context, prompts with one prefix, batches of tokens."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -124,3 +124,15 @@ def _best_intervals(common: Sequence[int]) -> list[tuple[int, int, int]]:
             still_open[-1].saved += inner.saved
             still_open[-1].groups += inner.groups
     return still_open[0].groups
+
+
+def batches(lengths: Mapping[int, int], budget: int) -> Iterator[list[int]]:
+    """Groups of keys, longest first, each at most `budget` tokens with its padding (and at least one key)."""
+    batch: list[int] = []
+    for key in sorted(lengths, key=lambda key: (-lengths[key], key)):
+        if batch and lengths[batch[0]] * (len(batch) + 1) > budget:
+            yield batch
+            batch = []
+        batch.append(key)
+    if batch:
+        yield batch

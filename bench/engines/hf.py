@@ -21,13 +21,12 @@ from bench.engine import (
     refuse_too_long,
 )
 from bench.engine_registry import EngineAbilities, engine
-from bench.hf.batches import batches
 from bench.hf.forced import Forced
 from bench.hf.generation import generate
 from bench.hf.likelihood import Scores, score_documents
 from bench.hf.plain import PlainModel
 from bench.hf.support import why_not_shared
-from bench.sharing import documents
+from bench.sharing import batches, documents
 from bench.stopping import finished
 from merging.checkpoints.adapter import base_folder
 from merging.checkpoints.checkpoint import tensors_of

@@ -245,7 +245,7 @@ class VLLMEngine:
         try:
             return self._llm.generate(tokens, list(parameters), use_tqdm=bar)
         except BaseException as error:
-            # What was not answered would be answered beside what is asked next.
+            # Requests without an answer would be answered together with the next ones.
             self.close()
             if not isinstance(error, Exception):
                 raise

@@ -9,9 +9,8 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 from bench.engine import GenerationRequest, TokenIds
 from bench.hf.attention import Prefix, attending, compute_prefix, uncounted
-from bench.hf.batches import batches
 from bench.hf.head import float32_logits
-from bench.sharing import prefix_groups
+from bench.sharing import batches, prefix_groups
 from bench.stopping import StopStrings
 
 _DROPPED_AT = (

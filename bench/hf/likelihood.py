@@ -7,10 +7,9 @@ from typing import Any
 import torch
 
 from bench.hf.attention import Prefix, attending, compute_prefix, uncounted
-from bench.hf.batches import batches
 from bench.hf.head import float32_logits, token_logprobs
 from bench.hf.layout import lay_out
-from bench.sharing import Document, prefix_groups
+from bench.sharing import Document, batches, prefix_groups
 
 Scores = tuple[torch.Tensor, torch.Tensor]
 """Of each token of a continuation: log-probability in float32, and whether it is the likeliest."""

@@ -7,8 +7,8 @@ import torch
 
 from bench.continuations import ExpertContinuations
 from bench.divergence import Distributions, apart, entropies
-from bench.hf.batches import batches
 from bench.hf.forced import Forced
+from bench.sharing import batches
 
 Kind = Literal["kl", "js", "entropy"]
 _LOGITS_AT_ONCE = 2**23  # float32 entries; some copies of them are in memory while gradients are taken

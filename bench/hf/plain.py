@@ -8,9 +8,9 @@ import torch
 import transformers
 
 from bench.engine import GenerationRequest, TokenIds
-from bench.hf.batches import batches
 from bench.hf.head import token_logprobs
 from bench.hf.likelihood import Scores
+from bench.sharing import batches
 from bench.stopping import StopStrings
 
 _Input = tuple[tuple[int, ...], tuple[int, ...]]

@@ -32,7 +32,7 @@ class ChoicesQuery:
     indices: Sequence[int]
 
     def parameters(self) -> Any:
-        """What vLLM is told of the prompt."""
+        """vLLM's sampling parameters for the prompt."""
         from vllm import SamplingParams
 
         ids = sorted(set(self.tokens))
@@ -41,7 +41,7 @@ class ChoicesQuery:
         )
 
     def answers(self, output: Any) -> dict[int, ScoredTokens]:
-        """What vLLM's output says, by the index that each continuation was asked under."""
+        """Scores in vLLM's output, by the index of each continuation."""
         answer = output.outputs[0]
         return {
             index: ScoredTokens(np.array([answer.logprobs[0][token].logprob]), answer.token_ids[0] == token)
@@ -63,7 +63,7 @@ class ContinuationQuery:
         return [*self.context, *self.tokens[:-1]]
 
     def parameters(self) -> Any:
-        """What vLLM is told of the prompt."""
+        """vLLM's sampling parameters for the prompt."""
         from vllm import SamplingParams
 
         last = [self.tokens[-1]]
@@ -77,7 +77,7 @@ class ContinuationQuery:
         )
 
     def answers(self, output: Any) -> dict[int, ScoredTokens]:
-        """What vLLM's output says, by the index that each continuation was asked under."""
+        """Scores in vLLM's output, by the index of each continuation."""
         read = [
             by_token[token]
             for by_token, token in zip(
@@ -104,7 +104,7 @@ class DistributionQuery:
         return [*self.context, *self.tokens[:-1]]
 
     def parameters(self) -> Any:
-        """What vLLM is told of the prompt."""
+        """vLLM's sampling parameters for the prompt."""
         from vllm import SamplingParams
 
         return SamplingParams(
