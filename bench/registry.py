@@ -100,10 +100,6 @@ class Suite(Settings):
             self.leave_out_at_chance,
         )
 
-    def task_of(self, benchmark: str) -> str | None:
-        """Name of the task that a benchmark measures; None for one that watches forgetting."""
-        return next((n for n, t in self.tasks.items() if benchmark in {b.name for b in t.benchmarks}), None)
-
 
 def benchmark_names() -> tuple[str, ...]:
     """Names of all benchmarks, sorted."""

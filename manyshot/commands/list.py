@@ -113,7 +113,8 @@ def _suites(name: str | None, root: Path | None) -> str:
         )
     suite = load_suite(name)
     rows = [
-        (b.name, suite.task_of(b.name) or "forgetting", b.metric, *_data(b, root)) for b in suite.benchmarks
+        (b.name, suite.spec.task_of(b.name) or "forgetting", b.metric, *_data(b, root))
+        for b in suite.benchmarks
     ]
     blocks = [suite.title or suite.name, as_table(("benchmark", "task", "metric", "rows", "from"), rows)]
     sources = [

@@ -50,7 +50,7 @@ def score_rows(records: Mapping[str, Mapping[str, Record]], suite: Suite | None)
             "checkpoint": name,
             "digest": record.key.checkpoint.digest,
             "benchmark": benchmark,
-            "task": suite.task_of(benchmark) if suite else None,
+            "task": suite.spec.task_of(benchmark) if suite else None,
             "metric": record.metric,
             "value": record.value,
             "n": record.n,

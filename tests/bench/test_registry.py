@@ -1,6 +1,7 @@
 """Benchmarks and suites are found by name, and what is wrong in a definition is said."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -49,8 +50,8 @@ def test_metis_is_six_benchmarks_in_four_tasks_and_two_that_watch_forgetting():
         "safety": 1,
     }
     assert [benchmark.name for benchmark in suite.forgetting] == ["coqa", "pubmedqa"]
-    assert suite.task_of("m_arc") == "multilingual"
-    assert suite.task_of("coqa") is None
+    assert suite.spec.task_of("m_arc") == "multilingual"
+    assert suite.spec.task_of("coqa") is None
 
 
 def test_a_packaged_task_keeps_what_lm_eval_says_of_it():
@@ -245,3 +246,23 @@ def test_unknown_names_are_refused_with_the_known_ones():
         load_benchmark("gsm")
     with pytest.raises(InputError, match=r"no suite 'metiss'; there are .*lab, metis"):
         load_suite("metiss")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"output_type": 5},
+        {"metric_list": 5},
+        {"filter_list": 5},
+        {"generation_kwargs": 5},
+        {"num_fewshot": "x"},
+        {"fewshot_config": 5},
+        {"metadata": 5},
+        {"process_docs": "x"},
+    ],
+)
+def test_a_configuration_that_lm_eval_cannot_read_is_refused_by_the_tasks_name(change):
+    (task,) = load_benchmark("lab_math").tasks
+    broken = replace(task, config={**task.config, **change})
+    with pytest.raises(InputError, match="lab_math cannot ask its rows"):
+        prompts_of(broken, load_rows(task, None), seed=0, limit=1)
