@@ -171,12 +171,18 @@ def refuse_too_long(requests: Sequence[GenerationRequest], max_length: int) -> N
             )
 
 
-def continuation_too_long(tokens: int, max_length: int) -> str:
-    """The sentence for a continuation that alone does not fit."""
-    return (
-        f"A continuation of {tokens} tokens does not fit into {max_length}: "
-        "raise the maximum length (--max-length)."
-    )
+def refuse_long_continuations(pairs: Sequence[tuple[TokenIds, TokenIds]], max_length: int) -> None:
+    """Refuse continuations that alone do not fit.
+
+    Raises:
+        InputError: one does not.
+    """
+    longest = max((len(continuation) for _, continuation in pairs), default=0)
+    if longest > max_length:
+        raise InputError(
+            f"A continuation of {longest} tokens does not fit into {max_length}: "
+            "raise the maximum length (--max-length)."
+        )
 
 
 def cut_to_fit(
@@ -187,9 +193,7 @@ def cut_to_fit(
     Raises:
         InputError: a continuation leaves no room for one token before it.
     """
-    longest = max((len(tokens) for _, tokens in pairs), default=0)
-    if longest > max_length:
-        raise InputError(continuation_too_long(longest, max_length))
+    refuse_long_continuations(pairs, max_length)
     return [
         (context[-(max_length if has_encoder else max_length + 1 - len(tokens)) :], tokens)
         for context, tokens in pairs

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from bench.answers import AnsweringLM, evaluate, generation_requests
 from bench.benchmark import Benchmark
 from bench.data import Rows, load_rows
-from bench.engine import Engine, EngineSettings, Generation, GenerationRequest, Progress
-from bench.engine_registry import EngineKind, find_engine, open_engine, resolved
+from bench.engine import Engine, Generation, GenerationRequest, Progress
+from bench.engine_registry import find_engine, open_engine, resolved
 from bench.hub import NoDataError
 from bench.judge import Judge, PatternJudge
 from bench.prompts import prompts_of
@@ -54,6 +54,11 @@ class Scorer:
         store: where records are looked for and kept.
         data_root: local data root, or None for the hub.
         judge: decides whether answers refuse, for the benchmarks that need it; patterns by default.
+
+    Attributes:
+        store: where records are kept.
+        engine_settings: how checkpoints are run, with `auto` replaced.
+        engine_kind: the engine's declaration.
     """
 
     def __init__(
@@ -66,7 +71,8 @@ class Scorer:
         self.store = store
         self._judge = judge or PatternJudge()
         self._settings = settings.but(engine=resolved(settings.engine))
-        self._kind = find_engine(self._settings.engine.name)
+        self.engine_settings = self._settings.engine
+        self.engine_kind = find_engine(self.engine_settings.name)
         self._data_root = data_root
         self._engine: Engine | None = None
         self._loaded: CheckpointIdentity | None = None
@@ -74,16 +80,6 @@ class Scorer:
         self._digests: dict[str, tuple[str, str]] = {}
         self._tokens: dict[tuple[str, str], TokenCache] = {}
         self._ahead: dict[tuple[CheckpointIdentity, str], _Ahead] = {}
-
-    @property
-    def engine_kind(self) -> EngineKind:
-        """The engine's declaration."""
-        return self._kind
-
-    @property
-    def engine_settings(self) -> EngineSettings:
-        """How checkpoints are run, with `auto` replaced."""
-        return self._settings.engine
 
     def engine_key(self) -> list[object]:
         """All settings of the engine that may change what it says, its name first, as a JSON value."""
@@ -122,7 +118,9 @@ class Scorer:
         Raises:
             InputError: says what is wrong.
         """
-        if self._kind.recorded or all(self.find(checkpoint.identity, benchmark) for benchmark in benchmarks):
+        if self.engine_kind.recorded or all(
+            self.find(checkpoint.identity, benchmark) for benchmark in benchmarks
+        ):
             return
         from merging.checkpoints.adapter import base_folder
         from merging.checkpoints.pretrained import load_config, load_tokenizer
@@ -153,7 +151,7 @@ class Scorer:
         started = time.perf_counter() - ahead.seconds
         rows = self._benchmark_rows(benchmark)
         answers = evaluate(lm, benchmark, rows, self._settings, judge=self._judge, progress=progress)
-        packages = (*_VERSIONED, self._kind.installed)
+        packages = (*_VERSIONED, self.engine_kind.installed)
         record = Record(
             key=self._key(checkpoint.identity, benchmark),
             name=checkpoint.name,
@@ -185,7 +183,7 @@ class Scorer:
             InputError: the checkpoint cannot be loaded.
         """
         self._ahead = {}
-        if not self._kind.one_list:
+        if not self.engine_kind.one_list:
             return
         wanted = [
             benchmark
@@ -228,8 +226,8 @@ class Scorer:
         answers: Mapping[GenerationRequest, Generation],
         progress: Progress | None,
     ) -> "AnsweringLM":
-        if self._kind.recorded:
-            lm: AnsweringLM = self._kind.open(checkpoint.path, benchmark)
+        if self.engine_kind.recorded:
+            lm: AnsweringLM = self.engine_kind.open(checkpoint.path, benchmark)
             return lm
         return self._engine_lm(self.engine_with(checkpoint), checkpoint, benchmark, answers, progress)
 
@@ -253,7 +251,7 @@ class Scorer:
             InputError: the checkpoint cannot be loaded.
         """
         if self._engine is None:
-            self._engine = open_engine(checkpoint.path, self._settings.engine)
+            self._engine = open_engine(checkpoint.path, self.engine_settings)
         elif self._loaded != checkpoint.identity:
             try:
                 self._engine.swap(checkpoint.path)
@@ -294,7 +292,7 @@ class Scorer:
 
     def _key(self, identity: CheckpointIdentity, benchmark: Benchmark) -> RecordKey:
         definition, data = self.digests(benchmark)
-        engine = self._settings.engine
+        engine = self.engine_settings
         judge = {"judge": self._judge.name} if benchmark.judged else {}
         return RecordKey(
             checkpoint=identity,

@@ -15,9 +15,9 @@ from bench.engine import (
     Likelihood,
     Progress,
     TokenIds,
-    continuation_too_long,
     cut_to_fit,
     not_finite,
+    refuse_long_continuations,
     refuse_too_long,
 )
 from bench.engine_registry import EngineAbilities, engine
@@ -173,9 +173,7 @@ class HFEngine:
             torch.cuda.empty_cache()
 
     def _scores(self, pairs: Sequence[tuple[TokenIds, TokenIds]], progress: Progress | None) -> list[Scores]:
-        longest = max((len(continuation) for _, continuation in pairs), default=0)
-        if longest > self.max_length:
-            raise InputError(continuation_too_long(longest, self.max_length))
+        refuse_long_continuations(pairs, self.max_length)
         done = _counted(progress, len(pairs))
         with torch.inference_mode():
             if not self._shares:

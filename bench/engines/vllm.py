@@ -19,9 +19,9 @@ from bench.engine import (
     Likelihood,
     Progress,
     TokenIds,
-    continuation_too_long,
     cut_to_fit,
     not_finite,
+    refuse_long_continuations,
     refuse_too_long,
 )
 from bench.engine_registry import EngineAbilities, engine, find_engine
@@ -212,9 +212,7 @@ class VLLMEngine:
     def _scores(
         self, pairs: Sequence[tuple[TokenIds, TokenIds]], progress: Progress | None
     ) -> list[ScoredTokens]:
-        longest = max((len(continuation) for _, continuation in pairs), default=0)
-        if longest > self.max_length:
-            raise InputError(continuation_too_long(longest, self.max_length))
+        refuse_long_continuations(pairs, self.max_length)
         queries = [
             query
             for document in documents(pairs, self.max_length)
