@@ -136,16 +136,16 @@ def test_settings_are_told_apart_by_what_each_gives(signals, checkpoints, tmp_pa
         merge(recipe, out, progress=False)
 
     def chosen(scalings):
-        options = {"tasks": ["yes_no"], "objective": "average", "place": tmp_path / "tried"}
+        options = {"tasks": ["yes_no"], "objective": "average", "folder": tmp_path / "tried"}
         return choose({"scaling": {"choose": scalings}}, merge_to, signals, **options)
 
     settings, curve = chosen([0.0, 0.5, 1.0])
-    values = [tried["value"] for tried in curve]
+    values = [trial.value for trial in curve]
     assert len(set(values)) == 3 and values[2] == pytest.approx(1, abs=1e-4)
     assert settings == {"scaling": [0.0, 0.5, 1.0][values.index(max(values))]}
     _, other = chosen([0.0, 0.25])
-    assert other[0] == curve[0] and other[1]["settings"] == {"scaling": 0.25}
-    assert other[1]["value"] not in values
+    assert other[0] == curve[0] and other[1].settings == {"scaling": 0.25}
+    assert other[1].value not in values
 
 
 def test_nothing_is_chosen_on_the_rows_that_are_scored(signals):
