@@ -161,4 +161,7 @@ def test_a_limit_below_one_is_refused():
 def test_prompts_that_lose_tokens_are_counted_in_the_record(llama, rows, tmp_path):
     scorer = Scorer(ScoreSettings(engine=EngineSettings(max_length=16)), Store(tmp_path / "store"), rows)
     record = scorer.score(ScoredCheckpoint("tiny", llama, IDENTITY), load_benchmark("pubmedqa")).record
-    assert record.notices == ("9 prompts lost tokens from their left to fit 16 tokens",)
+    assert record.notices == (
+        "pubmedqa: 4 rows from pubmedqa/test.jsonl; the hub's split has 500",
+        "9 prompts lost tokens from their left to fit 16 tokens",
+    )
