@@ -95,6 +95,7 @@ def average_against_worst(comparison: Comparison) -> tuple[Figure, str]:
         ],
     )
     legend_above(drawn, [*method_handles(methods, marker_handle), reference_line("worst task = average")])
+    drawn.draw_without_rendering()  # panels of equal aspect need two layouts to leave room for their labels
     footer = basis(comparison, methods)
     if missing := [method.label for method in everything if method not in methods]:
         footer = f"Without an average: {', '.join(missing)}.\n{footer}"
