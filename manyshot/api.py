@@ -90,13 +90,13 @@ def score(
     wanted = wanted_benchmarks(loaded, benchmarks)
     folder = store_root(Path(store) if store else None)
     names = [str(checkpoint) for checkpoint in checkpoints]
-    asked = engine or EngineSettings()
-    candidates = open_checkpoints(names, asked.name)
-    engine = choose_engine(asked, [candidate.path for candidate in candidates])
+    engine = engine or EngineSettings()
+    opened = open_checkpoints(names, engine.name)
+    engine = choose_engine(engine, [checkpoint.path for checkpoint in opened])
     settings = score_settings(loaded, preset, engine, limit, None)
     root = data_root(Path(data) if data else None)
     scorer = Scorer(settings, Store(folder), root, judge=open_judge(judge, engine))
     with_data = benchmarks_with_data(scorer, wanted, skip_missing)
-    records = score_all(scorer, candidates, with_data)
+    records = score_all(scorer, opened, with_data)
     made = [record.key.digest for row in records.values() for record in row.values()]
     return load_results(folder).set_index("record").loc[made].reset_index()

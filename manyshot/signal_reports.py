@@ -24,7 +24,7 @@ def by_task(suite: Suite, experts: Sequence[str]) -> dict[str, str]:
     Raises:
         InputError: an expert is of no task of the suite, or two are of one.
     """
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for expert in experts:
         task, given, path = expert.partition("=")
         if not given or task not in suite.tasks:
@@ -34,10 +34,10 @@ def by_task(suite: Suite, experts: Sequence[str]) -> dict[str, str]:
                 f"The expert {expert} names none of the tasks of {suite.name} ({', '.join(suite.tasks)}): "
                 "give it as TASK=PATH."
             )
-        if task in found:
-            raise InputError(f"The task '{task}' has two experts, {found[task]} and {path}; give one.")
-        found[task] = path
-    return {task: found[task] for task in suite.tasks if task in found}
+        if task in paths:
+            raise InputError(f"The task '{task}' has two experts, {paths[task]} and {path}; give one.")
+        paths[task] = path
+    return {task: paths[task] for task in suite.tasks if task in paths}
 
 
 def measure(
@@ -69,38 +69,38 @@ def measure(
     }
     continuations = {task: signals.continuations(models[task].path, task, settings) for task in tasks}
     losses: dict[str, dict[str, float]] = {}
-    found: dict[str, dict[str, dict[str, float]]] = {
+    divergences: dict[str, dict[str, dict[str, float]]] = {
         kind: {task: {} for task in tasks} for kind in DIVERGENCES
     }
     scores: dict[str, dict[str, float | None]] = {}
     documents: dict[str, int] = {}
-    for name, one in models.items():  # so that each is loaded once
-        losses[name] = {task: signals.loss(one.path, task, over) for task in tasks}
+    for name, model in models.items():  # so that each is loaded once
+        losses[name] = {task: signals.loss(model.path, task, over) for task in tasks}
         for kind in DIVERGENCES:
             for task in tasks:
-                found[kind][task][name] = signals.divergence(
-                    kind, models[task].path, one.path, task, settings
+                divergences[kind][task][name] = signals.divergence(
+                    kind, models[task].path, model.path, task, settings
                 )
         scores[name] = {}
         for task in tasks:
-            scores[name][task], n = _score(signals, suite, one, task, make=score)
+            scores[name][task], n = _score(signals, suite, model, task, make=score)
             documents |= {task: n} if n else {}
     gram = cosines(vectors, torch.get_num_threads())
     return SignalReport(
         tasks=tasks,
         models=list(models),
         losses=losses,
-        divergences=found,
-        cosines={one: dict(zip(tasks, row, strict=True)) for one, row in zip(tasks, gram, strict=True)},
+        divergences=divergences,
+        cosines={task: dict(zip(tasks, row, strict=True)) for task, row in zip(tasks, gram, strict=True)},
         scores=scores,
-        inputs={task: len(one) for task, one in continuations.items()},
+        inputs={task: len(texts) for task, texts in continuations.items()},
         bounds=settings.top_k is not None or signals.scorer.engine_kind.most_logprobs is not None,
         documents=documents,
     )
 
 
 def _score(
-    signals: ValidationSignals, suite: Suite, one: ScoredCheckpoint, task: str, *, make: bool
+    signals: ValidationSignals, suite: Suite, model: ScoredCheckpoint, task: str, *, make: bool
 ) -> tuple[float | None, int]:
     """The mean of the primary metrics of a task's benchmarks, and the number of their documents.
 
@@ -109,12 +109,12 @@ def _score(
     values, n = [], 0
     for benchmark in suite.tasks[task].benchmarks:
         if make:
-            record = signals.scorer.score(one, benchmark).record
+            record = signals.scorer.score(model, benchmark).record
         else:
-            found = signals.scorer.find(one.identity, benchmark)
-            if found is None:
+            kept = signals.scorer.find(model.identity, benchmark)
+            if kept is None:
                 return None, 0
-            record = found
+            record = kept
         values.append(record.value if benchmark.higher_is_better else 1 - record.value)
         n += record.n
     return fmean(values), n

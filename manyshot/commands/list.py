@@ -45,18 +45,18 @@ def run(options: argparse.Namespace) -> None:
 def _tables(name: str | None, _root: Path | None) -> str:
     from reports.tables import TABLES, find_table
 
-    shown = {name: find_table(name)} if name else TABLES
+    tables = {name: find_table(name)} if name else TABLES
     needs = {"runs": "--run, one for each backbone", "families": "--run of subsets", "signals": "--signals"}
     rows = [
         (name, table.title, needs[table.needs], "yes" if table.paper else "no")
-        for name, table in shown.items()
+        for name, table in tables.items()
     ]
     return as_table(("table", "what it shows", "ours from", "printed in the paper"), rows)
 
 
 def _benchmarks(name: str | None, root: Path | None) -> str:
     if name is None:
-        benchmarks = [load_benchmark(one) for one in benchmark_names()]
+        benchmarks = [load_benchmark(each) for each in benchmark_names()]
         rows = [(b.name, b.category, b.metric, *_data(b, root), b.title) for b in benchmarks]
         return as_table(("benchmark", "category", "metric", "rows", "from", "what is asked"), rows)
     benchmark = load_benchmark(name)
@@ -95,13 +95,13 @@ def _example(benchmark: Benchmark, root: Path | None) -> str:
     if task.generate is None and root is None:
         return "An example is shown where rows are at hand: name a data root with --data."
     try:
-        (shown,) = prompts_of(task, load_rows(task, root), ScoreSettings().seed, limit=1)
+        (first,) = prompts_of(task, load_rows(task, root), ScoreSettings().seed, limit=1)
     except NoDataError as error:
         return f"No example can be shown: {error}."
-    lines = [f"The first prompt of {task.name}, between the lines:", _RULE, shown.prompt, _RULE]
-    if shown.choices:
-        lines.append("Choices: " + " | ".join(map(repr, shown.choices)))
-    return "\n".join([*lines, f"Target: {shown.target!r}"])
+    lines = [f"The first prompt of {task.name}, between the lines:", _RULE, first.prompt, _RULE]
+    if first.choices:
+        lines.append("Choices: " + " | ".join(map(repr, first.choices)))
+    return "\n".join([*lines, f"Target: {first.target!r}"])
 
 
 def _suites(name: str | None, root: Path | None) -> str:
@@ -129,8 +129,13 @@ def _suites(name: str | None, root: Path | None) -> str:
         )
     if suite.presets:
         presets = [
-            (name, one.limit or "all", _limits(one), ScoreSettings().seed if one.seed is None else one.seed)
-            for name, one in suite.presets.items()
+            (
+                name,
+                preset.limit or "all",
+                _limits(preset),
+                ScoreSettings().seed if preset.seed is None else preset.seed,
+            )
+            for name, preset in suite.presets.items()
         ]
         blocks.append(as_table(("preset", "documents", "apart from", "seed"), presets))
     return "\n\n".join(blocks)
@@ -159,10 +164,10 @@ def _methods(name: str | None, root: Path | None) -> str:
     method = find_method(name)
     settings = as_table(("setting", "type", "default", "what it is"), setting_rows(method.kind))
     presets = [
-        f"preset {name}: {one.about}\n    "
-        + ", ".join(f"{key}={value}" for key, value in one.settings.items())
-        + f"; weighting {', '.join(f'{key}={value}' for key, value in one.weighting.items())}"
-        for name, one in method.kind.presets.items()
+        f"preset {name}: {preset.about}\n    "
+        + ", ".join(f"{key}={value}" for key, value in preset.settings.items())
+        + f"; weighting {', '.join(f'{key}={value}' for key, value in preset.weighting.items())}"
+        for name, preset in method.kind.presets.items()
     ]
     heading = f"{class_name(method.name)}\n{method.paper}"
     return "\n\n".join([heading, about_method(method), *([settings] if method.settings else []), *presets])
@@ -171,8 +176,8 @@ def _methods(name: str | None, root: Path | None) -> str:
 def _signals(name: str | None, root: Path | None) -> str:
     if name not in (None, *SIGNALS):
         raise InputError(f"There is no signal '{name}'; there are {', '.join(SIGNALS)}.")
-    shown = SIGNALS if name is None else {name: SIGNALS[name]}
-    rows = [(one, signal.description) for one, signal in shown.items()]
+    signals = SIGNALS if name is None else {name: SIGNALS[name]}
+    rows = [(signal_name, signal.description) for signal_name, signal in signals.items()]
     return as_table(("signal", "as a weighting of tasks"), rows)
 
 
@@ -202,9 +207,10 @@ def _paragraph(heading: str, text: str) -> str:
 
 
 def _default(field: Any) -> str:
-    if field.is_required() or field.default is None or isinstance(field.default, BaseModel):
+    if field.is_required() or field.default in (None, ()) or isinstance(field.default, BaseModel):
         return ""
-    return f" ({field.default})"
+    values = field.default if isinstance(field.default, tuple) else [field.default]
+    return f" ({', '.join(map(str, values))})"
 
 
 def _engines(name: str | None, root: Path | None) -> str:

@@ -26,12 +26,13 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _lines(planned: MergeRequirements) -> Iterator[str]:
-    width = max(len(one.name) for one in planned.inputs)
+    width = max(len(checkpoint.name) for checkpoint in planned.inputs)
     yield f"method   {planned.method} on {planned.device}"
-    for i, one in enumerate(planned.inputs):
-        read = f"{counted(one.files, 'file')}, {size(one.nbytes)}, {one.folder}"
-        yield f"{'' if i else 'reads':<9}{one.name:<{width}}  {read}"
-    total, times = sum(one.nbytes for one in planned.inputs), counted(len(planned.passes), "time")
+    for i, checkpoint in enumerate(planned.inputs):
+        read = f"{counted(checkpoint.files, 'file')}, {size(checkpoint.nbytes)}, {checkpoint.folder}"
+        yield f"{'' if i else 'reads':<9}{checkpoint.name:<{width}}  {read}"
+    total = sum(checkpoint.nbytes for checkpoint in planned.inputs)
+    times = counted(len(planned.passes), "time")
     yield f"         {size(total)} in all, {times}: {', '.join(planned.passes)}"
     for i, (name, nbytes) in enumerate(planned.outputs.items()):
         yield f"{'' if i else 'writes':<9}{name}, {size(nbytes)}"

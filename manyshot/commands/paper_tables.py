@@ -51,9 +51,9 @@ def _backbones(runs: list[Run], named: list[str] | None) -> list[str]:
         if len(set(named)) < len(named):
             raise InputError("two runs are given the same backbone's name; name each once")
         return named
-    found: list[str] = []
+    titles: list[str] = []
     for run in runs:
         base = next((entry.path for entry in run.entries if entry.role == "base"), run.name)
         name = base.rstrip("/").rpartition("/")[2]
-        found.append(f"{name}, {run.name}" if name in {"", "base"} or name in found else name)
-    return found
+        titles.append(f"{name}, {run.name}" if name in {"", "base"} or name in titles else name)
+    return titles

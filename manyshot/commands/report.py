@@ -74,7 +74,7 @@ def _figure(options: argparse.Namespace, store: Store) -> None:
         return read_signals(options.signals)
 
     def several() -> list[Comparison]:
-        return [compare(one, store) for one in load_family(store, runs)]
+        return [compare(run, store) for run in load_family(store, runs)]
 
     draw_figure(options.show, Material(one_run, several, signals, options.setting), options.out)
     answer(str(options.out))
@@ -89,7 +89,7 @@ def _compare_two(options: argparse.Namespace, store: Store, run: str | None) -> 
     if options.documents and options.format == "csv" and not options.json:
         raise InputError("CSV has a row for each benchmark; list documents with --json or another format")
     has_runs = any((store.root / "runs").glob("[!.]*.json"))
-    found = head_to_head(
+    comparison = head_to_head(
         (options.first, options.second),
         store,
         load_run(store, run) if run or has_runs else None,
@@ -97,7 +97,9 @@ def _compare_two(options: argparse.Namespace, store: Store, run: str | None) -> 
         most=1 if options.documents is None else options.documents,
     )
     answer(
-        json.dumps(found.to_json(), indent=2) if options.json else head_to_head_text(found, options.format)
+        json.dumps(comparison.to_json(), indent=2)
+        if options.json
+        else head_to_head_text(comparison, options.format)
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from bench.engine import EngineSettings
 from manyshot import arguments
 from manyshot.cli import parse
-from manyshot.experiment import Experiment, TrainOptions
+from manyshot.experiment import Experiment, ExperimentTraining
 from manyshot.flags import add_flags, given, settings_of
 from merging.train_settings import AdapterSettings, SharedTrainSettings, TrainSettings
 from results.errors import InputError
@@ -30,7 +30,7 @@ class ToyTrainSettings(TrainSettings, ToySharedTrainSettings):
     pass
 
 
-class ToyTrainOptions(TrainOptions, ToySharedTrainSettings):
+class ToyExperimentTraining(ExperimentTraining, ToySharedTrainSettings):
     pass
 
 
@@ -68,7 +68,7 @@ def test_a_new_training_setting_is_a_flag(toys):
 def test_a_new_setting_is_a_key_of_files():
     class ToyExperiment(Experiment):
         engine: ToyEngineSettings = ToyEngineSettings()
-        train: ToyTrainOptions
+        train: ToyExperimentTraining
 
     text = """
         suite: lab

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
-from reports.drawing import save
 from tiny import tiny_llama
 
 from manyshot import cli
 from manyshot.cli import main
 from manyshot.terminal import printable
+from reports.figures.drawing import save
 
 COMMAND = [sys.executable, "-m", "manyshot"]
 LONG = "x" * 10_000
