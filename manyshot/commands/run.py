@@ -9,7 +9,7 @@ from bench.data import data_root
 from bench.engine import EngineSettings
 from bench.score_settings import ScoreSettings
 from manyshot.experiment import HOMEMADE, LAB, T5_LAB, Experiment, find_experiment, load_experiment
-from manyshot.flags import given
+from manyshot.flags import given, settings_of
 from manyshot.run import FinishedRun, FinishedSubsets, RunContext, run_experiment
 from manyshot.terminal import answer, logger
 from results.errors import InputError
@@ -35,6 +35,7 @@ def run(options: argparse.Namespace) -> None:
     changed = experiment.model_dump(exclude_unset=True) | {
         key: value for key, value in changes.items() if value is not None
     }
+    settings_of(options, EngineSettings)  # what is wrong here is not the file's
     if engine := given(options, EngineSettings):
         changed["engine"] = {**changed.get("engine", {}), **engine}
     experiment = validated(Experiment, changed, str(file))
