@@ -147,13 +147,13 @@ def test_a_full_disk_is_said_with_the_folder(model, run, monkeypatch, tmp_path):
     assert refusal.value.filename == str(tmp_path / "picture.png")
 
 
-def test_closed_streams_and_those_of_another_encoding_lose_nothing():
+def test_closed_streams_and_those_of_another_encoding_lose_nothing(tmp_path):
     script = (
         f"{sys.executable} -m manyshot list suites >&-; echo $?;"
         f"PYTHONIOENCODING=ascii {sys.executable} -m manyshot list benchmarks lab_math >out; echo $?;"
         f"{sys.executable} -m manyshot list benchmarks 2>&1 | head -1 | cut -c1-9"
     )
-    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["0", "0", "benchmark"]
     assert done.stderr == ""
 
