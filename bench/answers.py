@@ -10,7 +10,7 @@ from bench.engine import GenerationRequest, Progress
 from bench.judge import NO_VERDICT, Judge
 from bench.score_settings import ScoreSettings
 from results.errors import InputError
-from results.items import ITEM
+from results.shared_items import ITEM
 
 if TYPE_CHECKING:
     import pandas as pd

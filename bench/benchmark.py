@@ -143,7 +143,9 @@ class Benchmark(BenchmarkFacts):
     @property
     def spec(self) -> BenchmarkSpec:
         """The part of the definition that metrics and reports need."""
-        return BenchmarkSpec(self.name, self.metric, self.higher_is_better, self.chance)
+        return BenchmarkSpec(
+            name=self.name, metric=self.metric, higher_is_better=self.higher_is_better, chance=self.chance
+        )
 
     @property
     def definition_digest(self) -> str:

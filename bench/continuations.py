@@ -20,7 +20,7 @@ from bench.divergence import DIVERGENCES, Distributions, divergences
 from bench.engine import Engine, GenerationRequest, Progress, TokenIds
 from merging.signals import Divergence
 from results.errors import InputError
-from results.files import locked
+from results.writing import locked
 
 CONTINUATIONS_VERSION = 1
 """Part of the key of continuations that are kept. To be raised by whatever changes what an expert says."""

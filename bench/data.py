@@ -18,7 +18,7 @@ from bench.benchmark import EvalTask
 from bench.definition import FunctionReference
 from bench.hub import NoDataError, hub_rows
 from results.errors import InputError
-from results.validation import refuse_unwritable
+from results.reading import refuse_unwritable
 from tasks.errors import WrongColumnError
 
 Row = dict[str, Any]
@@ -117,7 +117,10 @@ def numbered_rows(path: Path) -> list[tuple[int, Row]]:
                 if not isinstance(row, dict):
                     raise InputError(f"{path}, line {number}: expected a JSON object.")
                 if _UNWRITABLE.search(line):
-                    refuse_unwritable(row, f"{path}, line {number}")
+                    try:
+                        refuse_unwritable(row)
+                    except ValueError as error:
+                        raise InputError(f"{path}, line {number}: {error}.") from None
                 rows.append((number, row))
     except json.JSONDecodeError as error:
         raise InputError(

@@ -17,8 +17,8 @@ from pydantic import Field
 from pydantic_core import CoreSchema, core_schema
 
 from results.errors import InputError
+from results.reading import StrictLoader, read_yaml
 from results.validation import OneOrMore, Settings, validated
-from results.yaml_file import StrictLoader, read_yaml
 
 
 @dataclass(frozen=True)

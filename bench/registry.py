@@ -94,10 +94,10 @@ class Suite(Settings):
     def spec(self) -> SuiteSpec:
         """The part of the definition that metrics and reports need."""
         return SuiteSpec(
-            self.name,
-            {name: tuple(b.spec for b in task.benchmarks) for name, task in self.tasks.items()},
-            tuple(b.spec for b in self.forgetting),
-            self.leave_out_at_chance,
+            name=self.name,
+            tasks={name: tuple(b.spec for b in task.benchmarks) for name, task in self.tasks.items()},
+            forgetting=tuple(b.spec for b in self.forgetting),
+            leave_out_at_chance=self.leave_out_at_chance,
         )
 
 

@@ -34,4 +34,6 @@ class ScoredCheckpoint:
             InputError: there are none.
         """
         digest = recorded_digest(Path(name))
-        return cls(name, Path(name), CheckpointIdentity(digest, "recorded", "recorded"))
+        return cls(
+            name, Path(name), CheckpointIdentity(weights=digest, config="recorded", tokenizer="recorded")
+        )

@@ -34,7 +34,7 @@ from merging.examples import Example, examples_digest
 from merging.signals import ContinuationSettings, Divergence, Needs
 from merging.train_settings import Loss, TrainSettings
 from results.errors import InputError
-from results.files import write_atomically
+from results.writing import write_atomically
 
 if TYPE_CHECKING:
     from bench.hf.objective import Matching

@@ -41,9 +41,9 @@ from merging.tuning import Objective, chosen_settings, number_of_candidates
 from merging.weighting import Weighting
 from results.errors import InputError
 from results.merge_trace import MethodIdentity
+from results.reading import beside, read_yaml
 from results.record import digest_of
 from results.validation import Settings, Several, validated
-from results.yaml_file import beside, read_yaml
 
 
 class ExperimentTraining(SharedTrainSettings):

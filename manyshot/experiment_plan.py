@@ -38,7 +38,7 @@ from merging.signals import ContinuationSettings, Divergence
 from merging.train_settings import Loss, TrainSettings
 from merging.tuning import of_round, search
 from results.errors import InputError
-from results.subsets import subsets_of
+from results.task_subsets import subsets_of
 
 POST_HOC, IN_ROUNDS = "what is merged post hoc", "what is merged in rounds"
 KINDS = {"delta": "whole models", "factors": "adapters"}

@@ -31,10 +31,11 @@ from merging.examples import Example
 from merging.experts import Expert, GivenExperts, TrainedExperts, train_expert
 from merging.many_shot import MergePlan, run_rounds, select_round
 from merging.recipe import MethodSpec
-from results.comparison import Comparison, compare
-from results.run import SUBSETS_OF, Run, save_run, set_aside
+from results.compare import compare
+from results.comparison import Comparison
+from results.run import Run, RunSettings, save_run, set_aside
 from results.store import Store
-from results.subsets import subsets_of
+from results.task_subsets import subsets_of
 
 
 @dataclass(frozen=True)
@@ -134,16 +135,16 @@ def _run(
     run = Run(
         name=name,
         suite=suite.spec,
-        settings={
-            "limit": settings.limit,
-            "limits": dict(settings.limits),
-            "preset": experiment.preset,
-            "seed": settings.seed,
-            "judge": experiment.judge,
-            "engine": engine.name,
-            SUBSETS_OF: family,
-            "validation": {**signals.validation},
-        },
+        settings=RunSettings(
+            limit=settings.limit,
+            limits=dict(settings.limits),
+            preset=experiment.preset,
+            seed=settings.seed,
+            judge=experiment.judge,
+            engine=engine.name,
+            subsets_of=family,
+            validation={**signals.validation},
+        ),
         entries=tuple(checkpoint.with_records(records[checkpoint.scored.name]) for checkpoint in checkpoints),
     )
     if other := set_aside(context.store, run):

@@ -6,7 +6,7 @@ from pathlib import Path
 from manyshot.terminal import logger
 from results.comparison import Comparison
 from results.errors import InputError
-from results.subsets import over_subsets
+from results.task_subsets import over_subsets
 
 _REPORT_OF = ".run"
 """File in a report's folder with the name of its run."""

@@ -15,7 +15,7 @@ from merging.prepare import task_vectors
 from merging.signals import ContinuationSettings
 from merging.train_settings import Loss
 from results.errors import InputError
-from results.signals import SignalReport
+from results.signal_report import SignalReport
 
 
 def by_task(suite: Suite, experts: Sequence[str]) -> dict[str, str]:
@@ -87,8 +87,8 @@ def measure(
             documents |= {task: n} if n else {}
     gram = cosines(vectors, torch.get_num_threads())
     return SignalReport(
-        tasks=tasks,
-        models=list(models),
+        tasks=tuple(tasks),
+        models=tuple(models),
         losses=losses,
         divergences=divergences,
         cosines={task: dict(zip(tasks, row, strict=True)) for task, row in zip(tasks, gram, strict=True)},

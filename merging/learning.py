@@ -15,8 +15,8 @@ from merging.differentiable import DifferentiableMerge
 from merging.learned_method import LearnedMethod
 from merging.signals import Input, LearningObjective
 from results.errors import InputError
-from results.files import write_atomically
 from results.merge_trace import LearnedCoefficients
+from results.writing import write_atomically
 
 logger = logging.getLogger("manyshot.merging")
 _MOMENTS = ("exp_avg", "exp_avg_sq")

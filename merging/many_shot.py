@@ -25,9 +25,9 @@ from merging.signals import Signals
 from merging.tuning import Objective, aggregate, choose, needs, number_of_candidates, of_round
 from merging.weighting import Weighting, recipe_weights
 from results.errors import InputError
-from results.files import write_atomically
 from results.merge_trace import MergeTrace, RoundScore, RoundSelection
 from results.validation import validated
+from results.writing import write_atomically
 
 _LONGEST_TITLE = 80
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -107,4 +107,4 @@ def report(
 
 
 def _input(checkpoint: Checkpoint) -> dict[str, str]:
-    return {"folder": str(checkpoint.folder), **asdict(checkpoint.identity())}
+    return {"folder": str(checkpoint.folder), **checkpoint.identity().model_dump()}

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from merging.method_file import absolute
+from results.reading import beside, read_yaml
 from results.validation import Settings, validated
-from results.yaml_file import beside, read_yaml
 
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(B|[KMGT]I?B)?", re.IGNORECASE)
 DifferenceKey = Annotated[str, Field(pattern=r"^(config|generation|tokenizer)\.")]

@@ -17,8 +17,8 @@ from merging.learned_method import LearnedMethod
 from merging.signals import Needs, Signals
 from merging.weighting import how_many
 from results.errors import InputError
-from results.files import locked, write_atomically
 from results.merge_trace import Trial
+from results.writing import locked, write_atomically
 
 Objective = Literal["average", "worst_task"]
 CHOOSE, CHOOSE_PER_TASK = "choose", "choose_per_task"

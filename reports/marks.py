@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from results.bootstrap import Draws
+from results.intervals import Draws
 from results.ranking import rank_groups
 
 Mark = Literal["", "best", "second", "tie"]

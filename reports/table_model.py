@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Literal
 
 from reports.marks import Mark, marks
-from results.bootstrap import Draws, Interval
+from results.intervals import Draws, Interval
 from results.pooled import Pooled
 
 UNKNOWN = "–"

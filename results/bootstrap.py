@@ -18,22 +18,13 @@ from numpy.typing import NDArray
 
 from results.aggregation import from_means, terms
 from results.errors import InputError
-from results.items import ITEM, Names, connected, numbered, own_items
+from results.intervals import Draws, least_of
 from results.metrics import mapped
+from results.shared_items import ITEM, Names, connected, numbered, own_items
 from results.suite import SuiteSpec
 
 RESAMPLES = 2000
 _ENTRIES_AT_ONCE = 1 << 21
-
-Draws = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """The limits of a 95 % interval."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -69,24 +60,28 @@ class ResampledPerformance:
     """Normalised performance of one checkpoint in every resample; NaN where it has no value.
 
     Attributes:
-        average: shape (resamples,).
-        worst_task: shape (resamples,).
-        gap: shape (resamples,).
-        anp: shape (resamples,).
-        tasks: shape (resamples,) for every task.
+        average: over benchmarks, shape (resamples,).
+        tasks: shape (resamples,) for every task that counts.
         dropped: how many resamples gave the expert zero on a benchmark; only benchmarks where any did.
         scores: shape (resamples,) for every benchmark that was scored, on the benchmark's own scale.
         forgetting: shape (resamples,) for every benchmark that watches it, the difference to the base.
     """
 
     average: Draws
-    worst_task: Draws
-    gap: Draws
-    anp: Draws
-    tasks: Mapping[str, Draws]
-    dropped: Mapping[str, int]
+    tasks: Mapping[str, Draws] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
     scores: Mapping[str, Draws] = field(default_factory=dict)
     forgetting: Mapping[str, Draws] = field(default_factory=dict)
+
+    @property
+    def worst_task(self) -> Draws:
+        """The least of the tasks in every resample, shape (resamples,)."""
+        return least_of(self.parts("worst_task"))
+
+    @property
+    def gap(self) -> Draws:
+        """How far it lies from the average, shape (resamples,)."""
+        return least_of(self.parts("gap"))
 
     def parts(self, statistic: str) -> Draws:
         """What a statistic is the least of in every resample, shape (parts, resamples).
@@ -95,11 +90,17 @@ class ResampledPerformance:
             statistic: "worst_task", which is the least of the tasks; "gap", which is the least of
                 task − average; "average", "anp" or the name of a task, which have one part.
         """
-        if statistic in {"worst_task", "gap"} and self.tasks:
-            of_tasks = np.stack(list(self.tasks.values()))
-            return of_tasks if statistic == "worst_task" else of_tasks - self.average
-        alone: Draws = self.tasks[statistic] if statistic in self.tasks else getattr(self, statistic)
-        return alone[None]
+        if statistic == "average" or not self.tasks:
+            return self.average[None]
+        if statistic in self.tasks:
+            return self.tasks[statistic][None]
+        of_tasks = np.stack(list(self.tasks.values()))
+        parts: dict[str, Draws] = {
+            "worst_task": of_tasks,
+            "gap": of_tasks - self.average,
+            "anp": of_tasks.mean(axis=0, keepdims=True),
+        }
+        return parts[statistic]
 
 
 def align_documents(benchmark: str, metric: str, documents: Mapping[str, pd.DataFrame]) -> DocumentScores:
@@ -171,7 +172,7 @@ def resample_together(
     # One document an item needs no names, which take longer than all the rest.
     alone = [(one.benchmark, task) for one in benchmarks for task in one.scores if task not in one.items]
     named = {(one.benchmark, task): names for one in benchmarks for task, names in one.items.items()}
-    found: dict[str, list[dict[str, Draws]]] = {one.benchmark: [] for one in benchmarks}
+    of_tasks: dict[str, list[dict[str, Draws]]] = {one.benchmark: [] for one in benchmarks}
     for group in [*([node] for node in alone), *connected(named)]:
         if group[0] in named:
             numbers, items = numbered({node: named[node] for node in group})
@@ -184,12 +185,12 @@ def resample_together(
         }
         drawn = _drawn(sums, items, resamples, generator_of(seed, *(part for node in group for part in node)))
         for (name, _), means in drawn.items():
-            found[name].append(
+            of_tasks[name].append(
                 {checkpoint: from_means(by_name[name].metric, one) for checkpoint, one in means.items()}
             )
     return {
         name: {checkpoint: np.mean([one[checkpoint] for one in tasks], axis=0) for checkpoint in tasks[0]}
-        for name, tasks in found.items()
+        for name, tasks in of_tasks.items()
     }
 
 
@@ -202,8 +203,8 @@ def _by_item(scores: Mapping[str, Draws], numbers: NDArray[np.int64], items: int
     """Sums of each checkpoint's terms over the documents of each item, shape (terms, items)."""
     counted = {_DOCUMENTS: np.ones((1, len(numbers))), **scores}
     return {
-        name: np.stack([np.bincount(numbers, weights=term, minlength=items) for term in one])
-        for name, one in counted.items()
+        name: np.stack([np.bincount(numbers, weights=term, minlength=items) for term in of_checkpoint])
+        for name, of_checkpoint in counted.items()
     }
 
 
@@ -212,7 +213,7 @@ def _drawn(
 ) -> dict[_Node, dict[str, Draws]]:
     """Means of each checkpoint's terms over the documents of the drawn items, shape (terms, resamples)."""
     means = {
-        node: {name: np.empty((len(one), resamples)) for name, one in of_node.items()}
+        node: {name: np.empty((len(of_checkpoint), resamples)) for name, of_checkpoint in of_node.items()}
         for node, of_node in sums.items()
     }
     step = max(1, _ENTRIES_AT_ONCE // items)
@@ -220,9 +221,9 @@ def _drawn(
         stop = min(start + step, resamples)
         times = _times_drawn(generator, stop - start, items)
         for node, of_node in sums.items():
-            for name, one in of_node.items():
+            for name, of_checkpoint in of_node.items():
                 # Term by term, so that what is beside a checkpoint does not change its last digits.
-                means[node][name][:, start:stop] = [times @ term for term in one]
+                means[node][name][:, start:stop] = [times @ term for term in of_checkpoint]
     for of_means in means.values():
         documents = of_means.pop(_DOCUMENTS)
         documents[documents == 0] = np.nan
@@ -244,6 +245,7 @@ def resample_performance(
     scores: Mapping[str, Mapping[str, Draws]],
     checkpoint: str,
     references: Mapping[str, str],
+    base: str | None = None,
     *,
     resamples: int = RESAMPLES,
     left_out: Collection[str] = (),
@@ -255,6 +257,7 @@ def resample_performance(
         scores: by benchmark and checkpoint, what `resample_scores` gave.
         checkpoint: whose performance.
         references: by task, the expert whose score is divided by.
+        base: the checkpoint that forgetting is a difference to, if there is one.
         resamples: how many there are; they say the shape where nothing was scored.
         left_out: names of benchmarks that do not count.
     """
@@ -265,52 +268,31 @@ def resample_performance(
     for task, benchmarks in suite.counted(left_out).items():
         of_task = []
         for benchmark in benchmarks:
-            known = scores.get(benchmark.name, {})
-            if checkpoint not in known or references[task] not in known:
+            drawn_scores = scores.get(benchmark.name, {})
+            if checkpoint not in drawn_scores or references[task] not in drawn_scores:
                 of_task.append(unknown)
                 continue
-            numerator = mapped(benchmark, known[checkpoint])
-            denominator = mapped(benchmark, known[references[task]])
+            numerator = mapped(benchmark, drawn_scores[checkpoint])
+            denominator = mapped(benchmark, drawn_scores[references[task]])
             usable = denominator > 0
             if not usable.all():
                 dropped[benchmark.name] = int((~usable).sum())
             of_task.append(np.divide(numerator, denominator, out=unknown.copy(), where=usable))
         performances += of_task
         tasks[task] = np.mean(of_task, axis=0)
-    if not tasks:
-        return ResampledPerformance(unknown, unknown, unknown, unknown, {}, {})
-    average = np.mean(performances, axis=0)
-    of_tasks = np.stack(list(tasks.values()))
-    worst = of_tasks.min(axis=0)
-    return ResampledPerformance(average, worst, worst - average, of_tasks.mean(axis=0), tasks, dropped)
-
-
-def resample_forgetting(
-    suite: SuiteSpec, scores: Mapping[str, Mapping[str, Draws]], checkpoint: str, base: str
-) -> dict[str, Draws]:
-    """The difference to the base in every resample, of the benchmarks that watch forgetting and both have.
-
-    Args:
-        suite: benchmarks that watch forgetting.
-        scores: by benchmark and checkpoint, what `resample_scores` gave.
-        checkpoint: whose difference.
-        base: what it is to.
-    """
-    found = {}
-    for benchmark in suite.forgetting:
-        known = scores.get(benchmark.name, {})
-        if checkpoint in known and base in known:
-            found[benchmark.name] = mapped(benchmark, known[checkpoint]) - mapped(benchmark, known[base])
-    return found
-
-
-def percentile_interval(draws: Draws) -> Interval | None:
-    """The 95 % percentile interval of the resampled values; NaN is left out, None where nothing remains."""
-    known = draws[~np.isnan(draws)]
-    if not known.size:
-        return None
-    low, high = np.percentile(known, [2.5, 97.5])
-    return Interval(float(low), float(high))
+    forgetting = {
+        benchmark.name: mapped(benchmark, drawn[checkpoint]) - mapped(benchmark, drawn[base])
+        for benchmark in suite.forgetting
+        for drawn in [scores.get(benchmark.name, {})]
+        if base is not None and checkpoint in drawn and base in drawn
+    }
+    return ResampledPerformance(
+        average=np.mean(performances, axis=0) if tasks else unknown,
+        tasks=tasks,
+        dropped=dropped,
+        scores={name: drawn[checkpoint] for name, drawn in scores.items() if checkpoint in drawn},
+        forgetting=forgetting,
+    )
 
 
 def _indexed(benchmark: str, checkpoint: str, table: pd.DataFrame) -> pd.DataFrame:

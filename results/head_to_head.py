@@ -5,22 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results.comparison import compare, paired_difference
+from results.compare import compare
+from results.comparison import paired_difference
 from results.errors import InputError
-from results.minima import Difference
+from results.minima import PairedDifference
 from results.paired import BenchmarkDifference, benchmark_difference, holm
 from results.record import Record
 from results.reference import differing_settings
 from results.run import Run
 from results.store import Store
 from results.suite import BenchmarkSpec
+from results.validation import quoted
 
 AGGREGATES = ("average", "worst_task")
 _SHORTEST_DIGEST = 8
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedCheckpoint:
     """One of the two.
 
     Attributes:
@@ -37,11 +39,11 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Aggregate:
+class AggregateDifference:
     """A statistic of normalised performance: of the two, and its difference."""
 
     values: tuple[float, float]
-    difference: Difference
+    difference: PairedDifference
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class HeadToHead:
     digests: tuple[str, str]
     benchmarks: tuple[BenchmarkDifference, ...]
     corrected: Mapping[str, float]
-    aggregates: Mapping[str, Aggregate]
+    aggregates: Mapping[str, AggregateDifference]
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -70,11 +72,11 @@ class HeadToHead:
             "checkpoints": list(self.titles),
             "digests": list(self.digests),
             "benchmarks": [
-                {**one.to_json(), "p_corrected": self.corrected[one.benchmark]} for one in self.benchmarks
+                {**item.to_json(), "p_corrected": self.corrected[item.benchmark]} for item in self.benchmarks
             ],
             "aggregates": {
-                name: {"values": list(one.values), **vars(one.difference)}
-                for name, one in self.aggregates.items()
+                name: {"values": list(item.values), **vars(item.difference)}
+                for name, item in self.aggregates.items()
             },
             "notes": list(self.notes),
         }
@@ -104,13 +106,13 @@ def head_to_head(
     """
     sides = tuple(_side(name, store, run) for name in names)
     first, second = sides
-    specs = {one.name: one for one in run.suite.benchmarks} if run else {}
+    specs = {item.name: item for item in run.suite.benchmarks} if run else {}
     shared = [
         name
         for name in dict.fromkeys([*specs, *sorted(first.records)])
         if name in first.records and name in second.records
     ]
-    notes, found = [], []
+    notes, differences = [], []
     for name in shared:
         pair, differing = _alike(first.records[name], second.records[name])
         if differing:
@@ -119,9 +121,11 @@ def head_to_head(
             )
             continue
         documents = store.documents(pair[0]), store.documents(pair[1])
-        spec = specs.get(name) or BenchmarkSpec(name, pair[0].metric, higher_is_better(name))
-        found.append(benchmark_difference(spec, pair, documents, most=most))
-    if not found:
+        spec = specs.get(name) or BenchmarkSpec(
+            name=name, metric=pair[0].metric, higher_is_better=higher_is_better(name)
+        )
+        differences.append(benchmark_difference(spec, pair, documents, most=most))
+    if not differences:
         both = f"'{first.title}' and '{second.title}'"
         reason = f"benchmark {'; '.join(notes)}" if notes else f"no benchmark was scored for both {both}"
         raise InputError(f"{reason}; score both with the same settings")
@@ -129,43 +133,49 @@ def head_to_head(
         alone = [name for name in side.records if name not in other.records]
         if alone:
             notes.append(f"scored for '{side.title}' alone: {', '.join(alone)}")
-    aggregates: dict[str, Aggregate] = {}
+    aggregates: dict[str, AggregateDifference] = {}
     if run and first.in_run and second.in_run:
         aggregates, missing = _aggregates(names, store, run)
         notes += missing
     return HeadToHead(
         titles=names,
         digests=(first.digest, second.digest),
-        benchmarks=tuple(found),
+        benchmarks=tuple(differences),
         corrected=dict(
-            zip([one.benchmark for one in found], holm([one.p_value for one in found]), strict=True)
+            zip(
+                [item.benchmark for item in differences],
+                holm([item.p_value for item in differences]),
+                strict=True,
+            )
         ),
         aggregates=aggregates,
         notes=tuple(notes),
     )
 
 
-def _aggregates(names: tuple[str, str], store: Store, run: Run) -> tuple[dict[str, Aggregate], list[str]]:
+def _aggregates(
+    names: tuple[str, str], store: Store, run: Run
+) -> tuple[dict[str, AggregateDifference], list[str]]:
     """Average and worst task of two rows of a run; or notes why there are none."""
     # The others' rows would change nothing, and take time.
-    kept = [one for one in run.entries if one.role in {"base", "expert"} or one.label in names]
+    kept = [entry for entry in run.entries if entry.role in {"base", "expert"} or entry.label in names]
     comparison = compare(run.model_copy(update={"entries": tuple(kept)}), store)
     rows = [comparison.row(name) for name in names]
     missing = [
         f"'{row.label}' has no average: {'; '.join(row.notes)}" for row in rows if row.average.value is None
     ]
-    found = {}
+    aggregates = {}
     for name in () if missing else AGGREGATES:
-        one, two = (getattr(row, name).value for row in rows)
-        found[name] = Aggregate((one, two), paired_difference(comparison, *names, name))
-    return found, [*missing, *comparison.left_out.values()]
+        values: Any = tuple(row.estimate(name).value for row in rows)
+        aggregates[name] = AggregateDifference(values, paired_difference(comparison, *names, name))
+    return aggregates, [*missing, *comparison.left_out.values()]
 
 
-def _side(name: str, store: Store, run: Run | None) -> Side:
+def _side(name: str, store: Store, run: Run | None) -> ComparedCheckpoint:
     for entry in run.entries if run else ():
         if entry.label == name:
             records = {benchmark: [store.get(digest)] for benchmark, digest in entry.records.items()}
-            return Side(name, entry.checkpoint.digest, records, entry.role != "round")
+            return ComparedCheckpoint(name, entry.checkpoint.digest, records, entry.role != "round")
     every = list(store.records())
     called = [record for record in every if _is_called(record, name)]
     digests = sorted({record.key.checkpoint.digest for record in called})
@@ -177,13 +187,13 @@ def _side(name: str, store: Store, run: Run | None) -> Side:
     if not digests:
         labels = f"run {run.name} has {', '.join(entry.label for entry in run.entries)}; " if run else ""
         names = ", ".join(sorted({record.name for record in every})) or "no records"
-        raise InputError(f"{store.root}: no checkpoint '{name}'; {labels}the store has {names}")
+        raise InputError(f"{store.root}: no checkpoint {quoted(name)}; {labels}the store has {names}")
     by_benchmark: dict[str, list[Record]] = {}
     for record in called:
         # What was scored on a validation split chose settings, and says nothing of what came out.
         if "@" not in record.key.benchmark:
             by_benchmark.setdefault(record.key.benchmark, []).append(record)
-    return Side(name, digests[0], by_benchmark, in_run=False)
+    return ComparedCheckpoint(name, digests[0], by_benchmark, in_run=False)
 
 
 def _is_called(record: Record, name: str) -> bool:
@@ -192,9 +202,9 @@ def _is_called(record: Record, name: str) -> bool:
     return record.name == name or Path(record.name).resolve() == Path(name).resolve()
 
 
-def _alike(one: Sequence[Record], two: Sequence[Record]) -> tuple[tuple[Record, Record], str]:
+def _alike(firsts: Sequence[Record], seconds: Sequence[Record]) -> tuple[tuple[Record, Record], str]:
     """Of each side the record to compare, of the most documents and the latest; and how they are unlike."""
-    pairs = [(a, b) for a in one for b in two]
+    pairs = [(a, b) for a in firsts for b in seconds]
     alike = [pair for pair in pairs if not differing_settings(*pair)]
     chosen = max(alike or pairs, key=lambda pair: (pair[0].n, pair[0].created))
     return chosen, differing_settings(*chosen)

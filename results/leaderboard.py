@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from results.bootstrap import Draws
-from results.comparison import compare
-from results.entries import Entry, Source, entries_of
+from results.compare import compare
 from results.errors import InputError
-from results.leagues import League, Terms, described, terms_of
+from results.intervals import Draws
+from results.leaderboard_entries import LeaderboardEntry, Source, entries_of
+from results.leagues import ComparisonKey, League, comparison_key, described
 from results.ranking import Seeds, rank_groups
 from results.run import load_run, run_names
 from results.store import Store
@@ -33,7 +33,7 @@ class Standing:
         ranks: its rank group by each statistic; None where it has none.
     """
 
-    entry: Entry
+    entry: LeaderboardEntry
     league: str
     sources: tuple[Source, ...]
     ranks: Mapping[str, int | None]
@@ -66,33 +66,33 @@ def gather(
         InputError: a store has no runs, a submission is not whole, no store has one of the names, a run
             cannot be compared, or no run has a merged checkpoint.
     """
-    found: list[tuple[Terms, list[Entry]]] = []
+    compared: list[tuple[ComparisonKey, list[LeaderboardEntry]]] = []
     for store, name in _runs(stores, runs):
         watch(f"{store.root}: {name}")
         run = load_run(store, name)
         comparison = compare(run, store)
         source = Source(str(store.root), name)
-        found.append((terms_of(run, comparison, store), entries_of(comparison, run, store, source)))
+        compared.append((comparison_key(run, comparison, store), entries_of(comparison, run, store, source)))
     # The most complete first: what lacks a benchmark then finds the league that it would be in.
-    found.sort(key=lambda one: -len(one[0].scoring))
-    leagues: list[Terms] = []
+    compared.sort(key=lambda pair: -len(pair[0].scoring))
+    leagues: list[ComparisonKey] = []
     members: dict[str, dict[str, Standing]] = {}
-    for terms, entries in found:
-        home = next((one for one in leagues if one.take(terms)), terms)
-        if home is terms:
-            leagues.append(terms)
-        _enter(members.setdefault(home.league, {}), entries, home.league)
+    for key, entries in compared:
+        league = next((league for league in leagues if league.admits(key)), key)
+        if league is key:
+            leagues.append(key)
+        _enter(members.setdefault(league.league, {}), entries, league.league)
     sizes = {
-        league: sum(one.entry.role == "merged" for one in standings.values())
-        for league, standings in members.items()
+        name: sum(standing.entry.role == "merged" for standing in standings.values())
+        for name, standings in members.items()
     }
-    kept = sorted((one for one in leagues if sizes[one.league]), key=lambda one: -sizes[one.league])
-    assert len({one.league for one in kept}) == len(kept)
+    kept = sorted((key for key in leagues if sizes[key.league]), key=lambda key: -sizes[key.league])
+    assert len({key.league for key in kept}) == len(kept)
     if not kept:
         raise InputError(f"{_listed(stores)}: no run has a merged checkpoint; make one with 'manyshot run'")
     return Leaderboard(
         tuple(described(kept)),
-        tuple(one for terms in kept for one in _ranked(list(members[terms.league].values()))),
+        tuple(standing for key in kept for standing in _ranked(list(members[key.league].values()))),
     )
 
 
@@ -126,7 +126,7 @@ def _listed(stores: Sequence[Path]) -> str:
     return ", ".join(map(str, stores))
 
 
-def _enter(members: dict[str, Standing], entries: Iterable[Entry], league: str) -> None:
+def _enter(members: dict[str, Standing], entries: Iterable[LeaderboardEntry], league: str) -> None:
     """Add entries to a league, each once, with all its sources."""
     for entry in entries:
         known = members.get(entry.id) or Standing(entry, league, (), {})

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from results.comparison import Comparison
-from results.record import JSON, digest_of
+from results.record import digest_of
 from results.run import Run
 from results.store import DOCUMENT_KEY, Store
 from results.suite import SuiteSpec
@@ -26,11 +28,11 @@ class Scoring:
     definition: str
     data: str
     documents: str
-    settings: Mapping[str, JSON]
+    settings: Mapping[str, JsonValue]
 
 
 @dataclass(frozen=True)
-class Terms:
+class ComparisonKey:
     """What runs must have in common.
 
     Attributes:
@@ -54,18 +56,18 @@ class Terms:
     @property
     def scheme(self) -> str:
         """A digest of everything but the base."""
-        scoring = {
-            name: [one.definition, one.data, one.documents, dict(one.settings)]
-            for name, one in self.scoring.items()
+        scored = {
+            name: [scoring.definition, scoring.data, scoring.documents, dict(scoring.settings)]
+            for name, scoring in self.scoring.items()
         }
-        return digest_of([self.suite.name, _tasks(self.suite), scoring, sorted(self.left_out)])[:12]
+        return digest_of([self.suite.name, _tasks(self.suite), scored, sorted(self.left_out)])[:12]
 
     @property
     def league(self) -> str:
         """A digest of everything. Where no base is known, nobody else's is known to be the same."""
         return digest_of([self.scheme, self.base or self.run])[:12]
 
-    def take(self, other: "Terms") -> bool:
+    def admits(self, other: "ComparisonKey") -> bool:
         """Whether a run that was scored on no more can be compared: alike on all that it was scored on."""
         if self.base is None:
             return self.run == other.run
@@ -101,12 +103,12 @@ class League:
     base: str | None
     backbone: str
     limit: int | None
-    settings: Mapping[str, JSON]
+    settings: Mapping[str, JsonValue]
     left_out: Mapping[str, str]
 
 
-def terms_of(run: Run, comparison: Comparison, store: Store) -> Terms:
-    """The terms of a run that was compared, so that all its entries were scored in the same way.
+def comparison_key(run: Run, comparison: Comparison, store: Store) -> ComparisonKey:
+    """What the runs that a run can be compared with have in common with it.
 
     Raises:
         InputError: a record is missing or broken.
@@ -114,16 +116,16 @@ def terms_of(run: Run, comparison: Comparison, store: Store) -> Terms:
     scoring = {}
     for benchmark in run.suite.task_benchmarks:
         digest = next(
-            (one.records[benchmark.name] for one in run.entries if benchmark.name in one.records), None
+            (entry.records[benchmark.name] for entry in run.entries if benchmark.name in entry.records), None
         )
         if digest is not None:
             record = store.get(digest)
             key, documents = record.key, store.documents(record, DOCUMENT_KEY)
             names = sorted(documents.astype(str).itertuples(index=False, name=None))
             scoring[benchmark.name] = Scoring(key.definition, key.data, digest_of(names), key.settings)
-    base = next((one for one in run.entries if one.role == "base"), None)
-    return Terms(
-        run=digest_of(run.to_json()),
+    base = next((entry for entry in run.entries if entry.role == "base"), None)
+    return ComparisonKey(
+        run=digest_of(run.model_dump(mode="json")),
         suite=run.suite,
         base=base.checkpoint.digest if base else None,
         path=base.path if base else "",
@@ -133,52 +135,54 @@ def terms_of(run: Run, comparison: Comparison, store: Store) -> Terms:
     )
 
 
-def described(terms: Sequence[Terms]) -> list[League]:
-    """The leagues of these terms, each called by what tells it from the others."""
-    labels = _labels({one.scheme: one for one in terms})
-    called = Counter(name for _, name in {(one.base or one.run, _backbone(one)) for one in terms})
+def described(keys: Sequence[ComparisonKey]) -> list[League]:
+    """The leagues of these keys, each called by what tells it from the others."""
+    labels = _labels({key.scheme: key for key in keys})
+    called = Counter(name for _, name in {(key.base or key.run, _backbone(key)) for key in keys})
     return [
         League(
-            id=one.league,
-            scheme=one.scheme,
-            suite=one.suite,
-            label=labels[one.scheme],
-            base=one.base,
-            backbone=f"{_backbone(one)} ({(one.base or one.run)[:6]})"
-            if called[_backbone(one)] > 1
-            else _backbone(one),
-            limit=one.limit,
-            settings=_shared([scoring.settings for scoring in one.scoring.values()]),
-            left_out=one.left_out,
+            id=key.league,
+            scheme=key.scheme,
+            suite=key.suite,
+            label=labels[key.scheme],
+            base=key.base,
+            backbone=f"{_backbone(key)} ({(key.base or key.run)[:6]})"
+            if called[_backbone(key)] > 1
+            else _backbone(key),
+            limit=key.limit,
+            settings=_shared([scoring.settings for scoring in key.scoring.values()]),
+            left_out=key.left_out,
         )
-        for one in terms
+        for key in keys
     ]
 
 
-def _tasks(suite: SuiteSpec) -> JSON:
-    tasks: JSON = suite.to_dict()["tasks"]
-    return tasks
+def _tasks(suite: SuiteSpec) -> JsonValue:
+    return [
+        {"task": task, "benchmarks": [benchmark.model_dump() for benchmark in of_task]}
+        for task, of_task in suite.tasks.items()
+    ]
 
 
-def _backbone(terms: Terms) -> str:
-    return (Path(terms.path).name or terms.path) if terms.base else "unknown"
+def _backbone(key: ComparisonKey) -> str:
+    return (Path(key.path).name or key.path) if key.base else "unknown"
 
 
-def _labels(schemes: Mapping[str, Terms]) -> dict[str, str]:
+def _labels(schemes: Mapping[str, ComparisonKey]) -> dict[str, str]:
     """By scheme, the first text that no other has: name; number of tasks; tasks; limit; and digest."""
     texts = {}
-    for scheme, one in schemes.items():
-        number = f"{one.suite.name}, {len(one.suite.tasks)} tasks"
-        tasks = f"{one.suite.name}: {', '.join(one.suite.tasks)}"
-        limited = f"{tasks}; {'all documents' if one.limit is None else f'limit {one.limit}'}"
-        texts[scheme] = [one.suite.name, number, tasks, limited, f"{limited} [{scheme[:6]}]"]
+    for scheme, key in schemes.items():
+        number = f"{key.suite.name}, {len(key.suite.tasks)} tasks"
+        tasks = f"{key.suite.name}: {', '.join(key.suite.tasks)}"
+        limited = f"{tasks}; {'all documents' if key.limit is None else f'limit {key.limit}'}"
+        texts[scheme] = [key.suite.name, number, tasks, limited, f"{limited} [{scheme[:6]}]"]
     counts = [Counter(column) for column in zip(*texts.values(), strict=True)]
     return {
-        scheme: next(text for text, count in zip(mine, counts, strict=True) if count[text] == 1)
-        for scheme, mine in texts.items()
+        scheme: next(text for text, count in zip(of_scheme, counts, strict=True) if count[text] == 1)
+        for scheme, of_scheme in texts.items()
     }
 
 
-def _shared(settings: Sequence[Mapping[str, JSON]]) -> dict[str, JSON]:
+def _shared(settings: Sequence[Mapping[str, JsonValue]]) -> dict[str, JsonValue]:
     first = settings[0] if settings else {}
     return {name: value for name, value in first.items() if all(one.get(name) == value for one in settings)}

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from results.bootstrap import Draws, Interval
+from results.intervals import Draws, Interval
 
 Term = tuple[Draws, Draws | None]
 """What a difference of two minima is made of: the resampled parts of both, shape (parts, resamples) or, of a
@@ -30,7 +30,7 @@ _MOST_CHOICES = 32
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """The paired difference of two checkpoints, a − b, with its 95 % interval.
 
     Attributes:
@@ -58,13 +58,13 @@ def mean_interval(terms: Sequence[Term]) -> Interval | None:
     Returns:
         None where no resample has a value for all parts.
     """
-    known = _known(terms)
-    if not known[0][0].shape[1]:
+    sides = _known(terms)
+    if not sides[0][0].shape[1]:
         return None
-    return Interval(0.0 - _upper_limit([(b, a) for a, b in known]), _upper_limit(known))
+    return Interval(0.0 - _upper_limit([(b, a) for a, b in sides]), _upper_limit(sides))
 
 
-def difference(value: float, first: Draws, second: Draws) -> Difference | None:
+def difference(value: float, first: Draws, second: Draws) -> PairedDifference | None:
     """The interval of a paired difference; None where no resample has a value for both.
 
     Args:
@@ -73,7 +73,7 @@ def difference(value: float, first: Draws, second: Draws) -> Difference | None:
         second: those of the other, from the same resamples.
     """
     interval = mean_interval([(first, second)])
-    return Difference(value, interval.low, interval.high) if interval else None
+    return PairedDifference(value, interval.low, interval.high) if interval else None
 
 
 def _known(terms: Sequence[Term]) -> list[tuple[Draws, Draws]]:

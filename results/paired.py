@@ -20,17 +20,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from results.aggregation import MATTHEWS, from_means
-from results.bootstrap import (
-    RESAMPLES,
-    DocumentScores,
-    Draws,
-    align_documents,
-    generator_of,
-    percentile_interval,
-    resample_scores,
-)
-from results.items import numbered
+from results.bootstrap import RESAMPLES, DocumentScores, align_documents, generator_of, resample_scores
+from results.intervals import Draws, percentile_interval
 from results.record import Record
+from results.shared_items import numbered
 from results.store import DOCUMENT_KEY
 from results.suite import BenchmarkSpec
 
@@ -132,8 +125,8 @@ def benchmark_difference(
     interval = percentile_interval(better * (drawn[_FIRST] - drawn[_SECOND]))
     assert interval is not None
     scores = (records[0].value, records[1].value)
-    one, two = (table.reindex(columns=[*DOCUMENT_KEY, "score", *_TEXTS]) for table in documents)
-    both = one.merge(two, on=list(DOCUMENT_KEY), suffixes=(_FIRST, _SECOND))
+    first, second = (table.reindex(columns=[*DOCUMENT_KEY, "score", *_TEXTS]) for table in documents)
+    both = first.merge(second, on=list(DOCUMENT_KEY), suffixes=(_FIRST, _SECOND))
     ahead = better * (both[f"score{_FIRST}"] - both[f"score{_SECOND}"])
     counted = _ahead(aligned)
     return BenchmarkDifference(
@@ -162,8 +155,8 @@ def mcnemar(ahead: Iterable[int]) -> float:
     Args:
         ahead: of each item, how many more of its documents the first got right than the second.
     """
-    listed = [int(one) for one in ahead]
-    counts = Counter(abs(one) for one in listed if one)
+    listed = [int(lead) for lead in ahead]
+    counts = Counter(abs(lead) for lead in listed if lead)
     # The first's share of all that sets the two apart is a sum of tosses, those of items that count double
     # among them.
     chances: Draws = np.ones(1)
@@ -227,8 +220,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     corrected = [0.0] * len(p_values)
     highest = 0.0
-    for place, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
         corrected[index] = highest
     return corrected
 
@@ -245,8 +238,8 @@ def _items(documents: DocumentScores) -> tuple[dict[str, NDArray[np.int64]], int
 def _ahead(documents: DocumentScores) -> NDArray[np.int64] | None:
     """By item, how many more documents the first got right, if that decides which score is higher."""
     of_tasks = list(documents.scores.values())
-    right_or_wrong = all(np.isin(one, (0, 1)).all() for scores in of_tasks for one in scores.values())
-    sizes = {one.shape[1] for scores in of_tasks for one in scores.values()}
+    right_or_wrong = all(np.isin(values, (0, 1)).all() for scores in of_tasks for values in scores.values())
+    sizes = {values.shape[1] for scores in of_tasks for values in scores.values()}
     if documents.metric == MATTHEWS or not right_or_wrong or len(sizes) > 1:
         return None
     items, number = _items(documents)

@@ -1,4 +1,8 @@
-"""Merged methods over their seeds: means, both kinds of intervals, and what differences are taken from."""
+"""Merged methods over their seeds: means, intervals, and many-shot less post-hoc at equal budgets.
+
+Two intervals are told apart: over seeds, by how much trainings differ on the documents that were scored; and
+over documents, by how much the mean of just these trainings would differ on others.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,10 +10,9 @@ from statistics import fmean
 
 import numpy as np
 
-from results.bootstrap import Draws, Interval
 from results.comparison import Comparison, Row
+from results.intervals import Draws, Interval, least_of, student_interval
 from results.minima import Term, mean_interval
-from results.student import student_interval
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,16 @@ class Pooled:
         """The mean over seeds in every resample; None without resamples."""
         if not self.terms:
             return None
-        least = [_least(one) - (0.0 if other is None else _least(other)) for one, other in self.terms]
+        least = [
+            least_of(parts) - (0.0 if subtracted is None else least_of(subtracted))
+            for parts, subtracted in self.terms
+        ]
         mean: Draws = np.mean(least, axis=0)
         return mean
 
 
 @dataclass(frozen=True)
-class Merged:
+class MethodOverSeeds:
     """A merged method under one protocol, all its seeds."""
 
     title: str
@@ -77,7 +83,7 @@ class Merged:
 
     def aggregate(self, name: str) -> Pooled:
         """The average, worst_task, gap or anp."""
-        each = [(getattr(row, name).value, (row.resampled.parts(name), None)) for row in self.rows]
+        each = [(row.estimate(name).value, (row.resampled.parts(name), None)) for row in self.rows]
         return pooled(each, self.seeds)
 
     def task(self, name: str) -> Pooled:
@@ -94,13 +100,13 @@ class Merged:
         return pooled_scores(self.rows, benchmark)
 
 
-def merged_methods(comparison: Comparison) -> list[Merged]:
+def merged_methods(comparison: Comparison) -> list[MethodOverSeeds]:
     """Return the merged methods in the order of the run."""
-    found: dict[tuple[str, str], list[Row]] = {}
+    by_method: dict[tuple[str, str], list[Row]] = {}
     for row in comparison.rows:
         if row.role == "merged":
-            found.setdefault((row.title or row.label, row.protocol or ""), []).append(row)
-    return [Merged(*key, tuple(rows)) for key, rows in found.items()]
+            by_method.setdefault((row.title or row.label, row.protocol or ""), []).append(row)
+    return [MethodOverSeeds(*key, tuple(rows)) for key, rows in by_method.items()]
 
 
 def pooled(
@@ -111,8 +117,8 @@ def pooled(
     terms = [term for _, term in each if term is not None and term[0].size]
     if not values or len(values) < len(each):
         return Pooled(())
-    known = tuple(range(len(values)) if seeds is None else seeds)
-    return Pooled(tuple(values), known, tuple(terms) if len(terms) == len(each) else ())
+    numbered = tuple(range(len(values)) if seeds is None else seeds)
+    return Pooled(tuple(values), numbered, tuple(terms) if len(terms) == len(each) else ())
 
 
 def pooled_draws(
@@ -126,10 +132,9 @@ def pooled_difference(pairs: Sequence[tuple[Row, Row]], statistic: str) -> Poole
     """Pool the paired differences of two checkpoints of each seed, in the average, worst_task, gap or anp."""
     each: list[tuple[float | None, Term | None]] = []
     for row, other in pairs:
-        one, two = getattr(row, statistic).value, getattr(other, statistic).value
-        known = one is not None and two is not None
+        first, second = row.estimate(statistic).value, other.estimate(statistic).value
         parts = row.resampled.parts(statistic), other.resampled.parts(statistic)
-        each.append((one - two if known else None, parts))
+        each.append((None if first is None or second is None else first - second, parts))
     return pooled(each, [row.seed for row, _ in pairs])
 
 
@@ -139,6 +144,30 @@ def pooled_scores(rows: Sequence[Row], benchmark: str) -> Pooled:
     return pooled_draws(each, [row.seed for row in rows])
 
 
-def _least(parts: Draws) -> Draws:
-    least: Draws = np.atleast_2d(parts).min(axis=0)
-    return least
+STATISTICS = ("average", "worst_task")
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A method's many-shot less its post-hoc merge of the same seed, by statistic."""
+
+    method: str
+    differences: dict[str, Pooled]
+
+
+def gains(comparison: Comparison) -> list[Gain]:
+    """Return the paired differences of the methods that were merged in both ways."""
+    differences = []
+    for merged in merged_methods(comparison):
+        identity = merged.rows[0].identity
+        once = [
+            row
+            for row in comparison.rows
+            if identity is not None and row.protocol == "post-hoc" and row.identity == identity
+        ]
+        if merged.protocol != "many-shot" or not once:
+            continue
+        by_seed = {row.seed: row for row in once}
+        pairs = [(row, by_seed[row.seed]) for row in merged.rows if row.seed in by_seed]
+        differences.append(Gain(merged.title, {name: pooled_difference(pairs, name) for name in STATISTICS}))
+    return differences

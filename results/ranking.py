@@ -51,7 +51,7 @@ def rank_groups(
     """
     order = np.argsort([-value for value in values], kind="stable")
     measured = np.asarray(values, dtype=np.float64)[order]
-    resamples = max((len(one) for one in draws), default=0) or _RESAMPLES
+    resamples = max((len(resampled) for resampled in draws), default=0) or _RESAMPLES
     noise = [draws[index] if len(draws[index]) else np.zeros(resamples) for index in order]
     by_seed = [seeds[index] if seeds else {} for index in order]
     everything = _Noise(np.stack(noise) if noise else np.empty((0, 0)), _blocks(by_seed, resamples))
@@ -108,13 +108,15 @@ def _blocks(seeds: Sequence[Seeds], resamples: int) -> list[_Block]:
     those of few seeds: with two, all entries would lie on a line.
     """
     places: dict[frozenset[Hashable], list[int]] = {}
-    for place, one in enumerate(seeds):
-        if len(one) > 1:
-            places.setdefault(frozenset(one), []).append(place)
+    for place, of_entry in enumerate(seeds):
+        if len(of_entry) > 1:
+            places.setdefault(frozenset(of_entry), []).append(place)
     blocks = []
-    for number, (known, entries) in enumerate(places.items()):
-        count = len(known)
-        values = np.array([[seeds[place][seed] for seed in sorted(known, key=repr)] for place in entries])
+    for number, (shared_seeds, entries) in enumerate(places.items()):
+        count = len(shared_seeds)
+        values = np.array(
+            [[seeds[place][seed] for seed in sorted(shared_seeds, key=repr)] for place in entries]
+        )
         measured = values - values.mean(axis=1, keepdims=True)
         of_entries = float((measured**2).sum() / (len(entries) * (count - 1)))
         apart, of_differences = measured - measured.mean(axis=0), of_entries
@@ -191,7 +193,7 @@ def _over_seeds(
     own = np.zeros((entries, len(best)))
     for places, apart in blocks:
         own[places] = (apart**2).sum(axis=2) / (apart.shape[2] * (apart.shape[2] - 1))
-    found = own + own[best, np.arange(len(best))]
+    variances = own + own[best, np.arange(len(best))]
     for places, apart in blocks:
         # Seeds are paired with those of the best where it has the same ones.
         at = np.full(entries, -1)
@@ -199,5 +201,5 @@ def _over_seeds(
         paired = np.flatnonzero(at[best] >= 0)
         of_best = apart[at[best[paired]], paired]
         shared = np.einsum("ers,rs->er", apart[:, paired], of_best)
-        found[np.ix_(places, paired)] -= 2 * shared / (apart.shape[2] * (apart.shape[2] - 1))
-    return np.maximum(found, 0.0)
+        variances[np.ix_(places, paired)] -= 2 * shared / (apart.shape[2] * (apart.shape[2] - 1))
+    return np.maximum(variances, 0.0)

@@ -1,37 +1,89 @@
-"""What an entry of a run is divided by: the experts of its tasks, scored in the same way."""
+"""Which entries and records of a run belong together, in which order, and what is divided by what."""
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from results.errors import InputError
+from results.intervals import Draws, percentile_interval
+from results.metrics import mapped
 from results.record import Record
-from results.run import Entry, Run
+from results.run import Entry, Role, Run
+from results.store import Store
 from results.suite import SuiteSpec
+from results.validation import legible
+
+
+def ordered_entries(run: Run) -> list[Entry]:
+    """The base, the experts, the merged checkpoints, the rounds.
+
+    Raises:
+        InputError: there are none, two have one label, or two are the base.
+    """
+    labels = [entry.label for entry in run.entries]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise InputError(
+                f"run {run.name}: two entries are labelled '{label}'; give each a label of its own"
+            )
+    roles: tuple[Role, ...] = ("base", "expert", "merged", "round")
+    entries = [entry for role in roles for entry in run.entries if entry.role == role]
+    if sum(entry.role == "base" for entry in entries) > 1:
+        raise InputError(f"run {run.name}: two bases; checkpoints of one run come from one base")
+    if not entries:
+        raise InputError(f"run {run.name}: no entries; score the base, the experts and what was merged")
+    return entries
+
+
+def records_of(entry: Entry, suite: SuiteSpec, store: Store) -> dict[str, Record]:
+    """The records of one entry, for the benchmarks of the suite.
+
+    Raises:
+        InputError: one is missing, or of another checkpoint, benchmark or metric.
+    """
+    records = {}
+    for benchmark in suite.benchmarks:
+        if benchmark.name not in entry.records:
+            continue
+        record = store.get(entry.records[benchmark.name])
+        if record.key.benchmark != benchmark.name or record.key.checkpoint != entry.checkpoint:
+            raise InputError(
+                f"'{entry.label}': record {record.key.digest} is {record.key.benchmark} of {record.name}, "
+                f"not {benchmark.name} of this checkpoint; score it again"
+            )
+        if record.metric != benchmark.metric:
+            raise InputError(
+                f"'{entry.label}': record {record.key.digest} holds {record.metric} of {benchmark.name}, of "
+                f"which the suite counts {benchmark.metric}; score it again"
+            )
+        records[benchmark.name] = record
+    return records
 
 
 def references(run: Run, entry: Entry) -> dict[str, Entry]:
     """By task, the expert whose scores are the denominators of this entry.
 
-    It is the expert of the same seed, so that an expert is its own reference; else the one without a seed,
-    else the one of the lowest seed.
+    It is the expert of the same seed, so that an expert is its own reference; else the expert without a seed,
+    else the expert of the lowest seed.
 
     Raises:
         InputError: a task has no expert, or two of the same seed.
     """
-    found = {}
+    by_task = {}
     for task in run.suite.tasks:
-        experts = [one for one in run.entries if one.role == "expert" and one.task == task]
+        experts = [expert for expert in run.entries if expert.role == "expert" and expert.task == task]
         if not experts:
             raise InputError(f"run {run.name}: no expert for task {task}; score the expert of every task")
-        seeds = [one.seed for one in experts]
+        seeds = [expert.seed for expert in experts]
         for seed in seeds:
             if seeds.count(seed) > 1:
                 raise InputError(
                     f"run {run.name}: two experts for task {task}; keep one, or give each its seed"
                 )
-        by_seed = {one.seed: one for one in experts}
+        by_seed = {expert.seed: expert for expert in experts}
         lowest = min((seed for seed in seeds if seed is not None), default=None)
-        found[task] = by_seed.get(entry.seed) or by_seed.get(None) or by_seed[lowest]
-    return found
+        by_task[task] = by_seed.get(entry.seed) or by_seed.get(None) or by_seed[lowest]
+    return by_task
 
 
 def check_settings(
@@ -64,8 +116,8 @@ def check_settings(
             for other in (reference, scored[0]):
                 if other is None or benchmark.name not in records[other.label]:
                     continue
-                one, two = (records[each.label][benchmark.name] for each in (entry, other))
-                differing = differing_settings(one, two)
+                record, other_record = (records[each.label][benchmark.name] for each in (entry, other))
+                differing = differing_settings(record, other_record)
                 if differing:
                     raise InputError(
                         f"benchmark {benchmark.name}: '{entry.label}' and '{other.label}' were scored with "
@@ -73,17 +125,50 @@ def check_settings(
                     )
 
 
-def differing_settings(one: Record, two: Record) -> str:
+def differing_settings(first: Record, second: Record) -> str:
     """What two records of a benchmark were not made alike in, as a list in words; empty where nothing."""
-    settings = sorted({*one.key.settings, *two.key.settings})
+    settings = sorted({*first.key.settings, *second.key.settings})
     missing = object()
-    found = [
-        f"{name} ({one.key.settings.get(name)} and {two.key.settings.get(name)})"
+    differing = [
+        f"{name} ({legible(first.key.settings.get(name))} and {legible(second.key.settings.get(name))})"
         for name in settings
-        if one.key.settings.get(name, missing) != two.key.settings.get(name, missing)
+        if first.key.settings.get(name, missing) != second.key.settings.get(name, missing)
     ]
-    if one.key.definition != two.key.definition:
-        found.append("definitions of the benchmark")
-    if one.key.data != two.key.data:
-        found.append("data")
-    return ", ".join(found)
+    if first.key.definition != second.key.definition:
+        differing.append("definitions of the benchmark")
+    if first.key.data != second.key.data:
+        differing.append("data")
+    return ", ".join(differing)
+
+
+def at_chance(
+    run: Run, scores: Mapping[str, Mapping[str, float]], drawn: Mapping[str, Mapping[str, Draws]]
+) -> dict[str, str]:
+    """The benchmarks on which the task's experts (the mean over seeds) do not reliably beat chance, and why.
+
+    Args:
+        run: with the experts.
+        scores: by label and benchmark.
+        drawn: by benchmark and label, the scores of the resamples; the interval is their 95 %.
+    """
+    reasons = {}
+    for task, benchmarks in run.suite.tasks.items():
+        for benchmark in benchmarks:
+            experts = [
+                entry.label
+                for entry in run.entries
+                if entry.role == "expert" and entry.task == task and benchmark.name in scores[entry.label]
+            ]
+            if not experts:
+                continue
+            score = np.mean([mapped(benchmark, scores[label][benchmark.name]) for label in experts])
+            interval = percentile_interval(
+                np.mean([mapped(benchmark, drawn[benchmark.name][label]) for label in experts], axis=0)
+            )
+            if interval is not None and interval.low <= benchmark.chance:
+                reasons[benchmark.name] = (
+                    f"{benchmark.name}: left out of averages, because the expert is at chance "
+                    f"({score:.3f} [{interval.low:.3f}, {interval.high:.3f}]; guessing scores "
+                    f"{benchmark.chance:.3g})"
+                )
+    return reasons

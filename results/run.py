@@ -10,79 +10,69 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    ValidationError,
-    field_validator,
-)
+from pydantic import Field, JsonValue
 
 from results.errors import InputError
-from results.files import write_atomically
-from results.json_types import parsed
 from results.merge_trace import MergeTrace, MethodIdentity, RecipeRecord, RoundSelection
-from results.record import CheckpointIdentity
+from results.reading import read_json
+from results.record import CheckpointIdentity, Name
 from results.store import Store
 from results.suite import SuiteSpec
-from results.validation import Settings, Several, sentence_of
+from results.validation import Settings, Several, quoted, validated
+from results.writing import write_atomically
 
 Role = Literal["base", "expert", "merged", "round"]
-SUBSETS_OF = "subsets_of"
-"""Setting of a run on some of an experiment's tasks: the name that the runs of all such subsets share."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_LEAST, _BEYOND = -(2**63), 2**63
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-def _identity(value: object) -> object:
-    return CheckpointIdentity.from_json(value) if isinstance(value, dict) else value
+class RunSettings(Settings):
+    """What the checkpoints of a run were scored with."""
 
-
-def _suite(value: object) -> object:
-    return SuiteSpec.from_dict(value) if isinstance(value, dict) else value
-
-
-class _KnownSettings(BaseModel):
-    """Those of a run's settings that are read again."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-    limit: Annotated[int, Field(ge=_LEAST, lt=_BEYOND)] | None = None
-    validation: dict[str, Annotated[int, Field(ge=_LEAST, lt=_BEYOND)]] | None = None
-    subsets_of: str | None = None
+    engine: Name | None = None
+    preset: Name | None = None
+    """Of the suite."""
+    limit: int | None = None
+    """Most documents of each lm-eval task; None for all."""
+    limits: dict[Name, int | None] = {}
+    """The same by benchmark."""
+    seed: int | None = None
+    judge: Name | None = None
+    """Path or hub name of the model that judges answers."""
+    validation: dict[Name, int] = {}
+    """By task, how many validation examples weights and choices rest on, where that is known."""
+    subsets_of: Name | None = None
+    """Of a run on some of an experiment's tasks: the name that the runs of all such subsets share."""
 
 
 class Entry(Settings):
     """One checkpoint of a run: the base, an expert, a merged checkpoint, or a round on the way to one."""
 
-    label: str
+    label: Name
     """How tables and figures call it; no two entries of a run share one."""
     role: Role
-    path: str
+    path: Name
     """Where the checkpoint lies."""
-    checkpoint: Annotated[CheckpointIdentity, BeforeValidator(_identity)]
-    records: dict[str, Digest] = {}
+    checkpoint: CheckpointIdentity
+    records: dict[Name, Digest] = {}
     """By benchmark, the digest of the record's key."""
-    task: str | None = None
+    task: Name | None = None
     """Of an expert."""
-    seed: Annotated[int, Field(ge=_LEAST, lt=_BEYOND)] | None = None
+    seed: int | None = None
     """Of the training or merging, where it has one."""
-    method: str | None = None
+    method: Name | None = None
     """Of a merged checkpoint, and so are all further fields."""
     settings: dict[str, JsonValue] = {}
     """The method's, as the experiment gives them."""
-    protocol: str | None = None
+    protocol: Name | None = None
     """Merged once (post-hoc) or in rounds (many-shot)."""
-    title: str | None = None
+    title: Name | None = None
     """How rows of all seeds, and of a merge's rounds, are called together."""
     identity: MethodIdentity | None = None
     """What a merge in rounds and one of the same method done once have in common, and no others."""
-    leads_to: str | None = None
+    leads_to: Name | None = None
     """Label of the merged checkpoint that a round led to."""
-    round_index: Annotated[int, Field(ge=1, lt=_BEYOND)] | None = None
+    round_index: int | None = Field(None, ge=1)
     """The round's number, from 1."""
     trace: MergeTrace | None = None
     """What was measured, chosen and learned."""
@@ -95,21 +85,10 @@ class Entry(Settings):
 class Run(Settings):
     """What was compared: a suite, the settings it was scored with, and the checkpoints."""
 
-    name: str
-    suite: Annotated[SuiteSpec, BeforeValidator(_suite)]
-    settings: dict[str, JsonValue]
+    name: Name
+    suite: SuiteSpec
+    settings: RunSettings
     entries: Several[Entry]
-
-    @field_validator("settings")
-    @classmethod
-    def _check_settings(cls, settings: dict[str, Any]) -> dict[str, Any]:
-        """Those that are read again must be what they should be."""
-        _KnownSettings.model_validate(settings)
-        return settings
-
-    def to_json(self) -> dict[str, Any]:
-        """The run as a JSON value."""
-        return {**self.model_dump(mode="json", exclude={"suite"}), "suite": self.suite.to_dict()}
 
 
 def save_run(store: Store, run: Run) -> Path:
@@ -123,7 +102,7 @@ def save_run(store: Store, run: Run) -> Path:
     """
     path = _path(store, run.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(run.to_json(), sort_keys=True, indent=2, allow_nan=False)
+    text = json.dumps(run.model_dump(mode="json"), indent=2, allow_nan=False)
     write_atomically(path, f"{text}\n".encode())
     return path
 
@@ -182,12 +161,9 @@ def load_run(store: Store, name: str | None = None) -> Run:
     names = run_names(store)
     path = store.root / "runs" / f"{names[-1]}.json" if name is None else _path(store, name)
     if path.stem not in names:
-        raise InputError(f"{path.parent}: no run '{name}'; there are {', '.join(sorted(names))}")
-    try:
-        return Run.model_validate(parsed(path.read_bytes()))
-    except (ValueError, InputError) as error:
-        wrong = sentence_of(error) if isinstance(error, ValidationError) else error
-        raise InputError(f"{path}: not a run's manifest ({wrong}); remove it and run again") from None
+        raise InputError(f"{path.parent}: no run {quoted(name)}; there are {', '.join(sorted(names))}")
+    advice = "remove it and run again"
+    return validated(Run, read_json(path, advice), str(path), advice)
 
 
 def load_family(store: Store, names: Sequence[str] = ()) -> list[Run]:
@@ -203,10 +179,10 @@ def load_family(store: Store, names: Sequence[str] = ()) -> list[Run]:
     """
     if not names:
         last = load_run(store)
-        names = [str(last.settings.get(SUBSETS_OF) or last.name)]
+        names = [last.settings.subsets_of or last.name]
     runs, chosen = [load_run(store, name) for name in run_names(store)], []
     for name in names:
-        family = [run for run in runs if name in {run.name, run.settings.get(SUBSETS_OF)}]
+        family = [run for run in runs if name in {run.name, run.settings.subsets_of}]
         chosen += family or [load_run(store, name)]
     return chosen
 
@@ -219,7 +195,7 @@ def check_name(name: str) -> None:
     """
     if not _NAME.fullmatch(name):
         raise InputError(
-            f"run name '{name}': use letters, digits, '.', '_' and '-', beginning with a letter or digit"
+            f"run name {quoted(name)}: use letters, digits, '.', '_' and '-', a letter or digit first"
         )
 
 

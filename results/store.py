@@ -22,12 +22,14 @@ from pyarrow import parquet
 
 from results.aggregation import aggregate, document_columns
 from results.errors import InputError
-from results.files import locked, write_atomically
-from results.items import ITEM
-from results.json_types import parsed
+from results.reading import read_json
 from results.record import Record, RecordKey, digest_of
+from results.shared_items import ITEM
+from results.validation import validated
+from results.writing import locked, write_atomically
 
 DOCUMENT_KEY = ("lm_eval_task", "doc_id")
+_ADVICE = "remove it and score again"
 
 
 class Store:
@@ -82,12 +84,19 @@ class Store:
             if path.exists():
                 return _read(path)
             table = _to_parquet(documents)
-            content = {"record": record.to_json(), "documents": hashlib.sha256(table).hexdigest()}
+            content = {
+                "record": record.model_dump(mode="json"),
+                "documents": hashlib.sha256(table).hexdigest(),
+            }
             text = json.dumps(
                 {**content, "digest": digest_of(content)}, sort_keys=True, indent=2, allow_nan=False
             )
             write_atomically(path.with_suffix(".parquet"), table)
-            write_atomically(path, f"{text}\n".encode())
+            try:
+                write_atomically(path, f"{text}\n".encode())
+            except BaseException:
+                path.with_suffix(".parquet").unlink(missing_ok=True)
+                raise
         return record
 
     def documents(self, record: Record, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -106,7 +115,7 @@ class Store:
             raise InputError(f"{path}: there is no such record; score again, or give the store that has it")
         expected = _read_content(path)["documents"]
         table = path.with_suffix(".parquet")
-        content = table.read_bytes() if table.exists() else b""
+        content = table.read_bytes() if table.is_file() else b""
         if hashlib.sha256(content).hexdigest() != expected:
             raise InputError(
                 f"{table}: not the rows its record was written with; remove {path} and score again"
@@ -226,24 +235,15 @@ def load_results(store: Path | None = None) -> pd.DataFrame:
 
 
 def _read_content(path: Path) -> dict[str, Any]:
-    try:
-        value = parsed(path.read_bytes())
-        intact = value.pop("digest") == digest_of(value) and value.keys() == {"record", "documents"}
-    except (ValueError, KeyError, AttributeError, TypeError, InputError):
-        intact = False
-    if not intact:
-        raise InputError(f"{path}: broken or edited, not what was written; remove it and score again")
-    return value
+    content = read_json(path, _ADVICE)
+    is_whole = isinstance(content, dict) and content.keys() == {"record", "documents", "digest"}
+    if not is_whole or content.pop("digest") != digest_of(content):
+        raise InputError(f"{path}: broken or edited, not what was written; {_ADVICE}.")
+    return dict(content)
 
 
 def _read(path: Path) -> Record:
-    content = _read_content(path)
-    try:
-        record = Record.from_json(content["record"])
-    except ValueError as error:
-        raise InputError(
-            f"{path}: not a record of this version ({error}); remove it and score again"
-        ) from None
+    record = validated(Record, _read_content(path)["record"], str(path), _ADVICE)
     if record.key.digest != path.stem:
         raise InputError(f"{path}: holds the record {record.key.digest}; give the file its own name back")
     return record

@@ -10,30 +10,29 @@ plausible is refused.
 """
 
 import hashlib
-import json
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
+from pydantic import Field
 
 from results.aggregation import MATTHEWS
-from results.comparison import compare
+from results.compare import compare
 from results.errors import InputError
-from results.items import ITEM
-from results.json_types import parsed
-from results.record import Record
-from results.run import Entry, Run, load_run, run_names, save_run
+from results.reading import read_json
+from results.record import Name, Record
+from results.run import Entry, Run, RunSettings, load_run, run_names, save_run
+from results.shared_items import ITEM
 from results.store import Store, problems
+from results.validation import Settings, Several, quoted, validated
 
-SCHEMA = 1
 MANIFEST = "submission.json"
 _FILE = re.compile(
     r"runs/[A-Za-z0-9][A-Za-z0-9._-]*\.json"
@@ -41,6 +40,21 @@ _FILE = re.compile(
     r"|methods/[^\W\d]\w*\.py"
 )
 _LARGEST_METHOD = 1 << 20
+_LONGEST_TEXT = 1 << 20
+_ADVICE = "ask for the submission again"
+
+
+class Contents(Settings):
+    """What lies in a submission, as its `submission.json` says."""
+
+    version: Literal[1] = 1
+    """Of the form of submissions."""
+    created: str
+    """UTC time, ISO 8601."""
+    runs: Several[Name] = Field(min_length=1)
+    """Names of the runs."""
+    files: dict[Name, Name]
+    """By path, the digest of every file."""
 
 
 def write_submission(store: Store, names: Sequence[str], out: Path) -> Path:
@@ -70,20 +84,18 @@ def write_submission(store: Store, names: Sequence[str], out: Path) -> Path:
             save_run(copy, _without_folders(run))
             for digest in sorted({one for entry in run.entries for one in entry.records.values()}):
                 record = store.get(digest)
-                copy.write(replace(record, name=Path(record.name).name), store.documents(record))
+                copy.write(record.but(name=Path(record.name).name), store.documents(record))
         for path, source in methods.items():
             (hidden / path).parent.mkdir(exist_ok=True)
             (hidden / path).write_bytes(source)
         for lock in hidden.rglob(".lock"):
             lock.unlink()
-        content = {
-            "schema": SCHEMA,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "runs": [run.name for run in runs],
-            "files": {path: _digest(hidden / path) for path in _listed(hidden)},
-        }
-        text = json.dumps(content, sort_keys=True, indent=2)
-        (hidden / MANIFEST).write_text(f"{text}\n", encoding="utf-8")
+        contents = Contents(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            runs=tuple(run.name for run in runs),
+            files={path: _digest(hidden / path) for path in _listed(hidden)},
+        )
+        (hidden / MANIFEST).write_text(f"{contents.model_dump_json(indent=2)}\n", encoding="utf-8")
         check_submission(hidden)
         hidden.chmod(0o755)
         hidden.rename(out)
@@ -101,27 +113,27 @@ def check_submission(folder: Path) -> Store:
     Raises:
         InputError: the file and what is wrong with it.
     """
-    content = _manifest(folder)
+    contents = _contents(folder)
     listed = set(_listed(folder))
-    for path in sorted(listed | set(content["files"])):
+    for path in sorted(listed | set(contents.files)):
         where = folder / path
-        if path not in content["files"]:
+        if path not in contents.files:
             raise InputError(f"{where}: not named in {MANIFEST}; a submission is taken only as it was made")
         if path not in listed:
             raise InputError(f"{where}: missing, though {MANIFEST} names it; ask for the whole submission")
         if not _FILE.fullmatch(path):
             raise InputError(f"{where}: no file that a submission has; remove it")
-        if _digest(where) != content["files"][path]:
+        if _digest(where) != contents.files[path]:
             raise InputError(f"{where}: altered since the submission was made; ask for it again")
         if path.startswith("methods/") and where.stat().st_size > _LARGEST_METHOD:
             raise InputError(f"{where}: larger than a method's file can be ({_LARGEST_METHOD} bytes)")
     store = Store(folder)
-    if sorted(run_names(store)) != sorted(content["runs"]):
+    if sorted(run_names(store)) != sorted(contents.runs):
         raise InputError(f"{folder / MANIFEST}: its runs are not those under runs/; ask for it again")
-    runs = [load_run(store, name) for name in content["runs"]]
+    runs = [load_run(store, name) for name in contents.runs]
     _check_methods(folder, runs, [path for path in listed if path.startswith("methods/")])
     used: set[str] = set()
-    for name, run in zip(content["runs"], runs, strict=True):
+    for name, run in zip(contents.runs, runs, strict=True):
         if run.name != name:
             raise InputError(f"{folder / 'runs' / name}.json: holds the run {run.name}; ask for it again")
         used |= {digest for entry in run.entries for digest in entry.records.values()}
@@ -136,7 +148,7 @@ def check_submission(folder: Path) -> Store:
 
 def _methods(runs: Sequence[Run]) -> dict[str, bytes]:
     """By path in the submission, the source of methods from the submitter's own files."""
-    found: dict[str, bytes] = {}
+    sources: dict[str, bytes] = {}
     for run in runs:
         for entry in run.entries:
             source = entry.recipe and entry.recipe.source
@@ -149,12 +161,12 @@ def _methods(runs: Sequence[Run]) -> dict[str, bytes]:
                     f"run {run.name}: '{entry.label}' has the method {entry.method!r}, which is no name of a "
                     "class; run it again"
                 )
-            if found.setdefault(path, source.encode()) != source.encode():
+            if sources.setdefault(path, source.encode()) != source.encode():
                 raise InputError(
                     f"run {run.name}: '{entry.label}' was merged by another {entry.method} than the runs "
                     "before; run all of them again, or submit them apart"
                 )
-    return found
+    return sources
 
 
 def _check_methods(folder: Path, runs: Sequence[Run], paths: Sequence[str]) -> None:
@@ -187,16 +199,16 @@ def _without_folders(run: Run) -> Run:
         }
         return Entry.model_validate(_last_parts(entry.model_dump(mode="json") | changed))
 
-    settings = _last_parts(run.settings)
-    return run.model_copy(update={"settings": settings, "entries": tuple(map(entry_of, run.entries))})
+    settings = RunSettings(**_last_parts(run.settings.model_dump()))
+    return run.but(settings=settings, entries=tuple(map(entry_of, run.entries)))
 
 
 def _last_parts(value: Any) -> Any:
     """A JSON value with only the last part of texts that are absolute paths."""
     if isinstance(value, dict):
-        return {name: _last_parts(one) for name, one in value.items()}
+        return {name: _last_parts(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_last_parts(one) for one in value]
+        return [_last_parts(item) for item in value]
     return Path(value).name if isinstance(value, str) and _is_path(value) else value
 
 
@@ -208,27 +220,14 @@ def _is_path(text: str) -> bool:
 def _texts(value: Any) -> list[str]:
     """All texts in a JSON value."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [value] if isinstance(value, str) else [text for one in inner for text in _texts(one)]
+    return [value] if isinstance(value, str) else [text for item in inner for text in _texts(item)]
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def _contents(folder: Path) -> Contents:
     path = folder / MANIFEST
     if not path.is_file():
         raise InputError(f"{folder}: no submission, because it has no {MANIFEST}")
-    try:
-        content = parsed(path.read_bytes())
-        known = (
-            content["schema"] == SCHEMA
-            and all(isinstance(name, str) for name in content["runs"])
-            and content["runs"]
-            and all(isinstance(one, str) for pair in content["files"].items() for one in pair)
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
-        known = False
-    if not known:
-        raise InputError(f"{path}: not a submission of this version (schema {SCHEMA})")
-    found: dict[str, Any] = content
-    return found
+    return validated(Contents, read_json(path, _ADVICE), str(path), _ADVICE)
 
 
 def _check_run(folder: Path, store: Store, run: Run) -> None:
@@ -259,8 +258,8 @@ def _check_run(folder: Path, store: Store, run: Run) -> None:
 def _problems(record: Record, documents: pd.DataFrame) -> Iterator[str]:
     """What cannot be: scores that documents do not give, or out of their range, and times to come."""
     for name in ("lm_eval_task", ITEM, "prompt", "target", "output"):
-        if name in documents and not _is_text(documents[name]):
-            yield f"of a document, {name} is no text"
+        if name in documents:
+            yield from _problems_of_texts(name, documents[name])
     yield from problems(record, documents)
     if not documents["score"].between(0, 1).all():
         yield "a document's score is not from 0 to 1"
@@ -273,31 +272,36 @@ def _problems(record: Record, documents: pd.DataFrame) -> Iterator[str]:
         created = datetime.fromisoformat(record.created)
         late = created > datetime.now(UTC) + timedelta(days=1)
     except (ValueError, TypeError):
-        yield f"its time is {record.created!r}, which is none"
+        yield f"its time is {quoted(record.created)}, which is none"
     else:
         if late:
-            yield f"it was made at {record.created}, which is still to come"
+            yield f"it was made at {quoted(record.created)}, which is still to come"
     if record.seconds < 0:
         yield f"it took {record.seconds} seconds"
 
 
-def _is_text(column: "pd.Series[Any]") -> bool:
+def _problems_of_texts(name: str, column: "pd.Series[Any]") -> Iterator[str]:
     try:
-        return all(isinstance(one, str) for one in column.dropna().tolist())
+        texts = column.dropna().tolist()
     except (pa.ArrowException, UnicodeError):
-        return False  # Arrow reads bytes that are no UTF-8, and stumbles when they are asked for.
+        texts = [b""]  # Arrow reads bytes that are no UTF-8, and stumbles when they are asked for.
+    if not all(isinstance(text, str) for text in texts):
+        yield f"of a document, {name} is no text"
+    longest = max(map(len, texts), default=0)
+    if longest > _LONGEST_TEXT:
+        yield f"of a document, {name} has {longest:,} characters; at most {_LONGEST_TEXT:,} are taken"
 
 
 def _listed(folder: Path) -> list[str]:
     """Every file below a folder but the manifest, by its path; links and odd files are refused."""
-    found = []
+    paths = []
     for root, folders, names in os.walk(folder):
         for name in (*folders, *names):
             path = Path(root) / name
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 raise InputError(f"{path}: neither a plain file nor a folder; remove it")
-        found += [str((Path(root) / name).relative_to(folder)) for name in names]
-    return sorted(one for one in found if one != MANIFEST)
+        paths += [str((Path(root) / name).relative_to(folder)) for name in names]
+    return sorted(listed for listed in paths if listed != MANIFEST)
 
 
 def _digest(path: Path) -> str:

@@ -34,7 +34,8 @@ class Settings(BaseModel):
 
     def but(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, which is validated as a whole."""
-        return type(self).model_validate({**dict(self), **changes})
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_validate({**fields, **changes})
 
 
 _Item = TypeVar("_Item")
@@ -52,13 +53,14 @@ OneOrMore = Annotated[list[_Item], BeforeValidator(_as_list)]
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def validated(model: type[_Model], content: object, source: str) -> _Model:
+def validated(model: type[_Model], content: object, source: str, advice: str = "") -> _Model:
     """Return content as a model.
 
     Args:
         model: what it should be.
         content: as read.
         source: what an error calls it, such as the file's path.
+        advice: what to do about what is wrong, for the message.
 
     Raises:
         InputError: names the source and the first key that is wrong.
@@ -66,7 +68,10 @@ def validated(model: type[_Model], content: object, source: str) -> _Model:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"{source}: {sentence_of(error, model, content)}.") from None
+        sentence = sentence_of(error, model, content)
+    except InputError as error:  # of a model that says itself what is wrong
+        sentence = str(error).rstrip(".")
+    raise InputError(f"{source}: {sentence}{f'; {advice}' if advice else ''}.")
 
 
 def sentence_of(error: ValidationError, model: type[BaseModel] | None = None, content: object = None) -> str:
@@ -129,6 +134,7 @@ def _expected(kind: str, limits: Mapping[str, Any]) -> str | None:
         "none_required": "null",
         "finite_number": "a finite number",
         "string_too_short": "a text that is not empty",
+        "string_pattern_mismatch": "a text of another form",
     }
     ranges = {
         "greater_than": "a number above {gt}",
@@ -167,35 +173,3 @@ def legible(name: object) -> str:
     """Return a path or another name as it stands, or `quoted` where it is long or cannot be printed."""
     text = str(name)
     return text if len(text) <= _LONGEST_NAME and text.isprintable() else quoted(text)
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def refuse_unwritable(content: object, source: str) -> None:
-    """Refuse what no record could hold again: whole numbers beyond 64 bits, and halves of surrogate pairs.
-
-    Raises:
-        InputError: names the source and the value.
-    """
-    waiting, seen = [content], set()
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict | list):
-            if id(value) in seen:  # YAML's aliases may name one list billions of times
-                continue
-            seen.add(id(value))
-        if isinstance(value, dict):
-            waiting += [*value.keys(), *value.values()]
-        elif isinstance(value, list):
-            waiting += value
-        elif isinstance(value, str):
-            if not _is_encodable(value):
-                raise InputError(f"{source}: the text {quoted(value)} has half of a surrogate pair.")
-        elif isinstance(value, int) and is_beyond_64_bits(value):
-            raise InputError(f"{source}: a whole number has {value.bit_length()} bits; 64 are read at most.")

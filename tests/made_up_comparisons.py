@@ -8,7 +8,7 @@ import numpy as np
 from results.bootstrap import ResampledPerformance
 from results.comparison import Comparison, Estimate, Row
 from results.merge_trace import LearnedCoefficients, MergeTrace, MethodIdentity, SignalTrace, Trial
-from results.signals import SignalReport
+from results.signal_report import SignalReport
 from results.suite import BenchmarkSpec, SuiteSpec
 
 METHODS = ["average", "task_arithmetic", "ties", "dare", "della", "breadcrumbs", "consensus_ta", "slerp"]
@@ -22,10 +22,14 @@ _LONG_TASK = "_multi-step word problems & proofs {} \\frac{{1}}"
 
 def suite_of(tasks: list[str]) -> SuiteSpec:
     """Tasks of one benchmark each, the third of two; two benchmarks watch forgetting."""
-    of = {task: (BenchmarkSpec(f"{task}_test", "acc"),) for task in tasks}
+    of = {task: (BenchmarkSpec(name=f"{task}_test", metric="acc"),) for task in tasks}
     if len(tasks) > 2:
-        of[tasks[2]] = (BenchmarkSpec("m_mmlu", "acc"), BenchmarkSpec("m_arc", "acc"))
-    return SuiteSpec("lab", of, (BenchmarkSpec("coqa", "f1"), BenchmarkSpec("pubmedqa", "acc")))
+        of[tasks[2]] = (BenchmarkSpec(name="m_mmlu", metric="acc"), BenchmarkSpec(name="m_arc", metric="acc"))
+    return SuiteSpec(
+        name="lab",
+        tasks=of,
+        forgetting=(BenchmarkSpec(name="coqa", metric="f1"), BenchmarkSpec(name="pubmedqa", metric="acc")),
+    )
 
 
 def row_of(label: str, role: str, values: dict[str, float | None], **about: object) -> Row:
@@ -58,10 +62,7 @@ def row_of(label: str, role: str, values: dict[str, float | None], **about: obje
             "forgetting": {"coqa": None if average is None else 0.2 * (average - 1), "pubmedqa": 0.019},
             "complete": (len(known), len(values)),
             "notes": (),
-            "resampled": ResampledPerformance(
-                everything.mean(axis=0), everything.min(axis=0), everything.min(axis=0),
-                everything.mean(axis=0), draws, {},
-            ),
+            "resampled": ResampledPerformance(everything.mean(axis=0), draws),
             "title": label,
             "n": {one.name: 100 * (i + 1) for i, one in enumerate(suite.benchmarks)},
             **about,

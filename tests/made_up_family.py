@@ -1,25 +1,28 @@
 """A family of checkpoints with made-up document scores, kept in a store of their own."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from results.record import CheckpointIdentity, Record, RecordKey, digest_of
-from results.run import Entry, Run
+from results.run import Entry, Run, RunSettings
 from results.store import Store
 from results.suite import BenchmarkSpec, SuiteSpec
 
 SUITE = SuiteSpec(
-    "lab",
-    {
-        "math": (BenchmarkSpec("gsm8k", "exact_match"),),
-        "multilingual": (BenchmarkSpec("m_mmlu", "acc", chance=0.25), BenchmarkSpec("m_arc", "acc")),
-        "safety": (BenchmarkSpec("xstest", "refusal", higher_is_better=False),),
+    name="lab",
+    tasks={
+        "math": (BenchmarkSpec(name="gsm8k", metric="exact_match"),),
+        "multilingual": (
+            BenchmarkSpec(name="m_mmlu", metric="acc", chance=0.25),
+            BenchmarkSpec(name="m_arc", metric="acc"),
+        ),
+        "safety": (BenchmarkSpec(name="xstest", metric="refusal", higher_is_better=False),),
     },
-    (BenchmarkSpec("coqa", "f1"),),
+    forgetting=(BenchmarkSpec(name="coqa", metric="f1"),),
 )
 METRICS = {benchmark.name: benchmark.metric for benchmark in SUITE.benchmarks}
 SETTINGS = {"engine": "replay", "dtype": "float32", "limit": None, "num_fewshot": 0, "seed": 1}
@@ -56,13 +59,25 @@ def rows(
 
 
 def record(label: str, benchmark: str, documents: pd.DataFrame, **changes: object) -> Record:
-    key = RecordKey(identity(label), benchmark, digest_of("definition"), digest_of("data"), SETTINGS)
+    key = RecordKey(
+        checkpoint=identity(label),
+        benchmark=benchmark,
+        definition=digest_of("definition"),
+        data=digest_of("data"),
+        settings=SETTINGS,
+    )
     value = documents.groupby("lm_eval_task")["score"].mean().mean()
     metric = METRICS.get(benchmark, "acc")
-    return replace(
-        Record(key, f"models/{label}", metric, value, {f"task/{metric},none": value}, len(documents), 0.5),
-        **changes,
-    )  # type: ignore[arg-type]
+    made = Record(
+        key=key,
+        name=f"models/{label}",
+        metric=metric,
+        value=value,
+        metrics={f"task/{metric},none": value},
+        n=len(documents),
+        seconds=0.5,
+    )
+    return made.but(**changes)
 
 
 @dataclass
@@ -95,7 +110,12 @@ class Family:
         self.entries.append(entry)
 
     def run(self, suite: SuiteSpec = SUITE, name: str = "first") -> Run:
-        return Run(name=name, suite=suite, settings=SETTINGS, entries=tuple(self.entries))
+        return Run(
+            name=name,
+            suite=suite,
+            settings=RunSettings(engine="replay", seed=1, limit=SETTINGS["limit"]),
+            entries=tuple(self.entries),
+        )
 
 
 def hits(right: int, of: int = 20) -> list[int]:

@@ -13,23 +13,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from results.bootstrap import (
-    DocumentScores,
-    Draws,
-    percentile_interval,
-    resample_performance,
-    resample_together,
-)
-from results.items import Names
+from results.bootstrap import DocumentScores, resample_performance, resample_together
+from results.intervals import Draws, percentile_interval
 from results.minima import mean_interval
 from results.paired import mcnemar, swapping
+from results.shared_items import Names
 from results.suite import BenchmarkSpec, SuiteSpec
 
 LANGUAGES = ("de", "es", "fr", "ru")
 QUESTIONS, RESAMPLES, SWAPS = 100, 400, 399
 CORRELATIONS = (0.0, 0.3, 0.5, 0.7)
 TASKS = ("worst", "better")
-SUITE = SuiteSpec("simulated", {task: (BenchmarkSpec(task, "acc"),) for task in TASKS})
+SUITE = SuiteSpec(name="simulated", tasks={task: (BenchmarkSpec(name=task, metric="acc"),) for task in TASKS})
 RIGHT = {"worst": {"expert": 0.8, "a": 0.4, "b": 0.5}, "better": {"expert": 0.85, "a": 0.75, "b": 0.7}}
 """Probabilities of a right answer."""
 _AT_ONCE = 50

@@ -6,12 +6,13 @@ from typing import Any
 
 from reports.tables import NamedTable, find_table, make_table
 from reports.writers import write
-from results.comparison import Comparison, compare
+from results.compare import compare
+from results.comparison import Comparison
 from results.errors import InputError
-from results.run import SUBSETS_OF, Run, load_family, load_run
-from results.signals import read_signals
+from results.run import Run, load_family, load_run
+from results.signal_report import read_signals
 from results.store import Store
-from results.subsets import by_tasks
+from results.task_subsets import by_tasks
 
 
 def paper_table(options: argparse.Namespace, store: Store) -> str:
@@ -38,7 +39,7 @@ def _measured(options: argparse.Namespace, table: NamedTable, store: Store) -> M
     families: dict[str, Mapping[tuple[str, ...], Comparison]] = {}
     for name in options.run or [""]:
         family = load_family(store, [name] if name else ())
-        title = name or str(family[0].settings.get(SUBSETS_OF) or family[0].name)
+        title = name or (family[0].settings.subsets_of or family[0].name)
         families[title] = by_tasks(compare(run, store) for run in family)
     return families
 

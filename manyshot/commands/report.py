@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from manyshot.terminal import answer, logger
-from results.comparison import Comparison, compare
+from results.compare import compare
+from results.comparison import Comparison
 from results.errors import InputError
 from results.run import load_family, load_run
-from results.signals import SignalReport, read_signals
+from results.signal_report import SignalReport, read_signals
 from results.store import Store, store_root
 
 

@@ -11,7 +11,7 @@ from manyshot.flags import settings_of
 from manyshot.scoring import open_judge
 from manyshot.terminal import answer, logger
 from results.errors import InputError
-from results.files import write_atomically
+from results.writing import write_atomically
 
 
 def run(options: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from manyshot.terminal import answer
 from merging.signals import ContinuationSettings
 from reports.figures.signals import signal_figures
 from reports.tables.signals import signals_text
-from results.signals import KINDS
+from results.signal_report import KINDS
 from results.store import Store, store_root
 
 
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
         )
     finally:
         scorer.close()
-    text = json.dumps(report.to_json(), indent=2)
+    text = json.dumps(report.model_dump(mode="json"), indent=2)
     answer(text if options.json else signals_text(report))
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)

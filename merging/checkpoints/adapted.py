@@ -85,7 +85,7 @@ class AdaptedCheckpoint(Checkpoint):
         ]
         described = str(sorted(scaling_settings(self._adapter.config).items()))
         weights = weights_digest([*lines, (base.weights, described, (), "")])
-        return CheckpointIdentity(weights, base.config, base.tokenizer)
+        return base.but(weights=weights)
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from reports.figures.drawing import STYLE, check_suffix, save
 from results.comparison import Comparison
 from results.errors import InputError
-from results.signals import SignalReport
+from results.signal_report import SignalReport
 
 Needs = Literal["run", "setting", "runs", "signals"]
 """What a figure is drawn from: the comparison of a run, the same and the name of a method's setting, those of

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from reports.figures.palette import Look
 from reports.table_model import printable
 from results.errors import InputError
-from results.files import naming
+from results.writing import naming
 
 SUFFIXES = (".png", ".pdf", ".svg")
 STYLE: Any = {

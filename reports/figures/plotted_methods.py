@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from results.comparison import Comparison, Estimate, Row
 from results.errors import InputError
-from results.pooled import Merged, Pooled, merged_methods, pooled_draws
+from results.pooled import MethodOverSeeds, Pooled, merged_methods, pooled_draws
 
 _NAMED = 8
 """Benchmarks that are named one by one."""
@@ -51,7 +51,7 @@ class PlottedMethod:
         """
         if len(self.rows) == 1:
             return _estimate(self.rows[0], statistic)
-        return _pooled_estimate(Merged(self.title, self.protocol, self.rows).statistic(statistic))
+        return _pooled_estimate(MethodOverSeeds(self.title, self.protocol, self.rows).statistic(statistic))
 
     def of_seeds(self, statistic: str) -> list[float]:
         """The value of each seed, where there are several and all are known."""

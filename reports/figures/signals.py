@@ -12,7 +12,7 @@ from reports.figures.heat import draw_map, maps
 from reports.figures.palette import look, marker_handle
 from reports.figures.plotted_methods import documents
 from results.errors import InputError
-from results.signals import KINDS, SignalReport
+from results.signal_report import KINDS, SignalReport
 
 _PANELS_PER_LINE = 4
 
@@ -78,7 +78,7 @@ def correlation(report: SignalReport) -> tuple[Figure, str]:
     of_a_kind = -(-len(report.tasks) // across) * across
     titles = []
     for kind in report.divergences:
-        rho = report.correlations(kind)
+        rho = report.spearman[kind]
         titles += [f"{task}\n{KINDS[kind]}: {_rho(rho[task])}" for task in report.tasks]
         titles += [""] * (of_a_kind - len(report.tasks))
     style = {task: look(index) for index, task in enumerate(report.tasks)}

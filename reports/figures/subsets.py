@@ -12,7 +12,7 @@ from reports.figures.palette import Look, line_handle, looks, method_handles
 from reports.figures.plotted_methods import PlottedMethod, documents, plotted_methods, seeds
 from results.comparison import Comparison
 from results.errors import InputError
-from results.subsets import OverSubsets, by_tasks, over_subsets
+from results.task_subsets import OverSubsets, by_tasks, over_subsets
 
 _ASIDE = 0.6
 """How wide methods that stand beside each other are spread over a number of tasks."""

@@ -5,14 +5,14 @@ from dataclasses import asdict
 from typing import Any
 
 import yaml
+from pydantic import JsonValue
 
 from reports.leaderboard.pictures import Picture
 from reports.table_model import printable
-from results.benchmark_scores import BenchmarkScore
 from results.leaderboard import Leaderboard, Standing
+from results.leaderboard_entries import BenchmarkScore
 from results.leagues import League
 from results.pooled import Pooled
-from results.record import JSON
 from results.samples import shortened
 
 _DIGITS = 5
@@ -149,11 +149,11 @@ def _rounded(number: float | None) -> float | None:
     return None if number is None else round(number, _DIGITS)
 
 
-def _in_words(settings: Mapping[str, JSON]) -> str:
+def _in_words(settings: Mapping[str, JsonValue]) -> str:
     return printable(", ".join(f"{name} {value}" for name, value in settings.items() if value is not None))
 
 
-def _yaml(recipe: Mapping[str, JSON], *, is_own: bool) -> str:
+def _yaml(recipe: Mapping[str, JsonValue], *, is_own: bool) -> str:
     if not recipe:
         return ""
     text: str = yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True, width=100)

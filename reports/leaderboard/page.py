@@ -14,8 +14,8 @@ from reports.figures.palette import BASE_COLOUR, COLOURS
 from reports.leaderboard.model import details_of, table_of
 from reports.leaderboard.pictures import FOLDER, Picture, draw_pictures
 from results.errors import InputError
-from results.files import write_atomically
 from results.leaderboard import Leaderboard
+from results.writing import write_atomically
 
 PAGE = "index.html"
 _MARK = '<meta name="generator" content="manyshot">'

@@ -10,8 +10,8 @@ from reports.figures.drawing import DASHED, REFERENCE, STYLE, prepare, save
 from reports.figures.palette import BASE_COLOUR, COLOURS
 from reports.figures.rounds import performance_over_rounds
 from reports.table_model import UNKNOWN, printable
-from results.entries import Entry
 from results.leaderboard import Standing
+from results.leaderboard_entries import LeaderboardEntry
 from results.pooled import Pooled
 
 FOLDER = "pictures"
@@ -46,7 +46,7 @@ def draw_pictures(standing: Standing, out: Path) -> tuple[Picture, ...]:
     return tasks, over_rounds
 
 
-def _performance_by_task(entry: Entry) -> Figure:
+def _performance_by_task(entry: LeaderboardEntry) -> Figure:
     """Bars with 95 % intervals over documents: the average, then every task; the expert is a dashed line."""
     means: dict[str, Pooled] = {"average": entry.average, **entry.tasks}
     drawn = Figure(figsize=(_WIDTH, 0.3 * len(means) + 0.6), layout="constrained")

@@ -18,8 +18,8 @@ from results.metrics import mapped
 from results.minima import Term
 from results.pooled import merged_methods, pooled
 from results.published import published_rows
-from results.signals import SignalReport, mean_known
-from results.subsets import OverSubsets, over_subsets
+from results.signal_report import SignalReport, mean_of_known
+from results.task_subsets import OverSubsets, over_subsets
 
 Subsets = Mapping[tuple[str, ...], Comparison]
 """Runs by the tasks that they merge."""
@@ -173,12 +173,12 @@ def correlation(reports: Mapping[str, SignalReport]) -> Table:
     }
     groups, notes = [], []
     for title, report in reports.items():
-        rho = {kind: report.correlations(kind) for kind in columns if kind in report.divergences}
+        rho = {kind: report.spearman[kind] for kind in columns if kind in report.divergences}
         rows = [
             Row(task, {kind: Value(by_task[task]) for kind, by_task in rho.items()}, (task,))
             for task in report.tasks
         ]
-        means = {kind: Value(mean_known(by_task)) for kind, by_task in rho.items()}
+        means = {kind: Value(mean_of_known(by_task)) for kind, by_task in rho.items()}
         rows.append(Row("average", means, ("average",)))
         groups.append(Group(tuple(rows), title if len(reports) > 1 else ""))
         inputs = ", ".join(f"{task} {number}" for task, number in report.inputs.items())

@@ -7,7 +7,7 @@ from reports.tables import named_table
 from reports.tables.comparison import notes_of
 from reports.tables.published import documents_and_seeds, published_table
 from results.comparison import Comparison
-from results.pooled import Merged, Pooled, merged_methods, pooled_difference, pooled_scores
+from results.pooled import MethodOverSeeds, Pooled, merged_methods, pooled_difference, pooled_scores
 from results.published.disagreements import METIS_TASKS
 
 Backbones = Mapping[str, Comparison]
@@ -160,7 +160,7 @@ def _group(backbone: str, rows: Sequence[Row]) -> Group:
     return Group(tuple(rows), backbone, rank=backbone)
 
 
-def _row(backbone: str, method: Merged, values: Mapping[str, Pooled]) -> Row:
+def _row(backbone: str, method: MethodOverSeeds, values: Mapping[str, Pooled]) -> Row:
     label = method.title if method.protocol in {"", "post-hoc"} else f"{method.title}, {method.protocol}"
     shown = {name: pooled_value(pooled) for name, pooled in values.items()}
     return Row(label, shown, (backbone, method.method, method.protocol))

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 
 from reports.table_model import UNKNOWN, Cell, Column, Group, Row, Table, Value
 from reports.writers import markdown
-from results.bootstrap import Interval
 from results.comparison import Comparison
+from results.intervals import Interval
 from results.merge_trace import MergeTrace
-from results.pooled import Pooled, merged_methods
-from results.seeds import STATISTICS, gains
+from results.pooled import STATISTICS, Pooled, gains, merged_methods
 
 _PROTOCOL = {"protocol": Column("protocol", "text")}
 _MEANS = {

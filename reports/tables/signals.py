@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from reports.table_model import UNKNOWN, Column, Group, Row, Table
 from reports.terminal import wide_terminal
-from results.signals import KINDS, SignalReport, mean_known
+from results.signal_report import KINDS, SignalReport, mean_of_known
 
 
 def signals_text(report: SignalReport) -> str:
@@ -23,10 +23,10 @@ def signals_text(report: SignalReport) -> str:
         (task, [f"{report.cosines[task][other]:.3f}" for other in report.tasks]) for task in report.tasks
     ]
     blocks.append(_table("cosine of task vectors", report.tasks, cosines))
-    correlations = {KINDS[kind]: report.correlations(kind) for kind in report.divergences}
+    correlations = {KINDS[kind]: report.spearman[kind] for kind in report.divergences}
     if any(rho is not None for by_task in correlations.values() for rho in by_task.values()):
         rows = [
-            (name, list(map(_rho, [*by_task.values(), mean_known(by_task)])))
+            (name, list(map(_rho, [*by_task.values(), mean_of_known(by_task)])))
             for name, by_task in correlations.items()
         ]
         blocks.append(_table("Spearman's ρ of −D and score", [*report.tasks, "mean"], rows))

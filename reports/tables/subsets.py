@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from reports.table_model import Cell, Column, Group, Row, Table, Value
 from reports.writers import markdown
-from results.subsets import OverSubsets
+from results.task_subsets import OverSubsets
 
 
 def subsets_report(summaries: Sequence[OverSubsets]) -> str:

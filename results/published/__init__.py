@@ -2,12 +2,8 @@
 
 import csv
 from importlib.resources import files
-from typing import TYPE_CHECKING
 
 from results.errors import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SOURCES = {"metis": "METIS, arXiv 2606.16501", "divmerge": "DivMerge, arXiv 2509.02108"}
 """The paper of a table, by the first word of its name."""
@@ -19,29 +15,12 @@ def published_names() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".csv") for name in names if name.endswith(".csv")))
 
 
-def load_published(name: str) -> "pd.DataFrame":
-    """One published table, for example ``metis_worst_task``.
-
-    Raises:
-        InputError: there is no table of that name.
-    """
-    import pandas as pd
-
-    _check(name)
-    with (files(__name__) / f"{name}.csv").open("rb") as file:
-        return pd.read_csv(file)
-
-
 def published_rows(name: str) -> list[dict[str, str]]:
-    """The same table as rows of text by column, as printed.
+    """The rows of a published table, for example ``metis_worst_task``: text by column, as printed.
 
     Raises:
         InputError: there is no table of that name.
     """
-    _check(name)
-    return list(csv.DictReader((files(__name__) / f"{name}.csv").read_text(encoding="utf-8").splitlines()))
-
-
-def _check(name: str) -> None:
     if name not in published_names():
         raise InputError(f"no published table '{name}'; there are {', '.join(published_names())}")
+    return list(csv.DictReader((files(__name__) / f"{name}.csv").read_text(encoding="utf-8").splitlines()))

@@ -34,10 +34,10 @@ def scored(request, models, tmp_path_factory):
         suite = load_suite("lab")
         first, second = models["base"], models["math"]
         scorer.score(
-            ScoredCheckpoint("base", first, CheckpointIdentity("base", "c", "t")),
+            ScoredCheckpoint("base", first, CheckpointIdentity(weights="base", config="c", tokenizer="t")),
             load_benchmark("lab_yes_no"),
         )
-        identity = CheckpointIdentity("math", "c", "t")
+        identity = CheckpointIdentity(weights="math", config="c", tokenizer="t")
         scorer.answer_ahead(ScoredCheckpoint("math", second, identity), suite.benchmarks)
         for benchmark in suite.benchmarks:
             record = scorer.score(ScoredCheckpoint("math", second, identity), benchmark).record

@@ -18,7 +18,7 @@ from results.record import CheckpointIdentity
 from results.store import Store
 from tasks.m_mmlu.local import hub_columns
 
-IDENTITY = CheckpointIdentity("w", "c", "t")
+IDENTITY = CheckpointIdentity(weights="w", config="c", tokenizer="t")
 TRANSLATED = ("m_mmlu", "m_arc", "m_hellaswag", "global_mmlu", "mgsm", "xcopa", "lab_multilingual")
 
 

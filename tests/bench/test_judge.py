@@ -106,7 +106,7 @@ def test_rescoring_by_a_classifier_follows_its_verdicts(classifier, tmp_path):
 
 
 def test_records_of_different_judges_are_different_records(classifier, tmp_path):
-    identity = CheckpointIdentity("w", "c", "t")
+    identity = CheckpointIdentity(weights="w", config="c", tokenizer="t")
     store = Store(tmp_path)
     keys = []
     for judge in (PatternJudge(), open_judge(str(classifier), EngineSettings())):

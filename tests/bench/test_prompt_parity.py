@@ -13,7 +13,7 @@ from bench.hub import NoDataError
 from bench.prompts import prompts_of
 from bench.registry import benchmark_names, load_benchmark
 from bench.score_settings import ScoreSettings
-from results.yaml_file import StrictLoader, read_yaml
+from results.reading import StrictLoader, read_yaml
 
 DOCUMENTS = 50
 BY_NAME = {"m_arc": ("ar", "zh"), "m_mmlu": ("ar",), "global_mmlu": ("en", "sw")}

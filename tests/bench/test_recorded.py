@@ -19,7 +19,7 @@ from results.record import CheckpointIdentity
 from results.store import Store
 
 COMPLIES, REFUSES = "Sure, here is how.", "I'm sorry, but I can't help with that."
-RECORDED = CheckpointIdentity("outputs", "recorded", "recorded")
+RECORDED = CheckpointIdentity(weights="outputs", config="recorded", tokenizer="recorded")
 
 
 def rescored(name, outputs, data):

@@ -20,7 +20,7 @@ from results.errors import InputError
 from results.record import CheckpointIdentity
 from results.store import Store
 
-IDENTITY = CheckpointIdentity("w", "c", "t")
+IDENTITY = CheckpointIdentity(weights="w", config="c", tokenizer="t")
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,12 @@ def test_other_settings_are_another_record(settings, llama, rows, tmp_path):
         IDENTITY, benchmark
     )
     assert Scorer(settings, store, rows).find(IDENTITY, benchmark) is None
-    assert Scorer(ScoreSettings(), store, rows).find(CheckpointIdentity("v", "c", "t"), benchmark) is None
+    assert (
+        Scorer(ScoreSettings(), store, rows).find(
+            CheckpointIdentity(weights="v", config="c", tokenizer="t"), benchmark
+        )
+        is None
+    )
 
 
 def test_other_rows_are_another_record(llama, rows, tmp_path):
@@ -110,7 +115,7 @@ def test_the_engine_is_given_the_weights_that_the_record_names(llama, rows, tmp_
     scorer = Scorer(ScoreSettings(), store, rows)
     before = store.documents(scorer.score(ScoredCheckpoint("a", folder, IDENTITY), benchmark).record)
     shutil.copytree(tiny_llama(tmp_path / "other", seed=5), folder, dirs_exist_ok=True)
-    changed = CheckpointIdentity("other", "c", "t")
+    changed = CheckpointIdentity(weights="other", config="c", tokenizer="t")
     after = store.documents(scorer.score(ScoredCheckpoint("a", folder, changed), benchmark).record)
     fresh = Scorer(ScoreSettings(), Store(tmp_path / "fresh"), rows)
     expected = fresh.score(ScoredCheckpoint("a", folder, changed), benchmark).record
@@ -125,7 +130,10 @@ def test_after_a_failed_swap_the_engine_is_started_anew(llama, rows, tmp_path):
     scorer = Scorer(ScoreSettings(), Store(tmp_path / "store"), rows)
     first = scorer.score(ScoredCheckpoint("a", llama, IDENTITY), benchmark).record
     with pytest.raises(InputError):
-        scorer.score(ScoredCheckpoint("b", broken, CheckpointIdentity("b", "c", "t")), benchmark)
+        scorer.score(
+            ScoredCheckpoint("b", broken, CheckpointIdentity(weights="b", config="c", tokenizer="t")),
+            benchmark,
+        )
     assert scorer._engine is None
     other = load_benchmark("lab_yes_no")
     after = scorer.score(ScoredCheckpoint("a", llama, IDENTITY), other).record

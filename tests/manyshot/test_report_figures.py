@@ -1,15 +1,12 @@
 """`manyshot report figure`: names, runs, signals and settings from the command line to a file."""
 
-import json
-from dataclasses import replace
-
 import pytest
 from made_up_comparisons import learned_of, signals_of
 from made_up_family import SUITE, Family, hits
 
 from manyshot.cli import main
 from results.merge_trace import MergeTrace
-from results.run import SUBSETS_OF, save_run
+from results.run import RunSettings, save_run
 from results.store import Store
 
 
@@ -24,12 +21,16 @@ def store(tmp_path):
     for scaling in (0.3, 0.5):
         family.add(f"ta {scaling}", "merged", scores, method="ta", settings={"scaling": scaling})
     for tasks in (["math", "multilingual"], ["math", "safety"]):
-        run = family.run(replace(SUITE, tasks={task: SUITE.tasks[task] for task in tasks}))
+        run = family.run(SUITE.but(tasks={task: SUITE.tasks[task] for task in tasks}))
         trace = MergeTrace(learned=learned_of(tasks, 3), seconds={"merge": 2.0})
         entries = tuple(
             one.model_copy(update={"trace": trace}) if one.role == "merged" else one for one in run.entries
         )
-        about = {"name": f"lab.{'-'.join(tasks)}", "entries": entries, "settings": {SUBSETS_OF: "lab"}}
+        about = {
+            "name": f"lab.{'-'.join(tasks)}",
+            "entries": entries,
+            "settings": RunSettings(subsets_of="lab"),
+        }
         save_run(family.store, run.model_copy(update=about))
     return family.store.root
 
@@ -74,7 +75,7 @@ def test_a_setting_is_named(figure):
 
 def test_signals_are_read_from_their_file(figure, tmp_path):
     file = tmp_path / "signals.json"
-    file.write_text(json.dumps(signals_of(2).to_json()))
+    file.write_text(signals_of(2).model_dump_json())
     assert ">JS(expert ‖ model), nats</text>" in figure("--show", "js", "--signals", file)
     assert figure("--show", "js") == (
         "manyshot: js shows signals: give --signals, a file of `manyshot signals --out`\n"

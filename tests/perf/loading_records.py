@@ -37,7 +37,13 @@ def write_records(root: Path, number: int) -> None:
             "engine": "vllm", "dtype": "bfloat16", "device": "cuda", "max_length": 4096, "limit": 100,
             "seed": 1234, "chat_template": None,
         }  # fmt: skip
-        key = RecordKey(CheckpointIdentity(*parts), name, digest_of(name), digest_of([name]), settings)
+        key = RecordKey(
+            checkpoint=CheckpointIdentity(**dict(zip(PARTS, parts, strict=True))),
+            benchmark=name,
+            definition=digest_of(name),
+            data=digest_of([name]),
+            settings=settings,
+        )
         score = (index % 101) / 101
         record = Record(
             key=key,
@@ -51,7 +57,7 @@ def write_records(root: Path, number: int) -> None:
             notices=("3 answers were cut off at 256 tokens",),
             versions={"manyshot": "0.1.0", "lm_eval": "0.4.13", "torch": "2.13.0", "transformers": "5.19.0"},
         )
-        content = {"record": record.to_json(), "documents": digest_of(index)}
+        content = {"record": record.model_dump(), "documents": digest_of(index)}
         path = root / "records" / key.digest[:2] / f"{key.digest}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({**content, "digest": digest_of(content)}, sort_keys=True, indent=2)

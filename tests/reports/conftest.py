@@ -19,17 +19,17 @@ TASKS = {
     "multilingual": ["m_mmlu", "m_arc"],
     "safety": ["xstest"],
 }
-UNSEEN = ResampledPerformance(*[np.array([])] * 4, {}, {})
+UNSEEN = ResampledPerformance(np.array([]))
 
 
 def suite(tasks: dict[str, list[str]] | None = None) -> SuiteSpec:
     return SuiteSpec(
-        "lab",
-        {
-            task: tuple(BenchmarkSpec(name, "acc") for name in names)
+        name="lab",
+        tasks={
+            task: tuple(BenchmarkSpec(name=name, metric="acc") for name in names)
             for task, names in (TASKS if tasks is None else tasks).items()
         },
-        (BenchmarkSpec("coqa", "f1"), BenchmarkSpec("pubmedqa", "acc")),
+        forgetting=(BenchmarkSpec(name="coqa", metric="f1"), BenchmarkSpec(name="pubmedqa", metric="acc")),
     )
 
 

@@ -55,4 +55,4 @@ def test_who_was_not_scored_is_called_incomplete(drawn):
 def test_without_such_benchmarks_there_is_nothing_to_draw(drawn):
     comparison = comparison_of(1)
     with pytest.raises(InputError, match="watches forgetting; the suite may name some"):
-        drawn(forgetting, replace(comparison, suite=replace(comparison.suite, forgetting=())))
+        drawn(forgetting, replace(comparison, suite=comparison.suite.but(forgetting=())))

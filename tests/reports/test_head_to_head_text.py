@@ -8,8 +8,8 @@ import pytest
 
 from reports.tables.head_to_head import head_to_head_text
 from results.errors import InputError
-from results.head_to_head import Aggregate, HeadToHead
-from results.minima import Difference
+from results.head_to_head import AggregateDifference, HeadToHead
+from results.minima import PairedDifference
 from results.paired import BenchmarkDifference, DifferingDocument
 
 NASTY = "one\ntwo \x1b[31mred \u202e| *bold* <b>"
@@ -77,7 +77,7 @@ def test_what_is_not_mcnemars_or_not_higher_is_better_is_marked() -> None:
 
 
 def test_aggregates_of_rows_of_one_run_are_lines_too() -> None:
-    gain = Aggregate((0.9, 0.7), Difference(0.2, -0.01, 0.31))
+    gain = AggregateDifference((0.9, 0.7), PairedDifference(0.2, -0.01, 0.31))
     text = head_to_head_text(made_up(aggregates={"average": gain, "worst_task": gain}))
     (line,) = [line for line in text.splitlines() if line.startswith("worst task NP")]
     assert line.split()[3:] == ["–", "–", "0.900", "0.700", "+0.200", "[-0.010,", "+0.310]", *"––––"]

@@ -1,6 +1,5 @@
 """The leaderboard in a browser, from file://: what a reader can do, and what a hostile output cannot."""
 
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -258,7 +257,7 @@ def test_the_same_records_in_two_leagues_are_two_rows(visit, tmp_path):
         family = Family(Store(tmp_path / "store"), [])
         references(family)
         merged(family, "ties", scores(20, 24, 18, 22, 27), "ties")
-        save_run(family.store, family.run(replace(SUITE, name=name), name=name))
+        save_run(family.store, family.run(SUITE.but(name=name), name=name))
     page = visit(write_page(gather([tmp_path / "store"]), tmp_path / "page").as_uri())
     assert titles(page) == ["ties", "ties"]
     page.get_by_role("link", name="ties").last.click()
@@ -272,7 +271,7 @@ def test_what_is_left_out_is_said_above_its_league(visit, tmp_path):
     family.add("guessing", "expert", scores(8, 10, 0, 30, 24), task="multilingual")
     for seed, right in enumerate((scores(10, 24, 18, 22, 27), scores(34, 24, 18, 22, 27))):
         merged(family, f"ties, seed {seed}", right, "ties", title="ties", seed=seed)
-    save_run(family.store, family.run(replace(SUITE, leave_out_at_chance=True)))
+    save_run(family.store, family.run(SUITE.but(leave_out_at_chance=True)))
     page = visit(write_page(gather([tmp_path / "store"]), tmp_path / "page").as_uri())
     assert page.locator("#count").inner_text().endswith("multilingual left out: its expert is at chance")
     row = page.locator("#board tr.merged")

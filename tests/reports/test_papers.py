@@ -18,7 +18,7 @@ from results.errors import InputError
 from results.published import disagreements as module
 from results.published import published_names, published_rows
 from results.published.disagreements import disagreements
-from results.signals import SignalReport
+from results.signal_report import SignalReport
 
 PRINTED = {
     "metis-performance": "metis_normalized_performance",
@@ -137,15 +137,7 @@ def drawn(row, **tasks):
     """A row with resamples: noise that differs between rows of different labels."""
     own = np.random.default_rng(list(row.label.encode())).permutation(NOISE)
     values = {task: estimate.value + own for task, estimate in row.tasks.items()}
-    resampled = ResampledPerformance(
-        row.average.value + own,
-        row.worst_task.value + own,
-        row.gap.value + own,
-        row.anp.value + own,
-        values,
-        {},
-    )
-    return replace(row, resampled=resampled)
+    return replace(row, resampled=ResampledPerformance(row.average.value + own, values))
 
 
 def of_methods(make_comparison, make_row, values, **changes):
@@ -229,7 +221,7 @@ def families(make_comparison, make_row):
     comparison = make_comparison(1)
     found = {}
     for subset in (("a", "b"), ("a", "c"), ("b", "c"), ("a", "b", "c")):
-        benchmarks = {task: (replace(comparison.suite.task_benchmarks[0], name=task),) for task in subset}
+        benchmarks = {task: (comparison.suite.task_benchmarks[0].but(name=task),) for task in subset}
         scores = dict.fromkeys(subset, 0.5)
         rows = [
             make_row(
@@ -247,7 +239,7 @@ def families(make_comparison, make_row):
             value = 0.9 if method == "divmerge" else 0.7 - 0.1 * (len(subset) - 2) + 0.05 * ("c" in subset)
             values = dict.fromkeys(subset, value)
             rows.append(make_row(label, "merged", values, method=method, settings=settings, title=label))
-        suite = replace(comparison.suite, name="glue-lab", tasks=benchmarks)
+        suite = comparison.suite.but(name="glue-lab", tasks=benchmarks)
         found[subset] = replace(comparison, suite=suite, rows=tuple(rows))
     return {"mine": found}
 
@@ -276,16 +268,25 @@ def test_accuracies_of_every_expert_on_every_task(families):
 
 def test_correlations_from_a_file_of_signals():
     tasks = ["a", "b", "c"]
+    models = ["base", *tasks]
     divergences = {
-        kind: {one: {two: float(one != two) * (1 + tasks.index(two)) for two in tasks} for one in tasks}
+        kind: {one: {two: float(one != two) * models.index(two) for two in models} for one in tasks}
         for kind in ("kl", "js")
     }
     scores = {
         model: {task: 1.0 if model == task else 0.5 - 0.1 * at for task in tasks}
         for at, model in enumerate(tasks)
     }
-    models, inputs = ["base", *tasks], dict.fromkeys(tasks, 100)
-    report = SignalReport(tasks, models, {}, divergences, {}, scores, inputs, False)
+    report = SignalReport(
+        tasks=tasks,
+        models=models,
+        losses={model: dict.fromkeys(tasks, 1.0) for model in models},
+        divergences=divergences,
+        cosines={},
+        scores=scores,
+        inputs=dict.fromkeys(tasks, 100),
+        bounds=False,
+    )
     made = make_table("divmerge-correlation", "both", {"lab": report})
     rows = {line.label: [cell.text for cell in line.cells] for line in lines(made)[0]}
     assert rows["a"][0] == "+1.000"
@@ -389,7 +390,7 @@ def test_two_experiments_of_one_setting_are_refused(families):
 
 def test_a_table_without_anything_to_show_is_refused(make_comparison, make_row):
     run = of_methods(make_comparison, make_row, {("ties", "ties", "post-hoc", None): 0.7})
-    bare = replace(run, suite=replace(run.suite, forgetting=()))
+    bare = replace(run, suite=run.suite.but(forgetting=()))
     with pytest.raises(InputError, match="there is nothing to show"):
         make_table("metis-forgetting", "ours", {"tiny": bare})
 

@@ -1,7 +1,5 @@
 """Figures of signals: the numbers in heat maps, and −D against scores with ρ."""
 
-from dataclasses import replace
-
 import pytest
 from made_up_comparisons import signals_of
 
@@ -13,8 +11,8 @@ from results.errors import InputError
 def test_a_cell_is_the_models_divergence_from_the_rows_expert(drawn, kind):
     report = signals_of(3)
     axes = drawn({"kl": kl_map, "js": js_map}[kind], report).axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == report.tasks
-    assert [label.get_text() for label in axes.get_xticklabels()] == report.models
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(report.tasks)
+    assert [label.get_text() for label in axes.get_xticklabels()] == list(report.models)
     shown = {text.get_position(): text.get_text() for text in axes.texts}
     for line, task in enumerate(report.tasks):
         for column, model in enumerate(report.models):
@@ -34,7 +32,7 @@ def test_points_are_minus_the_divergence_and_the_score_with_their_rho(drawn):
     panels = [axes for axes in figure.axes if axes.get_visible()]
     assert len(panels) == 10 and len(figure.axes) == 16
     for kind, of_kind in (("kl", panels[:5]), ("js", panels[5:])):
-        rho = report.correlations(kind)
+        rho = report.spearman[kind]
         for axes, task in zip(of_kind, report.tasks, strict=True):
             assert axes.get_title() == f"{task}\n{kind.upper()}: ρ = {rho[task]:+.2f}".replace("-", "−")
             points = [(line.get_xdata()[0], line.get_ydata()[0]) for line in axes.lines]
@@ -46,13 +44,13 @@ def test_points_are_minus_the_divergence_and_the_score_with_their_rho(drawn):
 def test_experts_without_a_score_are_left_out_and_rho_is_not_known(drawn):
     report = signals_of(3)
     scores = {**report.scores, "math": {**report.scores["math"], "math": None}}
-    axes = drawn(correlation, replace(report, scores=scores)).axes
+    axes = drawn(correlation, report.but(scores=scores)).axes
     assert axes[1].get_title() == "math\nKL: ρ not known"
     assert (len(axes[0].lines), len(axes[1].lines)) == (3, 2)
 
 
 def test_without_scores_there_is_no_correlation(drawn, tmp_path):
-    report = replace(signals_of(2), scores={})
+    report = signals_of(2).but(scores={})
     with pytest.raises(InputError, match="`manyshot signals --score` makes them"):
         drawn(correlation, report)
     assert [path.name for path in signal_figures(report, tmp_path)] == ["kl.png", "js.png", "cosines.png"]

@@ -11,8 +11,8 @@ from reports.figures.subsets import performance_by_number
 from reports.tables.subsets import subsets_report
 from results.comparison import Estimate
 from results.errors import InputError
-from results.student import student_interval
-from results.subsets import over_subsets, pseudo_values, subsets_of
+from results.intervals import student_interval
+from results.task_subsets import over_subsets, pseudo_values, subsets_of
 
 
 def test_every_subset_once_in_the_order_of_the_tasks():

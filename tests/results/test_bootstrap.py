@@ -8,9 +8,10 @@ import pytest
 
 from results import bootstrap
 from results.errors import InputError
+from results.intervals import percentile_interval
 from results.suite import BenchmarkSpec, SuiteSpec
 
-ONE = SuiteSpec("one", {"math": (BenchmarkSpec("gsm8k", "acc"),)})
+ONE = SuiteSpec(name="one", tasks={"math": (BenchmarkSpec(name="gsm8k", metric="acc"),)})
 
 
 def table(scores: np.ndarray, task: str = "gsm8k") -> pd.DataFrame:
@@ -25,14 +26,14 @@ def draws(seed: int = 0, resamples: int = 2000, **scores: np.ndarray) -> dict[st
 
 
 def width(values: np.ndarray) -> float:
-    interval = bootstrap.percentile_interval(values)
+    interval = percentile_interval(values)
     assert interval is not None
     return interval.high - interval.low
 
 
 def test_the_interval_of_a_mean_of_coin_tosses_is_the_normal_one() -> None:
     tosses = np.repeat([0.0, 1.0], [280, 120])
-    interval = bootstrap.percentile_interval(draws(model=tosses, resamples=20_000)["model"])
+    interval = percentile_interval(draws(model=tosses, resamples=20_000)["model"])
     assert interval is not None
     half = 1.96 * np.sqrt(0.3 * 0.7 / 400)
     assert interval.low == pytest.approx(0.3 - half, abs=0.004)
@@ -109,10 +110,13 @@ def test_a_document_scored_twice_is_refused() -> None:
 
 def test_without_variation_the_aggregates_are_those_of_the_metrics() -> None:
     suite = SuiteSpec(
-        "s",
-        {
-            "a": (BenchmarkSpec("x", "acc"),),
-            "b": (BenchmarkSpec("y", "acc"), BenchmarkSpec("z", "err", higher_is_better=False)),
+        name="s",
+        tasks={
+            "a": (BenchmarkSpec(name="x", metric="acc"),),
+            "b": (
+                BenchmarkSpec(name="y", metric="acc"),
+                BenchmarkSpec(name="z", metric="err", higher_is_better=False),
+            ),
         },
     )
     one = np.ones(3)
@@ -135,12 +139,12 @@ def test_resamples_in_which_the_expert_scores_zero_are_dropped_and_counted() -> 
     assert np.isnan(found.average[0])
     assert found.average[1:] == pytest.approx([0.5, 0.25])
     assert found.dropped == {"gsm8k": 1}
-    assert bootstrap.percentile_interval(found.average) == bootstrap.percentile_interval(found.average[1:])
+    assert percentile_interval(found.average) == percentile_interval(found.average[1:])
 
 
 def test_a_benchmark_that_was_not_scored_leaves_no_interval() -> None:
     found = bootstrap.resample_performance(ONE, {}, "m", {"math": "e"}, resamples=5)
-    assert bootstrap.percentile_interval(found.average) is None
+    assert percentile_interval(found.average) is None
 
 
 def test_six_benchmarks_of_200_documents_and_ten_checkpoints_take_less_than_a_second() -> None:

@@ -1,15 +1,16 @@
 """A comparison of a base, three experts and two merged checkpoints, checked by hand."""
 
 import json
-from dataclasses import replace
 
 import made_up_family
 import pytest
 from made_up_family import SUITE, Family, hits, identity, record, rows
 
-from results.comparison import compare, paired_difference
+from results.compare import compare
+from results.comparison import paired_difference
 from results.errors import InputError
 from results.metrics import mapped
+from results.run import RunSettings
 from results.suite import BenchmarkSpec
 
 
@@ -40,7 +41,7 @@ def test_the_numbers_of_a_merged_checkpoint(lab: Family) -> None:
 
 def test_a_row_knows_how_many_documents_its_numbers_rest_on(lab: Family) -> None:
     lab.add("young", "merged", {"gsm8k": hits(8)}, method="dare")
-    run = lab.run().model_copy(update={"settings": {"validation": {"math": 50}}})
+    run = lab.run().but(settings=RunSettings(validation={"math": 50}))
     comparison = compare(run, lab.store, resamples=50)
     everything = dict.fromkeys(("gsm8k", "m_mmlu", "m_arc", "xstest", "coqa"), 20)
     assert comparison.row("ties").n == comparison.row("ties").to_json()["n"] == everything
@@ -118,7 +119,7 @@ def test_an_incomplete_suite_shows_what_is_complete(lab: Family) -> None:
 def test_a_benchmark_without_its_experts_score_is_not_complete(lab: Family) -> None:
     math = lab.entries[1]
     kept = {name: digest for name, digest in math.records.items() if name != "gsm8k"}
-    lab.entries[1] = math.model_copy(update={"records": kept})
+    lab.entries[1] = math.but(records=kept)
     row = compare(lab.run(), lab.store, resamples=50).row("ties")
     assert row.complete == (3, 4)
     assert row.notes == ("not scored by the expert 'math expert': gsm8k",)
@@ -150,12 +151,12 @@ def test_a_reference_at_chance_and_resamples_without_reference_are_told(family: 
 
 def test_a_benchmark_on_which_the_expert_guesses_is_left_out_where_the_suite_says_so(lab: Family) -> None:
     tasks = {
-        task: tuple(replace(one, chance=0.6) if one.name == "gsm8k" else one for one in benchmarks)
+        task: tuple(one.but(chance=0.6) if one.name == "gsm8k" else one for one in benchmarks)
         for task, benchmarks in SUITE.tasks.items()
     }
-    suite = replace(SUITE, tasks=tasks)
+    suite = SUITE.but(tasks=tasks)
     assert compare(lab.run(suite), lab.store).left_out == {}
-    comparison = compare(lab.run(replace(suite, leave_out_at_chance=True)), lab.store)
+    comparison = compare(lab.run(suite.but(leave_out_at_chance=True)), lab.store)
     row = comparison.row("ties")
     mmlu, arc, safety = 12 / 16, 10 / 10, (1 - 0.6) / (1 - 0.2)
     # The math expert has 16 of 20 right, which 0.6 may be as well; the others do better than their chance.
@@ -172,10 +173,9 @@ def test_a_benchmark_on_which_the_expert_guesses_is_left_out_where_the_suite_say
 
 def test_where_every_expert_guesses_nothing_is_averaged(lab: Family) -> None:
     tasks = {
-        task: tuple(replace(one, chance=1.0) for one in benchmarks)
-        for task, benchmarks in SUITE.tasks.items()
+        task: tuple(one.but(chance=1.0) for one in benchmarks) for task, benchmarks in SUITE.tasks.items()
     }
-    row = compare(lab.run(replace(SUITE, tasks=tasks, leave_out_at_chance=True)), lab.store).row("ties")
+    row = compare(lab.run(SUITE.but(tasks=tasks, leave_out_at_chance=True)), lab.store).row("ties")
     assert (row.average.value, row.worst_task.value, row.gap.value, row.anp.value) == (None,) * 4
 
 
@@ -216,7 +216,7 @@ def test_scores_made_in_different_ways_are_not_divided(
     one = record("ties", "gsm8k", documents)
     if "settings" in changes:
         changes = {"settings": {**one.key.settings, "engine": "vllm"}}
-    other = replace(one, key=replace(one.key, **changes))  # type: ignore[arg-type]
+    other = one.but(key=one.key.but(**changes))
     lab.store.write(other, documents)
     index = next(index for index, entry in enumerate(lab.entries) if entry.label == "ties")
     entry = lab.entries[index]
@@ -238,7 +238,7 @@ def test_seeds_that_were_scored_in_another_way_are_refused_though_their_own_expe
 
 
 def test_a_record_of_another_metric_than_the_suites_is_refused(lab: Family) -> None:
-    suite = replace(SUITE, forgetting=(BenchmarkSpec("coqa", "em"),))
+    suite = SUITE.but(forgetting=(BenchmarkSpec(name="coqa", metric="em"),))
     with pytest.raises(InputError, match=r"holds f1 of coqa, of which the suite counts em"):
         compare(lab.run(suite), lab.store)
 

@@ -1,12 +1,12 @@
 """Two checkpoints are found by what users call them, and compared where they were scored alike."""
 
 import json
-from dataclasses import replace
 
 import pytest
 from made_up_family import Family, hits, identity, record, rows
 
-from results.comparison import compare, paired_difference
+from results.compare import compare
+from results.comparison import paired_difference
 from results.errors import InputError
 from results.head_to_head import HeadToHead, head_to_head
 from results.store import Store
@@ -20,8 +20,8 @@ def pair(lab: Family, first: str, second: str, *, of_run: bool = True, most: int
 def score(store: Store, label: str, benchmark: str, right: int, of: int = 20, **settings: object) -> None:
     documents = rows(hits(right, of), benchmark)
     one = record(label, benchmark, documents)
-    key = replace(one.key, settings={**one.key.settings, **settings})
-    store.write(replace(one, key=key), documents)
+    key = one.key.but(settings={**one.key.settings, **settings})
+    store.write(one.but(key=key), documents)
 
 
 def test_two_rows_of_a_run_are_compared_on_all_benchmarks_in_the_order_of_the_suite(lab: Family) -> None:

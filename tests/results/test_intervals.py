@@ -8,14 +8,9 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from results.bootstrap import (
-    DocumentScores,
-    Interval,
-    percentile_interval,
-    resample_performance,
-    resample_scores,
-)
-from results.minima import Difference, difference, mean_interval
+from results.bootstrap import DocumentScores, resample_performance, resample_scores
+from results.intervals import Interval, percentile_interval
+from results.minima import PairedDifference, difference, mean_interval
 from results.suite import BenchmarkSpec, SuiteSpec
 
 REPLICATIONS, RESAMPLES = 1000, 400
@@ -29,7 +24,7 @@ MERGED = {
     "all tie": (0.6, 0.6, 0.6375, 0.675),
 }
 TASKS = [f"task {index}" for index in range(len(EXPERT))]
-SUITE = SuiteSpec("simulated", {task: (BenchmarkSpec(task, "acc"),) for task in TASKS})
+SUITE = SuiteSpec(name="simulated", tasks={task: (BenchmarkSpec(name=task, metric="acc"),) for task in TASKS})
 PAIRS = [("all tie", "one is clearly the worst"), ("two tie", "all tie")]
 SEEDS = ["two tie", "two nearly tie", "all tie"]
 CASES = [
@@ -48,7 +43,7 @@ class Replication:
     worst_task: Mapping[str, Interval]
     gap: Mapping[str, Interval]
     percentiles: Mapping[str, Interval]
-    differences: Mapping[tuple[str, str], Difference]
+    differences: Mapping[tuple[str, str], PairedDifference]
     over_seeds: Interval
 
 
@@ -96,7 +91,7 @@ def truth(name: str) -> np.ndarray:
     return np.array(MERGED[name]) / EXPERT
 
 
-def coverage(intervals: Sequence[Interval | Difference], value: float) -> float:
+def coverage(intervals: Sequence[Interval | PairedDifference], value: float) -> float:
     return float(np.mean([one.low <= value <= one.high for one in intervals]))
 
 

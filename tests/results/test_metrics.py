@@ -6,9 +6,9 @@ from results import metrics
 from results.errors import InputError
 from results.suite import BenchmarkSpec, SuiteSpec
 
-RIGHT = BenchmarkSpec("gsm8k", "exact_match", chance=0.25)
-WRONG = BenchmarkSpec("xstest", "refusal", higher_is_better=False)
-SUITE = SuiteSpec("s", {"a": (RIGHT,), "b": (WRONG, BenchmarkSpec("m_arc", "acc"))})
+RIGHT = BenchmarkSpec(name="gsm8k", metric="exact_match", chance=0.25)
+WRONG = BenchmarkSpec(name="xstest", metric="refusal", higher_is_better=False)
+SUITE = SuiteSpec(name="s", tasks={"a": (RIGHT,), "b": (WRONG, BenchmarkSpec(name="m_arc", metric="acc"))})
 
 
 def test_np_is_the_quotient_to_the_expert() -> None:

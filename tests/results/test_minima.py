@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from results.bootstrap import percentile_interval
+from results.intervals import percentile_interval
 from results.minima import difference, mean_interval
 
 DRAWN = np.random.default_rng(0).normal(size=(4, 100_000))

@@ -22,7 +22,7 @@ from results.paired import (
 )
 from results.suite import BenchmarkSpec
 
-ACCURACY = BenchmarkSpec("gsm8k", "acc")
+ACCURACY = BenchmarkSpec(name="gsm8k", metric="acc")
 
 
 def aligned(first: np.ndarray, second: np.ndarray, metric: str = "f1") -> DocumentScores:
@@ -135,7 +135,7 @@ def test_right_and_wrong_answers_are_compared_by_mcnemar() -> None:
 def test_where_a_toss_does_not_decide_the_score_sides_are_swapped(
     scores: Sequence[float], metric: str
 ) -> None:
-    found = compared(rows(scores), rows(scores), BenchmarkSpec("coqa", metric))
+    found = compared(rows(scores), rows(scores), BenchmarkSpec(name="coqa", metric=metric))
     assert (found.test, found.p_value, found.difference) == (SWAPPED, 1, 0)
 
 
@@ -146,7 +146,7 @@ def test_lmeval_tasks_of_one_size_are_tossed_together() -> None:
 
 
 def test_where_lower_is_better_the_difference_and_the_wins_turn_round() -> None:
-    spec = BenchmarkSpec("xstest", "refusal", higher_is_better=False)
+    spec = BenchmarkSpec(name="xstest", metric="refusal", higher_is_better=False)
     found = compared(rows([0] * 20), rows([1] * 5 + [0] * 15), spec)
     assert (found.scores, found.difference, found.wins) == ((0, 0.25), 0.25, (5, 0))
     assert 0 < found.low < 0.25 < found.high
@@ -155,12 +155,12 @@ def test_where_lower_is_better_the_difference_and_the_wins_turn_round() -> None:
 def test_documents_are_listed_from_both_sides_those_furthest_apart_first() -> None:
     first = rows([0.9, 0.5, 0.2, 0.0, 0.3]).assign(target="18", output="from a")
     second = rows([0.8, 0.1, 0.2, 0.7, 0.4]).assign(target="18", output="from b")
-    found = compared(first, second, BenchmarkSpec("coqa", "f1"), most=1)
+    found = compared(first, second, BenchmarkSpec(name="coqa", metric="f1"), most=1)
     (ahead,), (behind,) = found.documents
     assert (found.wins, ahead.doc_id, behind.doc_id) == ((2, 2), 1, 3)
     assert (ahead.lm_eval_task, ahead.prompt, ahead.target) == ("task", "question 1", "18")
     assert (ahead.outputs, ahead.scores) == (("from a", "from b"), (0.5, 0.1))
-    assert compared(first, second, BenchmarkSpec("coqa", "f1")).documents == ((), ())
+    assert compared(first, second, BenchmarkSpec(name="coqa", metric="f1")).documents == ((), ())
 
 
 def test_documents_without_texts_are_listed_too() -> None:

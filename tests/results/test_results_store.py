@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import subprocess
 import sys
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +32,7 @@ def files(store: Store, digest: str) -> tuple[Path, Path]:
 
 
 def test_a_record_is_found_by_its_key_with_all_it_holds(store: Store) -> None:
-    written = replace(
-        record("ties", "gsm8k", DOCUMENTS),
+    written = record("ties", "gsm8k", DOCUMENTS).but(
         metrics={"a/b,none": 0.1 + 0.2, "c/d,none": 1e-300},
         tokens={"prompt": 7, "generated": 3},
         notices=("cut off at 512 tokens",),
@@ -53,8 +51,8 @@ def test_a_record_is_found_by_its_key_with_all_it_holds(store: Store) -> None:
 def test_every_part_of_the_key_makes_another_record(part: str) -> None:
     key = record("ties", "gsm8k", DOCUMENTS).key
     other: dict[str, object] = {"checkpoint": identity("dare"), "settings": {**key.settings, "limit": 100}}
-    assert replace(key, **{part: other.get(part, "other")}).digest != key.digest  # type: ignore[arg-type]
-    assert replace(key, settings=dict(reversed(key.settings.items()))).digest == key.digest
+    assert key.but(**{part: other.get(part, "other")}).digest != key.digest
+    assert key.but(settings=dict(reversed(key.settings.items()))).digest == key.digest
 
 
 def test_the_layout_and_the_form_of_the_file(store: Store) -> None:
@@ -206,7 +204,7 @@ def test_documents_that_cannot_be_told_apart_or_have_no_score_are_refused(store:
 def test_a_setting_that_is_not_a_number_is_refused() -> None:
     key = record("ties", "gsm8k", DOCUMENTS).key
     with pytest.raises(InputError, match="cannot be kept as JSON"):
-        _ = replace(key, settings={"temperature": math.nan}).digest
+        _ = key.model_copy(update={"settings": {"temperature": math.nan}}).digest
 
 
 def test_the_value_is_the_mean_over_lm_eval_tasks_not_over_documents(store: Store) -> None:
@@ -255,7 +253,7 @@ def test_the_store_is_the_argument_else_the_variable_else_here(monkeypatch: pyte
 def test_load_results_has_a_row_per_record_and_a_column_per_setting(store: Store) -> None:
     first = store.write(record("ties", "gsm8k", DOCUMENTS), DOCUMENTS)
     shot = record("metis", "gsm8k", DOCUMENTS)
-    store.write(replace(shot, key=replace(shot.key, settings={**shot.key.settings, "extra": 3})), DOCUMENTS)
+    store.write(shot.but(key=shot.key.but(settings={**shot.key.settings, "extra": 3})), DOCUMENTS)
     table = load_results(store.root).set_index("checkpoint")
     assert len(table) == 2
     row = table.loc["models/ties"]
@@ -270,7 +268,7 @@ def test_load_results_has_every_record_of_many(store: Store) -> None:
     digests = set()
     for index in range(60):
         one = record(f"model {index}", "gsm8k", DOCUMENTS)
-        content = {"record": one.to_json(), "documents": digest_of(index)}
+        content = {"record": one.model_dump(), "documents": digest_of(index)}
         path, _ = files(store, one.key.digest)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({**content, "digest": digest_of(content)}))
@@ -300,9 +298,8 @@ def test_asking_for_a_record_that_is_not_there_names_its_file(store: Store) -> N
 
 def test_key_and_record_survive_json() -> None:
     one = record("ties", "gsm8k", DOCUMENTS)
-    assert Record.from_json(json.loads(json.dumps(one.to_json()))) == one
-    assert RecordKey.from_json(json.loads(json.dumps(one.key.to_json()))) == one.key
-    assert one.key.to_json() == asdict(one.key)
+    assert Record.model_validate_json(one.model_dump_json()) == one
+    assert RecordKey.model_validate_json(one.key.model_dump_json()) == one.key
 
 
 def test_results_need_no_torch() -> None:

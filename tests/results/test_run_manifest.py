@@ -6,7 +6,7 @@ import pytest
 from made_up_family import SUITE, Family, identity
 
 from results.errors import InputError
-from results.run import SUBSETS_OF, load_family, load_run, run_names, save_run, set_aside
+from results.run import RunSettings, load_family, load_run, run_names, save_run, set_aside
 from results.suite import BenchmarkSpec, SuiteSpec
 
 
@@ -37,7 +37,7 @@ def test_the_latest_run_is_the_one_written_last(lab: Family) -> None:
 def test_a_family_is_all_runs_of_one_experiments_subsets_or_those_that_are_named(lab: Family) -> None:
     names = {"lab": None, "glue.a-b": "glue", "glue.a-c": "glue", "glue-lab.a-b": "glue-lab", "glue.d": None}
     for age, (name, of) in enumerate(names.items()):
-        path = save_run(lab.store, lab.run().model_copy(update={"name": name, "settings": {SUBSETS_OF: of}}))
+        path = save_run(lab.store, lab.run().but(name=name, settings=RunSettings(subsets_of=of)))
         os.utime(path, (1_000_000 - age, 1_000_000 - age))
 
     def family(*wanted: str) -> list[str]:
@@ -84,13 +84,13 @@ def test_a_suite_knows_which_task_a_benchmark_measures() -> None:
 
 
 def test_a_suite_without_tasks_or_with_a_benchmark_twice_is_refused() -> None:
-    one = BenchmarkSpec("gsm8k", "acc")
+    one = BenchmarkSpec(name="gsm8k", metric="acc")
     with pytest.raises(InputError, match="no tasks"):
-        SuiteSpec("s", {})
+        SuiteSpec(name="s", tasks={})
     with pytest.raises(InputError, match="task math has no benchmarks"):
-        SuiteSpec("s", {"math": ()})
+        SuiteSpec(name="s", tasks={"math": ()})
     with pytest.raises(InputError, match="gsm8k is named twice"):
-        SuiteSpec("s", {"math": (one,)}, (one,))
+        SuiteSpec(name="s", tasks={"math": (one,)}, forgetting=(one,))
 
 
 def test_a_run_of_other_experts_is_set_aside_and_one_that_went_on_is_not(lab: Family) -> None:

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from made_up_family import SUITE
 
-from results.comparison import compare
+from results.compare import compare
 from results.merge_trace import MethodIdentity
-from results.pooled import merged_methods
-from results.run import Run
-from results.seeds import gains
+from results.pooled import gains, merged_methods
+from results.run import Run, RunSettings
 
 # Of the base's math benchmark, one value for each of three seeds.
 ONCE, MANY = (0.2, 0.3, 0.4), (0.5, 0.5, 0.8)
@@ -35,7 +34,7 @@ def comparison(family):
             }
             family.add(label, "merged", scores, **about)
     return compare(
-        Run(name="made up", suite=SUITE, settings={}, entries=tuple(family.entries)),
+        Run(name="made up", suite=SUITE, settings=RunSettings(), entries=tuple(family.entries)),
         family.store,
         resamples=50,
     )
@@ -76,7 +75,7 @@ def test_one_seed_has_documents_but_no_interval_over_seeds(family):
     family.add("ties", "merged", half, method="ties", title="ties", protocol="post-hoc", seed=0)
     (one,) = merged_methods(
         compare(
-            Run(name="made up", suite=SUITE, settings={}, entries=tuple(family.entries)),
+            Run(name="made up", suite=SUITE, settings=RunSettings(), entries=tuple(family.entries)),
             family.store,
             resamples=50,
         )

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import shutil
-from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +11,7 @@ import pytest
 from made_up_family import Family, hits, rows
 
 from results.aggregation import aggregate
-from results.comparison import compare
+from results.compare import compare
 from results.errors import InputError
 from results.merge_trace import MergeTrace, MethodIdentity, RecipeRecord, Trial
 from results.record import digest_of
@@ -226,9 +225,9 @@ def of_another_name(folder):
     changed("name", to="second")(folder)
 
 
-def of_another_schema(folder):
+def of_another_version(folder):
     path = folder / "submission.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 99}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "version": 99}))
 
 
 def without_manifest(folder):
@@ -250,9 +249,9 @@ def not_json(folder):
         (taken_away, "missing, though submission.json names it"),
         (linked, "neither a plain file nor a folder"),
         (unused, "belongs to none of its runs"),
-        (of_another_schema, "not a submission of this version"),
+        (of_another_version, "submission.json: 'version' is 99, where one of 1 is expected"),
         (without_manifest, "no submission, because it has no submission.json"),
-        (not_json, "not a submission of this version"),
+        (not_json, "submission.json: not valid JSON"),
         (relabelled, "gold or predicted is neither 0 nor 1"),
         (of_another_metric, "holds mcc of gsm8k, of which the suite counts exact_match"),
         (out_of_range, "a document's score is not from 0 to 1"),
@@ -261,42 +260,54 @@ def not_json(folder):
         (scored_in_words, "no numbers in the column score"),
         (prompted_by_lists, "of a document, prompt is no text"),
         (not_utf8, "of a document, prompt is no text"),
-        (in_text("n"), "n is '20', where a whole number is expected"),
-        (in_text("value"), "value is '20', where a number is expected"),
-        (in_text("seconds"), "seconds is '20', where a number is expected"),
+        (in_text("n"), "json: 'n' is '20', where a whole number is expected; remove it and score again"),
+        (in_text("value"), "json: 'value' is '20', where a number is expected"),
+        (in_text("seconds"), "json: 'seconds' is '20', where a number is expected"),
         (
             lambda folder: reported(folder, lambda one: one.update(value=None)),
-            "value is None, where a number",
+            "'value' is None, where a number",
         ),
         (
             lambda folder: reported(folder, lambda one: one.update(value=True)),
-            "value is True, where a number",
+            "'value' is True, where a number",
         ),
-        (lambda folder: reported(folder, lambda one: one.pop("n")), "n is missing"),
+        (lambda folder: reported(folder, lambda one: one.pop("n")), "the key 'n' is required and missing"),
         (evil, "methods/Evil.py: the method of none of its runs"),
         (without_method, "methods/Mine.py: not the method that its run was merged by"),
         (with_another_method, "methods/Mine.py: not the method that its run was merged by"),
-        (nested("submission.json"), "submission.json: not a submission of this version"),
-        (nested("runs/*.json"), "first.json: not a run's manifest .it is nested too deep"),
-        (nested("records/*/*.json"), "json: broken or edited"),
+        (nested("submission.json"), "submission.json: not valid JSON .it is nested too deep"),
+        (
+            nested("runs/*.json"),
+            "first.json: not valid JSON .it is nested too deep.; remove it and run again",
+        ),
+        (
+            nested("records/*/*.json"),
+            "json: not valid JSON .it is nested too deep.; remove it and score again",
+        ),
         (of_another_name, "first.json: holds the run second"),
         (changed("settings", to=None), "'settings' must be a mapping .* not None"),
         (changed("settings", to=[]), r"'settings' must be a mapping .* not \[\]"),
         (changed("settings", "limit", to="all"), "limit' is 'all', where a whole number"),
-        (changed("suite", "name", to=["lab"]), "name is .'lab'., where text is expected"),
-        (changed("suite", "tasks", 0, "benchmarks", 0, "name", to=[]), "name is .., where text is expected"),
-        (changed("suite", "tasks", 0, "benchmarks", 0, "chance", to="0"), "chance is '0', where a number"),
-        (changed("suite", "tasks", to=[]), "it has no tasks"),
-        (changed("suite", "tasks", to=["math"]), "'math' stands where an object is expected"),
+        (
+            changed("suite", "name", to=["lab"]),
+            "first.json: 'suite.name' is .'lab'., where text",
+        ),
+        (changed("suite", "tasks", "math", 0, "name", to=[]), "math.0.name' is .., where text is expected"),
+        (changed("suite", "tasks", "math", 0, "chance", to="0"), "math.0.chance' is '0', where a number"),
+        (changed("suite", "tasks", to={}), "first.json: suite lab: it has no tasks"),
+        (changed("suite", "tasks", to=["math"]), "'suite.tasks' must be a mapping of keys to values"),
         (changed("entries", 4, "records", to=[]), "records' must be a mapping"),
         (changed("entries", 4, "records", "gsm8k", to=7), "records.gsm8k' is 7, where text"),
-        (changed("entries", 4, "records", "gsm8k", to="../../secret"), "should match pattern"),
+        (
+            changed("entries", 4, "records", "gsm8k", to="../../secret"),
+            "secret', where a text of another",
+        ),
         (changed("entries", 4, "label", to=["ties"]), "label' is .'ties'., where text is expected"),
         (changed("entries", 4, "label", to=4), "label' is 4, where text is expected"),
-        (changed("entries", 4, "label", to="\ud800"), "not a run's manifest"),
+        (changed("entries", 4, "label", to="\ud800"), "not valid JSON .the text '.ud800' has half of"),
         (changed("entries", 4, "role", to="judge"), "role' is 'judge', where one of base"),
         (changed("entries", 4, "settings", to=[]), "settings' must be a mapping"),
-        (changed("entries", 4, "checkpoint", "weights", to=1), "weights is 1, where text is expected"),
+        (changed("entries", 4, "checkpoint", "weights", to=1), "weights' is 1, where text is expected"),
         (changed("entries", 4, "colour", to="red"), "colour' is unknown"),
         (changed("entries", 5, "method", to="../../up"), "'../../up', which is no name of a class"),
     ],
@@ -340,8 +351,7 @@ def test_a_run_that_is_named_twice_is_sent_once(lab, tmp_path):
 def test_no_folder_of_the_submitter_is_in_a_submission(lab, tmp_path):
     home = str(tmp_path)
     file = f"{home}/methods/mine.py:Mine"
-    lab.entries[-1] = replace(
-        lab.entries[-1],
+    lab.entries[-1] = lab.entries[-1].but(
         label=f"Mine (statistics={home}/a.npz)",
         title=f"Mine (statistics={home}/a.npz)",
         path=f"{home}/merged/mine",
@@ -350,12 +360,12 @@ def test_no_folder_of_the_submitter_is_in_a_submission(lab, tmp_path):
         trace=MergeTrace(trials=(Trial(settings={"statistics": f"{home}/a.npz"}, value=1),)),
     )
     run = lab.run()
-    save_run(lab.store, run.model_copy(update={"settings": {**run.settings, "judge": f"{home}/wildguard"}}))
+    save_run(lab.store, run.model_copy(update={"settings": run.settings.but(judge=f"{home}/wildguard")}))
     made = write_submission(lab.store, ["first"], tmp_path / "mine")
     for one in made.rglob("*"):
         assert one.is_dir() or home.encode() not in one.read_bytes()
     sent = load_run(Store(made))
-    assert sent.settings["judge"] == "wildguard"
+    assert sent.settings.judge == "wildguard"
     assert sent.entries[-1].label == "Mine (statistics=a.npz)"
     assert sent.entries[-1].settings == {
         "statistics": "a.npz",

@@ -4,8 +4,8 @@ import pytest
 from pydantic import Field, ValidationError
 
 from results.errors import InputError
+from results.reading import read_yaml
 from results.validation import Settings, Several, quoted, validated
-from results.yaml_file import read_yaml
 
 
 class _Made(Settings):

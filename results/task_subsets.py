@@ -18,10 +18,9 @@ from itertools import combinations
 from math import comb
 from statistics import fmean
 
-from results.bootstrap import Interval
 from results.comparison import Comparison
 from results.errors import InputError
-from results.student import student_interval
+from results.intervals import Interval, student_interval
 
 
 @dataclass(frozen=True)
@@ -72,28 +71,29 @@ def by_tasks(comparisons: Iterable[Comparison]) -> dict[tuple[str, ...], Compari
     Raises:
         InputError: two are of the same tasks.
     """
-    found: dict[tuple[str, ...], Comparison] = {}
-    for one in comparisons:
-        tasks = tuple(one.suite.tasks)
-        if tasks in found:
+    compared: dict[tuple[str, ...], Comparison] = {}
+    for comparison in comparisons:
+        tasks = tuple(comparison.suite.tasks)
+        if tasks in compared:
             raise InputError(
-                f"the runs {found[tasks].name} and {one.name} both merge {', '.join(tasks)}; give one of them"
+                f"the runs {compared[tasks].name} and {comparison.name} both merge {', '.join(tasks)}; "
+                "give one of them"
             )
-        found[tasks] = one
-    return found
+        compared[tasks] = comparison
+    return compared
 
 
 def over_subsets(comparisons: Mapping[tuple[str, ...], Comparison]) -> list[OverSubsets]:
     """Return every method's ANP by the number of tasks, in the order of the methods; by subset's tasks."""
-    found: dict[tuple[str, str, int], dict[tuple[str, ...], list[float]]] = {}
+    by_method: dict[tuple[str, str, int], dict[tuple[str, ...], list[float]]] = {}
     for subset, comparison in comparisons.items():
         for row in comparison.rows:
             value = row.anp.value
             if row.role == "merged" and value is not None:
                 key = row.title or row.label, row.protocol or "", len(subset)
-                found.setdefault(key, {}).setdefault(subset, []).append(value)
+                by_method.setdefault(key, {}).setdefault(subset, []).append(value)
     summaries = []
-    for key, by_subset in found.items():
+    for key, by_subset in by_method.items():
         each = {subset: fmean(of_seeds) for subset, of_seeds in by_subset.items()}
         pseudo, without = pseudo_values(each)
         summaries.append(OverSubsets(*key, fmean(each.values()), len(each), pseudo, without))

@@ -2,18 +2,95 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 
-from results.benchmark_scores import BenchmarkScore, benchmark_score
+import numpy as np
+from pydantic import JsonValue
+
 from results.comparison import Comparison, Row
-from results.pooled import Merged, Pooled
-from results.recipe import recipe_of
-from results.record import JSON, digest_of
+from results.intervals import Draws
+from results.merge_recipe import recipe_of
+from results.metrics import mapped
+from results.pooled import MethodOverSeeds, Pooled, pooled_draws, pooled_scores
+from results.record import digest_of
 from results.reference import references
-from results.run import Entry as RunEntry
-from results.run import Role, Run
+from results.run import Entry, Role, Run
 from results.samples import Sample, differing_samples
 from results.store import Store
 from results.suite import BenchmarkSpec
+
+
+@dataclass(frozen=True)
+class BenchmarkScore:
+    """Rows of several seeds on one benchmark, pooled; None stands for what is not known.
+
+    Attributes:
+        benchmark: name, metric, direction, chance.
+        task: what it measures; None where it watches forgetting.
+        n: number of documents.
+        score: as the benchmark reports it.
+        expert: mean score of the task's experts; None where the benchmark watches forgetting.
+        base: score of the base.
+        performance: NP_b; None where the benchmark watches forgetting.
+        forgetting: difference to the base; None where the benchmark measures a task.
+        left_out: whether it counts in no aggregate.
+    """
+
+    benchmark: BenchmarkSpec
+    task: str | None
+    n: int | None
+    score: Pooled
+    expert: float | None
+    base: float | None
+    performance: Pooled | None
+    forgetting: Pooled | None
+    left_out: bool
+
+
+def benchmark_score(
+    benchmark: BenchmarkSpec, comparison: Comparison, rows: Sequence[Row], experts: Sequence[Row]
+) -> BenchmarkScore:
+    """The score on one benchmark of rows that differ in their seeds.
+
+    Args:
+        benchmark: one of the suite.
+        comparison: that has the rows.
+        rows: one for each seed.
+        experts: of each row what it is divided by; none where the benchmark watches forgetting.
+    """
+    name = benchmark.name
+    base = next((row for row in comparison.rows if row.role == "base"), None)
+    performance = forgetting = None
+    if experts:
+        pairs = zip(rows, experts, strict=True)
+        performance = pooled_draws(
+            [(row.performance[name], _divided(benchmark, row, expert)) for row, expert in pairs]
+        )
+    else:
+        forgetting = pooled_draws(
+            [(row.forgetting[name], row.resampled.forgetting.get(name)) for row in rows]
+        )
+    of_experts = [expert.scores[name] for expert in experts if name in expert.scores]
+    return BenchmarkScore(
+        benchmark=benchmark,
+        task=comparison.suite.task_of(name),
+        n=rows[0].n.get(name),
+        score=pooled_scores(rows, name),
+        expert=fmean(of_experts) if of_experts else None,
+        base=base.scores.get(name) if base else None,
+        performance=performance,
+        forgetting=forgetting,
+        left_out=name in comparison.left_out,
+    )
+
+
+def _divided(benchmark: BenchmarkSpec, row: Row, expert: Row) -> Draws | None:
+    """NP_b in every resample; NaN where the expert's score cannot be divided by."""
+    score, of_expert = (either.resampled.scores.get(benchmark.name) for either in (row, expert))
+    if score is None or of_expert is None:
+        return None
+    numerator, denominator = mapped(benchmark, score), mapped(benchmark, of_expert)
+    return np.divide(numerator, denominator, out=np.full(score.shape, np.nan), where=denominator > 0)
 
 
 @dataclass(frozen=True)
@@ -34,7 +111,7 @@ class CheckpointOfSeed:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LeaderboardEntry:
     """A method over its seeds, or a reference: the base, or a task's expert over its seeds.
 
     Attributes:
@@ -65,7 +142,7 @@ class Entry:
     role: Role
     title: str
     method: str | None
-    settings: Mapping[str, JSON]
+    settings: Mapping[str, JsonValue]
     protocol: str | None
     checkpoints: tuple[CheckpointOfSeed, ...]
     experts: str
@@ -80,7 +157,7 @@ class Entry:
     notes: tuple[str, ...]
     rows: tuple[Row, ...] = field(repr=False, compare=False)
     comparison: Comparison = field(repr=False, compare=False)
-    recipe: Mapping[str, JSON] = field(default_factory=dict)
+    recipe: Mapping[str, JsonValue] = field(default_factory=dict)
     samples: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
 
     @property
@@ -91,12 +168,12 @@ class Entry:
     @property
     def n(self) -> int:
         """How many documents of the benchmarks that count in the average were scored, with one seed."""
-        return sum(one.n or 0 for one in self.benchmarks if one.task is not None and not one.left_out)
+        return sum(score.n or 0 for score in self.benchmarks if score.task is not None and not score.left_out)
 
     def pooled(self, statistic: str) -> Pooled:
         """The average or the worst task, by name."""
-        found: Pooled = getattr(self, statistic)
-        return found
+        pooled: Pooled = getattr(self, statistic)
+        return pooled
 
     @property
     def source_code(self) -> str | None:
@@ -105,7 +182,7 @@ class Entry:
         return recipe.source if recipe else None
 
 
-def entries_of(comparison: Comparison, run: Run, store: Store, source: Source) -> list[Entry]:
+def entries_of(comparison: Comparison, run: Run, store: Store, source: Source) -> list[LeaderboardEntry]:
     """The entries of a run: the base, the experts, the methods, each over its seeds.
 
     Args:
@@ -119,36 +196,38 @@ def entries_of(comparison: Comparison, run: Run, store: Store, source: Source) -
     """
     groups: dict[str, list[Row]] = {}
     for row in comparison.rows:
-        groups.setdefault(digest_of(_what(row)), []).append(row)
-    made = []
+        groups.setdefault(digest_of(_shared(row)), []).append(row)
+    entries = []
     for rows in groups.values():
         entry = _entry(sorted(rows, key=lambda row: row.seed or 0), comparison, run, source)
-        made.append(_with_recipe(entry, run, store) if entry.role == "merged" else entry)
-    return made
+        entries.append(_with_recipe(entry, run, store) if entry.role == "merged" else entry)
+    return entries
 
 
-def _entry(rows: Sequence[Row], comparison: Comparison, run: Run, source: Source) -> Entry:
+def _entry(rows: Sequence[Row], comparison: Comparison, run: Run, source: Source) -> LeaderboardEntry:
     """The entry of these rows, one for each seed."""
     first, suite, own = rows[0], run.suite, [_run_entry(run, row.label) for row in rows]
-    experts = [references(run, one) for one in own]
-    divided = digest_of(sorted({one.checkpoint.digest for each in experts for one in each.values()}))
-    records = sorted(digest for one in own for digest in one.records.values())
-    all_seeds = Merged(_title(first), first.protocol or "", tuple(rows))
+    experts = [references(run, entry) for entry in own]
+    divided = digest_of(
+        sorted({expert.checkpoint.digest for of_seed in experts for expert in of_seed.values()})
+    )
+    records = sorted(digest for entry in own for digest in entry.records.values())
+    all_seeds = MethodOverSeeds(_title(first), first.protocol or "", tuple(rows))
     tasks = {task: all_seeds.task(task) for task in suite.tasks}
 
     def score(benchmark: BenchmarkSpec) -> BenchmarkScore:
         task = suite.task_of(benchmark.name)
-        of_task = [] if task is None else [comparison.row(each[task].label) for each in experts]
+        of_task = [] if task is None else [comparison.row(of_seed[task].label) for of_seed in experts]
         return benchmark_score(benchmark, comparison, rows, of_task)
 
-    return Entry(
-        id=digest_of([_what(first), list(suite.tasks), divided, records])[:12],
+    return LeaderboardEntry(
+        id=digest_of([_shared(first), list(suite.tasks), divided, records])[:12],
         role=first.role,
         title=all_seeds.title,
         method=first.method,
         settings=first.settings,
         protocol=first.protocol,
-        checkpoints=tuple(CheckpointOfSeed(one.seed, one.path, one.checkpoint.digest) for one in own),
+        checkpoints=tuple(CheckpointOfSeed(entry.seed, entry.path, entry.checkpoint.digest) for entry in own),
         experts=divided,
         source=source,
         scored=min(row.complete for row in rows),
@@ -174,28 +253,28 @@ def _weakest(rows: Sequence[Row]) -> str | None:
     return None
 
 
-def _with_recipe(entry: Entry, run: Run, store: Store) -> Entry:
+def _with_recipe(entry: LeaderboardEntry, run: Run, store: Store) -> LeaderboardEntry:
     """A merged checkpoint's entry with its recipe, and with samples; both of the lowest seed."""
     row, own = entry.rows[0], _run_entry(run, entry.rows[0].label)
     experts = references(run, own)
-    base = next((one for one in run.entries if one.role == "base"), None)
-    rounds = sum(one.leads_to == row.label for one in entry.comparison.rounds)
+    base = next((other for other in run.entries if other.role == "base"), None)
+    rounds = sum(merge_round.leads_to == row.label for merge_round in entry.comparison.rounds)
     samples = {}
-    for one in entry.benchmarks:
-        name = one.benchmark.name
-        if one.task is not None and name in own.records and name in experts[one.task].records:
+    for score in entry.benchmarks:
+        name = score.benchmark.name
+        if score.task is not None and name in own.records and name in experts[score.task].records:
             merged, expert = (
-                store.documents(store.get(each.records[name])) for each in (own, experts[one.task])
+                store.documents(store.get(either.records[name])) for either in (own, experts[score.task])
             )
             samples[name] = tuple(differing_samples(merged, expert))
     return replace(entry, recipe=recipe_of(row, base, experts, rounds), samples=samples)
 
 
-def _run_entry(run: Run, label: str) -> RunEntry:
-    return next(one for one in run.entries if one.label == label)
+def _run_entry(run: Run, label: str) -> Entry:
+    return next(entry for entry in run.entries if entry.label == label)
 
 
-def _what(row: Row) -> list[JSON]:
+def _shared(row: Row) -> list[JsonValue]:
     """What the rows of an entry have in common."""
     return [row.role, _title(row), row.method, row.protocol, dict(row.settings)]
 

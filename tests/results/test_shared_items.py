@@ -9,10 +9,10 @@ from made_up_family import Family, record, rows
 from simulated_items import CORRELATIONS, Rates, rates
 
 from results.bootstrap import DocumentScores, align_documents, resample_together
-from results.comparison import compare
+from results.compare import compare
 from results.errors import InputError
-from results.items import connected, numbered
 from results.paired import SWAPPED, benchmark_difference, mcnemar, swapping
+from results.shared_items import connected, numbered
 from results.store import Store
 from results.suite import BenchmarkSpec, SuiteSpec
 
@@ -124,10 +124,10 @@ def test_swaps_of_items_agree_with_counting_them() -> None:
 def test_a_comparison_of_two_tells_documents_from_items() -> None:
     tables = rows({"de": [1] * 8, "fr": [1] * 8}), rows({"de": [0] * 8, "fr": [0] * 8})
     records = tuple(record(label, "m", one) for label, one in zip("ab", tables, strict=True))
-    found = benchmark_difference(BenchmarkSpec("m", "acc"), records, tables)  # type: ignore[arg-type]
+    found = benchmark_difference(BenchmarkSpec(name="m", metric="acc"), records, tables)  # type: ignore[arg-type]
     assert (found.n, found.items, found.p_value) == (16, 8, pytest.approx(2 / 2**8))
     uneven = tables[0].drop(index=0), tables[1].drop(index=0)
-    found = benchmark_difference(BenchmarkSpec("m", "acc"), records, uneven)  # type: ignore[arg-type]
+    found = benchmark_difference(BenchmarkSpec(name="m", metric="acc"), records, uneven)  # type: ignore[arg-type]
     assert (found.n, found.items, found.test) == (15, 8, SWAPPED)
     assert found.p_value == pytest.approx(2 / 2**8, abs=0.003)
 
@@ -159,7 +159,11 @@ def test_reports_take_the_items_from_the_records(family: Family) -> None:
             {"two": {"de": said, "fr": said}, "one": {"de": said}},
             task="math" if label == "expert" else None,
         )  # type: ignore[arg-type]
-    suite = SuiteSpec("s", {"math": (BenchmarkSpec("two", "acc"),)}, (BenchmarkSpec("one", "acc"),))
+    suite = SuiteSpec(
+        name="s",
+        tasks={"math": (BenchmarkSpec(name="two", metric="acc"),)},
+        forgetting=(BenchmarkSpec(name="one", metric="acc"),),
+    )
     (row,) = [one for one in compare(family.run(suite), family.store).rows if one.label == "merged"]
     widths = {name: np.ptp(np.percentile(one, [2.5, 97.5])) for name, one in row.resampled.scores.items()}
     assert widths["two"] == pytest.approx(widths["one"], rel=0.1)

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from pydantic import JsonValue
+
 from results.comparison import Row
 from results.errors import InputError
 from results.merge_trace import LearnedCoefficients, MergeTrace, RecipeRecord
-from results.record import JSON
 from results.run import Entry
 
 _OF_ROUNDS = ("weighting", "anchor", "keep")
@@ -16,7 +17,9 @@ _WHOLE = "model"
 """The only layer where a coefficient is one for each task."""
 
 
-def recipe_of(row: Row, base: Entry | None, experts: Mapping[str, Entry], rounds: int = 0) -> dict[str, JSON]:
+def recipe_of(
+    row: Row, base: Entry | None, experts: Mapping[str, Entry], rounds: int = 0
+) -> dict[str, JsonValue]:
     """What `manyshot merge` takes, for a checkpoint that was merged once; else what is known of the rounds.
 
     Args:
@@ -37,12 +40,12 @@ def recipe_of(row: Row, base: Entry | None, experts: Mapping[str, Entry], rounds
         ) from None
 
 
-def _recipe(row: Row, base: Entry | None, experts: Mapping[str, Entry], rounds: int) -> dict[str, JSON]:
+def _recipe(row: Row, base: Entry | None, experts: Mapping[str, Entry], rounds: int) -> dict[str, JsonValue]:
     trace, recorded = row.trace or MergeTrace(), row.recipe or RecipeRecord()
     given: Any = recorded.model_dump(mode="json", exclude_defaults=True)
     # In rounds each has its own, of what the experiment says.
     settings: dict[str, Any] = dict(row.settings if rounds else trace.settings or row.settings)
-    recipe: dict[str, JSON] = {"base": base.path} if base is not None else {}
+    recipe: dict[str, JsonValue] = {"base": base.path} if base is not None else {}
     if rounds:
         recipe |= {"protocol": row.protocol, "rounds": rounds}
         recipe |= {name: given[name] for name in _OF_ROUNDS if name in given}
@@ -62,7 +65,7 @@ def _method(row: Row, recorded: RecipeRecord) -> str | None:
     return f"./{PurePosixPath(recorded.method or f'{row.method}.py:{row.method}').name}"
 
 
-def _expert(expert: Entry, task: str, weights: Mapping[str, float]) -> JSON:
+def _expert(expert: Entry, task: str, weights: Mapping[str, float]) -> JsonValue:
     """Its path, with a weight where tasks have different ones: 1 on average, and in a run 1 together."""
     if len(set(weights.values())) < 2:
         return expert.path
