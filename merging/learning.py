@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -183,15 +184,20 @@ def _step(
     total = sum(sizes.values())
     weights = [total / (len(chosen) * sizes[task]) for task, _ in chosen]
     values = objective.values(chosen, weights)
-    if not np.isfinite(values).all():
-        raise InputError(
-            f"What is made small is {values[int(np.argmin(np.isfinite(values)))]} at step {state.step}; "
-            "lower the learning rate, or look for broken weights."
-        )
+    _refuse_not_finite(values, state.step)
     state.coefficients.grad = merged.gradient()
     state.adam.step()
     state.step += 1
     state.learned.curve.append(sum(w * v for w, v in zip(weights, values, strict=True)))
+
+
+def _refuse_not_finite(values: Sequence[float], step: int) -> None:
+    for value in values:
+        if not math.isfinite(value):
+            raise InputError(
+                f"What is made small is {value} at step {step}; lower the learning rate, or look for broken "
+                "weights."
+            )
 
 
 def _validate(state: _State, objective: LearningObjective) -> None:
@@ -200,6 +206,7 @@ def _validate(state: _State, objective: LearningObjective) -> None:
     if not inputs or any(step == state.step for step, _ in state.learned.validation):
         return
     values = objective.values(inputs)
+    _refuse_not_finite(values, state.step)
     total = sum(value / held[task] for (task, _), value in zip(inputs, values, strict=True))
     state.learned.validation.append((state.step, total))
     best = min(state.learned.validation, key=lambda looked: looked[1])[0]

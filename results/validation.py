@@ -19,6 +19,8 @@ from pydantic_core import ErrorDetails
 from results.errors import InputError
 
 _LONGEST_QUOTE = 60
+_MAPPING_TYPES = {"dict_type", "model_type", "model_attributes_type"}
+"""Pydantic's error types where a mapping is missed."""
 _LONGEST_NAME = 500
 _LARGEST_INTEGER = 2**63
 _SHORT = reprlib.Repr()  # of nested values a part: YAML's aliases may make them endless
@@ -89,13 +91,13 @@ def sentence_of(error: ValidationError, model: type[BaseModel] | None = None, co
     if first["type"] == "missing":
         return f"the key '{key}' is required and missing"
     found = quoted(first["input"])
-    if first["type"] in {"dict_type", "model_type", "model_attributes_type"}:
+    of_key = [each for each in errors if _key(each, content) == key]
+    if first["type"] in _MAPPING_TYPES and len(of_key) == 1:
         where = f"'{key}'" if key else "the file"
         return f"{where} must be a mapping of keys to values, as in {{name: value}}, not {found}"
     if first["type"] == "value_error":
         said = first["msg"].removeprefix("Value error, ")
         return f"'{key}': {said}, not {found}" if key else said
-    of_key = [each for each in errors if _key(each, content) == key]
     expected = " or ".join(
         dict.fromkeys(_expected(each["type"], each.get("ctx", {})) or each["msg"] for each in of_key)
     )
@@ -141,7 +143,6 @@ def _expected(kind: str, limits: Mapping[str, Any]) -> str | None:
         "greater_than_equal": "a number from {ge} on",
         "less_than": "a number below {lt}",
         "less_than_equal": "a number up to {le}",
-        "too_short": "a list of at least {min_length}",
         "string_too_long": "a text of at most {max_length} characters",
     }
     if kind == "literal_error":

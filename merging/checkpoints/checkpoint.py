@@ -195,7 +195,7 @@ def open_safetensors(path: Path) -> dict[str, Stored]:
             infos = [TensorInfo(name, s.get_dtype(), tuple(s.get_shape())) for name, s in slices.items()]
     except (SafetensorError, OSError) as error:
         raise InputError(
-            f"{path} is not a whole safetensors file ({error}); copy or download it again."
+            f"{path} is not a complete safetensors file ({error}); copy or download it again."
         ) from error
     for info in infos:
         if info.dtype not in BY_CODE:

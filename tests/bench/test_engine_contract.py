@@ -174,7 +174,7 @@ def test_a_broken_checkpoint_is_refused_by_name(engine, checkpoints, fault, tmp_
         weights.write_bytes(weights.read_bytes()[:-100])
     sentence = {
         "nan": r"broken holds NaN or infinity in the tensor model\.norm",
-        "truncated": "not a whole",
+        "truncated": "not a complete",
     }
     with pytest.raises(InputError, match=sentence[fault]):
         engine.swap(broken)

@@ -92,7 +92,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_by_every_engine(llama, tmp_pa
     bad = changed(llama, tmp_path / "bad", change, **config)
     engine = open_engine(llama, EngineSettings())
     monkeypatch.setattr(VLLMEngine, "_check_device", lambda self: None)
-    monkeypatch.setattr(VLLMEngine, "_start", lambda self: pytest.fail("vLLM was started"))
+    monkeypatch.setattr("bench.engines.vllm.start", lambda *_: pytest.fail("vLLM was started"))
     opened = (
         lambda: open_engine(bad, EngineSettings()),
         lambda: engine.swap(bad),

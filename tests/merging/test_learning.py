@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 
 import numpy as np
 import pytest
@@ -373,6 +374,19 @@ def test_what_is_wrong_is_said(families, tmp_path):
     with pytest.raises(InputError, match="expert of 'math' generates nothing after any of its 2 inputs"):
         continue_inputs(engine, [[3, 4], [5]], tmp_path / "t", **options)
     engine.close()
+
+
+def test_held_out_inputs_that_give_no_numbers_are_said(families, tmp_path):
+    class Broken(Matching):
+        def values(self, inputs, weights=None):
+            return super().values(inputs, weights) if weights else [math.nan] * len(inputs)
+
+    base, experts, targets = families["llama"]
+    steered = followed(base, experts, "task")
+    objective = Broken(steered.model, targets, "kl", pad=0, batch_tokens=40, held_out=1)
+    method = make("divmerge", {"held_out": 1})
+    with pytest.raises(InputError, match="made small is nan at step 0"):
+        learn(steered, objective, method, seed=0, file=tmp_path / "file", key="key")
 
 
 def test_what_was_stored_of_an_expert_is_what_it_says(families):

@@ -98,7 +98,7 @@ def test_a_truncated_file(family, recipe_for, tmp_path, keep):
     base, experts = family
     file = experts["b"] / "model.safetensors"
     file.write_bytes(file.read_bytes()[:keep])
-    assert_refused(recipe_for(base, experts), tmp_path, [str(file), "not a whole safetensors file"])
+    assert_refused(recipe_for(base, experts), tmp_path, [str(file), "not a complete safetensors file"])
 
 
 @pytest.mark.parametrize(

@@ -62,5 +62,5 @@ def test_a_header_that_speaks_of_more_than_the_file_holds_is_refused(tmp_path):
     assert dtypes_of(open_safetensors(file)) == {NAME: "F32"}
     for content in (file.read_bytes()[:-1], b"", b"\xff" * 20, header):
         file.write_bytes(content)
-        with pytest.raises(InputError, match="not a whole safetensors file"):
+        with pytest.raises(InputError, match="not a complete safetensors file"):
             open_safetensors(file)

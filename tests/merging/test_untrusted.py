@@ -183,7 +183,7 @@ def test_a_safetensors_header_of_a_length_that_lies(family, refusal, length):
     _, experts = family
     file = experts["b"] / "model.safetensors"
     file.write_bytes(length.to_bytes(8, "little") + file.read_bytes()[8:])
-    assert "not a whole safetensors file" in refusal()
+    assert "not a complete safetensors file" in refusal()
 
 
 @pytest.mark.parametrize("index", ["model.safetensors.index.json", "pytorch_model.bin.index.json"])
