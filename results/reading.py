@@ -144,8 +144,9 @@ def refuse_unwritable(content: object) -> None:
     """Refuse what no record could hold again, at any depth, even where YAML repeats a part by its anchor.
 
     Raises:
-        ValueError: a number is not finite or beyond 64 bits, a text has half of a surrogate pair, or lists
-            and mappings are nested too deep.
+        ValueError: a whole number is beyond 64 bits, a text has half of a surrogate pair, or lists and
+            mappings are nested too deep. That numbers are finite is checked of JSON while it is read, and of
+            YAML by the settings, whose error names the key.
     """
     level: Iterable[object] = [content]
     for _ in range(_DEEPEST + 1):
@@ -154,7 +155,7 @@ def refuse_unwritable(content: object) -> None:
             if isinstance(value, str):
                 if not value.isascii() and not _is_encodable(value):
                     raise ValueError(f"the text {quoted(value)} has half of a surrogate pair")
-            elif isinstance(value, int | float):
+            elif isinstance(value, int):
                 _refuse_number(value)
             elif isinstance(value, dict | list):
                 inner[id(value)] = value

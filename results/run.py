@@ -142,7 +142,7 @@ def run_names(store: Store) -> list[str]:
         InputError: there are none.
     """
     folder = store.root / "runs"
-    files = filter(Path.is_file, folder.glob("[!.]*.json"))
+    files = filter(Path.exists, folder.glob("[!.]*.json"))
     paths = sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name))
     if not paths:
         raise InputError(f"{folder}: no runs; make one with 'manyshot run', or give the store that has it")

@@ -26,6 +26,13 @@ def check(name: str, version: int, result: Any, folder: Path = FOLDER) -> None:
         kept = {"version": version, "result": result}
         folder.mkdir(exist_ok=True)
         file.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    elif kept is not None and kept["version"] == version and isinstance(result, dict):
+        new = {key: value for key, value in result.items() if key not in kept["result"]}
+        if new and os.environ.get("MANYSHOT_WRITE_GOLDEN"):  # what is added changes nothing that was kept
+            kept["result"].update(new)
+            file.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        elif new:
+            pytest.fail(f"{file.name} lacks {', '.join(new)}: write it with MANYSHOT_WRITE_GOLDEN=1")
     if kept is None or kept["version"] != version:
         found = "missing" if kept is None else f"of version {kept['version']}"
         pytest.fail(f"{file.name} is {found}: write it with MANYSHOT_WRITE_GOLDEN=1 for version {version}")

@@ -30,9 +30,10 @@ def run(options: argparse.Namespace) -> None:
     suite = load_suite(options.suite) if options.suite else None
     wanted = wanted_benchmarks(suite, options.benchmark or ())
     engine = settings_of(options, EngineSettings)
+    settings = score_settings(suite, options.preset, engine, **given(options, ScoreSettings))
     checkpoints = open_checkpoints(options.checkpoints, engine.name)
     engine = choose_engine(engine, [checkpoint.path for checkpoint in checkpoints])
-    settings = score_settings(suite, options.preset, engine, **given(options, ScoreSettings))
+    settings = settings.but(engine=engine)
     store = Store(store_root(options.store))
     scorer = Scorer(settings, store, data_root(options.data), judge=open_judge(options.judge, engine))
     benchmarks = benchmarks_with_data(scorer, wanted, options.skip_missing)
