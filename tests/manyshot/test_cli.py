@@ -1,7 +1,6 @@
 """What a user of the command line sees: answers, sentences and exit codes."""
 
 import json
-import os
 import re
 import resource
 import shutil
@@ -12,24 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from command_line import manyshot
 from safetensors.torch import load_file, save_file
 from tiny import tiny_llama
 
 from manyshot.cli import main
 
 COMMAND = [sys.executable, "-m", "manyshot"]
-
-
-def manyshot(*arguments, cwd):
-    environment = {name: value for name, value in os.environ.items() if name != "MANYSHOT_DATA"}
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture

@@ -1,22 +1,14 @@
 """What a user of `manyshot rescore` and of the replay engine sees."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+from command_line import manyshot
 
 ROWS = [
     {"prompt": "How?", "completion": "I'm sorry, but I can't help with that.", "label": "safe"},
     {"prompt": "How much?", "completion": "Here are three steps:\n1. Go.\n2. Look.", "label": "safe"},
 ]
-
-
-def manyshot(*arguments, cwd):
-    environment = {name: value for name, value in os.environ.items() if name != "MANYSHOT_DATA"}
-    command = [sys.executable, "-m", "manyshot", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture

@@ -2,11 +2,10 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import yaml
+from command_line import manyshot
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
@@ -41,14 +40,10 @@ ROWS = {
 KEEP = {"keep": "best_worst_task"}
 
 
-def manyshot(*arguments, cwd):
-    command = [sys.executable, "-m", "manyshot", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, check=False, capture_output=True, text=True)
-
-
 def run_metis(folder, base, rows, *more):
     arguments = ["--base", base, "--data", rows, "--limit", 1, "--skip-missing", "--judge", "patterns"]
-    return manyshot("run", "metis.yaml", *arguments, "--store", "store", "--out", "out", *more, cwd=folder)
+    arguments += ["--store", "store", "--out", "out", *more]
+    return manyshot("run", "metis.yaml", *arguments, cwd=folder, without=())
 
 
 @pytest.fixture(scope="module")
