@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.full
 COMMAND = [sys.executable, "-m", "manyshot", "demo", "--smoke", "--out"]
 
 

@@ -39,6 +39,7 @@ def _finished(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "merge.json"}
 
 
+@pytest.mark.full
 def test_a_merge_killed_at_twenty_random_moments(recipe, tmp_path):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["merging.merge", "merging.methods.ties"])

@@ -85,11 +85,13 @@ def noticed():
     return found
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("module", "formula"), [broken[:2] for broken in BROKEN], ids=lambda part: part[:50])
 def test_a_formula_broken_in_one_place_is_noticed(noticed, module, formula):
     assert noticed[module, formula]
 
 
+@pytest.mark.full
 def test_every_oracle_notices_something(noticed):
     assert set().union(*noticed.values()) == set(ORACLES)
 

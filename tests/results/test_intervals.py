@@ -13,6 +13,7 @@ from results.intervals import Interval, percentile_interval
 from results.minima import PairedDifference, difference, mean_interval
 from results.suite import BenchmarkSpec, SuiteSpec
 
+pytestmark = pytest.mark.full
 REPLICATIONS, RESAMPLES = 1000, 400
 EXPERT = (0.8, 0.8, 0.85, 0.9)
 # Probabilities of a right answer by task. At 100 documents a task's performance is known to 0.06 (one σ).
@@ -27,12 +28,8 @@ TASKS = [f"task {index}" for index in range(len(EXPERT))]
 SUITE = SuiteSpec(name="simulated", tasks={task: (BenchmarkSpec(name=task, metric="acc"),) for task in TASKS})
 PAIRS = [("all tie", "one is clearly the worst"), ("two tie", "all tie")]
 SEEDS = ["two tie", "two nearly tie", "all tie"]
-CASES = [
-    pytest.param(documents, name, marks=[pytest.mark.full] if documents > 100 else [])
-    for documents in (100, 500)
-    for name in MERGED
-]
-SIZES = [100, pytest.param(500, marks=pytest.mark.full)]
+SIZES = [100, 500]
+CASES = [(documents, name) for documents in SIZES for name in MERGED]
 
 
 @dataclass(frozen=True)
