@@ -14,7 +14,7 @@ VLLM := $(VENV)/.vllm
 # With more threads than cores training is ten times slower.
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup setup-vllm demo test test-full lint docs perf lab-study divergence-study clean
+.PHONY: setup setup-vllm demo test test-fast test-full lint docs perf lab-study divergence-study clean
 
 setup: $(READY)
 
@@ -32,6 +32,10 @@ demo: $(READY)
 # vLLM's contract is tested too, where there is a build of it.
 test: lint $(if $(filter Linux,$(shell uname -s)),$(VLLM))
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# What takes seconds, while one works.
+test-fast: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not full and not slow'
 
 # All of it, with the simulations of many replications too.
 test-full: lint $(if $(filter Linux,$(shell uname -s)),$(VLLM))

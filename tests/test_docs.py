@@ -30,7 +30,7 @@ def test_pictures_and_pages_are_all_linked():
 def test_make_targets_are_there():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for page in PAGES:
-        for target in re.findall(r"`make ([a-z-]+)`", page.read_text(encoding="utf-8")):
+        for target in re.findall(r"(?:`|^ +)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 

@@ -18,6 +18,8 @@ from bench.engine_registry import open_engine
 from bench.engines.vllm import VLLMEngine
 from results.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["hello", "how many apples are left ? the answer is", "Question : A", "maybe yes no and A B C D"]
 LENGTH = 256
 

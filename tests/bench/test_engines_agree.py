@@ -14,6 +14,8 @@ from bench.scoring import Scorer
 from results.record import CheckpointIdentity
 from results.store import Store
 
+pytestmark = pytest.mark.slow
+
 # In bfloat16 each engine rounds in its own places, and is as far from float32 as the two are from each other.
 SAME_ANSWERS = {"float32": 0.99, "bfloat16": 0.95}
 LARGEST_DIFFERENCE = {"float32": 1e-4, "bfloat16": 0.2}

@@ -9,6 +9,8 @@ from tiny import tiny_llama, tiny_t5
 
 from bench.registry import benchmark_names
 
+pytestmark = pytest.mark.slow
+
 WITHOUT_ROWS = {
     "glue_mrpc",
     "glue_mrpc_generated",

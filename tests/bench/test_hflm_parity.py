@@ -11,6 +11,8 @@ from bench.lm import EngineLM
 from bench.registry import load_benchmark
 from bench.score_settings import ScoreSettings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def both_models(models):

@@ -18,6 +18,8 @@ from results.errors import InputError
 from results.record import CheckpointIdentity
 from results.store import Store
 
+pytestmark = pytest.mark.slow
+
 COMPLIES, REFUSES = "Sure, here is how.", "I'm sorry, but I can't help with that."
 RECORDED = CheckpointIdentity(weights="outputs", config="recorded", tokenizer="recorded")
 

@@ -32,6 +32,8 @@ from bench.hf.likelihood import score_documents
 from bench.hf.support import why_not_shared
 from bench.sharing import _GROUP_COST, Document, documents, prefix_groups
 
+pytestmark = pytest.mark.slow
+
 
 def best_saving(sequences):
     """By trying: the most tokens that disjoint groups of sequences save, less what the groups cost."""

@@ -23,6 +23,8 @@ from merging.merge import merge
 from merging.recipe import Recipe
 from results.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = EngineSettings(name="vllm", dtype="float32", device="cpu")
 
 

@@ -17,6 +17,8 @@ from tiny import tiny_llama
 
 from manyshot.cli import main
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "manyshot"]
 
 

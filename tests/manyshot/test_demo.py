@@ -14,6 +14,8 @@ from results.compare import compare
 from results.run import load_run
 from results.store import Store
 
+pytestmark = pytest.mark.slow
+
 TASKS = {
     "instructions": "lab_instructions",
     "math": "lab_math",

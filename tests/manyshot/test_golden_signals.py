@@ -22,6 +22,8 @@ from merging.signals import ContinuationSettings
 from merging.train_settings import TrainSettings
 from results.store import Store
 
+pytestmark = pytest.mark.slow
+
 CONTINUED = ContinuationSettings(inputs=4, max_new_tokens=6)
 
 

@@ -15,6 +15,8 @@ from results.merge_trace import MergeTrace, SignalTrace
 from results.run import load_run, save_run
 from results.submission import check_submission
 
+pytestmark = pytest.mark.slow
+
 GUIDE = Path(__file__).parent.parent.parent / "docs" / "guide"
 BLOCK = re.compile(r"^```(?P<kind>[a-z]+)(?: (?P<name>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -21,6 +21,8 @@ from tasks.lab_reading import stories
 from tasks.lab_safety.requests import REFUSAL
 from tasks.lab_yes_no import abstracts
 
+pytestmark = pytest.mark.slow
+
 SMOKE = BaseSettings.smoke()
 TASKS = ["instructions", "math", "multilingual", "safety"]
 

@@ -9,6 +9,8 @@ from results.merge_trace import MergeTrace
 from results.run import RunSettings, save_run
 from results.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def store(tmp_path):

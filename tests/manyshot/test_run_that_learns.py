@@ -25,6 +25,8 @@ from merging.signals import ContinuationSettings
 from results.errors import InputError
 from results.store import Store
 
+pytestmark = pytest.mark.slow
+
 TINY = {"epochs": 1, "examples": 4, "validation": 6, "batch_size": 4, "learning_rate": 1e-3}
 LEARNED = {"inputs": 4, "held_out": 1, "epochs": 1, "max_new_tokens": 3}
 

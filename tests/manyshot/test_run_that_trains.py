@@ -22,6 +22,8 @@ from results.run import load_run
 from results.store import Store
 from results.validation import validated
 
+pytestmark = pytest.mark.slow
+
 ROWS = {
     "tulu_3_personas_if.jsonl": {"messages": [{"content": "Say hello {i}."}, {"content": "Hello {i}."}]},
     "dart_math_hard.jsonl": {"query": "What is {i} + 1?", "response": "It is one more than {i}."},

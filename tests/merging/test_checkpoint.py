@@ -13,6 +13,8 @@ from toy_checkpoints import SHAPES, tensors
 from merging.checkpoints.checkpoint import Checkpoint, TensorInfo
 from merging.merge import merge
 
+pytestmark = pytest.mark.slow
+
 
 def test_names_shapes_and_blocks(save):
     weights = tensors(0, torch.bfloat16)

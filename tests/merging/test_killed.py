@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.merge import merge
 
+pytestmark = pytest.mark.slow
+
 KILLS = 20
 LAYERS = 40
 

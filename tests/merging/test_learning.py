@@ -34,6 +34,8 @@ from merging.signals import Needs
 from merging.tuning import check_settings, needs
 from results.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["how many apples are left ?", "A B", "the answer is", "yes no maybe", "hello . B C"]
 KINDS = ("llama", "qwen2", "t5")
 

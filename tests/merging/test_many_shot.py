@@ -28,6 +28,8 @@ from merging.weighting import Weighting, softmax
 from results.errors import InputError
 from results.merge_trace import MergeTrace
 
+pytestmark = pytest.mark.slow
+
 TRAINING = TrainSettings(batch_size=4, learning_rate=1e-2, cpu=True, save_seconds=0)
 ADAPTER = TrainSettings(
     **{**vars(TRAINING), "adapter": AdapterSettings(rank=4, alpha=8, targets=("q_proj", "up_proj"))}

@@ -20,6 +20,8 @@ from merging.task_vectors import TaskVectors
 from merging.write import WeightsWriter
 from results.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 FLOATS = [name for name, tensor in tensors(0).items() if tensor.is_floating_point()]
 
 

@@ -22,6 +22,8 @@ from merging.recipe import Recipe
 from merging.train_settings import TrainSettings
 from merging.training import train
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = {"instructions": 1.0, "math": 0.5, "multilingual": 0.7, "safety": 1.3}
 
 

@@ -27,6 +27,8 @@ from manyshot.lab.tokenizer import build_tokenizer
 from merging.examples import Example
 from merging.training import train
 
+pytestmark = pytest.mark.slow
+
 SEED, VALIDATION, TRAINING = 1234, 200, 77  # nine whole batches of 8 and one of 5
 ROWS = [
     {

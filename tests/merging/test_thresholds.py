@@ -15,6 +15,8 @@ from merging.methods.ties import Ties
 from merging.task_vectors import TaskVectors
 from merging.thresholds import Ranking
 
+pytestmark = pytest.mark.slow
+
 ENTRIES = 10_000_000
 
 

@@ -24,6 +24,8 @@ from merging.training import train
 from results.errors import InputError
 from results.validation import validated
 
+pytestmark = pytest.mark.slow
+
 FEW_STEPS = TrainSettings(max_steps=3, batch_size=4, learning_rate=1e-2, cpu=True)
 
 

@@ -20,6 +20,8 @@ from merging.train_settings import AdapterSettings, TrainSettings
 from merging.training import train
 from results.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 FULL = TrainSettings(epochs=3, batch_size=4, learning_rate=1e-2, cpu=True, save_seconds=0)
 LORA = FULL.but(adapter=AdapterSettings(rank=4, alpha=8, targets=("q_proj", "up_proj"), dropout=0.1))
 

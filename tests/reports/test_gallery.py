@@ -15,6 +15,8 @@ from manyshot.cli import main
 from reports.figures import FIGURES, Material, draw_figure, figure, listing
 from results.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 LEAST_INCHES = 0.75
 """Of a panel's sides."""
 TOUCHING = 1.5

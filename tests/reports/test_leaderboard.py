@@ -25,6 +25,8 @@ from results.store import Store
 from results.submission import write_submission
 from results.validation import validated
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Path:

@@ -13,6 +13,8 @@ from results.leaderboard import gather
 from results.run import save_run
 from results.store import Store
 
+pytestmark = pytest.mark.slow
+
 RANKED = [LABEL, "metis", "task_arithmetic", "average", "dare"]
 
 

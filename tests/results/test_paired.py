@@ -22,6 +22,8 @@ from results.paired import (
 )
 from results.suite import BenchmarkSpec
 
+pytestmark = pytest.mark.slow
+
 ACCURACY = BenchmarkSpec(name="gsm8k", metric="acc")
 
 

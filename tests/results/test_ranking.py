@@ -5,6 +5,8 @@ import pytest
 
 from results.ranking import rank_groups
 
+pytestmark = pytest.mark.slow
+
 REPLICATIONS, RESAMPLES, DOCUMENTS = 300, 400, 100
 
 
