@@ -130,7 +130,7 @@ def head_to_head(
         reason = f"benchmark {'; '.join(notes)}" if notes else f"no benchmark was scored for both {both}"
         raise InputError(f"{reason}; score both with the same settings")
     for side, other in (sides, sides[::-1]):
-        alone = sorted(side.records.keys() - other.records.keys())
+        alone = [name for name in side.records if name not in other.records]
         if alone:
             notes.append(f"scored for '{side.title}' alone: {', '.join(alone)}")
     aggregates: dict[str, AggregateDifference] = {}

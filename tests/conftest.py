@@ -9,6 +9,7 @@ from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.pop("COLUMNS", None)  # xdist gives its workers a width, to which tables would be wrapped
 # Several workers share the cores: with more busy threads than cores torch is ten times slower.
 os.environ["OMP_NUM_THREADS"] = str(
     max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))

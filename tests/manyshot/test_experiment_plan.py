@@ -13,6 +13,8 @@ from manyshot.experiment_plan import plan_experiment
 from merging.tuning import choose, search
 from results.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def offline(monkeypatch):

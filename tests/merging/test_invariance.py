@@ -8,6 +8,8 @@ from toy_checkpoints import tensors
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.merge import merge
 
+pytestmark = pytest.mark.slow
+
 METHODS = [
     ("average", {}),
     ("task_arithmetic", {"scaling": 0.3}),

@@ -18,6 +18,8 @@ from results.errors import InputError
 from results.record import Record, RecordKey, digest_of
 from results.store import Store, load_results, store_root
 
+pytestmark = pytest.mark.slow
+
 DOCUMENTS = rows([1, 0, 1, 1])
 
 

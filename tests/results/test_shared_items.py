@@ -16,6 +16,8 @@ from results.shared_items import connected, numbered
 from results.store import Store
 from results.suite import BenchmarkSpec, SuiteSpec
 
+pytestmark = pytest.mark.slow
+
 QUICK, MANY = 400, 2000
 # A share of .95 in 400 replications has a standard error of .011.
 SLACK = 0.022

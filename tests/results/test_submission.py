@@ -19,6 +19,8 @@ from results.run import load_run, save_run
 from results.store import Store
 from results.submission import check_submission, write_submission
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def made(lab: Family, tmp_path):
