@@ -24,6 +24,10 @@ Progress = Callable[[int, int], None]
 """Called with the numbers of requests done so far and in all."""
 
 
+_UNDECIDING = frozenset({"batch_tokens", "tensor_parallel", "memory_share"})
+"""Settings of an engine that answers do not depend on."""
+
+
 class EngineSettings(Settings):
     """How checkpoints are run."""
 
@@ -42,6 +46,12 @@ class EngineSettings(Settings):
     memory_share: float | None = Field(None, gt=0, lt=1)
     """Share of a device's memory for weights and key-value cache; else vLLM's 0.9 on a GPU, and 2 GiB of
     cache on a CPU; vllm only."""
+
+    @property
+    def deciding(self) -> dict[str, str | int | None]:
+        """The settings that answers depend on, the engine's name first; of a device its kind, no number."""
+        values = {name: getattr(self, name) for name in type(self).model_fields if name not in _UNDECIDING}
+        return values | {"device": self.device.partition(":")[0]}
 
 
 @dataclass(frozen=True)

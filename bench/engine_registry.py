@@ -56,7 +56,8 @@ class EngineKind:
         one_list: whether the answers to several benchmarks are generated faster in one list.
         packages: distributions of which one must be installed; its version is part of a record.
         install: how they are installed.
-        serves: whether `auto` takes it for a checkpoint on this machine; None: never before the fallback.
+        serves: whether `auto` takes it for a checkpoint, on the device that the settings name or mean;
+            None: never before the fallback.
         fallback: whether it is taken where no other serves, and for what another cannot do.
         abilities: what it does on this machine.
     """
@@ -120,9 +121,9 @@ class EngineKind:
         Raises:
             InputError: names the setting, and the engines that take it.
         """
-        for name in set(EngineSettings.model_fields) - set(self.all_settings):
-            if getattr(settings, name) != EngineSettings.model_fields[name].default:
-                others = [kind.name for kind in engines().values() if name in kind.settings]
+        for name, field_info in EngineSettings.model_fields.items():
+            if name not in self.all_settings and getattr(settings, name) != field_info.default:
+                others = [kind.name for kind in engines().values() if name in kind.all_settings]
                 raise InputError(
                     f"The engine {self.name} has no setting {name} (--{name.replace('_', '-')}): leave it "
                     f"out, or take an engine that has it ({', '.join(others)})."
@@ -209,6 +210,15 @@ def choose_engine(settings: EngineSettings, checkpoints: Sequence[Path]) -> Engi
     return fallback(settings)
 
 
+def device_of(settings: EngineSettings) -> str:
+    """The device that settings name, with `auto` replaced by what it means on this machine."""
+    if settings.device != "auto":
+        return settings.device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def resolved(settings: EngineSettings) -> EngineSettings:
     """The same settings with `auto` replaced by what it means on this machine.
 
@@ -220,11 +230,7 @@ def resolved(settings: EngineSettings) -> EngineSettings:
     if find_engine(settings.name).recorded:
         # No dtype of a computation: nothing computes recorded outputs.
         return EngineSettings.model_construct(name=settings.name, dtype="none", device="none")  # type: ignore[arg-type]
-    device = settings.device
-    if device == "auto":
-        import torch
-
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of(settings)
     dtype = "float32" if settings.dtype == "auto" and device == "cpu" else settings.dtype
     return settings.but(device=device, dtype=dtype)
 

@@ -12,7 +12,7 @@ from bench.definition import load_definition, tasks_folder
 from bench.examples import ExampleSource
 from bench.score_settings import LARGEST_LIMIT
 from results.errors import InputError
-from results.suite import SuiteSpec
+from results.suite import SuiteSpec, TaskName
 from results.validation import Settings, quoted, validated
 
 
@@ -36,7 +36,9 @@ def _benchmarks(names: object) -> object:
 
 def _sources(value: object) -> object:
     """One source or a list of them as a list, each with what it does not say taken from its benchmark."""
-    sources = [value] if isinstance(value, dict) else value or ()
+    if value is None:
+        return ()
+    sources = [value] if isinstance(value, dict) else value
     return tuple(map(_completed, sources)) if isinstance(sources, list) else sources
 
 
@@ -65,7 +67,7 @@ class Suite(Settings):
 
     name: str = Field(min_length=1)
     title: str = ""
-    tasks: dict[str, SuiteTask] = Field(min_length=1)
+    tasks: dict[TaskName, SuiteTask] = Field(min_length=1)
     forgetting: Benchmarks = ()
     """Benchmarks on which merged checkpoints are compared with the base."""
     presets: Mapping[str, Preset] = {}

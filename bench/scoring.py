@@ -83,8 +83,7 @@ class Scorer:
 
     def engine_key(self) -> list[object]:
         """All settings of the engine that may change what it says, its name first, as a JSON value."""
-        engine = self.engine_settings
-        return [engine.name, engine.dtype, engine.device.partition(":")[0], engine.max_length]
+        return list(self.engine_settings.deciding.values())
 
     def settings_key(self) -> object:
         """All settings that may change a score, as a JSON value."""
@@ -292,7 +291,7 @@ class Scorer:
 
     def _key(self, identity: CheckpointIdentity, benchmark: Benchmark) -> RecordKey:
         definition, data = self.digests(benchmark)
-        engine = self.engine_settings
+        engine = self.engine_settings.deciding
         judge = {"judge": self._judge.name} if benchmark.judged else {}
         return RecordKey(
             checkpoint=identity,
@@ -300,10 +299,8 @@ class Scorer:
             definition=definition,
             data=data,
             settings={
-                "engine": engine.name,
-                "dtype": engine.dtype,
-                "device": engine.device.partition(":")[0],
-                "max_length": engine.max_length,
+                "engine": engine.pop("name"),
+                **engine,
                 "limit": self._settings.limit_of(benchmark.name),
                 "seed": self._settings.seed,
                 "chat_template": None,

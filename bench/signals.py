@@ -6,6 +6,7 @@ Each is measured once: what was measured is kept in the store, by digest.
 import copy
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -39,6 +40,7 @@ from results.writing import write_atomically
 if TYPE_CHECKING:
     from bench.hf.objective import Matching
 
+logger = logging.getLogger("manyshot.bench")
 _LEARNED_AT_ONCE = {"cpu": 2048}
 _MOST_LEARNED_AT_ONCE = 16384
 """Tokens in a forward and backward pass, padding included."""
@@ -190,6 +192,8 @@ class ValidationSignals:
         folder = self.scorer.store.root / "signals" / f"continuations-{_digest(key)[:32]}"
         if folder.is_dir():
             return ExpertContinuations.open(folder)
+        if settings.inputs is not None and len(texts) < settings.inputs:
+            logger.info("%s has %d inputs, not %d", task, len(texts), settings.inputs)
         with (
             self._engine_with(opened, engine_settings if other_engine else None) as engine,
             self.progress(f"{expert.name} · continuations on {task}") as progress,

@@ -110,7 +110,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
     _base(parser)
     parser.add_argument("--examples", type=count, help="most training examples (all)")
     add_flags(parser, TrainSettings)
-    add_flags(parser, AdapterSettings)
+    add_flags(parser, AdapterSettings, defaults={"rank": "all weights", "alpha": "the rank"})
     _data(parser)
 
 

@@ -34,7 +34,7 @@ from manyshot.planned_merges import ExpertGroup, PlannedMerge, planned_merges
 from manyshot.scoring import score_settings
 from merging.known_methods import make
 from merging.learned_method import LearnedMethod
-from merging.signals import ContinuationSettings, Divergence
+from merging.signals import ContinuationSettings, Divergence, Measurements
 from merging.train_settings import Loss, TrainSettings
 from merging.tuning import of_round, search
 from results.errors import InputError
@@ -202,7 +202,7 @@ class _CountedSignals:
         self.work.once("signals", "losses", ("loss", checkpoint, task, over), texts)
         return 0.0
 
-    def divergence(self, _: Divergence, expert: Path, checkpoint: Path, task: str) -> float:
+    def divergence(self, kind: Divergence, expert: Path, checkpoint: Path, task: str) -> float:
         settings = ContinuationSettings(inputs=self.limit, top_k=WEIGHED_TOP_K)
         key = ("divergence", checkpoint, self.work.continuations(expert, task, settings))
         self.work.once("signals", "divergences", key, {task: self.work.continued(task, settings)})
@@ -316,7 +316,7 @@ class _GroupPlan:
         read = {task: amount.read(passes) for task, amount in inputs.items()}
         self.work.once("learn", "coefficients", ("learn", merged), read)
 
-    def _signals(self, phase: Phase, what: str) -> Any:
+    def _signals(self, phase: Phase, what: str) -> Measurements:
         train = self.experiment.train
         return _CountedSignals(self.work, self.standalone, train.validation if train else None, phase, what)
 

@@ -19,6 +19,7 @@ def add_flags(
     only: Collection[str] = (),
     without: Collection[str] = (),
     names: Mapping[str, str] | None = None,
+    defaults: Mapping[str, str] | None = None,
 ) -> None:
     """Add a flag for each field of a model: its name, type, choices, default and help are the field's.
 
@@ -28,12 +29,14 @@ def add_flags(
         only: fields that get one; all unless given.
         without: fields that get none.
         names: flags by field, where they are not called as the field.
+        defaults: what the help says of fields that are not given, where the command takes another default.
     """
     for name, field in model.model_fields.items():
         kinds = _kinds(field.annotation)
         if name in without or (only and name not in only) or any(_is_nested(kind) for kind in kinds):
             continue
-        default = "" if field.default is None or field.default == () else f" ({_written(field.default)})"
+        default = (defaults or {}).get(name, _written(field.default))
+        default = f" ({default})" if default else ""
         about = " ".join((field.description or "").split()).rstrip(".") + default
         flag = "--" + (names or {}).get(name, name).replace("_", "-")
         parser.add_argument(
@@ -122,6 +125,8 @@ def _parsing(kinds: list[Any], flag: str) -> dict[str, Any]:
 
 
 def _written(value: object) -> str:
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

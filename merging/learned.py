@@ -13,7 +13,7 @@ from merging.differentiable import DifferentiableMerge
 from merging.known_methods import make
 from merging.layers import WHOLE_MODEL
 from merging.learned_method import LearnedMethod
-from merging.learning import LEARNING_VERSION, learn, learned_before
+from merging.learning import LEARNING_VERSION, learn, learned_before, what_is_kept
 from merging.prepare import task_vectors
 from merging.signals import Signals
 from results.merge_trace import LearnedCoefficients
@@ -33,10 +33,9 @@ def what_was_learned(file: Path) -> LearnedCoefficients | None:
     Of the coefficients' path a hundred steps are kept at most, the first and the last among them; their
     numbers are `path_steps`.
     """
-    if not file.is_file():
+    learned = what_is_kept(file)
+    if learned is None:
         return None
-    content = json.loads(file.read_text(encoding="utf-8"))["state"]["learned"]
-    learned = LearnedCoefficients.model_validate(content)
     number = len(learned.path)
     steps = sorted({round(step) for step in np.linspace(0, number - 1, min(number, _KEPT_STEPS))})
     return learned.model_copy(update={"path": [learned.path[step] for step in steps], "path_steps": steps})

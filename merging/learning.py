@@ -17,15 +17,33 @@ from merging.learned_method import LearnedMethod
 from merging.signals import Input, LearningObjective
 from results.errors import InputError
 from results.merge_trace import LearnedCoefficients
+from results.reading import read_json
+from results.validation import Settings, validated
 from results.writing import write_atomically
 
 logger = logging.getLogger("manyshot.merging")
-_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 LEARNING_VERSION = 1
 """Part of the key of coefficients that are kept. To be raised by whatever changes what is learned."""
 _LOOKS_PER_EPOCH = 4
 """How often in an epoch the held-out inputs are looked at."""
+
+
+class _Moments(Settings):
+    """Adam's moments of the coefficients, (tasks, layers)."""
+
+    exp_avg: list[list[float]]
+    exp_avg_sq: list[list[float]]
+
+
+class _KeptState(Settings):
+    """Where learning is, as a file has it."""
+
+    step: int
+    finished: bool
+    coefficients: list[list[float]]
+    moments: _Moments
+    learned: LearnedCoefficients
 
 
 class _State:
@@ -43,17 +61,16 @@ class _State:
             "step": self.step,
             "finished": self.finished,
             "coefficients": self.coefficients.tolist(),
-            "moments": {name: moments[name].tolist() for name in _MOMENTS},
+            "moments": {name: moments[name].tolist() for name in _Moments.model_fields},
             "learned": self.learned.model_dump(mode="json"),
         }
 
-    def put(self, content: Mapping[str, Any]) -> None:
+    def put(self, kept: _KeptState) -> None:
         """Take over the state that `to_json` described."""
-        self.step, self.finished = content["step"], content["finished"]
-        self.learned = LearnedCoefficients.model_validate(content["learned"])
-        self.coefficients.data = torch.tensor(content["coefficients"], dtype=torch.float64)
+        self.step, self.finished, self.learned = kept.step, kept.finished, kept.learned
+        self.coefficients.data = torch.tensor(kept.coefficients, dtype=torch.float64)
         self.adam.state[self.coefficients] = {"step": torch.tensor(float(self.step))} | {
-            name: torch.tensor(values, dtype=torch.float64) for name, values in content["moments"].items()
+            name: torch.tensor(values, dtype=torch.float64) for name, values in kept.moments
         }
 
 
@@ -122,12 +139,30 @@ def learn(
 
 def learned_before(method: LearnedMethod, seed: int, file: Path, key: object) -> LearnedCoefficients | None:
     """Return what `learn` would find finished in a file; None where there is something left to do."""
+    kept = _kept(file, _digest(key, method, seed))
+    return kept.learned if kept is not None and kept.finished else None
+
+
+def what_is_kept(file: Path) -> LearnedCoefficients | None:
+    """Return what a file of `learn` has, whatever it was learned from; None where there is no file.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    kept = _kept(file)
+    return kept.learned if kept is not None else None
+
+
+def _kept(file: Path, digest: str | None = None) -> _KeptState | None:
+    """The state in a file, unless it is another learning's."""
     if not file.is_file():
         return None
-    content = json.loads(file.read_text(encoding="utf-8"))
-    if content["of"] != _digest(key, method, seed) or not content["state"]["finished"]:
+    advice = "remove it, and the coefficients are learned again"
+    content = read_json(file, advice, most_bytes=None)
+    of, state = (content.get("of"), content.get("state")) if isinstance(content, dict) else (digest, content)
+    if digest is not None and of != digest:
         return None
-    return LearnedCoefficients.model_validate(content["state"]["learned"])
+    return validated(_KeptState, state, str(file), advice)
 
 
 def _digest(key: object, method: LearnedMethod, seed: int) -> str:
@@ -149,10 +184,9 @@ def _begun(file: Path, digest: str, merged: DifferentiableMerge, method: Learned
         LearnedCoefficients(tasks=merged.tasks, layers=merged.layers, coefficients=start),
         method.learning_rate,
     )
-    if file.is_file():
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if content["of"] == digest:
-            state.put(content["state"])
+    kept = _kept(file, digest)
+    if kept is not None:
+        state.put(kept)
     return state
 
 

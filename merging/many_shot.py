@@ -26,10 +26,20 @@ from merging.tuning import Objective, aggregate, choose, needs, number_of_candid
 from merging.weighting import Weighting, recipe_weights
 from results.errors import InputError
 from results.merge_trace import MergeTrace, RoundScore, RoundSelection
-from results.validation import validated
+from results.reading import read_json
+from results.validation import Settings, validated
 from results.writing import write_atomically
 
 _LONGEST_TITLE = 80
+
+
+class _RoundFile(Settings):
+    """A round as its file has it, with paths relative to the folder of all checkpoints."""
+
+    round_index: int
+    merged: str
+    experts: dict[str, str]
+    trace: MergeTrace
 
 
 @dataclass(frozen=True)
@@ -106,24 +116,25 @@ class MergeRound:
 
     def write(self, file: Path, out: Path) -> None:
         """Write the round to a file, with paths relative to the folder of all checkpoints."""
-        content = {
-            "round_index": self.round_index,
-            "merged": _relative(self.merged, out),
-            "experts": {task: _relative(path, out) for task, path in self.experts.items()},
-            "trace": self.trace.model_dump(mode="json"),
-        }
+        content = _RoundFile(
+            round_index=self.round_index,
+            merged=_relative(self.merged, out),
+            experts={task: _relative(path, out) for task, path in self.experts.items()},
+            trace=self.trace,
+        ).model_dump(mode="json")
         write_atomically(file, (json.dumps(content, indent=1) + "\n").encode())
 
     @classmethod
     def read(cls, file: Path, out: Path) -> "MergeRound":
-        """Return the round that `write` wrote."""
-        content = json.loads(file.read_text(encoding="utf-8"))
-        return cls(
-            content["round_index"],
-            out / content["merged"],
-            {task: out / path for task, path in content["experts"].items()},
-            validated(MergeTrace, content["trace"], str(file)),
-        )
+        """Return the round that `write` wrote.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        advice = "remove it, and the round is made again"
+        content = validated(_RoundFile, read_json(file, advice), str(file), advice)
+        experts = {task: out / path for task, path in content.experts.items()}
+        return cls(content.round_index, out / content.merged, experts, content.trace)
 
 
 def run_rounds(
@@ -154,15 +165,16 @@ def run_rounds(
     digest = plan.digest(signals)
     earlier = sorted((out / "merged").glob(f"*-{digest}"))  # under another title, too
     folder = earlier[0] if earlier else out / "merged" / f"{_plain(title)}-{digest}"
-    start, rounds = plan.base, []
+    start = plan.base
+    rounds: list[MergeRound] = []
     for round_index in range(1, plan.rounds + 1):
         file = folder / f"round-{round_index}.json"
-        if file.is_file():
-            rounds.append(MergeRound.read(file, out))
-        else:
-            rounds.append(_run_round(plan, round_index, start, out, folder, signals=signals, say=say))
-            rounds[-1].write(file, out)
-        start = str(rounds[-1].merged)
+        merge_round = MergeRound.read(file, out) if file.is_file() else None
+        if merge_round is None or not merge_round.merged.is_dir():  # somebody may have removed the checkpoint
+            merge_round = _run_round(plan, round_index, start, out, folder, signals=signals, say=say)
+            merge_round.write(file, out)
+        rounds.append(merge_round)
+        start = str(merge_round.merged)
     return rounds
 
 

@@ -63,7 +63,7 @@ def merge(
         _progress(prepared, progress) as advance,
         one_torch_thread_each(),
     ):
-        resumed = _resumed(journal, prepared, folder)
+        resumed = _resumed(journal, prepared, folder, out)
         if prepared.method.random:
             with clock.phase("digests"):
                 prepared = prepared.with_digests()
@@ -88,11 +88,11 @@ def merge(
     return out
 
 
-def _resumed(journal: Journal, prepared: Prepared, folder: Path) -> bool:
+def _resumed(journal: Journal, prepared: Prepared, folder: Path, out: Path) -> bool:
     """Return whether a merge that was stopped is resumed; without its files nothing of it is written."""
     if not (journal.progress or journal.statistics):
         return False
-    logger.info("resuming a merge in %s that was stopped", folder)
+    logger.info("resuming the merge into %s, which was stopped", out)
     if journal.progress and not are_there(folder, prepared.shards):
         journal.forget_progress()
     return True

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 from merging.method_file import absolute
 from results.reading import beside, read_yaml
+from results.suite import TaskName
 from results.validation import Settings, validated
 
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(B|[KMGT]I?B)?", re.IGNORECASE)
@@ -81,7 +82,7 @@ class Recipe(Settings):
     base: Location
     """θ₀."""
     experts: dict[
-        Annotated[str, Field(min_length=1, max_length=200)],
+        TaskName,
         Annotated[ExpertSpec, BeforeValidator(_as_expert)],
     ] = Field(min_length=1)
     """θ_t by name; their order in the file changes nothing."""

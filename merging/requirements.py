@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from merging.checkpoints.checkpoint import Checkpoint
 from merging.prepare import Prepared
 
 _FLOAT = 4
@@ -73,7 +72,3 @@ def requirements(prepared: Prepared) -> MergeRequirements:
         block_entries=largest,
         memory=prepared.threads * largest * floats * _FLOAT,
     )
-
-
-def _size(checkpoint: Checkpoint) -> int:
-    return sum((checkpoint.folder / file).stat().st_size for file in checkpoint.files)

@@ -76,7 +76,7 @@ class LearningObjective(Protocol):
         """
 
 
-class Signals(Protocol):
+class Measurements(Protocol):
     """Measurements of checkpoints on the tasks' validation data."""
 
     def loss(self, checkpoint: Path, task: str, over: Loss) -> float:
@@ -87,6 +87,10 @@ class Signals(Protocol):
 
     def normalised(self, checkpoint: Path, task: str) -> float:
         """Return the validation score over that of the task's standalone expert."""
+
+
+class Signals(Measurements, Protocol):
+    """The measurements, and all else that merging asks for."""
 
     def benchmarks(self, task: str) -> int:
         """Return how many benchmarks measure a task."""

@@ -1,6 +1,6 @@
 """How a checkpoint or an adapter is trained."""
 
-from typing import Literal, Self, get_args
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -9,7 +9,6 @@ from results.validation import Settings, Several
 Schedule = Literal[
     "linear", "cosine", "cosine_with_restarts", "constant", "constant_with_warmup", "inverse_sqrt"
 ]
-SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 """Those of transformers' schedules that need no settings of their own, nor a step after the warmup."""
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 UNDECIDING = frozenset({"save_seconds", "report_to"})

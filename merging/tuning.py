@@ -12,12 +12,16 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from pydantic import RootModel
+
 from merging.known_methods import find_method, make
 from merging.learned_method import LearnedMethod
 from merging.signals import Needs, Signals
 from merging.weighting import how_many
 from results.errors import InputError
 from results.merge_trace import Trial
+from results.reading import read_json
+from results.validation import validated
 from results.writing import locked, write_atomically
 
 Objective = Literal["average", "worst_task"]
@@ -225,6 +229,10 @@ def choose(
         return search(settings, tasks, trials.value_of), tuple(trials.made)
 
 
+class _Tried(RootModel[list[Trial]]):
+    """The file of all trials of a round."""
+
+
 class _Trials:
     """Merges settings that are tried, scores and deletes the merged checkpoint, and keeps what it gave."""
 
@@ -238,8 +246,10 @@ class _Trials:
         self._merge_to, self._signals, self._objective, self._folder = merge_to, signals, objective, folder
         self._file = folder / "trials.json"
         self.made: list[Trial] = []
-        written = json.loads(self._file.read_bytes()) if self._file.is_file() else []
-        self._earlier = [Trial.model_validate(trial) for trial in written]
+        self._earlier: list[Trial] = []
+        if self._file.is_file():
+            advice = "remove it, and what was tried is tried again"
+            self._earlier = validated(_Tried, read_json(self._file, advice), str(self._file), advice).root
 
     def value_of(self, candidate: Mapping[str, Any], tasks: Sequence[str]) -> float:
         """Return what a candidate comes to on some tasks."""

@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
-from merging.signals import Divergence, Needs, Signals
+from merging.signals import Divergence, Measurements, Needs
 from merging.train_settings import Loss
 from results.errors import InputError
 from results.merge_trace import SignalTrace
@@ -35,7 +35,7 @@ class TaskSignal(NamedTuple):
     losses: tuple[float, float] | None = None
 
 
-Measure = Callable[["Weighting", Signals, Path, Path, str], TaskSignal]
+Measure = Callable[["Weighting", Measurements, Path, Path, str], TaskSignal]
 """Of the weighting's settings, the signals, the model before the round, the task's expert and the task."""
 
 
@@ -113,7 +113,7 @@ class Weighting(Settings):
         return SIGNALS[self.name].needs
 
     def measure(
-        self, signals: Signals, start: Path, experts: Mapping[str, Path], round_index: int = 1
+        self, signals: Measurements, start: Path, experts: Mapping[str, Path], round_index: int = 1
     ) -> "TaskWeights":
         """Measure the signal of every task, and weigh.
 
@@ -182,7 +182,7 @@ class TaskWeights:
 
 
 @signal("uniform", "1/T for each task")
-def _uniform(_: Weighting, _signals: Signals, _start: Path, _expert: Path, _task: str) -> TaskSignal:
+def _uniform(_: Weighting, _signals: Measurements, _start: Path, _expert: Path, _task: str) -> TaskSignal:
     return TaskSignal(0.0, 0.0)
 
 
@@ -193,7 +193,9 @@ def _uniform(_: Weighting, _signals: Signals, _start: Path, _expert: Path, _task
     label="loss gap",
     reference_label="no gap",
 )
-def _loss_gap(weighting: Weighting, signals: Signals, start: Path, expert: Path, task: str) -> TaskSignal:
+def _loss_gap(
+    weighting: Weighting, signals: Measurements, start: Path, expert: Path, task: str
+) -> TaskSignal:
     losses = signals.loss(start, task, weighting.over), signals.loss(expert, task, weighting.over)
     gap = losses[0] - losses[1]
     return TaskSignal(gap, gap, losses)
@@ -206,7 +208,9 @@ def _loss_gap(weighting: Weighting, signals: Signals, start: Path, expert: Path,
     label="divergence",
     reference_label="no divergence",
 )
-def _divergence(weighting: Weighting, signals: Signals, start: Path, expert: Path, task: str) -> TaskSignal:
+def _divergence(
+    weighting: Weighting, signals: Measurements, start: Path, expert: Path, task: str
+) -> TaskSignal:
     value = signals.divergence(weighting.divergence, expert, start, task)
     return TaskSignal(value, value)
 
@@ -219,7 +223,7 @@ def _divergence(weighting: Weighting, signals: Signals, start: Path, expert: Pat
     reference=1.0,
     reference_label="the expert's NP",
 )
-def _np_gap(_: Weighting, signals: Signals, start: Path, _expert: Path, task: str) -> TaskSignal:
+def _np_gap(_: Weighting, signals: Measurements, start: Path, _expert: Path, task: str) -> TaskSignal:
     value = signals.normalised(start, task)
     return TaskSignal(value, 1 - value)
 
@@ -232,7 +236,7 @@ def _np_gap(_: Weighting, signals: Signals, start: Path, _expert: Path, task: st
     reference=1.0,
     reference_label="the expert's NP",
 )
-def _worst_task(_: Weighting, signals: Signals, start: Path, _expert: Path, task: str) -> TaskSignal:
+def _worst_task(_: Weighting, signals: Measurements, start: Path, _expert: Path, task: str) -> TaskSignal:
     value = signals.normalised(start, task)
     return TaskSignal(value, -value)
 

@@ -86,12 +86,13 @@ StrictLoader.add_implicit_resolver(
 )
 
 
-def read_json(path: Path, advice: str = "") -> Any:
+def read_json(path: Path, advice: str = "", most_bytes: int | None = _LARGEST_JSON) -> Any:
     """What a JSON file holds.
 
     Args:
         path: the file.
         advice: what to do about a file that cannot be read, for the message.
+        most_bytes: how large it may be; None is for a file of our own, which may have any size.
 
     Raises:
         InputError: it is no regular file, too large, not JSON, or holds what could not be written again.
@@ -101,8 +102,8 @@ def read_json(path: Path, advice: str = "") -> Any:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # to open a pipe would wait for its writer
             raise InputError(f"{path} is no regular file{end}")
-        if status.st_size > _LARGEST_JSON:
-            raise InputError(f"{path} has {status.st_size} bytes, and at most {_LARGEST_JSON} are read{end}")
+        if most_bytes is not None and status.st_size > most_bytes:
+            raise InputError(f"{path} has {status.st_size} bytes, and at most {most_bytes} are read{end}")
         text = path.read_bytes().decode()
         content = _JSON.decode(text)
         # Numbers were checked while they were read. Only a file of many brackets can be deep, and only one

@@ -67,7 +67,7 @@ class RecordKey(Settings):
     data: Name
     """Digest of the benchmark's documents."""
     settings: dict[str, JsonValue]
-    """Engine, dtype, limit, num_fewshot, seed, chat_template and whatever else scoring was given."""
+    """Engine, dtype, device, max_length, limit, seed, chat_template and whatever else scoring was given."""
 
     @cached_property
     def digest(self) -> str:

@@ -1,12 +1,16 @@
 """A suite in plain words: which benchmarks measure which task, and which watch forgetting."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from results.errors import InputError
 from results.record import Name
 from results.validation import Settings, Several
 
+TaskName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+"""A task's name in a suite, and that of its expert in a recipe."""
 AGGREGATES = ("average", "worst_task", "gap", "anp")
 """What a comparison says of all tasks together: none of them is called so."""
 

@@ -40,6 +40,7 @@ from merging.checkpoints.pretrained import (
     load_tokenizer,
     loading,
     max_length,
+    padding_of,
     refuse_not_finite,
     refuse_unfit,
 )
@@ -239,8 +240,7 @@ class HFEngine:
         self.max_length = self._settings.max_length or max_length(config, tokenizer)
         self._model.generation_config = load_generation_config(checkpoint, config)
         self._ends = end_tokens(tokenizer, self._model.generation_config)
-        pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
-        self._pad = pad if pad is not None else end if end is not None else 0
+        self._pad = padding_of(tokenizer)
         self._plain = PlainModel(self._model, self._pad, self._batch_tokens)
 
     def _refuse_not_finite(self, checkpoint: Path) -> None:

@@ -14,6 +14,8 @@ import torch
 from tqdm import tqdm
 
 from bench.engine import EngineSettings, Progress
+from bench.engine_registry import device_of
+from merging.checkpoints.adapter import base_folder
 from merging.checkpoints.pretrained import load_config, load_tokenizer, max_length
 from results.errors import InputError
 
@@ -93,11 +95,14 @@ def _why_not_started(checkpoint: Path, config: Any, longest: int, error: Excepti
 
 
 def serves(checkpoint: Path, settings: EngineSettings) -> bool:
-    """Whether the vLLM that is installed runs a checkpoint on a GPU with these settings."""
-    config = load_config(checkpoint)
+    """Whether the vLLM that is installed runs a checkpoint or adapter with these settings, on a GPU."""
+    if device_of(settings) != "cuda":
+        return False
+    folder = base_folder(checkpoint) or checkpoint
+    config = load_config(folder)
     if config.is_encoder_decoder or device_kind() == "cpu":
         return False
-    made_for = max_length(config, load_tokenizer(checkpoint))
+    made_for = max_length(config, load_tokenizer(folder))
     if settings.max_length is not None and settings.max_length > made_for:
         return False
     from vllm import ModelRegistry

@@ -36,4 +36,7 @@ def _adapter(options: argparse.Namespace) -> AdapterSettings | None:
     flags = given(options, AdapterSettings)
     if flags and "rank" not in flags:
         raise InputError(f"--{next(iter(flags))} is of an adapter: give its --rank too.")
-    return settings_of(options, AdapterSettings) if flags else None
+    if not flags:
+        return None
+    alpha = {} if "alpha" in flags else {"alpha": float(flags["rank"])}
+    return settings_of(options, AdapterSettings, **alpha)

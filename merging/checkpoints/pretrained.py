@@ -93,8 +93,9 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def padding_of(tokenizer: Any) -> int:
-    """Return the token that fills rows up."""
-    return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    """Return the token that fills rows up, which nothing reads: 0 where there is none for it."""
+    tokens = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    return next(token for token in tokens if token is not None)
 
 
 def load_model(folder: Path) -> Any:

@@ -142,6 +142,18 @@ MATH = "tasks: {math: {benchmarks: [gsm8k_cot]}}"
             "name: s\ntasks: {math: {benchmarks: [lab_math], validation: 5}}",
             "'tasks.math.validation' is 5, where a list is expected",
         ),
+        *(
+            (
+                f"name: s\ntasks: {{math: {{benchmarks: [lab_math], training: {value}}}}}",
+                f"'tasks.math.training' is {said}, where a list is expected",
+            )
+            for value, said in (("0", "0"), ("false", "False"), ("''", "''"))
+        ),
+        (
+            f"name: s\ntasks: {{{'m' * 201}: {{benchmarks: [lab_math]}}}}",
+            "where a text of at most 200 characters is expected",
+        ),
+        ("name: s\ntasks: {'': {benchmarks: [lab_math]}}", "where a text that is not empty is expected"),
         (
             "name: s\ntasks: {math: {benchmarks: [lab_math], training: {split: train}}}",
             "the key 'tasks.math.training.prompt' is required and missing",

@@ -19,7 +19,7 @@ from bench.signals import ValidationSignals
 from merging.examples import Example, encode
 from merging.merge import merge
 from merging.recipe import Recipe
-from merging.signals import Needs
+from merging.signals import ContinuationSettings, Needs
 from merging.train_settings import TrainSettings
 from merging.tuning import choose
 from results.errors import InputError
@@ -202,3 +202,9 @@ def test_only_what_is_asked_for_must_be_there(signals):
     signals.check(Needs(scores=True))
     with pytest.raises(InputError, match="no validation data for the task 'instructions', by which"):
         signals.check(Needs(losses=True))
+
+
+def test_fewer_inputs_than_were_asked_for_are_said(signals, checkpoints, caplog):
+    with caplog.at_level("INFO", "manyshot.bench"):
+        signals.continuations(checkpoints[0], "math", ContinuationSettings(inputs=50, max_new_tokens=2))
+    assert f"math has {LIMIT} inputs, not 50" in caplog.messages

@@ -1,7 +1,10 @@
 """A new engine is one decorated class: it is listed, scores, and refuses settings that it does not take."""
 
 import argparse
+import json
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -94,6 +97,8 @@ def test_settings_that_it_does_not_take_are_refused_before_anything_starts(toy, 
         choose_engine(EngineSettings(name="toy", batch_tokens=8), [llama])
     with pytest.raises(InputError, match=r"The engine hf has no setting memory_share .*\(vllm, toy\)"):
         choose_engine(EngineSettings(name="hf", memory_share=0.5), [llama])
+    with pytest.raises(InputError, match=r"The engine replay has no setting dtype .*\(hf, vllm, toy\)"):
+        choose_engine(EngineSettings(name="replay", dtype="float16", max_length=8), [llama])
     with pytest.raises(InputError, match="There is no engine 'toi'; there are hf, replay, vllm, toy, auto"):
         choose_engine(EngineSettings(name="toi"), [llama])
 
@@ -104,3 +109,28 @@ def test_an_engine_whose_package_is_not_installed_says_how_to_install_it(toy, ll
     assert not missing.is_usable
     with pytest.raises(InputError, match="The engine toy is not installed: pip install it"):
         open_engine(llama, EngineSettings(name="toy"))
+
+
+def test_auto_takes_vllm_only_where_the_device_is_the_first_gpu(llama, tmp_path, monkeypatch):
+    supported = SimpleNamespace(get_supported_archs=lambda: ["LlamaForCausalLM"])
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(ModelRegistry=supported))
+    monkeypatch.setattr("bench.vllm.start.device_kind", lambda: "cuda")
+    monkeypatch.setattr(registry.EngineKind, "installed", "vllm")
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(llama)}))
+
+    def chosen(device):
+        return choose_engine(EngineSettings(device=device), [llama, adapter]).name
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert [chosen(device) for device in ("auto", "cuda", "cuda:1", "cpu")] == ["vllm", "vllm", "hf", "hf"]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert chosen("auto") == "hf"
+
+
+def test_answers_depend_on_these_settings():
+    settings = EngineSettings(name="hf", dtype="float32", device="cuda:1", batch_tokens=8, max_length=9)
+    assert list(settings.deciding.items()) == [
+        ("name", "hf"), ("dtype", "float32"), ("device", "cuda"), ("max_length", 9)
+    ]  # fmt: skip

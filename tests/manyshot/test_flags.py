@@ -9,6 +9,7 @@ from pydantic import Field
 from bench.engine import EngineSettings
 from manyshot import arguments
 from manyshot.cli import parse
+from manyshot.commands.train import _adapter
 from manyshot.experiment import Experiment, ExperimentTraining
 from manyshot.flags import add_flags, given, settings_of
 from merging.train_settings import AdapterSettings, SharedTrainSettings, TrainSettings
@@ -107,3 +108,14 @@ def test_all_linear_layers_are_no_list_of_names():
 def test_only_the_command_that_is_asked_for_is_built(monkeypatch):
     monkeypatch.setattr(arguments, "add_flags", lambda *_, **__: pytest.fail("a flag was built"))
     parse(["list", "suites"])
+
+
+def test_the_alpha_of_an_adapter_is_its_rank_unless_it_is_given(monkeypatch, capsys):
+    train = COMMANDS["train"]
+    assert _adapter(parse([*train, "--rank", "4"])).alpha == 4
+    assert _adapter(parse([*train, "--rank", "4", "--alpha", "8"])).alpha == 8
+    assert _adapter(parse(train)) is None
+    monkeypatch.setenv("COLUMNS", "300")
+    with pytest.raises(SystemExit):
+        parse(["train", "--help"])
+    assert "is multiplied by α/r (the rank)" in capsys.readouterr().out

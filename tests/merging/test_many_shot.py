@@ -1,6 +1,7 @@
 """Merging in rounds: each round is what the method's formulas say of its experts, and goes on when killed."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,12 +19,13 @@ import merging.prepare as prepare_module
 import merging.training as training_module
 from merging.checkpoints.adapted import open_checkpoint
 from merging.experts import Expert, GivenExperts, TrainedExperts
+from merging.learned import what_was_learned
 from merging.many_shot import MergePlan, MergeRound, run_rounds, select_round
 from merging.optimise import reading_order
 from merging.recipe import MethodSpec, Recipe
 from merging.train_settings import AdapterSettings, TrainSettings
 from merging.training import made_from
-from merging.tuning import number_of_candidates
+from merging.tuning import choose, number_of_candidates
 from merging.weighting import Weighting, softmax
 from results.errors import InputError
 from results.merge_trace import MergeTrace
@@ -126,6 +128,42 @@ def test_every_round_is_what_metis_says_of_its_experts(base, tmp_path, anchor, s
         before = one.merged
     written = json.loads((rounds[0].merged.parent / "round-1.json").read_text())
     assert set(written["trace"]["seconds"]) == {"train", "rest", "signals", "choose", "merge"}
+
+
+def test_a_round_whose_checkpoint_is_gone_is_made_again_and_a_damaged_file_is_named(base, tmp_path):
+    (first,) = run_rounds(plan(base, rounds=1), tmp_path, Counted())
+    weights = (first.merged / "model.safetensors").read_bytes()
+    shutil.rmtree(first.merged)
+    (again,) = run_rounds(plan(base, rounds=1), tmp_path, Counted())
+    assert again.merged == first.merged and again.trace.weights == first.trace.weights
+    assert (again.merged / "model.safetensors").read_bytes() == weights
+    file = first.merged.with_suffix(".json")
+    for damaged in ('{"round_index": 1', '{"round_index": 1}', "[]"):
+        file.write_text(damaged)
+        with pytest.raises(InputError, match=r"round-1\.json: .*; remove it, and the round is made again\.$"):
+            run_rounds(plan(base, rounds=1), tmp_path, Counted())
+
+
+@pytest.mark.parametrize("damaged", ["[", "{}", '[{"value": "x"}]'])
+def test_a_damaged_file_of_trials_is_named(tmp_path, damaged):
+    (tmp_path / "trials.json").write_text(damaged)
+    with pytest.raises(InputError, match=r"trials\.json: .*; remove it, and what was tried is tried again"):
+        choose(
+            {"scaling": {"choose": [0.1, 0.2]}},
+            lambda *_: pytest.fail("it merged"),
+            Counted(),
+            tasks=["both"],
+            objective="average",
+            folder=tmp_path,
+        )
+
+
+@pytest.mark.parametrize("damaged", ["[", "[]", "{}", '{"of": "x", "state": {"step": 1}}'])
+def test_a_damaged_file_of_learning_is_named(tmp_path, damaged):
+    file = tmp_path / "learning-1.json"
+    file.write_text(damaged)
+    with pytest.raises(InputError, match=r"1\.json: .*; remove it, and the coefficients are learned again"):
+        what_was_learned(file)
 
 
 def test_a_finished_run_is_found_where_it_was_moved_and_more_rounds_go_on_from_it(base, tmp_path):

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,9 +19,10 @@ from transformers import (
 )
 
 from merging.checkpoints.checkpoint import Checkpoint
+from merging.checkpoints.pretrained import padding_of
 from merging.examples import IGNORED, Example, encode
 from merging.optimise import collate
-from merging.train_settings import SCHEDULES, UNDECIDING, AdapterSettings, TrainSettings
+from merging.train_settings import UNDECIDING, AdapterSettings, Schedule, TrainSettings
 from merging.training import train
 from results.errors import InputError
 from results.validation import validated
@@ -154,7 +157,7 @@ def test_an_end_token_is_added_where_it_is_to_be(tokenizer):
         assert ids[: len(ids) - added] == tokenizer(EXAMPLES[0].prompt + EXAMPLES[0].completion)["input_ids"]
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", get_args(Schedule))
 def test_every_schedule_and_the_ends_of_the_ranges_train(base, tmp_path, schedule):
     ends = {"max_steps": 1, "batch_size": 1, "warmup_ratio": 1, "weight_decay": 0, "max_length": 2}
     settings = TrainSettings(**ends, loss="text", schedule=schedule, seed=2**32 - 1, cpu=True)
@@ -308,3 +311,8 @@ def test_a_tracker_that_is_not_installed_is_named(base, tmp_path, monkeypatch):
         train(base, EXAMPLES, FEW_STEPS.but(report_to=("wandb",)), tmp_path / "out")
     with pytest.raises(InputError, match=r"'report_to.0' is 'mail', where one of tensorboard, wandb, mlflow"):
         validated(TrainSettings, {"report_to": ("mail",)}, "f")
+
+
+@pytest.mark.parametrize(("pad", "end", "filled"), [(0, 5, 0), (None, 5, 5), (None, None, 0)])
+def test_rows_are_filled_up_whatever_tokens_a_tokenizer_has(pad, end, filled):
+    assert padding_of(SimpleNamespace(pad_token_id=pad, eos_token_id=end)) == filled
