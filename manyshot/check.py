@@ -9,7 +9,10 @@ from merging.checkpoints.adapted import open_checkpoint
 from merging.differences import compare_settings
 from merging.tuning import check_settings
 from results.errors import InputError
+from results.record import LONGEST_NAME
 from results.run import check_name
+from results.task_subsets import subsets_of
+from results.validation import quoted
 
 
 def check_experiment(experiment: Experiment, suite: Suite, name: str = "run") -> None:
@@ -24,20 +27,22 @@ def check_experiment(experiment: Experiment, suite: Suite, name: str = "run") ->
         InputError: names, settings, experts or tasks do not fit together.
     """
     check_name(name)
-    tasks = list(suite.spec.tasks)  # whose making refuses names of tasks and benchmarks that are taken
+    tasks = tuple(suite.spec.tasks)  # whose making refuses names of tasks and benchmarks that are taken
+    merged_together = [tasks] if experiment.subsets is None else subsets_of(tasks, experiment.subsets)
     suite.preset(experiment.preset)
     _check_experts(experiment, suite)
     for method in experiment.methods:
         rounds = rounds_of(experiment, method)
         method.task_weighting.check(rounds)
-        check_settings(
-            method.name,
-            method.settings,
-            tasks,
-            rounds=rounds,
-            space=method.space,
-            weighting=method.task_weighting.name,
-        )
+        for subset in merged_together:
+            check_settings(
+                method.name,
+                method.settings,
+                subset,
+                rounds=rounds,
+                space=method.space,
+                weighting=method.task_weighting.name,
+            )
         if method.space == "factors" and experiment.train is not None and experiment.train.adapter is None:
             raise InputError(
                 f"'{method.title}': the space 'factors' is for adapters: say under `train` which `adapter` "
@@ -89,11 +94,20 @@ def _check_experts(experiment: Experiment, suite: Suite) -> None:
 
 
 def _check_labels(experiment: Experiment, suite: Suite) -> None:
-    """Refuse two checkpoints of one label."""
-    taken, titles = ["base"], []
+    """Refuse two checkpoints of one label or path, and labels that a manifest cannot hold.
+
+    Records are told apart by the labels of what is made and the paths of what is given.
+    """
+    taken, titles = ["base", experiment.base, *(experiment.experts or {}).values()], []
     for group in planned_merges(experiment):
         taken += [expert_label(experiment, task, group.seed) for task in suite.tasks]
         titles += [label for planned in group.merges for label in planned.labels]
+    for label in (*taken, *titles):
+        if len(label) > LONGEST_NAME:
+            raise InputError(
+                f"A checkpoint would be called {quoted(label)}, in {len(label):,} characters; at most "
+                f"{LONGEST_NAME:,} are taken: give the method a `label`, or the task a shorter name."
+            )
     for title, number in Counter(titles).items():
         if number > 1:
             raise InputError(f"Two methods are called '{title}': give one of them a `label`.")

@@ -52,6 +52,14 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout.flush()
     except InputError as error:
         _fail(str(error), debug)
+    except ValueError as error:
+        from pydantic import ValidationError
+
+        from results.validation import sentence_of
+
+        if not isinstance(error, ValidationError):
+            raise
+        _fail(f"{error.title}: {sentence_of(error)}.", debug)  # which no check has found before
     except BrokenPipeError:
         # What reads the answer has enough of it. Python would complain when it flushes stdout at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

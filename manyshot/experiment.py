@@ -23,6 +23,7 @@ methods:
   - {name: metis, protocol: many-shot, preset: scheduled}                                 # the same and more
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -79,7 +80,7 @@ class MethodEntry(Settings):
 
     name: str
     """The method's, or `path/to/file.py:Class` of one in the user's own file; also under the key `method`."""
-    label: str | None = None
+    label: Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")] | None = None
     """How the row is called; else by name and settings."""
     preset: str | None = None
     """Of the method's presets, the settings and weighting that it starts from."""
@@ -151,7 +152,11 @@ class MethodEntry(Settings):
             return self.label
         chosen = chosen_settings(self.settings)
         parts = [self.preset] if self.preset else []
-        parts += [f"{key}={value}" for key, value in (self.model_extra or {}).items() if key not in chosen]
+        parts += [
+            f"{key}={_readable(value)}"
+            for key, value in (self.model_extra or {}).items()
+            if key not in chosen
+        ]
         if chosen:
             parts.append(f"{' and '.join(chosen)} tuned: {number_of_candidates(self.settings)} tried")
         return f"{self.method_name} ({', '.join(parts)})" if parts else self.method_name
@@ -235,6 +240,9 @@ class Experiment(Settings):
         return self.model_copy(update={"experts": experts, "accept_differences": tuple(keys)})
 
 
+_LONGEST_VALUE = 120
+"""Characters of a setting in a title."""
+
 SHIPPED = Path(__file__).parent / "experiments"
 LAB, GLUE_LAB, T5_LAB = "lab", "glue-lab", "t5-lab"
 HOMEMADE = (LAB, GLUE_LAB, T5_LAB)
@@ -277,6 +285,18 @@ def load_experiment(path: Path) -> Experiment:
             and {task: beside(path, expert) for task, expert in experiment.experts.items()},
         }
     )
+
+
+def _readable(value: object) -> str:
+    """A setting in a title; of a long one its beginning, and a digest that tells it from others.
+
+    Nothing of a long path stays, so that a submission, which cuts folders from titles, finds none.
+    """
+    text = str(value)
+    if len(text) <= _LONGEST_VALUE:
+        return text
+    beginning = text[: _LONGEST_VALUE // 2].partition("/")[0]
+    return f"{beginning}… {hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _is_file(suite: str) -> bool:

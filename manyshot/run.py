@@ -33,7 +33,7 @@ from merging.many_shot import MergePlan, run_rounds, select_round
 from merging.recipe import MethodSpec
 from results.compare import compare
 from results.comparison import Comparison
-from results.run import Run, RunSettings, save_run, set_aside
+from results.run import Run, RunSettings, save_run, set_aside, set_aside_unreadable
 from results.store import Store
 from results.task_subsets import subsets_of
 
@@ -84,19 +84,28 @@ def run_experiment(experiment: Experiment, name: str, context: RunContext) -> Fi
     """
     suite = load_suite(experiment.suite)
     check_experiment(experiment, suite, name)
+    subsets = {
+        subset: f"{name}.{re.sub('[^A-Za-z0-9._-]+', '-', '+'.join(subset))}"
+        for subset in subsets_of(list(suite.tasks), experiment.subsets or ())
+    }
+    for run_name in subsets.values() or [name]:
+        if moved := set_aside_unreadable(context.store, run_name):
+            logger.warning(
+                "the store's manifest of the run '%s' cannot be read; it is %s now", run_name, moved
+            )
     report = report_folder(context.out, name)
     finished: FinishedRun | FinishedSubsets
-    if experiment.subsets is None:
+    if not subsets:
         finished = _run(experiment, suite, name, context, report)
     else:
         comparisons, accepted = {}, accepted_by_task(experiment)
-        for subset in subsets_of(list(suite.tasks), experiment.subsets):
+        for subset, run_name in subsets.items():
             title = "+".join(subset)
             logger.info("merging %s", ", ".join(subset))
             comparisons[subset] = _run(
                 experiment.only(subset, accepted),
                 suite.but(tasks={task: suite.tasks[task] for task in subset}),
-                f"{name}.{re.sub('[^A-Za-z0-9._-]+', '-', title)}",
+                run_name,
                 context,
                 report / "subsets" / title,
                 family=name,

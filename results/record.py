@@ -36,7 +36,8 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-Name = Annotated[str, Field(max_length=4096, pattern=r"^[^\x00]*$")]
+LONGEST_NAME = 4096
+Name = Annotated[str, Field(max_length=LONGEST_NAME, pattern=r"^[^\x00]*$")]
 """What people call something; a path, for example."""
 Integer = Annotated[int, Field(ge=-(2**63), lt=2**63), BeforeValidator(_without_numpy)]
 Number = Annotated[float, AllowInfNan(True), BeforeValidator(_without_numpy)]

@@ -129,6 +129,25 @@ def set_aside(store: Store, run: Run) -> str | None:
     return name
 
 
+def set_aside_unreadable(store: Store, name: str) -> Path | None:
+    """Give a manifest of this name that cannot be read another name, before a run would replace it.
+
+    Returns:
+        Its file now; None where there is none, or it can be read.
+    """
+    path = _path(store, name)
+    if not path.exists():
+        return None
+    try:
+        load_run(store, name)
+    except InputError:
+        number = 1
+        while (moved := path.with_name(f"{name}.unreadable-{number}")).exists():
+            number += 1
+        return path.rename(moved)
+    return None
+
+
 def _made_of(run: Run) -> list[Any]:
     entries = [entry for entry in run.entries if entry.role in {"base", "expert"}]
     made_of = [[entry.role, entry.task, entry.seed, entry.checkpoint.digest] for entry in entries]

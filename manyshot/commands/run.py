@@ -7,7 +7,9 @@ from pathlib import Path
 
 from bench.data import data_root
 from bench.engine import EngineSettings
+from bench.registry import load_suite
 from bench.score_settings import ScoreSettings
+from manyshot.check import check_experiment
 from manyshot.experiment import HOMEMADE, LAB, T5_LAB, Experiment, find_experiment, load_experiment
 from manyshot.flags import given, settings_of
 from manyshot.run import FinishedRun, FinishedSubsets, RunContext, run_experiment
@@ -35,13 +37,18 @@ def run(options: argparse.Namespace) -> None:
     changed = experiment.model_dump(exclude_unset=True) | {
         key: value for key, value in changes.items() if value is not None
     }
-    settings_of(options, EngineSettings)  # what is wrong here is not the file's
+    settings_of(options, EngineSettings)
     if engine := given(options, EngineSettings):
         changed["engine"] = {**changed.get("engine", {}), **engine}
-    experiment = validated(Experiment, changed, str(file))
+    experiment = validated(Experiment, changed, "The command line")  # for the file by itself was in order
     if options.plan or options.tokens_per_second:
         _show_plan(experiment, out, options)
         return
+    check_experiment(experiment, load_suite(experiment.suite), name)
+    if options.leaderboard is not None:
+        from reports.leaderboard.page import check_folder
+
+        check_folder(options.leaderboard)
     if experiment.base in HOMEMADE and not (Path(experiment.base) / "config.json").exists():
         logger.info("making the base of %s, or finding it made", experiment.base)
         base = make_homemade(experiment.base, out / "models" / experiment.base, data_root(options.data))

@@ -36,20 +36,31 @@ def write_page(board: Leaderboard, out: Path) -> Path:
         InputError: a file stands where the folder or its pictures would, or its index.html is not a
             leaderboard.
     """
-    page = out / PAGE
-    for folder in (*reversed(out.parents), out, out / FOLDER):
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"{folder}: a file, not a folder; give another folder for the leaderboard")
-    if page.exists() and not (page.is_file() and _MARK.encode() in page.read_bytes()):
-        raise InputError(f"{page}: not a leaderboard, and is not replaced; give another folder")
+    check_folder(out)
     pictures = {
         standing.id: draw_pictures(standing, out)
         for standing in board.standings
         if standing.entry.role == "merged"
     }
     out.mkdir(parents=True, exist_ok=True)
+    page = out / PAGE
     write_atomically(page, render(board, pictures).encode())
     return page
+
+
+def check_folder(out: Path) -> None:
+    """Refuse a folder in which no leaderboard may be written.
+
+    Raises:
+        InputError: a file stands where the folder or its pictures would, or its index.html is not a
+            leaderboard.
+    """
+    page = out / PAGE
+    for folder in (*reversed(out.parents), out, out / FOLDER):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: a file, not a folder; give another folder for the leaderboard")
+    if page.exists() and not (page.is_file() and _MARK.encode() in page.read_bytes()):
+        raise InputError(f"{page}: not a leaderboard, and is not replaced; give another folder")
 
 
 def render(board: Leaderboard, pictures: Mapping[str, Sequence[Picture]]) -> str:

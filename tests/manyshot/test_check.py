@@ -39,6 +39,15 @@ def experiment(**changes):
         ({"train": None, "experts": dict.fromkeys(TASKS[1:], "x")}, "names no expert for it"),
         ({"train": None, "experts": dict.fromkeys([*TASKS, "law"], "x")}, "names an expert for 'law'"),
         ({"preset": "paper"}, "The suite lab has no preset 'paper'"),
+        (
+            {"train": None, "experts": dict.fromkeys(TASKS, "average")},
+            "A method is called 'average', as the base or an expert is",
+        ),
+        (
+            {"methods": [{"name": "divmerge", "coefficients": dict.fromkeys(TASKS, 0.5)}], "subsets": [2]},
+            "the tasks are instructions, math; name each once",
+        ),
+        ({"subsets": [2, 5]}, "Subsets of 5 of 4 tasks cannot be merged"),
     ],
 )
 def test_names_and_settings_that_do_not_fit_are_refused(changes, complaint):
@@ -49,6 +58,16 @@ def test_names_and_settings_that_do_not_fit_are_refused(changes, complaint):
 def test_a_run_that_could_not_be_saved_is_refused():
     with pytest.raises(InputError, match="run name 'a b': use letters"):
         check_experiment(experiment(), load_suite("lab"), "a b")
+
+
+def test_a_label_that_no_manifest_holds_is_refused(tmp_path):
+    with pytest.raises(InputError, match="a text of at most 500 characters is expected"):
+        experiment(methods=[{"name": "ties", "label": "x" * 501}])
+    suite = load_suite("lab")
+    name = "y" * 4090
+    long = suite.but(tasks={name: suite.tasks["math"]})
+    with pytest.raises(InputError, match=r"would be called 'y+…, in 4,097 characters; at most 4,096"):
+        check_experiment(experiment(), long)
 
 
 def test_seeds_tell_titles_apart():

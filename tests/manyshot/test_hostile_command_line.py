@@ -16,6 +16,7 @@ from manyshot import cli
 from manyshot.cli import main
 from manyshot.terminal import printable
 from reports.figures.drawing import save
+from results.run import RunSettings
 
 COMMAND = [sys.executable, "-m", "manyshot"]
 LONG = "x" * 10_000
@@ -57,6 +58,12 @@ TRAIN = ("train", "out", "--suite", "lab", "--task", "math", "--base", "nowhere"
         ((*SCORE, "--memory-share", "nan"), "'memory_share' is nan, where a finite number is expected"),
         ((*SCORE, "--memory-share", "half"), "argument --memory-share: 'half' is no number"),
         (("run", "lab", "--seed", "9" * 5000), "is no whole number"),
+        (("run", "lab", "--limit", "0"), "manyshot: The command line: 'limit' is 0, where a number above 0"),
+        (
+            ("run", "lab", "--seed", "-1"),
+            "manyshot: The command line: 'seeds.0' is -1, where a number from 0",
+        ),
+        (("run", "lab", "--subsets", "9"), "Subsets of 9 of 4 tasks cannot be merged"),
         ((*TRAIN, "--batch-size", "9" * 5000), "is no whole number"),
         ((*TRAIN, "--learning-rate", "inf"), "'learning_rate' is inf, where a finite number is expected"),
         ((*TRAIN, "--alpha", "8"), "--alpha is of an adapter: give its --rank too"),
@@ -67,6 +74,24 @@ def test_numbers_that_nothing_holds_are_refused(arguments, sentence, run, monkey
     code, errors = run(*arguments)
     assert code == 2
     assert sentence in errors
+
+
+def test_a_run_that_cannot_end_well_makes_no_base(run, monkeypatch, tmp_path):
+    monkeypatch.setattr("manyshot.commands.run.make_homemade", lambda *_: pytest.fail("a base was made"))
+    (tmp_path / "index.html").write_text("<p>my site</p>")
+    code, errors = run("run", "lab", "--leaderboard", ".")
+    assert (code, "not a leaderboard, and is not replaced" in errors) == (2, True)
+    code, errors = run("run", "lab", "--subsets", "9")
+    assert (code, "Subsets of 9" in errors) == (2, True)
+
+
+def test_values_that_a_model_refuses_late_are_one_sentence(run, monkeypatch):
+    monkeypatch.setattr("manyshot.commands.list.run", lambda _: RunSettings(limit="many"))
+    code, errors = run("list", "methods")
+    assert (code, errors) == (
+        2,
+        "manyshot: RunSettings: 'limit' is 'many', where a whole number is expected.\n",
+    )
 
 
 @pytest.mark.parametrize(

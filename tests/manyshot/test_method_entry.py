@@ -31,6 +31,18 @@ def test_protocols_share_it_and_settings_do_not():
     assert both[0] == both[1] != identity("ties", scaling=0.5)
 
 
+def test_a_title_of_any_settings_is_short_and_tells_them_apart():
+    def title(last: float) -> str:
+        layers = {task: [0.125] * 39 + [last] for task in ("cola", "sst2", "qnli", "rte")}
+        return MethodEntry(name="divmerge", coefficients=layers).title  # type: ignore[call-arg]
+
+    assert title(0.5).startswith("divmerge (coefficients={'cola': [0.125, ") and len(title(0.5)) < 120
+    assert title(0.5) == title(0.5) != title(0.75)
+    folder = f"/home/someone/{'x' * 200}"
+    assert "/" not in MethodEntry(name="ties", file=folder).title  # type: ignore[call-arg]
+    assert MethodEntry(name="ties", density=0.2).title == "ties (density=0.2)"  # type: ignore[call-arg]
+
+
 def test_a_setting_of_training_is_declared_once():
     """Whatever is a field of the shared settings is a key under `train`, and reaches the training."""
     given = {"learning_rate": 0.5, "batch_size": 3, "schedule": "linear", "report_to": ["wandb"]}

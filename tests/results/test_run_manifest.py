@@ -6,7 +6,15 @@ import pytest
 from made_up_family import SUITE, Family, identity
 
 from results.errors import InputError
-from results.run import RunSettings, load_family, load_run, run_names, save_run, set_aside
+from results.run import (
+    RunSettings,
+    load_family,
+    load_run,
+    run_names,
+    save_run,
+    set_aside,
+    set_aside_unreadable,
+)
 from results.suite import BenchmarkSpec, SuiteSpec
 
 
@@ -105,3 +113,15 @@ def test_a_run_of_other_experts_is_set_aside_and_one_that_went_on_is_not(lab: Fa
     save_run(lab.store, run)
     assert name is not None and set(run_names(lab.store)) == {"first", name}
     assert load_run(lab.store, name).entries == lab.run().entries
+
+
+def test_a_manifest_that_cannot_be_read_is_moved_and_kept(lab: Family) -> None:
+    assert set_aside_unreadable(lab.store, "first") is None
+    path = save_run(lab.store, lab.run())
+    assert set_aside_unreadable(lab.store, "first") is None and path.exists()
+    for number in (1, 2):
+        path.write_text(f"broken {number}")
+        moved = set_aside_unreadable(lab.store, "first")
+        assert moved is not None and moved.read_text() == f"broken {number}" and not path.exists()
+    save_run(lab.store, lab.run())
+    assert run_names(lab.store) == ["first"]
