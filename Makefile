@@ -52,7 +52,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 # Six methods on the lab, merged once and in rounds, as they are and tuned, and METIS without each of its parts; five
-# seeds, an hour and a half. The studies share a folder, so that each expert is trained once.
+# seeds, two and a half hours on one core. The studies share a folder, so that each expert is trained once.
 STUDY := manyshot-runs/lab-study
 lab-study: $(READY)
 	for study in lab lab-tuned metis-ablation; do \
