@@ -3,9 +3,10 @@
 They run without the interpreter's lock, so that as many blocks are worked on as there are cores.
 
 Numba keeps the machine code of a function until the file that the function stands in changes. What it calls
-in another file is compiled into it, and a change there is not seen: `scale` and `add_scaled` are in the code
-of `merging.kernels` and `merging.checkpoints.adapter`. Whoever changes one of the two here removes the files
-`*.nbi` and `*.nbc` in the `__pycache__` folders of `merging`.
+or reads of another file is compiled into it, and a change there is not seen: `scale` and `add_scaled` are in
+the code of `merging.kernels` and `merging.checkpoints.adapter`, and `MAGNITUDE` of `merging.kernels` is in
+that of `merging.thresholds`. Whoever changes one of them removes the files `*.nbi` and `*.nbc` in the
+`__pycache__` folders of `merging`.
 """
 
 from collections.abc import Callable

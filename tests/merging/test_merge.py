@@ -382,7 +382,7 @@ def test_a_merge_that_was_stopped_within_a_tensor_goes_on_there(family, recipe_f
     assert len(set(written) & set(read)) <= 2 + torch.get_num_threads() + 1
 
 
-def test_a_journal_that_was_cut_off_in_a_line_is_read_up_to_there(family, recipe_for, tmp_path):
+def test_a_journal_that_was_cut_off_in_a_line_is_read_up_to_there(family, recipe_for, tmp_path, caplog):
     base, experts = family
     recipe = recipe_for(base, experts)
     with pytest.raises(KeyboardInterrupt):
@@ -393,7 +393,9 @@ def test_a_journal_that_was_cut_off_in_a_line_is_read_up_to_there(family, recipe
     (left / "model.safetensors").write_bytes(
         (left / "model.safetensors").read_bytes()[:-8] + bytes(8)  # the last tensor's end is lost
     )
-    merge(recipe, tmp_path / "out", progress=False)
+    with caplog.at_level("INFO", "manyshot.merging"):
+        merge(recipe, tmp_path / "out", progress=False)
+    assert f"resuming the merge into {tmp_path / 'out'}, which was stopped" in caplog.messages
     assert digest(tmp_path / "out") == digest(merge(recipe, tmp_path / "again", progress=False))
 
 
