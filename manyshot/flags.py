@@ -17,7 +17,6 @@ def add_flags(
     model: type[Settings],
     *,
     only: Collection[str] = (),
-    without: Collection[str] = (),
     names: Mapping[str, str] | None = None,
     defaults: Mapping[str, str] | None = None,
 ) -> None:
@@ -27,13 +26,12 @@ def add_flags(
         parser: of a command.
         model: whose fields are meant. Fields that hold mappings or other models get no flag.
         only: fields that get one; all unless given.
-        without: fields that get none.
         names: flags by field, where they are not called as the field.
         defaults: what the help says of fields that are not given, where the command takes another default.
     """
     for name, field in model.model_fields.items():
         kinds = _kinds(field.annotation)
-        if name in without or (only and name not in only) or any(_is_nested(kind) for kind in kinds):
+        if (only and name not in only) or any(_is_nested(kind) for kind in kinds):
             continue
         default = (defaults or {}).get(name, _written(field.default))
         default = f" ({default})" if default else ""

@@ -68,6 +68,7 @@ class Column:
         ranked: whether its best numbers are marked.
         lower: whether a lower number is better.
         interval: whether intervals are shown: by their bounds, or as a margin around the number.
+        bounds: whether CSV has a column for each bound even where no number has an interval.
     """
 
     title: str
@@ -77,6 +78,7 @@ class Column:
     ranked: bool = True
     lower: bool = False
     interval: Literal["", "bounds", "margin"] = ""
+    bounds: bool = False
 
     @property
     def is_text(self) -> bool:

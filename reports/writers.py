@@ -65,14 +65,16 @@ def comma_separated(table: Table) -> str:
     """One line for each row, numbers in full precision with the bounds of their intervals.
 
     A column X has the columns X, X_low and X_high, the latter two where some number has an interval over
-    documents (or, over subsets, by tasks), and X_seeds_low and X_seeds_high where some has one over seeds.
+    documents (or, over subsets, by tasks) or the column asks for them, and X_seeds_low and X_seeds_high where
+    some has one over seeds.
     A group's title is a column too, where there are titles.
     """
     rows = [row for group in table.groups for row in group.rows]
     heads = ["group"] * table.has_titles + [table.head]
     bounds: dict[str, list[str]] = {}
     for name, column in table.columns.items():
-        known = set().union(*(_bounds(row.value(name)) for row in rows))
+        always = {"low", "high"} if column.bounds else set()
+        known = always.union(*(_bounds(row.value(name)) for row in rows))
         bounds[name] = [bound for bound in _BOUNDS if bound in known]
         heads += [column.title, *(f"{column.title}_{bound}" for bound in bounds[name])]
     text = io.StringIO()

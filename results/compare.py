@@ -14,14 +14,13 @@ from results.store import DOCUMENT_KEY, Store
 from results.suite import SuiteSpec
 
 
-def compare(run: Run, store: Store, *, resamples: int = bootstrap.RESAMPLES, seed: int = 0) -> Comparison:
+def compare(run: Run, store: Store, *, resamples: int = bootstrap.RESAMPLES) -> Comparison:
     """Compare the checkpoints of a run.
 
     Args:
         run: which checkpoints, and which records hold their scores.
         store: where the records are.
         resamples: of the documents, for the intervals.
-        seed: what the resamples are drawn with.
 
     Raises:
         InputError: an expert is missing, a record is missing or is not the entry's, two checkpoints that
@@ -42,7 +41,7 @@ def compare(run: Run, store: Store, *, resamples: int = bootstrap.RESAMPLES, see
         }
         if documents:
             aligned.append(bootstrap.align_documents(benchmark.name, benchmark.metric, documents))
-    drawn = bootstrap.resample_together(aligned, resamples=resamples, seed=seed)
+    drawn = bootstrap.resample_together(aligned, resamples=resamples)
     scores = {
         label: {name: record.value for name, record in of_entry.items()}
         for label, of_entry in records.items()
@@ -68,8 +67,6 @@ def compare(run: Run, store: Store, *, resamples: int = bootstrap.RESAMPLES, see
         name=run.name,
         suite=run.suite,
         rows=tuple(row for row in rows if row.role != "round"),
-        resamples=resamples,
-        seed=seed,
         limit=run.settings.limit,
         rounds=tuple(row for row in rows if row.role == "round"),
         left_out=left_out,

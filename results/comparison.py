@@ -133,8 +133,6 @@ class Comparison:
         suite: what was scored.
         rows: one per checkpoint.
         rounds: one per round on the way to a merged checkpoint, in order.
-        resamples: how many resamples of documents the intervals rest on.
-        seed: what the resamples were drawn with.
         limit: most documents of each lm-eval task that were scored; None for all.
         left_out: benchmarks that count in no aggregate, and why.
         validation: by task, how many validation examples weights and choices rest on, where that is known.
@@ -143,8 +141,6 @@ class Comparison:
     name: str
     suite: SuiteSpec
     rows: tuple[Row, ...]
-    resamples: int
-    seed: int
     limit: int | None = None
     rounds: tuple[Row, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)

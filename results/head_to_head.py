@@ -12,7 +12,7 @@ from results.minima import PairedDifference
 from results.paired import BenchmarkDifference, benchmark_difference, holm
 from results.record import Record
 from results.reference import differing_settings
-from results.run import Run
+from results.run import Entry, Run
 from results.store import Store
 from results.suite import BenchmarkSpec
 from results.validation import quoted
@@ -29,13 +29,13 @@ class ComparedCheckpoint:
         title: what the user calls it.
         digest: the checkpoint's.
         records: by benchmark, how it was scored; in several ways, where it is from the store.
-        in_run: whether it is a row of the run.
+        row: label of its row of the run; None where it has none.
     """
 
     title: str
     digest: str
     records: Mapping[str, Sequence[Record]]
-    in_run: bool
+    row: str | None
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,10 @@ def head_to_head(
     """Compare two checkpoints on every benchmark that both were scored on in the same way.
 
     Args:
-        names: of each a label of the run; or the name, path or digest (its first eight digits will do) of a
-            checkpoint that has records in the store.
+        names: of each a label of the run; or the name under which a checkpoint was scored (a given one's is
+            its path) or its digest (the first eight digits will do); or the path of a checkpoint of the run.
         store: where the records are.
-        run: whose labels come first, where there is one.
+        run: whose labels come first and whose paths come last, where there is one.
         higher_is_better: says it of a benchmark that the run does not name.
         most: how many documents to list, of each benchmark, on which either is better.
 
@@ -134,8 +134,8 @@ def head_to_head(
         if alone:
             notes.append(f"scored for '{side.title}' alone: {', '.join(alone)}")
     aggregates: dict[str, AggregateDifference] = {}
-    if run and first.in_run and second.in_run:
-        aggregates, missing = _aggregates(names, store, run)
+    if run and first.row and second.row:
+        aggregates, missing = _aggregates((first.row, second.row), store, run)
         notes += missing
     return HeadToHead(
         titles=names,
@@ -154,28 +154,27 @@ def head_to_head(
 
 
 def _aggregates(
-    names: tuple[str, str], store: Store, run: Run
+    labels: tuple[str, str], store: Store, run: Run
 ) -> tuple[dict[str, AggregateDifference], list[str]]:
     """Average and worst task of two rows of a run; or notes why there are none."""
     # The others' rows would change nothing, and take time.
-    kept = [entry for entry in run.entries if entry.role in {"base", "expert"} or entry.label in names]
+    kept = [entry for entry in run.entries if entry.role in {"base", "expert"} or entry.label in labels]
     comparison = compare(run.model_copy(update={"entries": tuple(kept)}), store)
-    rows = [comparison.row(name) for name in names]
+    rows = [comparison.row(label) for label in labels]
     missing = [
         f"'{row.label}' has no average: {'; '.join(row.notes)}" for row in rows if row.average.value is None
     ]
     aggregates = {}
     for name in () if missing else AGGREGATES:
         values: Any = tuple(row.estimate(name).value for row in rows)
-        aggregates[name] = AggregateDifference(values, paired_difference(comparison, *names, name))
+        aggregates[name] = AggregateDifference(values, paired_difference(comparison, *labels, name))
     return aggregates, [*missing, *comparison.left_out.values()]
 
 
 def _side(name: str, store: Store, run: Run | None) -> ComparedCheckpoint:
     for entry in run.entries if run else ():
         if entry.label == name:
-            records = {benchmark: [store.get(digest)] for benchmark, digest in entry.records.items()}
-            return ComparedCheckpoint(name, entry.checkpoint.digest, records, entry.role != "round")
+            return _of_run(name, entry, store)
     every = list(store.records())
     called = [record for record in every if _is_called(record, name)]
     digests = sorted({record.key.checkpoint.digest for record in called})
@@ -185,6 +184,9 @@ def _side(name: str, store: Store, run: Run | None) -> ComparedCheckpoint:
             f"{', '.join(digest[:12] for digest in digests)}"
         )
     if not digests:
+        for entry in run.entries if run else ():
+            if Path(entry.path).resolve() == Path(name).resolve():
+                return _of_run(name, entry, store)
         labels = f"run {run.name} has {', '.join(entry.label for entry in run.entries)}; " if run else ""
         names = ", ".join(sorted({record.name for record in every})) or "no records"
         raise InputError(f"{store.root}: no checkpoint {quoted(name)}; {labels}the store has {names}")
@@ -193,7 +195,13 @@ def _side(name: str, store: Store, run: Run | None) -> ComparedCheckpoint:
         # What was scored on a validation split chose settings, and says nothing of what came out.
         if "@" not in record.key.benchmark:
             by_benchmark.setdefault(record.key.benchmark, []).append(record)
-    return ComparedCheckpoint(name, digests[0], by_benchmark, in_run=False)
+    return ComparedCheckpoint(name, digests[0], by_benchmark, row=None)
+
+
+def _of_run(name: str, entry: Entry, store: Store) -> ComparedCheckpoint:
+    records = {benchmark: [store.get(digest)] for benchmark, digest in entry.records.items()}
+    row = None if entry.role == "round" else entry.label
+    return ComparedCheckpoint(name, entry.checkpoint.digest, records, row)
 
 
 def _is_called(record: Record, name: str) -> bool:

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from results.aggregation import MATTHEWS, from_means
-from results.bootstrap import RESAMPLES, DocumentScores, align_documents, generator_of, resample_scores
+from results.bootstrap import DocumentScores, align_documents, generator_of, resample_scores
 from results.intervals import Draws, percentile_interval
 from results.record import Record
 from results.shared_items import numbered
@@ -101,8 +101,6 @@ def benchmark_difference(
     documents: tuple[pd.DataFrame, pd.DataFrame],
     *,
     most: int = 0,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> BenchmarkDifference:
     """Compare two checkpoints on one benchmark.
 
@@ -111,8 +109,6 @@ def benchmark_difference(
         records: of the two, scored in the same way.
         documents: the rows of the records.
         most: how many documents to list on which the first is better, and on which the second is.
-        resamples: for the interval.
-        seed: of resamples and swaps.
 
     Raises:
         InputError: the two were scored on different documents.
@@ -120,7 +116,7 @@ def benchmark_difference(
     aligned = align_documents(
         benchmark.name, benchmark.metric, dict(zip((_FIRST, _SECOND), documents, strict=True))
     )
-    drawn = resample_scores(aligned, resamples=resamples, seed=seed)
+    drawn = resample_scores(aligned)
     better = 1 if benchmark.higher_is_better else -1
     interval = percentile_interval(better * (drawn[_FIRST] - drawn[_SECOND]))
     assert interval is not None
@@ -139,7 +135,7 @@ def benchmark_difference(
         difference=better * (scores[0] - scores[1]),
         low=interval.low,
         high=interval.high,
-        p_value=swapping(aligned, seed=seed) if counted is None else mcnemar(counted),
+        p_value=swapping(aligned) if counted is None else mcnemar(counted),
         test=SWAPPED if counted is None else MCNEMAR,
         wins=(int((ahead > 0).sum()), int((ahead < 0).sum())),
         documents=(_furthest(both, ahead, most), _furthest(both, -ahead, most)),

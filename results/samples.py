@@ -40,7 +40,7 @@ class Sample:
     expert_score: float
 
 
-def differing_samples(merged: pd.DataFrame, expert: pd.DataFrame, most: int = MOST_SAMPLES) -> list[Sample]:
+def differing_samples(merged: pd.DataFrame, expert: pd.DataFrame) -> list[Sample]:
     """Choose the documents on which a merged checkpoint and the expert differ most.
 
     Further apart in score comes first, then what differs in its output only, then the order of documents.
@@ -48,13 +48,12 @@ def differing_samples(merged: pd.DataFrame, expert: pd.DataFrame, most: int = MO
     Args:
         merged: documents of the merged checkpoint's record.
         expert: documents of the expert's, on the same benchmark.
-        most: how many to choose.
     """
     tables = [table.reindex(columns=[*DOCUMENT_KEY, *_SHOWN]) for table in (merged, expert)]
     both = tables[0].merge(tables[1], on=list(DOCUMENT_KEY), suffixes=("", "_expert"))
     both["apart"] = -(both["score"] - both["score_expert"]).abs()
     both["alike"] = both["output"].fillna("") == both["output_expert"].fillna("")
-    chosen = both.sort_values(["apart", "alike", *DOCUMENT_KEY]).head(most)
+    chosen = both.sort_values(["apart", "alike", *DOCUMENT_KEY]).head(MOST_SAMPLES)
     return [
         Sample(
             lm_eval_task=str(row["lm_eval_task"]),

@@ -27,7 +27,7 @@ from results.aggregation import MATTHEWS
 from results.compare import compare
 from results.errors import InputError
 from results.reading import read_json
-from results.record import Name, Record
+from results.record import Name, Record, digest_of
 from results.run import Entry, Run, RunSettings, load_run, run_names, save_run
 from results.shared_items import ITEM
 from results.store import Store, problems
@@ -191,13 +191,16 @@ def _without_folders(run: Run) -> Run:
                 name = name.replace(path, Path(path).name)
             return name
 
+        content = entry.model_dump(mode="json")
+        if entry.identity is not None:
+            content["identity"]["settings"] = _told_apart(content["identity"]["settings"])
         changed = {
             "label": called(entry.label),
             "title": entry.title and called(entry.title),
             "leads_to": entry.leads_to and called(entry.leads_to),
             "path": Path(entry.path).name,
         }
-        return Entry.model_validate(_last_parts(entry.model_dump(mode="json") | changed))
+        return Entry.model_validate(_last_parts(content) | changed)
 
     settings = RunSettings(**_last_parts(run.settings.model_dump()))
     return run.but(settings=settings, entries=tuple(map(entry_of, run.entries)))
@@ -210,6 +213,16 @@ def _last_parts(value: Any) -> Any:
     if isinstance(value, list):
         return [_last_parts(item) for item in value]
     return Path(value).name if isinstance(value, str) and _is_path(value) else value
+
+
+def _told_apart(value: Any) -> Any:
+    """A JSON value with absolute paths as their last part and a digest, which tells folders apart."""
+    if isinstance(value, dict):
+        return {name: _told_apart(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_told_apart(item) for item in value]
+    is_path = isinstance(value, str) and _is_path(value)
+    return f"{Path(value).name}-{digest_of(value)[:12]}" if is_path else value
 
 
 def _is_path(text: str) -> bool:

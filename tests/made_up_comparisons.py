@@ -154,7 +154,7 @@ def comparison_of(
                         trace=seen,
                     )
                 )
-    return Comparison("made-up", suite_of(names), tuple(rows), 2000, 0, None, tuple(of_rounds))
+    return Comparison("made-up", suite_of(names), tuple(rows), None, tuple(of_rounds))
 
 
 def with_holes(comparison: Comparison) -> Comparison:

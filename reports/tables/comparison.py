@@ -49,7 +49,8 @@ def comparison_data(comparison: Comparison) -> Table:
     score_<benchmark>.
     """
     rows = tuple(Row(row.label, _data(comparison, row)) for row in comparison.rows)
-    columns = {name: Column(name) for row in rows[:1] for name in row.values}
+    estimates = {"average", "worst_task", "gap", *(f"np_{task}" for task in comparison.suite.tasks)}
+    columns = {name: Column(name, bounds=name in estimates) for row in rows[:1] for name in row.values}
     return Table(columns, (Group(rows),), "label")
 
 

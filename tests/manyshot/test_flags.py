@@ -91,7 +91,7 @@ def test_every_setting_is_described(model):
 
 def test_only_what_the_user_gives_is_set():
     parser = argparse.ArgumentParser()
-    add_flags(parser, TrainSettings, without={"seed"})
+    add_flags(parser, TrainSettings)
     options = parser.parse_args(["--no-end-token", "--report-to", "wandb", "mlflow", "--max-steps", "3"])
     assert given(options, TrainSettings) == {
         "end_token": False, "report_to": ["wandb", "mlflow"], "max_steps": 3

@@ -82,7 +82,7 @@ def comparison(methods: int = 4) -> Comparison:
         level = 0.45 + 0.45 * index / max(1, methods - 1)
         values = np.clip(level + generator.normal(0, 0.12, 4), 0.05, 1.3)
         merged.append(row(method, "merged", dict(zip(tasks, map(float, values), strict=True))))
-    return Comparison("made-up", suite(), (base, *experts, *merged), 2000, 0)
+    return Comparison("made-up", suite(), (base, *experts, *merged))
 
 
 @pytest.fixture

@@ -344,10 +344,10 @@ def test_runs_can_be_chosen(store):
 
 
 def test_samples_are_where_the_two_differ_first():
-    merged_said = rows([1, 0, 1, 0.5, 1], "gsm8k", lambda _, document: f"mine {document % 4}")
-    expert_said = rows([1, 1, 1, 1.0, 1], "gsm8k", lambda _, document: f"mine {document}")
-    chosen = differing_samples(merged_said, expert_said.sample(frac=1, random_state=1), most=4)
-    assert [one.doc_id for one in chosen] == [1, 3, 4, 0]
+    merged_said = rows([1, 0, 1, 0.5, 1, 1], "gsm8k", lambda _, document: f"mine {document % 4}")
+    expert_said = rows([1, 1, 1, 1.0, 1, 1], "gsm8k", lambda _, document: f"mine {document}")
+    chosen = differing_samples(merged_said, expert_said.sample(frac=1, random_state=1))
+    assert [one.doc_id for one in chosen] == [1, 3, 4, 5, 0]
     assert (chosen[0].score, chosen[0].expert_score, chosen[0].output) == (0, 1, "mine 1")
     # Of a prompt the end is kept, where the question is.
     merged_said["prompt"] = "shot " * 1000 + merged_said["prompt"]

@@ -118,6 +118,23 @@ def test_csv_has_full_precision_and_the_bounds(make_comparison: Make) -> None:
     assert list(rows) == [row.label for row in comparison.rows]
 
 
+def test_the_csv_of_every_comparison_has_the_same_bounds(make_comparison: Make) -> None:
+    comparison = make_comparison(4)
+    bare = replace(
+        comparison,
+        rows=tuple(
+            replace(
+                row,
+                **{name: Estimate(0.5) for name in ("average", "worst_task", "gap")},
+                tasks=dict.fromkeys(row.tasks, Estimate(0.5)),
+            )
+            for row in comparison.rows
+        ),
+    )
+    heads = [render(each, "csv").splitlines()[0] for each in (comparison, bare)]
+    assert heads[0] == heads[1] and "gap,gap_low,gap_high," in heads[0]
+
+
 def test_latex_is_a_booktabs_table_with_as_many_cells_as_columns(make_comparison: Make) -> None:
     text = render(make_comparison(4), "latex")
     body = text[text.index(r"\begin{tabular}") :]

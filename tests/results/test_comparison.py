@@ -59,7 +59,7 @@ def test_an_expert_is_1_on_its_own_task_with_no_uncertainty(lab: Family) -> None
     assert comparison.row("base").forgetting == {"coqa": 0}
 
 
-def test_intervals_hold_the_values_and_depend_on_the_seed_alone(lab: Family) -> None:
+def test_intervals_hold_the_values_and_are_the_same_each_time(lab: Family) -> None:
     comparison = compare(lab.run(), lab.store)
     row = comparison.row("ties")
     for estimate in (row.average, row.worst_task, row.gap, *row.tasks.values()):
@@ -68,7 +68,6 @@ def test_intervals_hold_the_values_and_depend_on_the_seed_alone(lab: Family) -> 
         assert estimate.high is not None
         assert estimate.low < estimate.value < estimate.high
     assert compare(lab.run(), lab.store).to_json() == comparison.to_json()
-    assert compare(lab.run(), lab.store, seed=1).to_json() != comparison.to_json()
 
 
 def test_the_paired_difference_of_identical_checkpoints_is_exactly_zero(lab: Family) -> None:

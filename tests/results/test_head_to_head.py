@@ -1,6 +1,7 @@
 """Two checkpoints are found by what users call them, and compared where they were scored alike."""
 
 import json
+from pathlib import Path
 
 import pytest
 from made_up_family import Family, hits, identity, record, rows
@@ -67,6 +68,13 @@ def test_checkpoints_are_found_in_the_store_by_name_path_and_digest(lab: Family,
         assert found.aggregates == {}
     # A label of the run and a checkpoint of the store.
     assert len(pair(lab, "metis", name).benchmarks) == 5
+
+
+def test_a_merge_that_was_scored_under_its_title_is_found_by_its_path(lab: Family, tmp_path: Path) -> None:
+    lab.entries[-1] = lab.entries[-1].but(path=str(tmp_path / "merged"))
+    found = pair(lab, str(tmp_path / "other" / ".." / "merged"), "ties")
+    assert found.digests == (identity("metis").digest, identity("ties").digest)
+    assert found.aggregates == pair(lab, "metis", "ties").aggregates != {}
 
 
 def test_which_scores_are_better_is_asked_for_what_no_run_names(lab: Family) -> None:

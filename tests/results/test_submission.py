@@ -376,6 +376,18 @@ def test_no_folder_of_the_submitter_is_in_a_submission(lab, tmp_path):
     }
 
 
+def test_labels_that_begin_as_paths_stay_and_methods_of_two_folders_stay_two(lab, tmp_path):
+    for place, folder in ((-2, "a"), (-1, "b")):
+        title = f"/{folder} / scaled/0.5"
+        identity = MethodIdentity(method="both", settings={"statistics": f"/{folder}/x.npz"})
+        lab.entries[place] = lab.entries[place].but(label=title, title=title, identity=identity)
+    save_run(lab.store, lab.run())
+    *_, one, two = load_run(Store(write_submission(lab.store, ["first"], tmp_path / "mine"))).entries
+    assert [(entry.label, entry.title) for entry in (one, two)] == [(f"/{x} / scaled/0.5",) * 2 for x in "ab"]
+    assert one.identity != two.identity
+    assert one.identity.settings["statistics"].startswith("x.npz-")
+
+
 def test_what_was_merged_once_and_in_rounds_still_belongs_together(lab, tmp_path):
     lab.entries[-2:] = [
         one.model_copy(update={"identity": MethodIdentity(method="both")}) for one in lab.entries[-2:]
