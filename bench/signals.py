@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from bench.benchmark import Benchmark
 from bench.continuations import (
@@ -32,7 +32,7 @@ from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from merging.checkpoints.pretrained import load_model, load_tokenizer, padding_of
 from merging.examples import Example, examples_digest
-from merging.signals import ContinuationSettings, Divergence, Needs
+from merging.signals import ContinuationSettings, Divergence, Needs, ObjectiveKind
 from merging.train_settings import Loss, TrainSettings
 from results.errors import InputError
 from results.writing import write_atomically
@@ -243,7 +243,7 @@ class ValidationSignals:
 
     def learning_objective(
         self,
-        kind: Literal["kl", "js", "entropy"],
+        kind: ObjectiveKind,
         base: Path,
         experts: Mapping[str, Path],
         settings: ContinuationSettings,

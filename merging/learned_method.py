@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from merging.arithmetic import weighted_sum
 from merging.layers import Level, layer_of
 from merging.method import Context, Method, Scope
-from merging.signals import ContinuationSettings
+from merging.signals import ContinuationSettings, ObjectiveKind
 from results.errors import InputError
 
 _INPUTS = {"task": 200, "layer": 400}
@@ -64,7 +64,7 @@ class LearnedMethod(Method):
 
     @property
     @abstractmethod
-    def objective(self) -> Literal["kl", "js", "entropy"]:
+    def objective(self) -> ObjectiveKind:
         """What is made small."""
 
     @property

@@ -12,6 +12,8 @@ from merging.train_settings import Loss
 from results.validation import Settings
 
 Divergence = Literal["kl", "js"]
+ObjectiveKind = Literal["kl", "js", "entropy"]
+"""What coefficients are learned by: D(expert‖model), or the model's own entropy."""
 Input = tuple[str, int]
 """A task, and the number of one of its inputs."""
 
@@ -109,7 +111,7 @@ class Signals(Measurements, Protocol):
 
     def learning_objective(
         self,
-        kind: Literal["kl", "js", "entropy"],
+        kind: ObjectiveKind,
         base: Path,
         experts: Mapping[str, Path],
         settings: ContinuationSettings,

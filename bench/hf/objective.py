@@ -1,7 +1,7 @@
 """How far a model is from what experts say, input by input, with gradients of its weights."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -9,8 +9,8 @@ from bench.continuations import ExpertContinuations
 from bench.divergence import Distributions, apart, entropies
 from bench.hf.forced import Forced
 from bench.sharing import batches
+from merging.signals import ObjectiveKind
 
-Kind = Literal["kl", "js", "entropy"]
 _LOGITS_AT_ONCE = 2**23  # float32 entries; some copies of them are in memory while gradients are taken
 
 
@@ -32,7 +32,7 @@ class Matching:
         self,
         model: Any,
         experts: Mapping[str, ExpertContinuations],
-        kind: Kind,
+        kind: ObjectiveKind,
         *,
         pad: int,
         batch_tokens: int,

@@ -1,11 +1,10 @@
 """AdaMerging: coefficients that make the merged model sure of itself."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from merging.known_methods import register
 from merging.learned_method import LearnedMethod
+from merging.signals import ObjectiveKind
 
 
 @register("adamerging", paper="https://arxiv.org/abs/2310.02575")
@@ -22,6 +21,6 @@ class AdaMerging(LearnedMethod):
     """Passes over the inputs."""
 
     @property
-    def objective(self) -> Literal["kl", "js", "entropy"]:
+    def objective(self) -> ObjectiveKind:
         """What is made small."""
         return "entropy"

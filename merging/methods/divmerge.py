@@ -1,9 +1,8 @@
 """DivMerge: coefficients that bring the merged model close to every expert on the expert's own answers."""
 
-from typing import Literal
-
 from merging.known_methods import register
 from merging.learned_method import LearnedMethod
+from merging.signals import Divergence, ObjectiveKind
 
 
 @register("divmerge", paper="https://arxiv.org/abs/2509.02108")
@@ -15,10 +14,10 @@ class DivMerge(LearnedMethod):
     embeddings, final norm and head are layers of their own at the level of layers is our choice.
     """
 
-    divergence: Literal["kl", "js"] = "js"
+    divergence: Divergence = "js"
     """D."""
 
     @property
-    def objective(self) -> Literal["kl", "js", "entropy"]:
+    def objective(self) -> ObjectiveKind:
         """What is made small."""
         return self.divergence
