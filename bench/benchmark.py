@@ -1,8 +1,6 @@
 """What a benchmark is: one or more lm-eval tasks, a primary metric, its direction and its chance level."""
 
 import functools
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -15,6 +13,7 @@ from bench.columns import ColumnRule, column_rules
 from bench.definition import FunctionReference, filled, fingerprint, load_definition, packaged_tasks
 from bench.items import ItemRule, RowsAgreeIn, item_rule
 from results.errors import InputError
+from results.json_values import cache_key
 from results.suite import BenchmarkSpec
 from results.validation import Settings, Several, validated
 
@@ -160,7 +159,7 @@ class Benchmark(BenchmarkFacts):
         }
         if self.items is not None:
             content["items"] = asdict(self.items)
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+        return cache_key(content)
 
 
 @functools.cache

@@ -4,7 +4,6 @@ Each is measured once: what was measured is kept in the store, by digest.
 """
 
 import copy
-import hashlib
 import json
 import logging
 import math
@@ -35,6 +34,7 @@ from merging.examples import Example, examples_digest
 from merging.signals import ContinuationSettings, Divergence, Needs, ObjectiveKind
 from merging.train_settings import Loss, TrainSettings
 from results.errors import InputError
+from results.json_values import cache_key
 from results.writing import write_atomically
 
 if TYPE_CHECKING:
@@ -184,12 +184,12 @@ class ValidationSignals:
         key = {
             "kind": "continuations",
             "checkpoint": opened.identity.digest,
-            "inputs": hashlib.sha256(json.dumps(texts).encode()).hexdigest(),
+            "inputs": cache_key(texts),
             "settings": [settings.max_new_tokens, settings.top_k],
             "engine": [engine_settings.name, *self.scorer.engine_key()[1:]],
             "version": CONTINUATIONS_VERSION,
         }
-        folder = self.scorer.store.root / "signals" / f"continuations-{_digest(key)[:32]}"
+        folder = self.scorer.store.root / "signals" / f"continuations-{cache_key(key)[:32]}"
         if folder.is_dir():
             return ExpertContinuations.open(folder)
         if settings.inputs is not None and len(texts) < settings.inputs:
@@ -371,13 +371,9 @@ class ValidationSignals:
         return opened[1]
 
     def _file(self, key: object) -> Path:
-        return self.scorer.store.root / "signals" / f"{_digest(key)}.json"
+        return self.scorer.store.root / "signals" / f"{cache_key(key)}.json"
 
 
 def _keep(file: Path, content: Mapping[str, object]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, f"{json.dumps(content, indent=1)}\n".encode())
-
-
-def _digest(content: object) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -24,7 +24,6 @@ methods:
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -41,9 +40,9 @@ from merging.train_settings import Loss, SharedTrainSettings, TrainSettings
 from merging.tuning import Objective, chosen_settings, number_of_candidates
 from merging.weighting import Weighting
 from results.errors import InputError
+from results.json_values import digest_of, json_value
 from results.merge_trace import MethodIdentity
 from results.reading import beside, read_yaml
-from results.record import digest_of
 from results.validation import Settings, Several, validated
 
 
@@ -133,7 +132,7 @@ class MethodEntry(Settings):
         return MethodIdentity(
             method=self.method_name,
             code=code,
-            settings=json.loads(json.dumps(self.settings)),
+            settings=json_value(self.settings),
             weighting=self.task_weighting.model_dump(mode="json"),
             space=self.space,
             objective=self.objective,

@@ -6,8 +6,6 @@ loss or a record of one checkpoint) is counted once, as it is made once. Nothing
 left is looked for; looks at held-out inputs are not counted.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +36,7 @@ from merging.signals import ContinuationSettings, Divergence, Measurements
 from merging.train_settings import Loss, TrainSettings
 from merging.tuning import of_round, search
 from results.errors import InputError
+from results.json_values import cache_key
 from results.task_subsets import subsets_of
 
 POST_HOC, IN_ROUNDS = "what is merged post hoc", "what is merged in rounds"
@@ -71,7 +70,7 @@ def plan_experiment(
 
 def _checkpoint(*decides: object) -> Path:
     """A name for a checkpoint that all of these decide."""
-    return Path(hashlib.sha256(json.dumps(decides, default=str).encode()).hexdigest()[:24])
+    return Path(cache_key(decides)[:24])
 
 
 _BASE = _checkpoint("base")

@@ -1,6 +1,5 @@
 """The entries of a run: what its manifest says of every checkpoint that an experiment opened or made."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from manyshot.planned_merges import PlannedMerge
 from merging.known_methods import find_method
 from merging.many_shot import MergePlan, MergeRound
 from merging.method_file import source_of
+from results.json_values import json_value
 from results.merge_trace import RecipeRecord, RoundSelection
 from results.record import Record
 from results.run import Entry, Role
@@ -45,7 +45,7 @@ def merged_checkpoints(
     method = planned.method
     about: dict[str, Any] = {
         "method": method.method_name,
-        "settings": json.loads(json.dumps(method.settings)),
+        "settings": json_value(method.settings),
         "protocol": method.protocol,
         "seed": planned.seed,
         "title": method.plain_title,

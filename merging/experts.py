@@ -1,6 +1,5 @@
 """Where the experts of a round come from: they are given, or trained from the model before the round."""
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from merging.examples import Example, examples_digest
 from merging.train_settings import UNDECIDING, TrainSettings
 from merging.training import TRAINING_VERSION, made_from, train, versions
 from results.errors import InputError
+from results.json_values import cache_key
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,8 @@ def train_expert(
     Raises:
         InputError: it cannot be trained.
     """
-    made_by = [made_from(start, examples, settings), versions()]
-    content = json.dumps(made_by, sort_keys=True)
-    out = folder / f"{task}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    key = cache_key([made_from(start, examples, settings), versions()])
+    out = folder / f"{task}-{key[:12]}"
     if out.exists():
         return out
     folder.mkdir(parents=True, exist_ok=True)

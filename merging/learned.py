@@ -1,7 +1,5 @@
 """Coefficients that methods have learned before they merge, and the files in which they are kept."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from merging.learned_method import LearnedMethod
 from merging.learning import LEARNING_VERSION, learn, learned_before, what_is_kept
 from merging.prepare import task_vectors
 from merging.signals import Signals
+from results.json_values import cache_key
 from results.merge_trace import LearnedCoefficients
 
 _KEPT_STEPS = 100
@@ -23,8 +22,7 @@ _KEPT_STEPS = 100
 
 def learning_file(folder: Path, settings: Mapping[str, Any]) -> Path:
     """Return the file in which a folder keeps what is learned with some settings."""
-    text = json.dumps(settings, sort_keys=True, default=str)
-    return folder / f"learning-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
+    return folder / f"learning-{cache_key(settings)[:8]}.json"
 
 
 def what_was_learned(file: Path) -> LearnedCoefficients | None:

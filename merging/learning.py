@@ -1,6 +1,5 @@
 """Learning coefficients of task vectors by gradients of an objective of the merged model."""
 
-import hashlib
 import json
 import logging
 import math
@@ -16,6 +15,7 @@ from merging.differentiable import DifferentiableMerge
 from merging.learned_method import LearnedMethod
 from merging.signals import Input, LearningObjective
 from results.errors import InputError
+from results.json_values import cache_key
 from results.merge_trace import LearnedCoefficients
 from results.reading import read_json
 from results.validation import Settings, validated
@@ -166,8 +166,7 @@ def _kept(file: Path, digest: str | None = None) -> _KeptState | None:
 
 
 def _digest(key: object, method: LearnedMethod, seed: int) -> str:
-    content = [key, method.model_dump(), seed]
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+    return cache_key([key, method.model_dump(), seed])
 
 
 def learned_from(objective: LearningObjective) -> dict[str, int]:

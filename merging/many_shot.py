@@ -4,7 +4,6 @@ In every round each expert is trained from the merged model before it. Merging o
 with given experts. A run that was stopped is continued from its last finished step.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from merging.signals import Signals
 from merging.tuning import Objective, aggregate, choose, needs, number_of_candidates, of_round
 from merging.weighting import Weighting, recipe_weights
 from results.errors import InputError
+from results.json_values import cache_key, json_value
 from results.merge_trace import MergeTrace, RoundScore, RoundSelection
 from results.reading import read_json
 from results.validation import Settings, validated
@@ -95,7 +95,7 @@ class MergePlan:
             [self.seed, self.accept_differences],
             [MERGING_VERSION, LEARNING_VERSION, code_of(find_method(self.method.name).kind)],
         ]
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:12]
+        return cache_key(content)[:12]
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def _run_round(
             weights=dict(weights.weights),
             signal=weights.signal,
             losses=dict(weights.losses),
-            settings=json.loads(json.dumps(settings)),
+            settings=json_value(settings),
             candidates=number_of_candidates(plan.method.settings),
             trials=trials,
             learned=learned,

@@ -1,7 +1,5 @@
 """Getting a merge ready: everything opened and checked before a byte is written."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +24,7 @@ from merging.recipe import Recipe
 from merging.task_vectors import TaskVectors
 from merging.write import Shard, plan_shards
 from results.errors import InputError
+from results.json_values import cache_key
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Prepared:
             [self.block_size, str(self.vectors.device)],
             [MERGING_VERSION, versions(), _machine_start()],
         ]
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+        return cache_key(content)
 
 
 def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) -> Prepared:

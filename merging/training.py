@@ -6,7 +6,6 @@ says how it was made. A training that was killed resumes from its last save, and
 would have had, bit for bit on the same machine.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -36,6 +35,7 @@ from merging.optimise import SAVES, optimise
 from merging.staging import hidden, refuse_existing, resumable
 from merging.train_settings import UNDECIDING, TrainSettings
 from results.errors import InputError
+from results.json_values import cache_key, json_value
 
 TRAINING_VERSION = 1
 """Part of the key of trainings that are kept. To be raised by whatever changes the weights that one gives."""
@@ -79,7 +79,7 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
             f"{settings.max_length} tokens; raise max_length"
         )
     made_by = made_from(start, examples, settings)
-    key = hashlib.sha256(json.dumps([made_by, versions()], sort_keys=True).encode()).hexdigest()
+    key = cache_key([made_by, versions()])
     started = time.monotonic()
     with _workspace(out, key) as folder, without_file_bars():
         model = load_model(below)
@@ -109,7 +109,7 @@ def made_from(base: Path, examples: Sequence[Example], settings: TrainSettings) 
     return {
         "base": open_checkpoint(base).identity().digest,
         "examples": examples_digest(examples),
-        "settings": json.loads(json.dumps(decides)),
+        "settings": json_value(decides),
         "version": TRAINING_VERSION,
     }
 

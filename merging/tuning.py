@@ -19,6 +19,7 @@ from merging.learned_method import LearnedMethod
 from merging.signals import Needs, Signals
 from merging.weighting import how_many
 from results.errors import InputError
+from results.json_values import json_value
 from results.merge_trace import Trial
 from results.reading import read_json
 from results.validation import validated
@@ -253,7 +254,7 @@ class _Trials:
 
     def value_of(self, candidate: Mapping[str, Any], tasks: Sequence[str]) -> float:
         """Return what a candidate comes to on some tasks."""
-        settings = json.loads(json.dumps(candidate))
+        settings = json_value(candidate)
         for trial in self.made + self._earlier:
             if trial.settings == settings and list(trial.tasks) == list(tasks):
                 break

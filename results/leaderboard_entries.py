@@ -9,10 +9,10 @@ from pydantic import JsonValue
 
 from results.comparison import Comparison, Row
 from results.intervals import Draws
+from results.json_values import digest_of
 from results.merge_recipe import recipe_of
 from results.metrics import mapped
 from results.pooled import MethodOverSeeds, Pooled, pooled_draws, pooled_scores
-from results.record import digest_of
 from results.reference import references
 from results.run import Entry, Role, Run
 from results.samples import Sample, differing_samples

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from results.comparison import Comparison
-from results.record import digest_of
+from results.json_values import digest_of
 from results.run import Run
 from results.store import DOCUMENT_KEY, Store
 from results.suite import SuiteSpec

@@ -1,7 +1,5 @@
 """A record: one immutable result, of one checkpoint on one benchmark under one set of settings."""
 
-import hashlib
-import json
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Annotated, Any
@@ -9,23 +7,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import AllowInfNan, BeforeValidator, Field, JsonValue
 
-from results.errors import InputError
+from results.json_values import digest_of
 from results.validation import Settings, Several
-
-
-def digest_of(value: object) -> str:
-    """Sha256, in hex, of the value's canonical JSON: sorted keys, no spaces, UTF-8.
-
-    Raises:
-        InputError: the value holds a NaN, an infinity, or something that JSON does not have.
-    """
-    try:
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{value!r} cannot be kept as JSON ({error}); give finite numbers and text"
-        ) from None
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _without_numpy(value: Any) -> Any:

@@ -22,8 +22,9 @@ from pyarrow import parquet
 
 from results.aggregation import aggregate, document_columns
 from results.errors import InputError
+from results.json_values import digest_of
 from results.reading import read_json
-from results.record import Record, RecordKey, digest_of
+from results.record import Record, RecordKey
 from results.shared_items import ITEM
 from results.validation import validated
 from results.writing import locked, write_atomically

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from results.record import CheckpointIdentity, Record, RecordKey, digest_of
+from results.json_values import digest_of
+from results.record import CheckpointIdentity, Record, RecordKey
 from results.run import Entry, Run, RunSettings
 from results.store import Store
 from results.suite import BenchmarkSpec, SuiteSpec

@@ -18,7 +18,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from results.record import CheckpointIdentity, Record, RecordKey, digest_of
+from results.json_values import digest_of
+from results.record import CheckpointIdentity, Record, RecordKey
 from results.store import load_results
 
 ASKED = 5.0

@@ -10,8 +10,8 @@ from made_up_family import Family, record, rows
 
 from results.errors import InputError
 from results.head_to_head import head_to_head
+from results.json_values import digest_of
 from results.reading import read_json
-from results.record import digest_of
 from results.run import load_run, save_run
 from results.store import Store, load_results
 from results.submission import check_submission, write_submission

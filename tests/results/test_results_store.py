@@ -15,7 +15,8 @@ from made_up_family import identity, record, rows, write_many
 
 from results import store as store_module
 from results.errors import InputError
-from results.record import Record, RecordKey, digest_of
+from results.json_values import digest_of
+from results.record import Record, RecordKey
 from results.store import Store, load_results, store_root
 
 pytestmark = pytest.mark.slow

@@ -13,8 +13,8 @@ from made_up_family import Family, hits, rows
 from results.aggregation import aggregate
 from results.compare import compare
 from results.errors import InputError
+from results.json_values import digest_of
 from results.merge_trace import MergeTrace, MethodIdentity, RecipeRecord, Trial
-from results.record import digest_of
 from results.run import load_run, save_run
 from results.store import Store
 from results.submission import check_submission, write_submission
