@@ -57,7 +57,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plan",
         action="store_true",
-        help="say what will be trained, scored, read and written; fetch nothing",
+        help="say what will be trained, merged and scored; fetch nothing",
     )
     parser.add_argument(
         "--tokens-per-second", type=number, nargs="+", metavar="N",

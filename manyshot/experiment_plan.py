@@ -110,11 +110,11 @@ class _Work:
         steps = sorted(self._steps.values(), key=lambda step: PHASES.index(step.phase))
         return ExperimentPlan(self.texts, self.benchmarks, tuple(steps))
 
-    def once(self, phase: Phase, what: str, key: tuple[object, ...], read: Mapping[str, Amount]) -> None:
+    def once(self, phase: Phase, what: str, key: tuple[object, ...], *read: Amount) -> None:
         """Count some work, unless it was counted."""
         if key not in self._seen:
             self._seen.add(key)
-            self._steps.setdefault((phase, what), Step(phase, what)).add(read)
+            self._steps.setdefault((phase, what), Step(phase, what)).add(*read)
 
     def score(self, what: str, checkpoint: Path, tasks: Sequence[str]) -> None:
         """Count the records of a checkpoint."""
@@ -122,18 +122,18 @@ class _Work:
         for benchmark in (*of_tasks, *self.suite.forgetting):
             name = benchmark.name
             if name in self.benchmarks:
-                self.once("score", what, ("record", checkpoint, name), {name: self.benchmarks[name]})
+                self.once("score", what, ("record", checkpoint, name), self.benchmarks[name])
 
-    def scores(self, checkpoint: Path, task: str) -> list[tuple[tuple[object, ...], str, Amount]]:
+    def scores(self, checkpoint: Path, task: str) -> list[tuple[tuple[object, ...], Amount]]:
         """What a task's validation scores are made of: records, or without such a split the answers' loss."""
         if task not in self._validation:
-            return [(("loss", checkpoint, task, "completion"), task, self.validation_texts(task))]
+            return [(("loss", checkpoint, task, "completion"), self.validation_texts(task))]
         amounts = self._validation[task]
-        return [(("record", checkpoint, name), name, amount) for name, amount in amounts.items()]
+        return [(("record", checkpoint, name), amount) for name, amount in amounts.items()]
 
     def make_known(self, checkpoint: Path, tasks: Iterable[str]) -> None:
         """Count no validation scores of a checkpoint, which another of the same weights has."""
-        self._seen.update(key for task in tasks for key, *_ in self.scores(checkpoint, task))
+        self._seen.update(key for task in tasks for key, _ in self.scores(checkpoint, task))
 
     def validation_texts(self, task: str) -> Amount:
         """A task's validation examples."""
@@ -148,7 +148,7 @@ class _Work:
     def continuations(self, expert: Path, task: str, settings: ContinuationSettings) -> tuple[object, ...]:
         """Count what an expert says after a task's inputs."""
         key = ("continuations", expert, task, settings)
-        self.once("signals", "what experts say", key, {task: self.continued(task, settings)})
+        self.once("signals", "what experts say", key, self.continued(task, settings))
         return key
 
     def continued(self, task: str, settings: ContinuationSettings) -> Amount:
@@ -197,20 +197,20 @@ class _CountedSignals:
     what: str
 
     def loss(self, checkpoint: Path, task: str, over: Loss) -> float:
-        texts = {task: self.work.validation_texts(task)}
-        self.work.once("signals", "losses", ("loss", checkpoint, task, over), texts)
+        key = ("loss", checkpoint, task, over)
+        self.work.once("signals", "losses", key, self.work.validation_texts(task))
         return 0.0
 
     def divergence(self, kind: Divergence, expert: Path, checkpoint: Path, task: str) -> float:
         settings = ContinuationSettings(inputs=self.limit, top_k=WEIGHED_TOP_K)
         key = ("divergence", checkpoint, self.work.continuations(expert, task, settings))
-        self.work.once("signals", "divergences", key, {task: self.work.continued(task, settings)})
+        self.work.once("signals", "divergences", key, self.work.continued(task, settings))
         return 0.0
 
     def normalised(self, checkpoint: Path, task: str) -> float:
         for scored in (self.standalone[task], checkpoint):
-            for key, data, amount in self.work.scores(scored, task):
-                self.work.once(self.phase, self.what, key, {data: amount})
+            for key, amount in self.work.scores(scored, task):
+                self.work.once(self.phase, self.what, key, amount)
         return 0.0
 
 
@@ -276,7 +276,7 @@ class _GroupPlan:
             tried.append(candidate)
             trial = _checkpoint(merged, "trial", len(tried))
             self._learn(method, candidate, trial, experts)
-            self.work.once("merge", "to choose settings by", ("merge", trial), {})
+            self.work.once("merge", "to choose settings by", ("merge", trial))
             for task in tasks:
                 signals.normalised(trial, task)
             return 0.0
@@ -287,13 +287,13 @@ class _GroupPlan:
         else:
             self._learn(method, chosen, merged, experts)
         protocol = "in rounds" if method.in_rounds else "post hoc"
-        self.work.once("merge", f"{protocol}, into {KINDS[method.space]}", ("merge", merged), {})
+        self.work.once("merge", f"{protocol}, into {KINDS[method.space]}", ("merge", merged))
 
     def _train(self, what: str, start: Path, task: str, epochs: int, passed: int) -> Path:
         expert = _checkpoint("expert", start, task, epochs, passed, self.group.seed)
         texts = self.work.texts[task].training
         assert texts is not None
-        self.work.once("train", what, ("train", expert), {task: texts.read(epochs)})
+        self.work.once("train", what, ("train", expert), texts.read(epochs))
         return expert
 
     def _learn(
@@ -306,14 +306,12 @@ class _GroupPlan:
         continuations = made.continuations
         for task, expert in experts.items():
             self.work.continuations(expert, task, continuations)
-        inputs = {
-            task: self.work.continued(task, continuations).at_most(made.inputs_per_task) for task in experts
-        }
-        passes, total = float(made.epochs), sum(amount.texts or 0 for amount in inputs.values())
+        inputs = [self.work.continued(task, continuations).at_most(made.inputs_per_task) for task in experts]
+        passes, total = float(made.epochs), sum(amount.texts or 0 for amount in inputs)
         if made.steps is not None and total:
             passes = min(passes, made.steps * made.batch_per_task * len(inputs) / total)
-        read = {task: amount.read(passes) for task, amount in inputs.items()}
-        self.work.once("learn", "coefficients", ("learn", merged), read)
+        read = [amount.read(passes) for amount in inputs]
+        self.work.once("learn", "coefficients", ("learn", merged), *read)
 
     def _signals(self, phase: Phase, what: str) -> Measurements:
         train = self.experiment.train

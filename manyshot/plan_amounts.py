@@ -4,7 +4,7 @@ Nothing is fetched and no tokenizer is asked, so that it can be said before eith
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -55,7 +55,6 @@ class Step:
     Attributes:
         phase: what is done.
         what: of it, or to what.
-        data: tasks and benchmarks whose texts are read.
         times: how many trainings, measurements, learnings, merges or records.
         texts: how many texts are read, each as often as it is, of those that are known.
         tokens: in them.
@@ -64,25 +63,26 @@ class Step:
 
     phase: Phase
     what: str
-    data: dict[str, None] = field(default_factory=dict)
     times: int = 0
     texts: int = 0
     tokens: float = 0
     more: bool = False
 
-    def add(self, read: Mapping[str, Amount]) -> None:
-        """Count one more, which reads so much of each task or benchmark."""
+    def add(self, *read: Amount) -> None:
+        """Count one more, which reads these texts."""
         self.times += 1
-        for name, amount in read.items():
-            self.data[name] = None
+        for amount in read:
             self.more |= amount.texts is None
             self.texts += amount.texts or 0
             self.tokens += amount.tokens or 0
 
-    def hours(self, training: float, scoring: float) -> float | None:
-        """Hours at tokens a second, forward and backward or forward alone; None where nothing is read."""
-        if not self.data:
-            return None
+    @property
+    def reads(self) -> bool:
+        """Whether it reads texts, as merging does not."""
+        return self.more or self.texts > 0
+
+    def hours(self, training: float, scoring: float) -> float:
+        """Hours at tokens a second, forward and backward or forward alone."""
         return self.tokens / (training if self.phase in _BACKWARD else scoring) / 3600
 
 
@@ -116,13 +116,10 @@ class ExperimentPlan:
 _CHARACTERS = 4
 _QUESTION = 128
 _SAMPLED = 8
-HOW = (
-    "Tokens are estimates: where rows are at hand, a quarter of the characters, of all texts and of "
-    f"{_SAMPLED} "
-    f"questions of a kind. Elsewhere a text has as many as it is cut at, and a question and each worked "
-    f"example before it {_QUESTION}. An answer has as many as it may have at most."
+ESTIMATE = (
+    f"Tokens are estimates: a quarter of the characters of local rows (of {_SAMPLED} of a task's questions); "
+    f"else what a text is cut at, or {_QUESTION} a question and example. Answers are as long as they may be."
 )
-"""How tokens are estimated."""
 
 
 def training_texts(sources: Sequence[ExampleSource], root: Path | None, most: int | None, cut: int) -> Amount:

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
         changed["engine"] = {**changed.get("engine", {}), **engine}
     experiment = validated(Experiment, changed, "The command line")  # for the file by itself was in order
     if options.plan or options.tokens_per_second:
-        _show_plan(experiment, out, options)
+        _show_plan(experiment, options)
         return
     check_experiment(experiment, load_suite(experiment.suite), name)
     if options.leaderboard is not None:
@@ -70,19 +70,16 @@ def run(options: argparse.Namespace) -> None:
         (logger.info if options.json else answer)(f"wrote {page}")
 
 
-def _show_plan(experiment: Experiment, out: Path, options: argparse.Namespace) -> None:
+def _show_plan(experiment: Experiment, options: argparse.Namespace) -> None:
     """Say what the run will do, and do nothing."""
     from manyshot.commands.run_plan import plan_as_json, plan_as_text, rates_of
     from manyshot.experiment_plan import plan_experiment
-    from manyshot.plan_files import planned_files
 
     if not options.plan:
         raise InputError("--tokens-per-second is of a plan: give --plan too, or leave it out.")
     rates, root = rates_of(options.tokens_per_second), data_root(options.data)
     planned = plan_experiment(experiment, root, skip_missing=options.skip_missing)
-    store = store_root(options.store)
-    files = list(planned_files(experiment, planned, out=out, store=store, data_root=root))
-    answer((plan_as_json if options.json else plan_as_text)(planned, files, rates))
+    answer((plan_as_json if options.json else plan_as_text)(planned, rates))
 
 
 def make_homemade(name: str, out: Path, root: Path | None) -> Path:

@@ -36,7 +36,7 @@ def test_every_shipped_experiment_has_a_plan_without_anything_at_hand(
     monkeypatch.delenv("MANYSHOT_DATA", raising=False)
     main(["run", name, "--plan", "--tokens-per-second", "1000"])
     shown = capsys.readouterr().out
-    assert "the standalone experts" in shown and "hours" in shown and "experts" in shown
+    assert "the standalone experts" in shown and "hours" in shown
     assert not list(tmp_path.iterdir())
 
 
@@ -169,9 +169,6 @@ def test_given_experts_are_merged_and_weighed(tmp_path, capsys):
     assert times["signals", "losses"] == 4 + 4
     assert not [step for step in plan["steps"] if step["phase"] == "train"]
     assert not any("hours" in step for step in plan["steps"])
-    sizes = {one["what"]: one["nbytes"] for one in plan["files"]}
-    assert sizes["the base"] == pytest.approx((base / "model.safetensors").stat().st_size, rel=0.1)
-    assert sizes["3 merged whole models"] == 3 * sizes["the base"]
 
 
 @pytest.mark.parametrize(

@@ -196,11 +196,6 @@ def test_the_plan_says_what_the_run_did(done, base, rows, tmp_path):
     assert plan["tasks"]["math"]["training"]["texts"] == 8 and plan["tasks"]["math"]["training"]["counted"]
     (training, *_) = [step for step in plan["steps"] if step["phase"] == "train"]
     assert training["hours"] == pytest.approx(training["tokens"] / 100 / 3600, abs=1e-4)
-    sizes = {one["what"]: one["nbytes"] for one in plan["files"] if one["use"] == "writes"}
-    weights = [path.stat().st_size for path in folder.glob("out/experts/*/*.safetensors")]
-    assert sizes[f"{len(reports)} experts"] == pytest.approx(sum(weights), rel=0.1)
-    whole = [path.stat().st_size for one in merged for path in one.glob("model*.safetensors")]
-    assert sizes[f"{len(whole)} merged whole models"] == pytest.approx(sum(whole), rel=0.1)
 
 
 def test_a_finished_run_makes_nothing_again(done, base, rows):
