@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from results import bootstrap, metrics, minima
 from results.aggregation import document_columns
-from results.comparison import Comparison, Estimate, Row
+from results.comparison import Comparison, ComparisonRow, Estimate
 from results.intervals import Draws
 from results.reference import at_chance, check_settings, ordered_entries, records_of, references
 from results.run import Entry, Run
@@ -83,7 +83,7 @@ def _row(
     *,
     resampled: bootstrap.ResampledPerformance,
     left_out: Collection[str],
-) -> Row:
+) -> ComparisonRow:
     own = scores[entry.label]
     notes = []
     performance: dict[str, float | None] = {}
@@ -115,15 +115,8 @@ def _row(
     tasks = metrics.task_performance(suite, performance, left_out)
     average = metrics.average(suite, performance, left_out)
     worst = metrics.worst_task(tasks)
-    return Row(
-        label=entry.label,
-        role=entry.role,
-        task=entry.task,
-        method=entry.method,
-        settings=entry.settings,
-        protocol=entry.protocol,
-        seed=entry.seed,
-        checkpoint=entry.path,
+    return ComparisonRow(
+        entry=entry,
         scores=own,
         performance=performance,
         tasks={
@@ -142,13 +135,6 @@ def _row(
         },
         complete=(counted - missing, counted),
         notes=tuple(notes),
-        title=entry.title or entry.label,
-        identity=entry.identity,
-        leads_to=entry.leads_to,
-        round_index=entry.round_index,
-        trace=entry.trace,
-        recipe=entry.recipe,
-        selection=entry.selection,
         resampled=resampled,
     )
 

@@ -4,12 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import JsonValue
-
 from results import bootstrap, minima
 from results.errors import InputError
-from results.merge_trace import MergeTrace, MethodIdentity, RecipeRecord, RoundSelection
-from results.run import Role
+from results.run import Entry, Role
 from results.suite import AGGREGATES, SuiteSpec
 
 
@@ -27,18 +24,11 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """One checkpoint of the comparison.
 
     Attributes:
-        label: how it is called; unique in the comparison.
-        role: base, expert or merged, or round.
-        task: the task of an expert.
-        method: the method of a merged checkpoint.
-        settings: the method's.
-        protocol: post-hoc or many-shot, for a merged checkpoint.
-        seed: of its training or merging, where it has one.
-        checkpoint: where it lies.
+        entry: what the run says of it.
         scores: as the benchmarks report them, for every benchmark it was scored on.
         performance: NP_b for every benchmark of a task.
         tasks: NP_t for every task; not known where all its benchmarks are left out.
@@ -51,24 +41,10 @@ class Row:
             its reference were scored), and how many there are; those that are left out do not count.
         notes: what the reader of the numbers should know.
         resampled: what the intervals were taken from.
-        title: as in the run's entry, or the label.
-        identity: as in the run's entry, and so are the next five.
-        leads_to: label of the merged checkpoint that a round led to.
-        round_index: the round's number, from 1.
-        trace: what the merge measured.
-        recipe: what else it was asked for.
-        selection: which of several rounds counts.
         n: number of documents of every benchmark that it was scored on.
     """
 
-    label: str
-    role: Role
-    task: str | None
-    method: str | None
-    settings: Mapping[str, JsonValue]
-    protocol: str | None
-    seed: int | None
-    checkpoint: str
+    entry: Entry
     scores: Mapping[str, float]
     performance: Mapping[str, float | None]
     tasks: Mapping[str, Estimate]
@@ -80,14 +56,32 @@ class Row:
     complete: tuple[int, int]
     notes: tuple[str, ...]
     resampled: bootstrap.ResampledPerformance = field(repr=False, compare=False)
-    title: str = ""
-    identity: MethodIdentity | None = None
-    leads_to: str | None = None
-    round_index: int | None = None
-    trace: MergeTrace | None = None
-    recipe: RecipeRecord | None = None
-    selection: RoundSelection | None = None
     n: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """How it is called; unique in the comparison."""
+        return self.entry.label
+
+    @property
+    def role(self) -> Role:
+        """Base, expert, merged or round."""
+        return self.entry.role
+
+    @property
+    def title(self) -> str:
+        """How the rows of all seeds, and of a merge's rounds, are called together."""
+        return self.entry.title or self.entry.label
+
+    @property
+    def protocol(self) -> str:
+        """Post-hoc or many-shot; empty of what was not merged."""
+        return self.entry.protocol or ""
+
+    @property
+    def seed(self) -> int | None:
+        """Of its training or merging, where it has one."""
+        return self.entry.seed
 
     def estimate(self, statistic: str) -> Estimate:
         """The average, worst_task, gap or anp, or normalised performance on the task of this name."""
@@ -104,9 +98,9 @@ class Row:
         return {
             "label": self.label,
             "role": self.role,
-            "checkpoint": self.checkpoint,
-            "method": self.method,
-            "protocol": self.protocol,
+            "checkpoint": self.entry.path,
+            "method": self.entry.method,
+            "protocol": self.entry.protocol,
             "seed": self.seed,
             "average": self.average.to_json(),
             "worst_task": self.worst_task.to_json(),
@@ -118,9 +112,9 @@ class Row:
             "n": dict(self.n),
             "complete": list(self.complete),
             "notes": list(self.notes),
-            "trace": self.trace and self.trace.model_dump(mode="json"),
-            "recipe": self.recipe and self.recipe.model_dump(mode="json"),
-            "selection": self.selection and self.selection.model_dump(mode="json"),
+            "trace": self.entry.trace and self.entry.trace.model_dump(mode="json"),
+            "recipe": self.entry.recipe and self.entry.recipe.model_dump(mode="json"),
+            "selection": self.entry.selection and self.entry.selection.model_dump(mode="json"),
         }
 
 
@@ -140,18 +134,23 @@ class Comparison:
 
     name: str
     suite: SuiteSpec
-    rows: tuple[Row, ...]
+    rows: tuple[ComparisonRow, ...]
     limit: int | None = None
-    rounds: tuple[Row, ...] = ()
+    rounds: tuple[ComparisonRow, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
     validation: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def base(self) -> ComparisonRow | None:
+        """The row of the base, where there is one."""
+        return next((row for row in self.rows if row.role == "base"), None)
 
     @property
     def counted_tasks(self) -> tuple[str, ...]:
         """The tasks that count in the aggregates."""
         return tuple(self.suite.counted(self.left_out))
 
-    def row(self, label: str) -> Row:
+    def row(self, label: str) -> ComparisonRow:
         """The row of this label.
 
         Raises:

@@ -7,14 +7,14 @@ from statistics import fmean
 import numpy as np
 from pydantic import JsonValue
 
-from results.comparison import Comparison, Row
+from results.comparison import Comparison, ComparisonRow
 from results.intervals import Draws
 from results.json_values import digest_of
 from results.merge_recipe import recipe_of
 from results.metrics import mapped
 from results.pooled import MethodOverSeeds, Pooled, pooled_draws, pooled_scores
 from results.reference import references
-from results.run import Entry, Role, Run
+from results.run import Role, Run
 from results.samples import Sample, differing_samples
 from results.store import Store
 from results.suite import BenchmarkSpec
@@ -48,7 +48,10 @@ class BenchmarkScore:
 
 
 def benchmark_score(
-    benchmark: BenchmarkSpec, comparison: Comparison, rows: Sequence[Row], experts: Sequence[Row]
+    benchmark: BenchmarkSpec,
+    comparison: Comparison,
+    rows: Sequence[ComparisonRow],
+    experts: Sequence[ComparisonRow],
 ) -> BenchmarkScore:
     """The score on one benchmark of rows that differ in their seeds.
 
@@ -59,7 +62,7 @@ def benchmark_score(
         experts: of each row what it is divided by; none where the benchmark watches forgetting.
     """
     name = benchmark.name
-    base = next((row for row in comparison.rows if row.role == "base"), None)
+    base = comparison.base
     performance = forgetting = None
     if experts:
         pairs = zip(rows, experts, strict=True)
@@ -84,7 +87,7 @@ def benchmark_score(
     )
 
 
-def _divided(benchmark: BenchmarkSpec, row: Row, expert: Row) -> Draws | None:
+def _divided(benchmark: BenchmarkSpec, row: ComparisonRow, expert: ComparisonRow) -> Draws | None:
     """NP_b in every resample; NaN where the expert's score cannot be divided by."""
     score, of_expert = (either.resampled.scores.get(benchmark.name) for either in (row, expert))
     if score is None or of_expert is None:
@@ -155,7 +158,7 @@ class LeaderboardEntry:
     tasks: Mapping[str, Pooled]
     benchmarks: tuple[BenchmarkScore, ...]
     notes: tuple[str, ...]
-    rows: tuple[Row, ...] = field(repr=False, compare=False)
+    rows: tuple[ComparisonRow, ...] = field(repr=False, compare=False)
     comparison: Comparison = field(repr=False, compare=False)
     recipe: Mapping[str, JsonValue] = field(default_factory=dict)
     samples: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
@@ -178,7 +181,7 @@ class LeaderboardEntry:
     @property
     def source_code(self) -> str | None:
         """Of a method of the user's own, what its class is in Python."""
-        recipe = self.rows[0].recipe
+        recipe = self.rows[0].entry.recipe
         return recipe.source if recipe else None
 
 
@@ -194,7 +197,7 @@ def entries_of(comparison: Comparison, run: Run, store: Store, source: Source) -
     Raises:
         InputError: a record is broken, or what a merge is said to be made of.
     """
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[ComparisonRow]] = {}
     for row in comparison.rows:
         groups.setdefault(digest_of(_shared(row)), []).append(row)
     entries = []
@@ -204,15 +207,17 @@ def entries_of(comparison: Comparison, run: Run, store: Store, source: Source) -
     return entries
 
 
-def _entry(rows: Sequence[Row], comparison: Comparison, run: Run, source: Source) -> LeaderboardEntry:
+def _entry(
+    rows: Sequence[ComparisonRow], comparison: Comparison, run: Run, source: Source
+) -> LeaderboardEntry:
     """The entry of these rows, one for each seed."""
-    first, suite, own = rows[0], run.suite, [_run_entry(run, row.label) for row in rows]
-    experts = [references(run, entry) for entry in own]
+    first, suite, entries = rows[0].entry, run.suite, [row.entry for row in rows]
+    experts = [references(run, entry) for entry in entries]
     divided = digest_of(
         sorted({expert.checkpoint.digest for of_seed in experts for expert in of_seed.values()})
     )
-    records = sorted(digest for entry in own for digest in entry.records.values())
-    all_seeds = MethodOverSeeds(_title(first), first.protocol or "", tuple(rows))
+    records = sorted(digest for entry in entries for digest in entry.records.values())
+    all_seeds = MethodOverSeeds(tuple(rows))
     tasks = {task: all_seeds.task(task) for task in suite.tasks}
 
     def score(benchmark: BenchmarkSpec) -> BenchmarkScore:
@@ -221,13 +226,15 @@ def _entry(rows: Sequence[Row], comparison: Comparison, run: Run, source: Source
         return benchmark_score(benchmark, comparison, rows, of_task)
 
     return LeaderboardEntry(
-        id=digest_of([_shared(first), list(suite.tasks), divided, records])[:12],
+        id=digest_of([_shared(rows[0]), list(suite.tasks), divided, records])[:12],
         role=first.role,
-        title=all_seeds.title,
+        title=_title(rows[0]),
         method=first.method,
         settings=first.settings,
         protocol=first.protocol,
-        checkpoints=tuple(CheckpointOfSeed(entry.seed, entry.path, entry.checkpoint.digest) for entry in own),
+        checkpoints=tuple(
+            CheckpointOfSeed(entry.seed, entry.path, entry.checkpoint.digest) for entry in entries
+        ),
         experts=divided,
         source=source,
         scored=min(row.complete for row in rows),
@@ -243,7 +250,7 @@ def _entry(rows: Sequence[Row], comparison: Comparison, run: Run, source: Source
     )
 
 
-def _weakest(rows: Sequence[Row]) -> str | None:
+def _weakest(rows: Sequence[ComparisonRow]) -> str | None:
     """The task that is the worst of every row."""
     if any(row.worst_task.value is None for row in rows):
         return None
@@ -255,10 +262,10 @@ def _weakest(rows: Sequence[Row]) -> str | None:
 
 def _with_recipe(entry: LeaderboardEntry, run: Run, store: Store) -> LeaderboardEntry:
     """A merged checkpoint's entry with its recipe, and with samples; both of the lowest seed."""
-    row, own = entry.rows[0], _run_entry(run, entry.rows[0].label)
+    own = entry.rows[0].entry
     experts = references(run, own)
     base = next((other for other in run.entries if other.role == "base"), None)
-    rounds = sum(merge_round.leads_to == row.label for merge_round in entry.comparison.rounds)
+    rounds = sum(merge_round.entry.leads_to == own.label for merge_round in entry.comparison.rounds)
     samples = {}
     for score in entry.benchmarks:
         name = score.benchmark.name
@@ -267,17 +274,13 @@ def _with_recipe(entry: LeaderboardEntry, run: Run, store: Store) -> Leaderboard
                 store.documents(store.get(either.records[name])) for either in (own, experts[score.task])
             )
             samples[name] = tuple(differing_samples(merged, expert))
-    return replace(entry, recipe=recipe_of(row, base, experts, rounds), samples=samples)
+    return replace(entry, recipe=recipe_of(own, base, experts, rounds), samples=samples)
 
 
-def _run_entry(run: Run, label: str) -> Entry:
-    return next(entry for entry in run.entries if entry.label == label)
-
-
-def _shared(row: Row) -> list[JsonValue]:
+def _shared(row: ComparisonRow) -> list[JsonValue]:
     """What the rows of an entry have in common."""
-    return [row.role, _title(row), row.method, row.protocol, dict(row.settings)]
+    return [row.role, _title(row), row.entry.method, row.entry.protocol, dict(row.entry.settings)]
 
 
-def _title(row: Row) -> str:
-    return f"{row.task} expert" if row.role == "expert" else row.title or row.label
+def _title(row: ComparisonRow) -> str:
+    return f"{row.entry.task} expert" if row.role == "expert" else row.title

@@ -6,7 +6,6 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from results.comparison import Row
 from results.errors import InputError
 from results.merge_trace import LearnedCoefficients, MergeTrace, RecipeRecord
 from results.run import Entry
@@ -18,12 +17,12 @@ _WHOLE = "model"
 
 
 def recipe_of(
-    row: Row, base: Entry | None, experts: Mapping[str, Entry], rounds: int = 0
+    merged: Entry, base: Entry | None, experts: Mapping[str, Entry], rounds: int = 0
 ) -> dict[str, JsonValue]:
     """What `manyshot merge` takes, for a checkpoint that was merged once; else what is known of the rounds.
 
     Args:
-        row: the merged checkpoint.
+        merged: the merged checkpoint.
         base: of the run, where it is known.
         experts: by task, the standalone ones of its seed. In rounds others were trained, from merged models.
         rounds: how many there were; 0 where it was merged once.
@@ -32,37 +31,39 @@ def recipe_of(
         InputError: what the run says of the merge is not as a run writes it.
     """
     try:
-        return _recipe(row, base, experts, rounds)
+        return _recipe(merged, base, experts, rounds)
     except (KeyError, ValueError, IndexError):
         raise InputError(
-            f"'{row.label}': what its run says of the merge cannot be read; run it again, or ask for another "
-            "submission"
+            f"'{merged.label}': what its run says of the merge cannot be read; run it again, or ask for "
+            "another submission"
         ) from None
 
 
-def _recipe(row: Row, base: Entry | None, experts: Mapping[str, Entry], rounds: int) -> dict[str, JsonValue]:
-    trace, recorded = row.trace or MergeTrace(), row.recipe or RecipeRecord()
+def _recipe(
+    merged: Entry, base: Entry | None, experts: Mapping[str, Entry], rounds: int
+) -> dict[str, JsonValue]:
+    trace, recorded = merged.trace or MergeTrace(), merged.recipe or RecipeRecord()
     given: Any = recorded.model_dump(mode="json", exclude_defaults=True)
     # In rounds each has its own, of what the experiment says.
-    settings: dict[str, Any] = dict(row.settings if rounds else trace.settings or row.settings)
+    settings: dict[str, Any] = dict(merged.settings if rounds else trace.settings or merged.settings)
     recipe: dict[str, JsonValue] = {"base": base.path} if base is not None else {}
     if rounds:
-        recipe |= {"protocol": row.protocol, "rounds": rounds}
+        recipe |= {"protocol": merged.protocol, "rounds": rounds}
         recipe |= {name: given[name] for name in _OF_ROUNDS if name in given}
     else:
         recipe["experts"] = {task: _expert(one, task, trace.weights) for task, one in experts.items()}
         if trace.learned:
             settings.setdefault("coefficients", _coefficients(trace.learned))
-    recipe["method"] = {"name": _method(row, recorded), **settings}
-    seed = {} if row.seed is None else {"seed": row.seed}
+    recipe["method"] = {"name": _method(merged, recorded), **settings}
+    seed = {} if merged.seed is None else {"seed": merged.seed}
     return {**recipe, **seed, **{name: given[name] for name in _OF_MERGES if name in given}}
 
 
-def _method(row: Row, recorded: RecipeRecord) -> str | None:
+def _method(merged: Entry, recorded: RecipeRecord) -> str | None:
     """As `manyshot merge` takes it: of a method of the user's own the file, looked for beside the recipe."""
     if not recorded.source:
-        return row.method
-    return f"./{PurePosixPath(recorded.method or f'{row.method}.py:{row.method}').name}"
+        return merged.method
+    return f"./{PurePosixPath(recorded.method or f'{merged.method}.py:{merged.method}').name}"
 
 
 def _expert(expert: Entry, task: str, weights: Mapping[str, float]) -> JsonValue:

@@ -10,7 +10,7 @@ from statistics import fmean
 
 import numpy as np
 
-from results.comparison import Comparison, Row
+from results.comparison import Comparison, ComparisonRow
 from results.intervals import Draws, Interval, least_of, student_interval
 from results.minima import Term, mean_interval
 
@@ -67,9 +67,17 @@ class Pooled:
 class MethodOverSeeds:
     """A merged method under one protocol, all its seeds."""
 
-    title: str
-    protocol: str
-    rows: tuple[Row, ...]
+    rows: tuple[ComparisonRow, ...]
+
+    @property
+    def title(self) -> str:
+        """How the rows of all its seeds are called together."""
+        return self.rows[0].title
+
+    @property
+    def protocol(self) -> str:
+        """Post-hoc or many-shot."""
+        return self.rows[0].protocol
 
     @property
     def seeds(self) -> list[int | None]:
@@ -79,7 +87,7 @@ class MethodOverSeeds:
     @property
     def method(self) -> str:
         """The method's name."""
-        return self.rows[0].method or ""
+        return self.rows[0].entry.method or ""
 
     def aggregate(self, name: str) -> Pooled:
         """The average, worst_task, gap or anp."""
@@ -102,11 +110,11 @@ class MethodOverSeeds:
 
 def merged_methods(comparison: Comparison) -> list[MethodOverSeeds]:
     """Return the merged methods in the order of the run."""
-    by_method: dict[tuple[str, str], list[Row]] = {}
+    by_method: dict[tuple[str, str], list[ComparisonRow]] = {}
     for row in comparison.rows:
         if row.role == "merged":
-            by_method.setdefault((row.title or row.label, row.protocol or ""), []).append(row)
-    return [MethodOverSeeds(*key, tuple(rows)) for key, rows in by_method.items()]
+            by_method.setdefault((row.title, row.protocol), []).append(row)
+    return [MethodOverSeeds(tuple(rows)) for rows in by_method.values()]
 
 
 def pooled(
@@ -128,7 +136,7 @@ def pooled_draws(
     return pooled([(value, None if draws is None else (draws, None)) for value, draws in each], seeds)
 
 
-def pooled_difference(pairs: Sequence[tuple[Row, Row]], statistic: str) -> Pooled:
+def pooled_difference(pairs: Sequence[tuple[ComparisonRow, ComparisonRow]], statistic: str) -> Pooled:
     """Pool the paired differences of two checkpoints of each seed, in the average, worst_task, gap or anp."""
     each: list[tuple[float | None, Term | None]] = []
     for row, other in pairs:
@@ -138,7 +146,7 @@ def pooled_difference(pairs: Sequence[tuple[Row, Row]], statistic: str) -> Poole
     return pooled(each, [row.seed for row, _ in pairs])
 
 
-def pooled_scores(rows: Sequence[Row], benchmark: str) -> Pooled:
+def pooled_scores(rows: Sequence[ComparisonRow], benchmark: str) -> Pooled:
     """Pool the scores of some checkpoints on a benchmark."""
     each = [(row.scores.get(benchmark), row.resampled.scores.get(benchmark)) for row in rows]
     return pooled_draws(each, [row.seed for row in rows])
@@ -159,11 +167,11 @@ def gains(comparison: Comparison) -> list[Gain]:
     """Return the paired differences of the methods that were merged in both ways."""
     differences = []
     for merged in merged_methods(comparison):
-        identity = merged.rows[0].identity
+        identity = merged.rows[0].entry.identity
         once = [
             row
             for row in comparison.rows
-            if identity is not None and row.protocol == "post-hoc" and row.identity == identity
+            if identity is not None and row.protocol == "post-hoc" and row.entry.identity == identity
         ]
         if merged.protocol != "many-shot" or not once:
             continue

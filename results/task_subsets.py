@@ -90,7 +90,7 @@ def over_subsets(comparisons: Mapping[tuple[str, ...], Comparison]) -> list[Over
         for row in comparison.rows:
             value = row.anp.value
             if row.role == "merged" and value is not None:
-                key = row.title or row.label, row.protocol or "", len(subset)
+                key = row.title, row.protocol, len(subset)
                 by_method.setdefault(key, {}).setdefault(subset, []).append(value)
     summaries = []
     for key, by_subset in by_method.items():

@@ -6,8 +6,10 @@ from itertools import combinations
 import numpy as np
 
 from results.bootstrap import ResampledPerformance
-from results.comparison import Comparison, Estimate, Row
+from results.comparison import Comparison, ComparisonRow, Estimate
 from results.merge_trace import LearnedCoefficients, MergeTrace, MethodIdentity, SignalTrace, Trial
+from results.record import CheckpointIdentity
+from results.run import Entry, Role
 from results.signal_report import SignalReport
 from results.suite import BenchmarkSpec, SuiteSpec
 
@@ -32,7 +34,42 @@ def suite_of(tasks: list[str]) -> SuiteSpec:
     )
 
 
-def row_of(label: str, role: str, values: dict[str, float | None], **about: object) -> Row:
+def changed(row: ComparisonRow, **changes: object) -> ComparisonRow:
+    """A row with other values of fields, its own and its entry's."""
+    of_entry = {name: value for name, value in changes.items() if name in Entry.model_fields}
+    own = {name: value for name, value in changes.items() if name not in of_entry}
+    return replace(row, entry=row.entry.model_copy(update=of_entry), **own)  # type: ignore[arg-type]
+
+
+def plain_row(label: str, role: Role, tasks: dict[str, Estimate], **about: object) -> ComparisonRow:
+    """A row of these tasks, of which only what is given is known."""
+    unknown = Estimate(None)
+    entry = Entry(
+        label=label,
+        role=role,
+        path=f"models/{label}",
+        checkpoint=CheckpointIdentity(weights=label, config="", tokenizer=""),
+        method=label if role == "merged" else None,
+        protocol="post-hoc" if role == "merged" else None,
+    )
+    row = ComparisonRow(
+        entry=entry,
+        scores={},
+        performance={},
+        tasks=tasks,
+        average=unknown,
+        worst_task=unknown,
+        gap=unknown,
+        anp=unknown,
+        forgetting={},
+        complete=(len(tasks), len(tasks)),
+        notes=(),
+        resampled=ResampledPerformance(np.array([])),
+    )
+    return changed(row, **about)
+
+
+def row_of(label: str, role: Role, values: dict[str, float | None], **about: object) -> ComparisonRow:
     """A row with these performances, draws around them, and 100, 200, … documents of each benchmark."""
     suite = suite_of(list(values))
     generator = np.random.default_rng(len(label))
@@ -42,32 +79,18 @@ def row_of(label: str, role: str, values: dict[str, float | None], **about: obje
     average = float(np.mean(known)) if whole else None
     worst = min(known) if whole else None
     everything = np.stack(list(draws.values()))
-    return Row(
-        label=label,
-        role=role,  # type: ignore[arg-type]
-        **{
-            "task": None,
-            "method": label if role == "merged" else None,
-            "settings": {},
-            "protocol": "post-hoc" if role == "merged" else None,
-            "seed": None,
-            "checkpoint": f"models/{label}",
-            "scores": {},
-            "performance": {},
-            "tasks": {task: _estimate(value, draws[task]) for task, value in values.items()},
-            "average": _estimate(average, everything.mean(axis=0)),
-            "worst_task": _estimate(worst, everything.min(axis=0)),
-            "gap": Estimate(None if average is None or worst is None else worst - average),
-            "anp": _estimate(average, everything.mean(axis=0)),
-            "forgetting": {"coqa": None if average is None else 0.2 * (average - 1), "pubmedqa": 0.019},
-            "complete": (len(known), len(values)),
-            "notes": (),
-            "resampled": ResampledPerformance(everything.mean(axis=0), draws),
-            "title": label,
-            "n": {one.name: 100 * (i + 1) for i, one in enumerate(suite.benchmarks)},
-            **about,
-        },  # type: ignore[arg-type]
-    )  # fmt: skip
+    numbers = {
+        "average": _estimate(average, everything.mean(axis=0)),
+        "worst_task": _estimate(worst, everything.min(axis=0)),
+        "gap": Estimate(None if average is None or worst is None else worst - average),
+        "anp": _estimate(average, everything.mean(axis=0)),
+        "forgetting": {"coqa": None if average is None else 0.2 * (average - 1), "pubmedqa": 0.019},
+        "complete": (len(known), len(values)),
+        "resampled": ResampledPerformance(everything.mean(axis=0), draws),
+        "n": {one.name: 100 * (i + 1) for i, one in enumerate(suite.benchmarks)},
+    }
+    tasks = {task: _estimate(value, draws[task]) for task, value in values.items()}
+    return plain_row(label, role, tasks, **numbers, **about)
 
 
 def _estimate(value: float | None, draws: np.ndarray) -> Estimate:
@@ -167,8 +190,8 @@ def with_holes(comparison: Comparison) -> Comparison:
             "merged",
             values,
             title=first.title,
-            method=first.method,
-            settings=first.settings,
+            method=first.entry.method,
+            settings=first.entry.settings,
             seed=first.seed,
         ),
         forgetting={"coqa": None, "pubmedqa": None},
@@ -184,9 +207,9 @@ def pairs_of(tasks: int = 4, methods: int = 2, *, long: bool = False) -> list[Co
     for subset in [*combinations(names, 2), tuple(names)]:
         rows = [
             row_of(
-                row.label, row.role, {task: row.tasks[task].value for task in subset}, method=row.method,
-                title=row.title, seed=row.seed, protocol=row.protocol,
-                trace=(row.trace or MergeTrace()).model_copy(
+                row.label, row.role, {task: row.tasks[task].value for task in subset},
+                method=row.entry.method, title=row.title, seed=row.seed, protocol=row.protocol,
+                trace=(row.entry.trace or MergeTrace()).model_copy(
                     update={"learned": learned_of(list(subset), 3 + len(subset[0]) % 3)}
                 ),
             )
@@ -212,8 +235,8 @@ def sweep_of(methods: int = 2, *, long: bool = False, seeds: int = 1) -> Compari
                 settings = {"scaling": scaling, "density": 0.2 + 0.1 * index}
                 rows.append(
                     row_of(
-                        f"{title}, seed {seed}", "merged", values, method=row.method, title=title, seed=seed,
-                        settings=settings,
+                        f"{title}, seed {seed}", "merged", values, method=row.entry.method, title=title,
+                        seed=seed, settings=settings,
                     )
                 )  # fmt: skip
     tried = [
@@ -234,7 +257,7 @@ def word_sweep_of(methods: int = 2, *, long: bool = False) -> Comparison:
     words = ["layer", "task", *(f"{_LONG_TASK.format(i)}, by name and by module" for i in range(4 * long))]
     merged = [row for row in whole.rows if row.role == "merged"]
     rows = [
-        replace(
+        changed(
             row, label=f"{row.title} {place}", title=f"{row.title} {place}",
             settings={} if word is None else {"level": word},
         )

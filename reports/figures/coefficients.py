@@ -24,7 +24,7 @@ _UNSAID = frozenset({"weight", "bias", "model", "transformer"})
 
 def learned_of(method: PlottedMethod) -> list[LearnedCoefficients]:
     """What each seed of a method learned; nothing where it learns no coefficients."""
-    return [row.trace.learned for row in method.rows if row.trace and row.trace.learned]
+    return [row.entry.trace.learned for row in method.rows if row.entry.trace and row.entry.trace.learned]
 
 
 def learned_inputs(runs: Iterable[LearnedCoefficients]) -> dict[str, int]:

@@ -15,7 +15,7 @@ from reports.figures.drawing import legend_above, logarithmic, panels, prepare
 from reports.figures.palette import BASE_COLOUR, Look, looks, marker_handle, method_handles
 from reports.figures.plotted_methods import PlottedMethod, basis, numbers, plotted_methods
 from reports.figures.scatter import Point, draw_points
-from results.comparison import Comparison, Row
+from results.comparison import Comparison, ComparisonRow
 from results.errors import InputError
 from results.merge_trace import MergeTrace
 
@@ -52,7 +52,7 @@ class Cost:
         return self.seconds.get(_TRAIN, 0.0)
 
 
-def cost_of(row: Row, rounds: Sequence[Row]) -> Cost:
+def cost_of(row: ComparisonRow, rounds: Sequence[ComparisonRow]) -> Cost:
     """What a merged checkpoint cost, as its run notes it.
 
     Args:
@@ -60,9 +60,11 @@ def cost_of(row: Row, rounds: Sequence[Row]) -> Cost:
         rounds: all rounds of the run, of which its own count.
     """
     traces = [
-        merge_round.trace or MergeTrace() for merge_round in rounds if merge_round.leads_to == row.label
+        merge_round.entry.trace or MergeTrace()
+        for merge_round in rounds
+        if merge_round.entry.leads_to == row.label
     ]
-    traces = traces or [row.trace or MergeTrace()]
+    traces = traces or [row.entry.trace or MergeTrace()]
     seconds: dict[str, float] = {}
     for trace in traces:
         for phase, number in trace.seconds.items():
@@ -158,4 +160,4 @@ def _prepare(axes: Axes, comparison: Comparison, spent: Sequence[float]) -> None
 
 def _level(comparison: Comparison) -> float | None:
     """The average of the base."""
-    return next((row.average.value for row in comparison.rows if row.role == "base"), None)
+    return comparison.base.average.value if comparison.base else None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from results.comparison import Comparison, Estimate, Row
+from results.comparison import Comparison, ComparisonRow, Estimate
 from results.errors import InputError
 from results.pooled import MethodOverSeeds, Pooled, merged_methods, pooled_draws
 
@@ -21,7 +21,7 @@ class PlottedMethod:
     """
 
     label: str
-    rows: tuple[Row, ...]
+    rows: tuple[ComparisonRow, ...]
 
     @property
     def is_base(self) -> bool:
@@ -31,12 +31,12 @@ class PlottedMethod:
     @property
     def title(self) -> str:
         """What it shares with the same method under the other protocol."""
-        return self.rows[0].title or self.rows[0].method or self.rows[0].label
+        return self.rows[0].title
 
     @property
     def protocol(self) -> str:
         """Post-hoc or many-shot; empty where neither is meant."""
-        return self.rows[0].protocol or ""
+        return self.rows[0].protocol
 
     @property
     def is_complete(self) -> bool:
@@ -50,12 +50,12 @@ class PlottedMethod:
             statistic: "average", "worst_task", "gap", "anp", or the name of a task.
         """
         if len(self.rows) == 1:
-            return _estimate(self.rows[0], statistic)
-        return _pooled_estimate(MethodOverSeeds(self.title, self.protocol, self.rows).statistic(statistic))
+            return self.rows[0].estimate(statistic)
+        return _pooled_estimate(MethodOverSeeds(self.rows).statistic(statistic))
 
     def of_seeds(self, statistic: str) -> list[float]:
         """The value of each seed, where there are several and all are known."""
-        values = [_estimate(row, statistic).value for row in self.rows]
+        values = [row.estimate(statistic).value for row in self.rows]
         known = [value for value in values if value is not None]
         return known if len(self.rows) > 1 and len(known) == len(values) else []
 
@@ -76,11 +76,6 @@ def _pooled_estimate(pooled: Pooled) -> Estimate:
     return Estimate(pooled.value, interval.low, interval.high) if interval else Estimate(pooled.value)
 
 
-def _estimate(row: Row, statistic: str) -> Estimate:
-    estimate: Estimate = row.tasks[statistic] if statistic in row.tasks else getattr(row, statistic)
-    return estimate
-
-
 def plotted_methods(comparison: Comparison, *, base: bool = True) -> list[PlottedMethod]:
     """The base, where it is wanted and there, then the methods in the order of the run.
 
@@ -95,7 +90,7 @@ def plotted_methods(comparison: Comparison, *, base: bool = True) -> list[Plotte
     return [*bases, *methods]
 
 
-def _label(rows: Sequence[Row]) -> str:
+def _label(rows: Sequence[ComparisonRow]) -> str:
     """The label of a row, without its seed where there are several."""
     first = rows[0]
     return first.label.removesuffix(f", seed {first.seed}") if len(rows) > 1 else first.label

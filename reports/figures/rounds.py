@@ -20,7 +20,7 @@ from reports.figures.drawing import (
 )
 from reports.figures.palette import line_handle, look, looks
 from reports.figures.plotted_methods import PlottedMethod, basis, documents, plotted_methods, seeds
-from results.comparison import Comparison, Row
+from results.comparison import Comparison, ComparisonRow
 from results.errors import InputError
 from results.merge_trace import SignalTrace
 
@@ -45,7 +45,7 @@ def performance_over_rounds(comparison: Comparison) -> tuple[Figure, str]:
     own_looks = looks(plotted_methods(comparison))
     style = {method.title: own_looks[method.label] for method in _many_shot(comparison, groups)}
     names = ["average", *comparison.counted_tasks]
-    base = _base(comparison)
+    base = comparison.base
     has_once = False
     drawn, all_axes = _panels(names)
     all_axes[0].title.set_fontweight("bold")
@@ -70,7 +70,7 @@ def tasks_over_rounds(comparison: Comparison) -> tuple[Figure, str]:
         InputError: a run without rounds, or without what they led to.
     """
     groups = _groups(comparison)
-    base = _base(comparison)
+    base = comparison.base
     tasks = {task: look(index) for index, task in enumerate(comparison.counted_tasks)}
     drawn, all_axes = _panels(list(groups))
     for axes, runs in zip(all_axes, groups.values(), strict=True):
@@ -123,15 +123,15 @@ def weights_over_rounds(comparison: Comparison) -> tuple[Figure, str]:
     return drawn, f"{documents(comparison.validation, 'validation examples', 'tasks')}. {counted}."
 
 
-def _mask_thresholds(runs: Sequence[Sequence[Row]]) -> list[float]:
+def _mask_thresholds(runs: Sequence[Sequence[ComparisonRow]]) -> list[float]:
     """The least weights with which masks hold what all tasks agree on."""
-    traces = [row.trace for rows in runs for row in rows if row.trace]
+    traces = [row.entry.trace for rows in runs for row in rows if row.entry.trace]
     return sorted({value for trace in traces for value in trace.mask_thresholds.values()})
 
 
-def _kept_by_mask(runs: Sequence[Sequence[Row]]) -> str:
+def _kept_by_mask(runs: Sequence[Sequence[ComparisonRow]]) -> str:
     """Which share of the weighted sum's norm the masks kept, over rounds and seeds."""
-    norms = [row.trace.mask_norm for rows in runs for row in rows if row.trace]
+    norms = [row.entry.trace.mask_norm for rows in runs for row in rows if row.entry.trace]
     kept = [norm for norm in norms if norm is not None]
     return f"mask kept {min(kept):.2f} to {max(kept):.2f} of the sum's norm over rounds" if kept else ""
 
@@ -141,15 +141,15 @@ def weighs_by_a_signal(comparison: Comparison) -> bool:
     return any(map(_signal, comparison.rounds))
 
 
-def _signal(row: Row) -> SignalTrace | None:
-    return row.trace.signal if row.trace else None
+def _signal(row: ComparisonRow) -> SignalTrace | None:
+    return row.entry.trace.signal if row.entry.trace else None
 
 
-def _weights(rows: Sequence[Row], task: str) -> list[tuple[int, float]]:
-    return [(_round_index(row), row.trace.weights[task]) for row in rows if row.trace]
+def _weights(rows: Sequence[ComparisonRow], task: str) -> list[tuple[int, float]]:
+    return [(_round_index(row), row.entry.trace.weights[task]) for row in rows if row.entry.trace]
 
 
-def _signal_values(rows: Sequence[Row], task: str) -> list[tuple[int, float]]:
+def _signal_values(rows: Sequence[ComparisonRow], task: str) -> list[tuple[int, float]]:
     """Round, and the number that the task's weight came from."""
     return [(_round_index(row), signal.values[task]) for row in rows if (signal := _signal(row))]
 
@@ -165,13 +165,9 @@ def _panels(names: Sequence[str]) -> tuple[Figure, list[Axes]]:
     return drawn, all_axes
 
 
-def _base(comparison: Comparison) -> Row | None:
-    return next((row for row in comparison.rows if row.role == "base"), None)
-
-
-def _groups(comparison: Comparison) -> dict[str, list[list[Row]]]:
+def _groups(comparison: Comparison) -> dict[str, list[list[ComparisonRow]]]:
     """By method, the rounds of each of its seeds."""
-    by_method: dict[str, dict[int | None, list[Row]]] = {}
+    by_method: dict[str, dict[int | None, list[ComparisonRow]]] = {}
     for row in comparison.rounds:
         by_method.setdefault(row.title, {}).setdefault(row.seed, []).append(row)
     if not by_method:
@@ -193,30 +189,34 @@ def _many_shot(comparison: Comparison, groups: Mapping[str, object]) -> list[Plo
     ]
 
 
-def _reached(base: Row | None, rounds: Sequence[Row], panel: str) -> list[tuple[int, float]]:
+def _reached(
+    base: ComparisonRow | None, rounds: Sequence[ComparisonRow], panel: str
+) -> list[tuple[int, float]]:
     """Round and performance, from the base on, where it is known."""
     points = [(0, base), *((_round_index(row), row) for row in rounds)]
     values = [(index, _performance(row, panel)) for index, row in points if row is not None]
     return [(index, value) for index, value in values if value is not None]
 
 
-def _performance(row: Row, panel: str) -> float | None:
+def _performance(row: ComparisonRow, panel: str) -> float | None:
     return row.average.value if panel == "average" else row.tasks[panel].value
 
 
-def _merged_once(comparison: Comparison, like: Row, panel: str) -> float | None:
+def _merged_once(comparison: Comparison, like: ComparisonRow, panel: str) -> float | None:
     """The mean over seeds of the same method's post-hoc merge, where there is one."""
     rows = [
         row
         for row in comparison.rows
-        if row.protocol == "post-hoc" and row.identity is not None and row.identity == like.identity
+        if row.protocol == "post-hoc"
+        and row.entry.identity is not None
+        and row.entry.identity == like.entry.identity
     ]
     values = [value for value in (_performance(row, panel) for row in rows) if value is not None]
     return fmean(values) if values else None
 
 
-def _round_index(row: Row) -> int:
-    return row.round_index or 0
+def _round_index(row: ComparisonRow) -> int:
+    return row.entry.round_index or 0
 
 
 def _rests_on(comparison: Comparison, groups: Mapping[str, object]) -> str:

@@ -121,7 +121,7 @@ def sensitivity(comparison: Comparison, setting: str | None) -> tuple[Figure, st
 def _varied(comparison: Comparison) -> list[str]:
     """The settings that can be shown."""
     names = []
-    for name in sorted({name for row in comparison.rows for name in row.settings}):
+    for name in sorted({name for row in comparison.rows for name in row.entry.settings}):
         try:
             if _lines(comparison, name):
                 names.append(name)
@@ -135,13 +135,13 @@ def _lines(comparison: Comparison, setting: str) -> list[_Line]:
     lines: dict[str, _Line] = {}
     for plotted in plotted_methods(comparison, base=False):
         first = plotted.rows[0]
-        method = f"{first.method or first.label}{', many-shot' * (plotted.protocol == 'many-shot')}"
-        settings = {name: value for name, value in first.settings.items() if name != setting}
-        others = _identified(first.identity)
+        method = f"{first.entry.method or first.label}{', many-shot' * (plotted.protocol == 'many-shot')}"
+        settings = {name: value for name, value in first.entry.settings.items() if name != setting}
+        others = _identified(first.entry.identity)
         key = json.dumps([method, settings, others], sort_keys=True)
         line = lines.setdefault(key, _Line(method, others | settings))
-        value: Any = first.settings.get(setting)
-        if setting not in first.settings:
+        value: Any = first.entry.settings.get(setting)
+        if setting not in first.entry.settings:
             _refuse_second(line.default, plotted, f"no {setting}")
             line.default = plotted
         elif isinstance(value, int | float | str):
@@ -154,7 +154,7 @@ def _lines(comparison: Comparison, setting: str) -> list[_Line]:
 
 def _add_tried(line: _Line, method: PlottedMethod, comparison: Comparison, setting: str) -> None:
     for row in method.rows:
-        tried = row.trace.trials if row.trace else ()
+        tried = row.entry.trace.trials if row.entry.trace else ()
         if tried:
             _refuse_second(line.chosen.get(row.seed), method, f"a choice of {setting}")
             line.chosen[row.seed] = method

@@ -38,7 +38,7 @@ def draw_pictures(standing: Standing, out: Path) -> tuple[Picture, ...]:
     with rc_context(STYLE):
         save(_performance_by_task(entry), out / tasks.file)
     labels = {row.label for row in entry.rows}
-    rounds = tuple(row for row in entry.comparison.rounds if row.leads_to in labels)
+    rounds = tuple(row for row in entry.comparison.rounds if row.entry.leads_to in labels)
     if not rounds:
         return (tasks,)
     over_rounds = Picture(f"{FOLDER}/{standing.id}-rounds.svg", "Normalised performance over the rounds")

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from reports.table_model import Cell, Column, Group, Row, Table, Value
 from reports.writers import Format, write
-from results.comparison import Comparison, Estimate
-from results.comparison import Row as Checkpoint
+from results.comparison import Comparison, ComparisonRow, Estimate
 
 _CAPTION = (
     "Normalised performance: 1 is the expert of the task. The average is over benchmarks, its 95 % interval "
@@ -54,7 +53,7 @@ def comparison_data(comparison: Comparison) -> Table:
     return Table(columns, (Group(rows),), "label")
 
 
-def notes_of(rows: Sequence[Checkpoint]) -> list[str]:
+def notes_of(rows: Sequence[ComparisonRow]) -> list[str]:
     """Every note once, with the labels of the rows that it is about unless it is about all of them."""
     labels: dict[str, list[str]] = {}
     for row in rows:
@@ -65,7 +64,7 @@ def notes_of(rows: Sequence[Checkpoint]) -> list[str]:
     ]
 
 
-def _values(row: Checkpoint) -> dict[str, Value | Cell | str]:
+def _values(row: ComparisonRow) -> dict[str, Value | Cell | str]:
     drawn = row.resampled
     values: dict[str, Value | Cell | str] = {
         "average": _value(row.average, drawn.average),
@@ -85,15 +84,15 @@ def _value(estimate: Estimate, draws: object) -> Value:
     return Value(estimate.value, estimate.low, estimate.high, draws=draws)  # type: ignore[arg-type]
 
 
-def _data(comparison: Comparison, row: Checkpoint) -> Mapping[str, Value | Cell | str]:
+def _data(comparison: Comparison, row: ComparisonRow) -> Mapping[str, Value | Cell | str]:
     values = _values(row)
     return {
         "role": row.role,
-        "task": row.task or "",
-        "method": row.method or "",
-        "protocol": row.protocol or "",
+        "task": row.entry.task or "",
+        "method": row.entry.method or "",
+        "protocol": row.protocol,
         "seed": Value(row.seed),
-        "checkpoint": row.checkpoint,
+        "checkpoint": row.entry.path,
         "benchmarks_scored": Value(row.complete[0]),
         "benchmarks": Value(row.complete[1]),
         "limit": Value(comparison.limit),

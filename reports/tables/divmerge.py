@@ -219,7 +219,9 @@ def cross_accuracy(families: Families) -> Table:
         experts = [(run, row) for run in comparisons.values() for row in run.rows if row.role == "expert"]
         for run, row in experts:
             for task, benchmarks in run.suite.tasks.items():
-                if row.task is None or any(benchmark.name not in row.scores for benchmark in benchmarks):
+                if row.entry.task is None or any(
+                    benchmark.name not in row.scores for benchmark in benchmarks
+                ):
                     continue
                 counts.setdefault(task, set()).update(row.n[benchmark.name] for benchmark in benchmarks)
                 score = fmean(mapped(benchmark, row.scores[benchmark.name]) for benchmark in benchmarks)
@@ -227,7 +229,7 @@ def cross_accuracy(families: Families) -> Table:
                     [mapped(benchmark, row.resampled.scores[benchmark.name]) for benchmark in benchmarks],
                     axis=0,
                 )
-                scores.setdefault(row.task, {}).setdefault(task, {})[row.seed] = score, (drawn, None)
+                scores.setdefault(row.entry.task, {}).setdefault(task, {})[row.seed] = score, (drawn, None)
         columns |= {
             task: Column(task, digits=2, interval="bounds") for by_task in scores.values() for task in by_task
         }
@@ -272,7 +274,7 @@ class _MeanAnp:
 def _over(comparisons: Subsets, notes: list[str]) -> list[_MeanAnp]:
     """Every method's ANP by number of tasks; a method that lacks subsets has no value, which is noted."""
     keys = {
-        (method.title, method.protocol): _key(method.method, method.rows[0].settings) or method.title
+        (method.title, method.protocol): _key(method.method, method.rows[0].entry.settings) or method.title
         for run in comparisons.values()
         for method in merged_methods(run)
     }

@@ -52,18 +52,18 @@ def chosen(comparison: Comparison) -> list[Row]:
     """What was chosen on validation data, a row for each checkpoint: settings, of how many, and round."""
     rows = []
     for row in comparison.rows:
-        trace, selection = row.trace or MergeTrace(), row.selection
+        trace, selection = row.entry.trace or MergeTrace(), row.entry.selection
         tried, scored = bool(trace.trials), selection is not None and len(selection.scores)
         if tried or scored:
             settings = ", ".join(f"{name}={value}" for name, value in trace.settings.items())
             values = {
-                "protocol": row.protocol or "",
+                "protocol": row.protocol,
                 "seed": UNKNOWN if row.seed is None else str(row.seed),
                 "settings": settings if tried else UNKNOWN,
                 "candidates": str(trace.candidates) if tried else UNKNOWN,
                 "round": f"{selection.round_index} of {scored}" if selection and scored else "last",
             }
-            rows.append(Row(row.title or row.label, values))
+            rows.append(Row(row.title, values))
     return rows
 
 

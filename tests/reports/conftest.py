@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up_comparisons import plain_row
 from matplotlib.figure import Figure
 
-from results.bootstrap import ResampledPerformance
-from results.comparison import Comparison, Estimate, Row
+from results.comparison import Comparison, ComparisonRow, Estimate
+from results.run import Role
 from results.suite import BenchmarkSpec, SuiteSpec
 
 METHODS = ["linear", "task_arithmetic", "ties", "dare_ties", "della", "breadcrumbs", "consensus_ta", "slerp"]
@@ -19,7 +20,6 @@ TASKS = {
     "multilingual": ["m_mmlu", "m_arc"],
     "safety": ["xstest"],
 }
-UNSEEN = ResampledPerformance(np.array([]))
 
 
 def suite(tasks: dict[str, list[str]] | None = None) -> SuiteSpec:
@@ -37,36 +37,20 @@ def around(value: float, width: float) -> Estimate:
     return Estimate(value, value - width, value + 0.8 * width)
 
 
-def row(label: str, role: str, tasks: dict[str, float], **changes: object) -> Row:
-    counts = {task: len(names) for task, names in TASKS.items()}
-    average = sum(tasks[task] * counts.get(task, 1) for task in tasks) / sum(
-        counts.get(task, 1) for task in tasks
-    )
+def row(label: str, role: Role, tasks: dict[str, float], **changes: object) -> ComparisonRow:
+    counts = {task: len(TASKS.get(task, [task])) for task in tasks}
+    average = sum(tasks[task] * count for task, count in counts.items()) / sum(counts.values())
     worst = min(tasks.values())
-    values: dict[str, object] = {
-        "label": label,
-        "role": role,
-        "task": None,
-        "method": label if role == "merged" else None,
-        "settings": {},
-        "protocol": "post-hoc" if role == "merged" else None,
-        "seed": None,
-        "checkpoint": f"models/{label}",
-        "scores": {},
-        "n": {},
-        "performance": {},
-        "tasks": {task: around(value, 0.06) for task, value in tasks.items()},
+    numbers: dict[str, object] = {
         "average": around(average, 0.03),
         "worst_task": around(worst, 0.06),
         "gap": around(worst - average, 0.05),
         "anp": around(sum(tasks.values()) / len(tasks), 0.03),
         "forgetting": {"coqa": -0.275 * (1 - average), "pubmedqa": 0.019},
         "complete": (5, 5),
-        "notes": (),
-        "resampled": UNSEEN,
-        **changes,
     }
-    return Row(**values)  # type: ignore[arg-type]
+    estimates = {task: around(value, 0.06) for task, value in tasks.items()}
+    return plain_row(label, role, estimates, **{**numbers, **changes})
 
 
 def comparison(methods: int = 4) -> Comparison:
@@ -104,7 +88,7 @@ def make_comparison() -> Callable[[int], Comparison]:
 
 
 @pytest.fixture
-def make_row() -> Callable[..., Row]:
+def make_row() -> Callable[..., ComparisonRow]:
     return row
 
 

@@ -133,7 +133,7 @@ def test_a_cell_is_the_rows_task_beside_the_columns(drawn):
         shown = axes.images[0].get_array()
         for run in runs[:3]:  # the last is of all tasks
             row = run.row(axes.get_title())
-            learned = row.trace.learned
+            learned = row.entry.trace.learned
             one, two = learned.tasks
             for task, partner in ((one, two), (two, one)):
                 value = np.mean(learned.coefficients[learned.tasks.index(task)])

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from made_up_comparisons import comparison_of, row_of, with_holes
+from made_up_comparisons import changed, comparison_of, row_of, with_holes
 
 from reports.figures.cost import cost_against_score, cost_of
 from reports.figures.plotted_methods import plotted_methods
@@ -19,14 +19,14 @@ def points(axes):
 def test_rounds_of_a_checkpoint_are_summed_and_its_largest_merge_counts():
     comparison = comparison_of(2, 2, rounds=3)
     rounds = [
-        replace(one, trace=one.trace.model_copy(update={"memory": 7 * one.round_index}))
+        changed(one, trace=one.entry.trace.model_copy(update={"memory": 7 * one.entry.round_index}))
         for one in comparison.rounds
     ]
     once, many = (row for row in comparison.rows if row.title == "task_arithmetic")
     assert cost_of(once, rounds).seconds == {"train": 80, "merge": 2}
     cost = cost_of(many, rounds)
     assert (cost.seconds, cost.memory) == ({"train": 240, "merge": 6}, 21)
-    rounds[-1] = replace(rounds[-1], trace=MergeTrace())
+    rounds[-1] = changed(rounds[-1], trace=MergeTrace())
     assert cost_of(many, rounds).memory is None
 
 
@@ -57,7 +57,7 @@ def test_training_in_rounds_is_a_panel_of_the_methods_that_do_it(drawn):
 def test_without_memory_there_are_seconds_alone_and_the_base_is_a_line(drawn):
     comparison = comparison_of(2, 2, rounds=0)
     rows = [
-        replace(row, trace=row.trace and row.trace.model_copy(update={"memory": None}))
+        changed(row, trace=row.entry.trace and row.entry.trace.model_copy(update={"memory": None}))
         for row in comparison.rows
     ]
     (axes,) = drawn(cost_against_score, replace(comparison, rows=tuple(rows))).axes

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up_comparisons import changed
 from matplotlib.image import imread
 
 from reports.figures.dots import normalised_performance
@@ -92,7 +93,7 @@ def test_nothing_to_draw_is_an_error(make_comparison: Make, tmp_path: Path) -> N
 
 def test_names_are_text_whatever_they_hold(make_comparison: Make, tmp_path: Path) -> None:
     comparison = make_comparison(2)
-    last = replace(comparison.rows[-1], label=r"_$\frac{a$ & <b>")
+    last = changed(comparison.rows[-1], label=r"_$\frac{a$ & <b>")
     comparison = replace(comparison, rows=(*comparison.rows[:-1], last))
     for draw in FIGURES:
         assert r"_$\frac{a$ & <b>" in words(draw(comparison, tmp_path / "f.svg"))
@@ -116,7 +117,7 @@ def test_a_method_looks_the_same_in_both_protocols_but_for_the_filling(make_comp
     once = looks(plotted_methods(comparison)).values()
     assert len({(look.colour, look.marker) for look in once}) == 13
     assert len({look.hatch for look in once}) == len({look.marker for look in once}) == 12  # in print, too
-    again = replace(comparison.rows[-1], label="metis again", protocol="many-shot")
+    again = changed(comparison.rows[-1], label="metis again", title="metis", protocol="many-shot")
     style = looks(plotted_methods(replace(comparison, rows=(*comparison.rows, again))))
     assert style["metis again"].colour == style["metis"].colour
     assert style["metis again"].marker == style["metis"].marker

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from made_up_comparisons import changed
 
 from reports.figures.rounds import performance_over_rounds, tasks_over_rounds, weights_over_rounds
 from reports.tables.seeds import seeds_report
@@ -85,9 +86,9 @@ def test_the_figure_of_weights_shows_what_a_mask_asks_of_them(drawn, in_rounds):
     def masked(row):
         update = {
             "mask_thresholds": dict.fromkeys(TASKS, 0.3 / 1.3),
-            "mask_norm": 0.1 * row.round_index,
+            "mask_norm": 0.1 * row.entry.round_index,
         }
-        return replace(row, trace=row.trace.model_copy(update=update))
+        return changed(row, trace=row.entry.trace.model_copy(update=update))
 
     rounds = [masked(row) if row.title == "ties" else row for row in in_rounds.rounds]
     figure = drawn(weights_over_rounds, replace(in_rounds, rounds=tuple(rounds)))

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from made_up_comparisons import comparison_of, row_of, sweep_of
+from made_up_comparisons import changed, comparison_of, row_of, sweep_of
 
 from reports.figures.plotted_methods import plotted_methods
 from reports.figures.sensitivity import sensitivity
@@ -67,7 +67,7 @@ def test_of_what_was_tried_with_other_settings_the_best_counts(drawn):
 
 def test_other_settings_part_lines_and_name_them(drawn):
     kl, js = swept([5, 10, 20], level="layer"), swept([5, 10, 20], level="task")
-    rows = (*kl.rows, *(replace(row, label=f"{row.label}'", title=f"{row.label}'") for row in js.rows[1:]))
+    rows = (*kl.rows, *(changed(row, label=f"{row.label}'", title=f"{row.label}'") for row in js.rows[1:]))
     figure = drawn(sensitivity, replace(kl, rows=rows), setting="inputs")
     named = [text.get_text() for text in figure.legends[0].get_texts()]
     assert named == ["KL (level=layer)", "KL (level=task)"]
@@ -82,9 +82,9 @@ def both_weightings():
     """The same method with two weightings, which its settings do not tell apart."""
     whole = swept([5, 10, 20])
     rows = [
-        replace(
+        changed(
             row, label=f"{row.label} {weighting}", title=f"{row.label} {weighting}",
-            identity=identity_of(row.settings, weighting),
+            identity=identity_of(row.entry.settings, weighting),
         )
         for weighting in ("uniform", "loss_gap")
         for row in whole.rows[1:]
@@ -102,11 +102,11 @@ def test_what_a_methods_identity_tells_apart_is_a_line_of_its_own(drawn):
 
 def test_two_rows_that_nothing_tells_apart_are_refused_by_name(drawn):
     whole = swept([5, 10, 20])
-    again = replace(whole.rows[1], label="again", title="again")
+    again = changed(whole.rows[1], label="again", title="again")
     with pytest.raises(InputError, match=r"'KL 5' and 'again' both have inputs = 5, and nothing"):
         drawn(sensitivity, replace(whole, rows=(*whole.rows, again)), setting="inputs")
     tuned = sweep_of(1)
-    again = replace(tuned.rows[-1], label="again", title="again")
+    again = changed(tuned.rows[-1], label="again", title="again")
     with pytest.raises(
         InputError, match=r"'ties \(scaling tuned\)' and 'again' both have a choice of scaling"
     ):

@@ -14,15 +14,14 @@ from reports.tables import TABLES, make_table, named_table
 from reports.tables.comparison import comparison_table, render
 from reports.terminal import terminal, wide_terminal
 from reports.writers import write
-from results.comparison import Comparison, Estimate
-from results.comparison import Row as Checkpoint
+from results.comparison import Comparison, ComparisonRow, Estimate
 from results.errors import InputError
 
 Make = Callable[[int], Comparison]
 UNKNOWN = Estimate(None)
 
 
-def incomplete(row: Checkpoint, **changes: object) -> Checkpoint:
+def incomplete(row: ComparisonRow, **changes: object) -> ComparisonRow:
     gone = {"average": UNKNOWN, "worst_task": UNKNOWN, "gap": UNKNOWN, "complete": (4, 5)}
     return replace(row, **{**gone, **changes})  # type: ignore[arg-type]
 
@@ -154,7 +153,7 @@ NASTY = "a|b_c*d\\e $f$ [bold]g[/] <i> 50% & {h} #~^\n\x1b[31mred"
 
 
 def test_names_are_text_whatever_they_hold(
-    make_comparison: Make, make_row: Callable[..., Checkpoint]
+    make_comparison: Make, make_row: Callable[..., ComparisonRow]
 ) -> None:
     comparison = make_comparison(1)
     rows = (*comparison.rows, make_row(NASTY, "merged", dict.fromkeys(comparison.suite.tasks, 0.9)))

@@ -61,7 +61,7 @@ def test_a_submission_gives_the_numbers_of_the_run_without_its_paths(made, lab):
     store = check_submission(made)
     there, here = compare(load_run(store), store), compare(lab.run(), lab.store)
     assert [row.to_json()["average"] for row in there.rows] == [row.to_json()["average"] for row in here.rows]
-    assert all("/" not in row.checkpoint for row in there.rows)
+    assert all("/" not in row.entry.path for row in there.rows)
     assert all("/" not in record.name for record in store.records())
     assert (made / "methods" / "Mine.py").read_text() == "class Mine: ...\n"
     assert not list(made.rglob("*.lock"))
