@@ -31,8 +31,7 @@ from merging.examples import Example
 from merging.experts import Expert, GivenExperts, TrainedExperts, train_expert
 from merging.many_shot import MergePlan, run_rounds, select_round
 from merging.recipe import MethodSpec
-from results.compare import compare
-from results.comparison import Comparison
+from results.comparison import Comparison, compare
 from results.run import Run, RunSettings, save_run, set_aside, set_aside_unreadable
 from results.store import Store
 from results.task_subsets import subsets_of

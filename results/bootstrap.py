@@ -9,7 +9,7 @@ worst task: its intervals are made in `results.minima`.
 """
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,10 +18,8 @@ from numpy.typing import NDArray
 
 from results.aggregation import from_means, terms
 from results.errors import InputError
-from results.intervals import Draws, least_of
-from results.metrics import mapped
+from results.intervals import Draws
 from results.shared_items import ITEM, Names, connected, numbered, own_items
-from results.suite import SuiteSpec
 
 RESAMPLES = 2000
 _ENTRIES_AT_ONCE = 1 << 21
@@ -53,54 +51,6 @@ class DocumentScores:
     def size(self, lm_eval_task: str) -> int:
         """How many documents an lm-eval task has."""
         return int(next(iter(self.scores[lm_eval_task].values())).shape[1])
-
-
-@dataclass(frozen=True)
-class ResampledPerformance:
-    """Normalised performance of one checkpoint in every resample; NaN where it has no value.
-
-    Attributes:
-        average: over benchmarks, shape (resamples,).
-        tasks: shape (resamples,) for every task that counts.
-        dropped: how many resamples gave the expert zero on a benchmark; only benchmarks where any did.
-        scores: shape (resamples,) for every benchmark that was scored, on the benchmark's own scale.
-        forgetting: shape (resamples,) for every benchmark that watches it, the difference to the base.
-    """
-
-    average: Draws
-    tasks: Mapping[str, Draws] = field(default_factory=dict)
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    scores: Mapping[str, Draws] = field(default_factory=dict)
-    forgetting: Mapping[str, Draws] = field(default_factory=dict)
-
-    @property
-    def worst_task(self) -> Draws:
-        """The least of the tasks in every resample, shape (resamples,)."""
-        return least_of(self.parts("worst_task"))
-
-    @property
-    def gap(self) -> Draws:
-        """How far it lies from the average, shape (resamples,)."""
-        return least_of(self.parts("gap"))
-
-    def parts(self, statistic: str) -> Draws:
-        """What a statistic is the least of in every resample, shape (parts, resamples).
-
-        Args:
-            statistic: "worst_task", which is the least of the tasks; "gap", which is the least of
-                task − average; "average", "anp" or the name of a task, which have one part.
-        """
-        if statistic == "average" or not self.tasks:
-            return self.average[None]
-        if statistic in self.tasks:
-            return self.tasks[statistic][None]
-        of_tasks = np.stack(list(self.tasks.values()))
-        parts: dict[str, Draws] = {
-            "worst_task": of_tasks,
-            "gap": of_tasks - self.average,
-            "anp": of_tasks.mean(axis=0, keepdims=True),
-        }
-        return parts[statistic]
 
 
 def align_documents(benchmark: str, metric: str, documents: Mapping[str, pd.DataFrame]) -> DocumentScores:
@@ -238,61 +188,6 @@ def _times_drawn(generator: np.random.Generator, resamples: int, items: int) -> 
     drawn += items * np.arange(resamples)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=resamples * items)
     return counts.reshape(resamples, items).astype(np.float64)
-
-
-def resample_performance(
-    suite: SuiteSpec,
-    scores: Mapping[str, Mapping[str, Draws]],
-    checkpoint: str,
-    references: Mapping[str, str],
-    base: str | None = None,
-    *,
-    resamples: int = RESAMPLES,
-    left_out: Collection[str] = (),
-) -> ResampledPerformance:
-    """Normalised performance and its aggregates in every resample.
-
-    Args:
-        suite: tasks and benchmarks.
-        scores: by benchmark and checkpoint, what `resample_scores` gave.
-        checkpoint: whose performance.
-        references: by task, the expert whose score is divided by.
-        base: the checkpoint that forgetting is a difference to, if there is one.
-        resamples: how many there are; they say the shape where nothing was scored.
-        left_out: names of benchmarks that do not count.
-    """
-    unknown = np.full(resamples, np.nan)
-    tasks: dict[str, Draws] = {}
-    performances: list[Draws] = []
-    dropped: dict[str, int] = {}
-    for task, benchmarks in suite.counted(left_out).items():
-        of_task = []
-        for benchmark in benchmarks:
-            drawn_scores = scores.get(benchmark.name, {})
-            if checkpoint not in drawn_scores or references[task] not in drawn_scores:
-                of_task.append(unknown)
-                continue
-            numerator = mapped(benchmark, drawn_scores[checkpoint])
-            denominator = mapped(benchmark, drawn_scores[references[task]])
-            usable = denominator > 0
-            if not usable.all():
-                dropped[benchmark.name] = int((~usable).sum())
-            of_task.append(np.divide(numerator, denominator, out=unknown.copy(), where=usable))
-        performances += of_task
-        tasks[task] = np.mean(of_task, axis=0)
-    forgetting = {
-        benchmark.name: mapped(benchmark, drawn[checkpoint]) - mapped(benchmark, drawn[base])
-        for benchmark in suite.forgetting
-        for drawn in [scores.get(benchmark.name, {})]
-        if base is not None and checkpoint in drawn and base in drawn
-    }
-    return ResampledPerformance(
-        average=np.mean(performances, axis=0) if tasks else unknown,
-        tasks=tasks,
-        dropped=dropped,
-        scores={name: drawn[checkpoint] for name, drawn in scores.items() if checkpoint in drawn},
-        forgetting=forgetting,
-    )
 
 
 def _indexed(benchmark: str, checkpoint: str, table: pd.DataFrame) -> pd.DataFrame:

@@ -1,12 +1,21 @@
-"""What a run comes to: every checkpoint's normalised performance, forgetting and intervals."""
+"""Comparing the checkpoints of a run: normalised performance, forgetting and their intervals."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from results import bootstrap, minima
+import numpy as np
+
+from results import minima
+from results.aggregation import document_columns
+from results.bootstrap import RESAMPLES, align_documents, resample_together
 from results.errors import InputError
-from results.run import Entry, Role
+from results.intervals import Draws, least_of
+from results.metrics import Performance, performance, reference_note
+from results.reference import at_chance, check_settings, ordered_entries, records_of, references
+from results.run import Entry, Role, Run
+from results.shared_items import ITEM
+from results.store import DOCUMENT_KEY, Store
 from results.suite import AGGREGATES, SuiteSpec
 
 
@@ -55,7 +64,7 @@ class ComparisonRow:
     forgetting: Mapping[str, float | None]
     complete: tuple[int, int]
     notes: tuple[str, ...]
-    resampled: bootstrap.ResampledPerformance = field(repr=False, compare=False)
+    resampled: Performance = field(repr=False, compare=False)
     n: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -166,6 +175,129 @@ class Comparison:
     def to_json(self) -> list[dict[str, Any]]:
         """All rows as JSON values."""
         return [row.to_json() for row in self.rows]
+
+
+def compare(run: Run, store: Store, *, resamples: int = RESAMPLES) -> Comparison:
+    """Compare the checkpoints of a run.
+
+    Args:
+        run: which checkpoints, and which records hold their scores.
+        store: where the records are.
+        resamples: of the documents, for the intervals.
+
+    Raises:
+        InputError: an expert is missing, a record is missing or is not the entry's, two checkpoints that
+            are divided or subtracted were scored with different settings or on different documents.
+    """
+    entries = ordered_entries(run)
+    records = {entry.label: records_of(entry, run.suite, store) for entry in entries}
+    experts = {entry.label: references(run, entry) for entry in entries}
+    base = entries[0] if entries[0].role == "base" else None
+    check_settings(run.suite, entries, records, experts, base)
+    aligned = []
+    scores: dict[str, dict[str, Draws]] = {}
+    for benchmark in run.suite.benchmarks:
+        columns = [*DOCUMENT_KEY, ITEM, *document_columns(benchmark.metric)]
+        scored = {
+            label: by_benchmark[benchmark.name]
+            for label, by_benchmark in records.items()
+            if benchmark.name in by_benchmark
+        }
+        scores[benchmark.name] = {label: np.array([record.value]) for label, record in scored.items()}
+        if scored:
+            documents = {label: store.documents(record, columns) for label, record in scored.items()}
+            aligned.append(align_documents(benchmark.name, benchmark.metric, documents))
+    drawn = resample_together(aligned, resamples=resamples)
+    left_out = at_chance(run, scores, drawn) if run.suite.leave_out_at_chance else {}
+    rows = []
+    for entry in entries:
+        labels = {task: expert.label for task, expert in experts[entry.label].items()}
+        measured, resampled = (
+            performance(
+                run.suite,
+                either,
+                entry.label,
+                labels,
+                base.label if base else None,
+                resamples=number,
+                left_out=left_out,
+            )
+            for either, number in ((scores, 1), (drawn, resamples))
+        )
+        row = _row(
+            run.suite, entry, labels, scores, measured=measured, resampled=resampled, left_out=left_out
+        )
+        rows.append(replace(row, n={name: record.n for name, record in records[entry.label].items()}))
+    return Comparison(
+        name=run.name,
+        suite=run.suite,
+        rows=tuple(row for row in rows if row.role != "round"),
+        limit=run.settings.limit,
+        rounds=tuple(row for row in rows if row.role == "round"),
+        left_out=left_out,
+        validation=run.settings.validation,
+    )
+
+
+def _row(
+    suite: SuiteSpec,
+    entry: Entry,
+    experts: Mapping[str, str],
+    scores: Mapping[str, Mapping[str, Draws]],
+    *,
+    measured: Performance,
+    resampled: Performance,
+    left_out: Collection[str],
+) -> ComparisonRow:
+    notes = []
+    unscored = {"": [name for name in measured.benchmarks if name not in measured.scores]}
+    for task, benchmarks in suite.tasks.items():
+        for benchmark in benchmarks:
+            of_expert = scores[benchmark.name].get(experts[task])
+            if benchmark.name not in measured.scores:
+                continue
+            if of_expert is None:
+                unscored.setdefault(f" by the expert '{experts[task]}'", []).append(benchmark.name)
+            elif benchmark.name not in left_out:
+                notes.append(reference_note(benchmark, float(of_expert[0])))
+    notes += [f"not scored{by_whom}: {', '.join(names)}" for by_whom, names in unscored.items() if names]
+    counted = sum(len(benchmarks) for benchmarks in suite.counted(left_out).values())
+    missing = sum(name not in left_out for names in unscored.values() for name in names)
+    performances = {name: _known(value) for name, value in measured.benchmarks.items()}
+    for name, draws in resampled.benchmarks.items():
+        dropped = int(np.isnan(draws).sum())
+        if dropped and performances[name] is not None and name not in left_out:
+            notes.append(
+                f"{name}: the expert scores 0 in {dropped} of {draws.size} resamples, left out of the "
+                "interval"
+            )
+
+    def estimate(statistic: str) -> Estimate:
+        value = _known(least_of(measured.parts(statistic)))
+        interval = minima.mean_interval([(resampled.parts(statistic), None)]) if value is not None else None
+        return Estimate(value, interval.low, interval.high) if interval else Estimate(value)
+
+    return ComparisonRow(
+        entry=entry,
+        scores={name: float(score[0]) for name, score in measured.scores.items()},
+        performance=performances,
+        tasks={task: estimate(task) if task in measured.tasks else Estimate(None) for task in suite.tasks},
+        average=estimate("average"),
+        worst_task=estimate("worst_task"),
+        gap=estimate("gap"),
+        anp=estimate("anp"),
+        forgetting={
+            benchmark.name: _known(measured.forgetting.get(benchmark.name)) for benchmark in suite.forgetting
+        },
+        complete=(counted - missing, counted),
+        notes=tuple(note for note in notes if note is not None),
+        resampled=resampled,
+    )
+
+
+def _known(measured: Draws | None) -> float | None:
+    """A measured number; None where it is NaN, or not there."""
+    return None if measured is None or np.isnan(measured[0]) else float(measured[0])
 
 
 def paired_difference(

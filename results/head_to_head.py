@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results.compare import compare
-from results.comparison import paired_difference
+from results.comparison import compare, paired_difference
 from results.errors import InputError
 from results.minima import PairedDifference
 from results.paired import BenchmarkDifference, benchmark_difference, holm

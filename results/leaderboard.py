@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from results.compare import compare
+from results.comparison import compare
 from results.errors import InputError
 from results.intervals import Draws
 from results.leaderboard_entries import LeaderboardEntry, Source, entries_of

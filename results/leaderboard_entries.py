@@ -4,14 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
-import numpy as np
 from pydantic import JsonValue
 
 from results.comparison import Comparison, ComparisonRow
-from results.intervals import Draws
 from results.json_values import digest_of
 from results.merge_recipe import recipe_of
-from results.metrics import mapped
 from results.pooled import MethodOverSeeds, Pooled, pooled_draws, pooled_scores
 from results.reference import references
 from results.run import Role, Run
@@ -65,9 +62,8 @@ def benchmark_score(
     base = comparison.base
     performance = forgetting = None
     if experts:
-        pairs = zip(rows, experts, strict=True)
         performance = pooled_draws(
-            [(row.performance[name], _divided(benchmark, row, expert)) for row, expert in pairs]
+            [(row.performance[name], row.resampled.benchmarks.get(name)) for row in rows]
         )
     else:
         forgetting = pooled_draws(
@@ -85,15 +81,6 @@ def benchmark_score(
         forgetting=forgetting,
         left_out=name in comparison.left_out,
     )
-
-
-def _divided(benchmark: BenchmarkSpec, row: ComparisonRow, expert: ComparisonRow) -> Draws | None:
-    """NP_b in every resample; NaN where the expert's score cannot be divided by."""
-    score, of_expert = (either.resampled.scores.get(benchmark.name) for either in (row, expert))
-    if score is None or of_expert is None:
-        return None
-    numerator, denominator = mapped(benchmark, score), mapped(benchmark, of_expert)
-    return np.divide(numerator, denominator, out=np.full(score.shape, np.nan), where=denominator > 0)
 
 
 @dataclass(frozen=True)

@@ -11,34 +11,71 @@ that higher is better:
     ANP      = mean of NP_t over tasks             (DivMerge, arXiv 2509.02108)
     forgetting_b = s_m(b) − s_0(b), 0 the base
 
-None stands for a value that is not known; what needs it is None too. Benchmarks that are left out count
-nowhere, nor does a task with none left.
+Scores are arrays of shape (resamples,), or (1,) of what was measured. NaN stands for a value that is not
+known; what needs it is NaN too. Benchmarks that are left out count in no aggregate, nor does a task with
+none left.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from results.errors import InputError
+from results.intervals import Draws, least_of
 from results.suite import BenchmarkSpec, SuiteSpec
 
 Score = TypeVar("Score", float, NDArray[np.float64])
 
 
 @dataclass(frozen=True)
-class NormalisedPerformance:
-    """Normalised performance on one benchmark.
+class Performance:
+    """Normalised performance of one checkpoint, each array of shape (resamples,).
 
     Attributes:
-        value: the quotient, None where the reference cannot be divided by.
-        note: what the reader should know of it, None where there is nothing to say.
+        average: over benchmarks.
+        tasks: NP_t of every task that counts.
+        benchmarks: NP_b of every benchmark that measures a task.
+        scores: on every benchmark that was scored, on the benchmark's own scale.
+        forgetting: the difference to the base on every benchmark that watches it and was scored.
     """
 
-    value: float | None
-    note: str | None = None
+    average: Draws
+    tasks: Mapping[str, Draws] = field(default_factory=dict)
+    benchmarks: Mapping[str, Draws] = field(default_factory=dict)
+    scores: Mapping[str, Draws] = field(default_factory=dict)
+    forgetting: Mapping[str, Draws] = field(default_factory=dict)
+
+    @property
+    def worst_task(self) -> Draws:
+        """The least of the tasks."""
+        return least_of(self.parts("worst_task"))
+
+    @property
+    def gap(self) -> Draws:
+        """How far the worst task lies from the average: negative unless all tasks are equal."""
+        return least_of(self.parts("gap"))
+
+    def parts(self, statistic: str) -> Draws:
+        """What a statistic is the least of in every resample, shape (parts, resamples).
+
+        Args:
+            statistic: "worst_task", which is the least of the tasks; "gap", which is the least of
+                task − average; "average", "anp" or the name of a task, which have one part.
+        """
+        if statistic == "average" or not self.tasks:
+            return self.average[None]
+        if statistic in self.tasks:
+            return self.tasks[statistic][None]
+        of_tasks = np.stack(list(self.tasks.values()))
+        parts: dict[str, Draws] = {
+            "worst_task": of_tasks,
+            "gap": of_tasks - self.average,
+            "anp": of_tasks.mean(axis=0, keepdims=True),
+        }
+        return parts[statistic]
 
 
 def mapped(benchmark: BenchmarkSpec, score: Score) -> Score:
@@ -46,52 +83,86 @@ def mapped(benchmark: BenchmarkSpec, score: Score) -> Score:
     return score if benchmark.higher_is_better else 1 - score
 
 
-def normalised_performance(benchmark: BenchmarkSpec, score: float, reference: float) -> NormalisedPerformance:
+def normalised_performance(benchmark: BenchmarkSpec, score: Draws, reference: Draws) -> Draws:
     """NP_b, a checkpoint's score over the score of the task's expert.
 
     Args:
-        benchmark: for its direction and its chance level.
+        benchmark: for its direction.
         score: the checkpoint's, as the benchmark reports it.
         reference: the expert's, as the benchmark reports it.
 
     Returns:
-        No value where the reference is zero (or, on an unbounded metric, below). A value with a note where
-        the reference is at or below chance: the quotient then compares two guesses.
+        NaN where the reference is zero (or, on an unbounded metric, below).
+    """
+    denominator = mapped(benchmark, reference)
+    unknown = np.full(denominator.shape, np.nan)
+    return np.divide(mapped(benchmark, score), denominator, out=unknown, where=denominator > 0)
+
+
+def reference_note(benchmark: BenchmarkSpec, reference: float) -> str | None:
+    """What the reader of NP_b should know of an expert's score, as the benchmark reports it.
+
+    None where it is above chance. At or below chance the quotient compares two guesses.
     """
     denominator = mapped(benchmark, reference)
     if denominator <= 0:
-        return NormalisedPerformance(
-            None, f"{benchmark.name}: no normalised performance, because the expert scores {denominator:.3g}"
-        )
-    value = mapped(benchmark, score) / denominator
+        return f"{benchmark.name}: no normalised performance, because the expert scores {denominator:.3g}"
     if denominator <= benchmark.chance:
-        note = f"{benchmark.name}: the expert scores {denominator:.3g}, chance is {benchmark.chance:.3g}"
-        return NormalisedPerformance(value, note)
-    return NormalisedPerformance(value)
+        return f"{benchmark.name}: the expert scores {denominator:.3g}, chance is {benchmark.chance:.3g}"
+    return None
 
 
-def task_performance(
-    suite: SuiteSpec, performance: Mapping[str, float | None], left_out: Collection[str] = ()
-) -> dict[str, float | None]:
-    """NP_t of every task: the mean over its benchmarks, None where one of them has no value.
+def performance(
+    suite: SuiteSpec,
+    scores: Mapping[str, Mapping[str, Draws]],
+    checkpoint: str,
+    references: Mapping[str, str],
+    base: str | None = None,
+    *,
+    resamples: int = 1,
+    left_out: Collection[str] = (),
+) -> Performance:
+    """Normalised performance of a checkpoint, and its aggregates.
 
     Args:
-        suite: which benchmarks measure which task.
-        performance: NP_b by benchmark; a benchmark that is not in it has no value.
+        suite: tasks and benchmarks.
+        scores: by benchmark and checkpoint, those that were measured or resampled.
+        checkpoint: whose performance.
+        references: by task, the expert whose score is divided by.
+        base: the checkpoint that forgetting is a difference to, if there is one.
+        resamples: how many there are; they say the shape where nothing was scored.
         left_out: names of benchmarks that do not count.
     """
-    return {
-        task: _mean(performance.get(benchmark.name) for benchmark in benchmarks)
+    unknown = np.full(resamples, np.nan)
+
+    def on(benchmark: BenchmarkSpec, reference: str) -> Draws:
+        scored = scores.get(benchmark.name, {})
+        if checkpoint not in scored or reference not in scored:
+            return unknown
+        return normalised_performance(benchmark, scored[checkpoint], scored[reference])
+
+    each = {
+        benchmark.name: on(benchmark, references[task])
+        for task, benchmarks in suite.tasks.items()
+        for benchmark in benchmarks
+    }
+    counted = {
+        task: [each[benchmark.name] for benchmark in benchmarks]
         for task, benchmarks in suite.counted(left_out).items()
     }
-
-
-def average(
-    suite: SuiteSpec, performance: Mapping[str, float | None], left_out: Collection[str] = ()
-) -> float | None:
-    """The mean of NP_b over all benchmarks that measure a task, None where one of them has no value."""
-    counted = suite.counted(left_out).values()
-    return _mean(performance.get(benchmark.name) for benchmarks in counted for benchmark in benchmarks)
+    every = [of_benchmark for of_task in counted.values() for of_benchmark in of_task]
+    return Performance(
+        average=np.mean(every, axis=0) if every else unknown,
+        tasks={task: np.mean(of_task, axis=0) for task, of_task in counted.items()},
+        benchmarks=each,
+        scores={name: scored[checkpoint] for name, scored in scores.items() if checkpoint in scored},
+        forgetting={
+            benchmark.name: mapped(benchmark, scored[checkpoint]) - mapped(benchmark, scored[base])
+            for benchmark in suite.forgetting
+            for scored in [scores.get(benchmark.name, {})]
+            if base is not None and checkpoint in scored and base in scored
+        },
+    )
 
 
 def average_from_tasks(tasks: Mapping[str, float], benchmarks: Mapping[str, int]) -> float:
@@ -104,32 +175,3 @@ def average_from_tasks(tasks: Mapping[str, float], benchmarks: Mapping[str, int]
         odd = sorted(set(tasks) ^ set(benchmarks))[0]
         raise InputError(f"task {odd}: give both its performance and its number of benchmarks")
     return sum(tasks[task] * count for task, count in benchmarks.items()) / sum(benchmarks.values())
-
-
-def worst_task(tasks: Mapping[str, float | None]) -> float | None:
-    """The least NP_t, None where a task has no value: the missing one could be the worst."""
-    known = [value for value in tasks.values() if value is not None]
-    return min(known) if known and len(known) == len(tasks) else None
-
-
-def gap(worst: float | None, mean: float | None) -> float | None:
-    """How far the worst task lies from the average: worst − average, negative unless all tasks are equal."""
-    return None if worst is None or mean is None else worst - mean
-
-
-def anp(tasks: Mapping[str, float | None]) -> float | None:
-    """Average normalised performance of DivMerge: the mean of NP_t over tasks, each task counting once."""
-    return _mean(tasks.values())
-
-
-def forgetting(benchmark: BenchmarkSpec, score: float | None, base: float | None) -> float | None:
-    """s_m(b) − s_0(b), on the scale on which higher is better: negative where something was forgotten."""
-    if score is None or base is None:
-        return None
-    return mapped(benchmark, score) - mapped(benchmark, base)
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    listed = list(values)
-    known = [value for value in listed if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(listed) else None

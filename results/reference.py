@@ -142,14 +142,14 @@ def differing_settings(first: Record, second: Record) -> str:
 
 
 def at_chance(
-    run: Run, scores: Mapping[str, Mapping[str, float]], drawn: Mapping[str, Mapping[str, Draws]]
+    run: Run, scores: Mapping[str, Mapping[str, Draws]], drawn: Mapping[str, Mapping[str, Draws]]
 ) -> dict[str, str]:
     """The benchmarks on which the task's experts (the mean over seeds) do not reliably beat chance, and why.
 
     Args:
         run: with the experts.
-        scores: by label and benchmark.
-        drawn: by benchmark and label, the scores of the resamples; the interval is their 95 %.
+        scores: by benchmark and label, those that were measured.
+        drawn: the same of the resamples; the interval is their 95 %.
     """
     reasons = {}
     for task, benchmarks in run.suite.tasks.items():
@@ -157,11 +157,11 @@ def at_chance(
             experts = [
                 entry.label
                 for entry in run.entries
-                if entry.role == "expert" and entry.task == task and benchmark.name in scores[entry.label]
+                if entry.role == "expert" and entry.task == task and entry.label in scores[benchmark.name]
             ]
             if not experts:
                 continue
-            score = np.mean([mapped(benchmark, scores[label][benchmark.name]) for label in experts])
+            score = np.mean([mapped(benchmark, scores[benchmark.name][label]) for label in experts])
             interval = percentile_interval(
                 np.mean([mapped(benchmark, drawn[benchmark.name][label]) for label in experts], axis=0)
             )

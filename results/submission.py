@@ -24,7 +24,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from results.aggregation import MATTHEWS
-from results.compare import compare
+from results.comparison import compare
 from results.errors import InputError
 from results.json_values import digest_of
 from results.reading import read_json

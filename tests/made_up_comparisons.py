@@ -5,9 +5,9 @@ from itertools import combinations
 
 import numpy as np
 
-from results.bootstrap import ResampledPerformance
 from results.comparison import Comparison, ComparisonRow, Estimate
 from results.merge_trace import LearnedCoefficients, MergeTrace, MethodIdentity, SignalTrace, Trial
+from results.metrics import Performance
 from results.record import CheckpointIdentity
 from results.run import Entry, Role
 from results.signal_report import SignalReport
@@ -64,7 +64,7 @@ def plain_row(label: str, role: Role, tasks: dict[str, Estimate], **about: objec
         forgetting={},
         complete=(len(tasks), len(tasks)),
         notes=(),
-        resampled=ResampledPerformance(np.array([])),
+        resampled=Performance(np.array([])),
     )
     return changed(row, **about)
 
@@ -86,7 +86,7 @@ def row_of(label: str, role: Role, values: dict[str, float | None], **about: obj
         "anp": _estimate(average, everything.mean(axis=0)),
         "forgetting": {"coqa": None if average is None else 0.2 * (average - 1), "pubmedqa": 0.019},
         "complete": (len(known), len(values)),
-        "resampled": ResampledPerformance(everything.mean(axis=0), draws),
+        "resampled": Performance(everything.mean(axis=0), draws),
         "n": {one.name: 100 * (i + 1) for i, one in enumerate(suite.benchmarks)},
     }
     tasks = {task: _estimate(value, draws[task]) for task, value in values.items()}

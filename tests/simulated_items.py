@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from results.bootstrap import DocumentScores, resample_performance, resample_together
+from results.bootstrap import DocumentScores, resample_together
 from results.intervals import Draws, percentile_interval
+from results.metrics import performance
 from results.minima import mean_interval
 from results.paired import mcnemar, swapping
 from results.shared_items import Names
@@ -96,7 +97,7 @@ def intervals(correlation: float, replications: int, **form: float | bool) -> It
         for number in range(_AT_ONCE):
             names = {name: f"{name} {number}" for name in ("expert", "a", "b")}
             experts = dict.fromkeys(TASKS, names["expert"])
-            found = resample_performance(SUITE, drawn, names["a"], experts, resamples=RESAMPLES)
+            found = performance(SUITE, drawn, names["a"], experts, resamples=RESAMPLES)
             score = drawn["worst"][names["a"]]
             yield (
                 _holds([score], RIGHT["worst"]["a"]),

@@ -6,8 +6,7 @@ from typing import Any
 
 from reports.tables import NamedTable, find_table, make_table
 from reports.writers import write
-from results.compare import compare
-from results.comparison import Comparison
+from results.comparison import Comparison, compare
 from results.errors import InputError
 from results.run import Run, load_family, load_run
 from results.signal_report import read_signals

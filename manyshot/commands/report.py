@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from manyshot.terminal import answer, logger
-from results.compare import compare
-from results.comparison import Comparison
+from results.comparison import Comparison, compare
 from results.errors import InputError
 from results.run import load_family, load_run
 from results.signal_report import SignalReport, read_signals

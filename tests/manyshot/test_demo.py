@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from manyshot import load_results
-from results.compare import compare
+from results.comparison import compare
 from results.run import load_run
 from results.store import Store
 

@@ -15,7 +15,7 @@ from manyshot.run import RunContext, run_experiment
 from merging.checkpoints.adapted import open_checkpoint
 from merging.merge import merge
 from merging.recipe import Recipe
-from results.compare import compare
+from results.comparison import compare
 from results.errors import InputError
 from results.leaderboard import gather
 from results.run import load_run

@@ -13,8 +13,8 @@ from reports.latex import latex_text
 from reports.table_model import Cell
 from reports.tables import TABLES, make_table
 from reports.writers import write
-from results.bootstrap import ResampledPerformance
 from results.errors import InputError
+from results.metrics import Performance
 from results.published import disagreements as module
 from results.published import published_names, published_rows
 from results.published.disagreements import disagreements
@@ -137,7 +137,7 @@ def drawn(row, **tasks):
     """A row with resamples: noise that differs between rows of different labels."""
     own = np.random.default_rng(list(row.label.encode())).permutation(NOISE)
     values = {task: estimate.value + own for task, estimate in row.tasks.items()}
-    return replace(row, resampled=ResampledPerformance(row.average.value + own, values))
+    return replace(row, resampled=Performance(row.average.value + own, values))
 
 
 def of_methods(make_comparison, make_row, values, **changes):

@@ -9,6 +9,7 @@ import pytest
 from results import bootstrap
 from results.errors import InputError
 from results.intervals import percentile_interval
+from results.metrics import performance
 from results.suite import BenchmarkSpec, SuiteSpec
 
 ONE = SuiteSpec(name="one", tasks={"math": (BenchmarkSpec(name="gsm8k", metric="acc"),)})
@@ -61,10 +62,7 @@ def test_joint_resampling_shrinks_the_interval_of_a_quotient_of_like_checkpoints
     alike = np.where(generator.random(200) < 0.05, 1 - expert, expert)
     unlike = generator.permutation(alike)
     found = {"gsm8k": draws(expert=expert, alike=alike, unlike=unlike)}
-    joint, apart = (
-        bootstrap.resample_performance(ONE, found, name, {"math": "expert"}).average
-        for name in ("alike", "unlike")
-    )
+    joint, apart = (performance(ONE, found, name, {"math": "expert"}).average for name in ("alike", "unlike"))
     assert width(joint) < width(apart) / 2
 
 
@@ -125,7 +123,7 @@ def test_without_variation_the_aggregates_are_those_of_the_metrics() -> None:
         "y": {"m": 0.4 * one, "e": 0.5 * one},
         "z": {"m": 0.6 * one, "e": 0.2 * one},
     }
-    found = bootstrap.resample_performance(suite, scores, "m", {"a": "e", "b": "e"}, resamples=3)
+    found = performance(suite, scores, "m", {"a": "e", "b": "e"}, resamples=3)
     assert np.allclose(found.tasks["a"], 0.5)
     assert np.allclose(found.tasks["b"], (0.8 + 0.5) / 2)
     assert np.allclose(found.average, (0.5 + 0.8 + 0.5) / 3)
@@ -135,15 +133,15 @@ def test_without_variation_the_aggregates_are_those_of_the_metrics() -> None:
 
 def test_resamples_in_which_the_expert_scores_zero_are_dropped_and_counted() -> None:
     scores = {"gsm8k": {"m": np.array([0.2, 0.2, 0.2]), "e": np.array([0.0, 0.4, 0.8])}}
-    found = bootstrap.resample_performance(ONE, scores, "m", {"math": "e"}, resamples=3)
+    found = performance(ONE, scores, "m", {"math": "e"}, resamples=3)
     assert np.isnan(found.average[0])
     assert found.average[1:] == pytest.approx([0.5, 0.25])
-    assert found.dropped == {"gsm8k": 1}
+    assert np.isnan(found.benchmarks["gsm8k"]).sum() == 1
     assert percentile_interval(found.average) == percentile_interval(found.average[1:])
 
 
 def test_a_benchmark_that_was_not_scored_leaves_no_interval() -> None:
-    found = bootstrap.resample_performance(ONE, {}, "m", {"math": "e"}, resamples=5)
+    found = performance(ONE, {}, "m", {"math": "e"}, resamples=5)
     assert percentile_interval(found.average) is None
 
 

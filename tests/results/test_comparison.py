@@ -6,8 +6,7 @@ import made_up_family
 import pytest
 from made_up_family import SUITE, Family, hits, identity, record, rows
 
-from results.compare import compare
-from results.comparison import paired_difference
+from results.comparison import compare, paired_difference
 from results.errors import InputError
 from results.metrics import mapped
 from results.run import RunSettings

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from made_up_family import Family, hits, identity, record, rows
 
-from results.compare import compare
-from results.comparison import paired_difference
+from results.comparison import compare, paired_difference
 from results.errors import InputError
 from results.head_to_head import HeadToHead, head_to_head
 from results.store import Store

@@ -8,8 +8,9 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from results.bootstrap import DocumentScores, resample_performance, resample_scores
+from results.bootstrap import DocumentScores, resample_scores
 from results.intervals import Interval, percentile_interval
+from results.metrics import performance
 from results.minima import PairedDifference, difference, mean_interval
 from results.suite import BenchmarkSpec, SuiteSpec
 
@@ -65,9 +66,7 @@ def replication(documents: int, seed: int) -> Replication:
         for index, task in enumerate(TASKS)
     }
     references = dict.fromkeys(TASKS, "expert")
-    found = {
-        name: resample_performance(SUITE, drawn, name, references, resamples=RESAMPLES) for name in MERGED
-    }
+    found = {name: performance(SUITE, drawn, name, references, resamples=RESAMPLES) for name in MERGED}
     parts = {name: one.parts("worst_task") for name, one in found.items()}
     return Replication(
         average={name: percentile_interval(one.average) for name, one in found.items()},

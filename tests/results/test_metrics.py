@@ -1,5 +1,6 @@
 """Normalised performance and its aggregates on numbers that can be worked out by hand."""
 
+import numpy as np
 import pytest
 
 from results import metrics
@@ -11,55 +12,73 @@ WRONG = BenchmarkSpec(name="xstest", metric="refusal", higher_is_better=False)
 SUITE = SuiteSpec(name="s", tasks={"a": (RIGHT,), "b": (WRONG, BenchmarkSpec(name="m_arc", metric="acc"))})
 
 
+def quotient(benchmark: BenchmarkSpec, score: float, reference: float) -> float:
+    return metrics.normalised_performance(benchmark, np.array([score]), np.array([reference])).item()
+
+
+def performance(by_benchmark: dict[str, float], experts: float = 1.0) -> metrics.Performance:
+    """Of a checkpoint with these NP_b, divided by experts that score so much where higher is better."""
+    scores = {name: {"m": np.array([np_b]), "e": np.array([experts])} for name, np_b in by_benchmark.items()}
+    if "xstest" in scores:
+        scores["xstest"] = {name: 1 - score for name, score in scores["xstest"].items()}
+    return metrics.performance(SUITE, scores, "m", {"a": "e", "b": "e"})
+
+
 def test_np_is_the_quotient_to_the_expert() -> None:
-    assert metrics.normalised_performance(RIGHT, 0.3, 0.6) == metrics.NormalisedPerformance(0.5)
+    assert quotient(RIGHT, 0.3, 0.6) == 0.5
+    assert metrics.reference_note(RIGHT, 0.6) is None
 
 
 def test_where_lower_is_better_the_complements_are_divided() -> None:
-    assert metrics.normalised_performance(WRONG, 0.6, 0.2).value == pytest.approx(0.4 / 0.8)
+    assert quotient(WRONG, 0.6, 0.2) == pytest.approx(0.4 / 0.8)
 
 
 @pytest.mark.parametrize(("benchmark", "reference"), [(RIGHT, 0.0), (WRONG, 1.0), (WRONG, 7.5)])
 def test_a_reference_of_zero_gives_no_value_and_a_note(benchmark: BenchmarkSpec, reference: float) -> None:
-    found = metrics.normalised_performance(benchmark, 0.3, reference)
-    assert found.value is None
-    assert found.note is not None
-    assert benchmark.name in found.note
+    assert np.isnan(quotient(benchmark, 0.3, reference))
+    assert benchmark.name in (metrics.reference_note(benchmark, reference) or "")
 
 
 @pytest.mark.parametrize(("reference", "noted"), [(0.2, True), (0.25, True), (0.26, False)])
 def test_a_reference_at_or_below_chance_is_noted(reference: float, noted: bool) -> None:
-    found = metrics.normalised_performance(RIGHT, 0.1, reference)
-    assert found.value == pytest.approx(0.1 / reference)
-    assert (found.note is not None and "gsm8k" in found.note) is noted
+    assert quotient(RIGHT, 0.1, reference) == pytest.approx(0.1 / reference)
+    assert ("gsm8k" in (metrics.reference_note(RIGHT, reference) or "")) is noted
 
 
 def test_average_is_over_benchmarks_and_anp_over_tasks() -> None:
-    performance = {"gsm8k": 1.0, "xstest": 0.5, "m_arc": 0.3}
-    tasks = metrics.task_performance(SUITE, performance)
-    assert tasks == pytest.approx({"a": 1.0, "b": 0.4})
-    assert metrics.average(SUITE, performance) == pytest.approx(0.6)
-    assert metrics.anp(tasks) == pytest.approx(0.7)
-    assert metrics.worst_task(tasks) == pytest.approx(0.4)
-    assert metrics.gap(0.4, 0.6) == pytest.approx(-0.2)
+    found = performance({"gsm8k": 1.0, "xstest": 0.5, "m_arc": 0.3})
+    assert {task: value.item() for task, value in found.tasks.items()} == pytest.approx({"a": 1.0, "b": 0.4})
+    assert found.average == pytest.approx(0.6)
+    assert found.parts("anp") == pytest.approx(0.7)
+    assert found.worst_task == pytest.approx(0.4)
+    assert found.gap == pytest.approx(-0.2)
 
 
-@pytest.mark.parametrize(
-    "performance", [{"gsm8k": 1.0, "xstest": 0.5}, {"gsm8k": 1.0, "xstest": 0.5, "m_arc": None}]
-)
-def test_an_incomplete_suite_has_task_values_but_no_aggregates(performance: dict[str, float | None]) -> None:
-    tasks = metrics.task_performance(SUITE, performance)
-    assert tasks == {"a": 1.0, "b": None}
-    assert metrics.average(SUITE, performance) is None
-    assert metrics.worst_task(tasks) is None
-    assert metrics.anp(tasks) is None
-    assert metrics.gap(None, 0.6) is None
+def test_an_incomplete_suite_has_task_values_but_no_aggregates() -> None:
+    found = performance({"gsm8k": 1.0, "xstest": 0.5})
+    assert found.tasks["a"] == 1.0
+    unknown = [found.tasks["b"], found.average, found.worst_task, found.parts("anp")[0], found.gap]
+    assert np.isnan(unknown).all()
+
+
+def test_experts_of_zero_leave_no_aggregates() -> None:
+    found = performance({"gsm8k": 1.0, "xstest": 0.5, "m_arc": 0.3}, experts=0.0)
+    assert np.isnan([found.tasks["b"], found.average, found.worst_task, found.parts("anp")[0]]).all()
 
 
 def test_forgetting_is_negative_where_the_merged_checkpoint_is_worse() -> None:
-    assert metrics.forgetting(RIGHT, 0.4, 0.7) == pytest.approx(-0.3)
-    assert metrics.forgetting(WRONG, 0.7, 0.4) == pytest.approx(-0.3)
-    assert metrics.forgetting(RIGHT, 0.4, None) is None
+    suite = SuiteSpec(
+        name="s", tasks={"b": (BenchmarkSpec(name="m_arc", metric="acc"),)}, forgetting=(RIGHT, WRONG)
+    )
+    scores = {
+        "gsm8k": {"m": np.array([0.4]), "base": np.array([0.7])},
+        "xstest": {"m": np.array([0.7]), "base": np.array([0.4])},
+    }
+    forgotten = metrics.performance(suite, scores, "m", {"b": "e"}, "base").forgetting
+    assert {name: value.item() for name, value in forgotten.items()} == pytest.approx(
+        {"gsm8k": -0.3, "xstest": -0.3}
+    )
+    assert metrics.performance(suite, scores, "m", {"b": "e"}).forgetting == {}
 
 
 def test_average_from_tasks_asks_for_the_same_tasks() -> None:

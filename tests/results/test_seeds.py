@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_up_family import SUITE
 
-from results.compare import compare
+from results.comparison import compare
 from results.merge_trace import MethodIdentity
 from results.pooled import gains, merged_methods
 from results.run import Run, RunSettings

@@ -9,7 +9,7 @@ from made_up_family import Family, record, rows
 from simulated_items import CORRELATIONS, Rates, rates
 
 from results.bootstrap import DocumentScores, align_documents, resample_together
-from results.compare import compare
+from results.comparison import compare
 from results.errors import InputError
 from results.paired import SWAPPED, benchmark_difference, mcnemar, swapping
 from results.shared_items import connected, numbered

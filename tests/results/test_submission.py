@@ -11,7 +11,7 @@ import pytest
 from made_up_family import Family, hits, rows
 
 from results.aggregation import aggregate
-from results.compare import compare
+from results.comparison import compare
 from results.errors import InputError
 from results.json_values import digest_of
 from results.merge_trace import MergeTrace, MethodIdentity, RecipeRecord, Trial
