@@ -9,7 +9,7 @@ from manyshot.flags import add_flags, count, number, whole_number
 from merging.signals import ContinuationSettings
 from merging.train_settings import AdapterSettings, TrainSettings
 
-KINDS = ("benchmarks", "suites", "methods", "signals", "engines", "experiments", "tables")
+KINDS = ("benchmarks", "suites", "methods", "signals", "engines", "experiments", "tables", "figures")
 
 
 def add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
@@ -151,9 +151,10 @@ def _report(parser: argparse.ArgumentParser) -> None:
     )
     _format(table, "terminal", "markdown", "latex", "csv", "html")
     figure = kinds.add_parser("figure", help="the comparison as a picture (PNG, PDF or SVG by suffix)")
-    figure.add_argument("out", type=Path, nargs="?", help="file to write")
-    figure.add_argument("--show", default="tasks", metavar="NAME", help="which figure (%(default)s)")
-    figure.add_argument("--list", action="store_true", help="say which figures there are")
+    figure.add_argument("out", type=Path, help="file to write")
+    figure.add_argument(
+        "--show", default="tasks", metavar="NAME", help="which of `list figures` (%(default)s)"
+    )
     figure.add_argument("--setting", metavar="NAME", help="a method's setting, of `sensitivity`")
     figure.add_argument("--signals", type=Path, metavar="FILE", help="signals.json, of what shows signals")
     board = kinds.add_parser("leaderboard", help="all runs of some stores as a page, with ranks and outputs")

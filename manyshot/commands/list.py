@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> None:
         "engines": _engines,
         "experiments": _experiments,
         "tables": _tables,
+        "figures": _figures,
     }
     answer(kinds[options.what](options.name, root))
 
@@ -52,6 +53,13 @@ def _tables(name: str | None, _root: Path | None) -> str:
         for name, table in tables.items()
     ]
     return as_table(("table", "what it shows", "ours from", "printed in the paper"), rows)
+
+
+def _figures(name: str | None, _root: Path | None) -> str:
+    from reports.figures import FIGURES, find_figure
+
+    figures = {name: find_figure(name)} if name else FIGURES
+    return as_table(("figure", "what it shows"), [(name, figure.about) for name, figure in figures.items()])
 
 
 def _benchmarks(name: str | None, root: Path | None) -> str:

@@ -51,14 +51,9 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _figure(options: argparse.Namespace, store: Store) -> None:
-    """Draw a figure, or say which there are."""
-    from reports.figures import Material, draw_figure, listing
+    """Draw a figure."""
+    from reports.figures import Material, draw_figure
 
-    if options.list:
-        answer(listing())
-        return
-    if options.out is None:
-        raise InputError("give the file to write, or --list to see what there is to show")
     runs = options.run or []
 
     def one_run() -> Comparison:

@@ -70,7 +70,7 @@ def figure(
 
     Args:
         name: of the figure, for `manyshot report figure --show NAME`.
-        about: what it shows, for `manyshot report figure --list`.
+        about: what it shows, for `manyshot list figures`.
         needs: what the function takes.
     """
 
@@ -88,24 +88,27 @@ def figure(
     return register
 
 
+def find_figure(name: str) -> NamedFigure:
+    """Return the figure of this name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in FIGURES:
+        raise InputError(f"no figure '{name}'; there are {', '.join(FIGURES)}")
+    return FIGURES[name]
+
+
 def draw_figure(name: str, material: Material, out: Path) -> Path:
     """Draw the figure of this name into a file.
 
     Raises:
         InputError: there is none of this name, or nothing to draw.
     """
-    if name not in FIGURES:
-        raise InputError(f"no figure '{name}'; there are {', '.join(FIGURES)}")
-    named = FIGURES[name]
+    named = find_figure(name)
     if named.needs == "setting":
         return named.draw(material.run(), out, setting=material.setting)
     return named.draw(getattr(material, named.needs)(), out)
-
-
-def listing() -> str:
-    """Every figure's name and what it shows, one a line."""
-    width = max(map(len, FIGURES))
-    return "\n".join(f"{name:{width}}  {named.about}" for name, named in FIGURES.items())
 
 
 for _module in pkgutil.iter_modules(__path__):

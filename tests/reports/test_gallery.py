@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from manyshot.cli import main
-from reports.figures import FIGURES, Material, draw_figure, figure, listing
+from reports.figures import FIGURES, Material, draw_figure, figure
 from results.errors import InputError
 
 pytestmark = pytest.mark.slow
@@ -190,7 +190,6 @@ def test_another_format_is_refused(name, tmp_path):
 
 
 def test_names_are_told_and_others_refused():
-    assert all(f"{name} " in listing() for name in FIGURES)
     with pytest.raises(InputError, match=r"no figure 'pie'; there are bars, .*tasks, .*correlation"):
         draw_figure("pie", SIZES["few"], Path("pie.png"))
 
@@ -210,8 +209,10 @@ def toy_figure():
 
 
 def test_a_figure_is_added_by_one_decorated_function(toy_figure, page, capsys):
-    main(["report", "figure", "--list"])
-    assert re.search(r"^toy +a toy \(several --run\)$", capsys.readouterr().out, re.MULTILINE)
+    main(["list", "figures"])
+    shown = capsys.readouterr().out
+    assert all(f"{name} " in shown for name in FIGURES)
+    assert re.search(r"^toy +a toy \(several --run\)$", shown, re.MULTILINE)
     drawn = page("toy", SIZES["few"])
     assert len(drawn.figure.axes[0].lines[0].get_ydata()) == 4  # three pairs, and all of three tasks
     assert drawn.basis == "a footer"
