@@ -10,7 +10,7 @@ from bench.engine_registry import choose_engine
 from bench.judge import PATTERNS
 from bench.registry import load_suite
 from bench.scoring import Scorer
-from manyshot.scoring import (
+from manyshot.score_checkpoints import (
     benchmarks_with_data,
     open_checkpoints,
     open_judge,

@@ -10,7 +10,7 @@ from merging.differences import compare_settings
 from merging.tuning import check_settings
 from results.errors import InputError
 from results.record import LONGEST_NAME
-from results.run import check_name
+from results.run_manifest import check_name
 from results.task_subsets import subsets_of
 from results.validation import quoted
 

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from types import FrameType
 from typing import NoReturn
 
-from manyshot.terminal import printable, set_up_logging
+from manyshot.console import printable, set_up_logging
 from results.errors import InputError
 
 _COMMANDS = {

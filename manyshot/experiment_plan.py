@@ -29,7 +29,7 @@ from manyshot.plan_amounts import (
     training_texts,
 )
 from manyshot.planned_merges import ExpertGroup, PlannedMerge, planned_merges
-from manyshot.scoring import score_settings
+from manyshot.score_checkpoints import score_settings
 from merging.known_methods import make
 from merging.learned_method import LearnedMethod
 from merging.signals import ContinuationSettings, Divergence, Measurements

@@ -21,18 +21,24 @@ from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.signals import ValidationSignals
 from manyshot.check import accepted_by_task, check_experiment
+from manyshot.console import logger
 from manyshot.experiment import Experiment
 from manyshot.planned_merges import PlannedMerge, expert_label, needs_of, planned_merges
 from manyshot.run_entries import RunCheckpoint, merged_checkpoints, run_checkpoint
 from manyshot.run_report import mark_report, report_folder, write_report, write_subsets
-from manyshot.scoring import benchmarks_with_data, open_judge, score_all, score_settings, shown_progress
-from manyshot.terminal import logger
+from manyshot.score_checkpoints import (
+    benchmarks_with_data,
+    open_judge,
+    score_all,
+    score_settings,
+    shown_progress,
+)
 from merging.examples import Example
 from merging.experts import Expert, GivenExperts, TrainedExperts, train_expert
 from merging.many_shot import MergePlan, run_rounds, select_round
 from merging.recipe import MethodSpec
 from results.comparison import Comparison, compare
-from results.run import Run, RunSettings, save_run, set_aside, set_aside_unreadable
+from results.run_manifest import Run, RunSettings, save_run, set_aside, set_aside_unreadable
 from results.store import Store
 from results.task_subsets import subsets_of
 

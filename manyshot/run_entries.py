@@ -11,9 +11,9 @@ from merging.known_methods import find_method
 from merging.many_shot import MergePlan, MergeRound
 from merging.method_file import source_of
 from results.json_values import json_value
-from results.merge_trace import RecipeRecord, RoundSelection
+from results.merge_trace import MergeOptions, RoundSelection
 from results.record import Record
-from results.run import Entry, Role
+from results.run_manifest import Entry, Role
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def merged_checkpoints(
         "seed": planned.seed,
         "title": method.plain_title,
         "identity": method.identity,
-        "recipe": RecipeRecord(
+        "recipe": MergeOptions(
             method=Path(method.name).name,
             source=source_of(find_method(method.name).kind),
             weighting=plan.weighting.model_dump(mode="json"),

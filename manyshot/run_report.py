@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from manyshot.terminal import logger
+from manyshot.console import logger
 from results.comparison import Comparison
 from results.errors import InputError
 from results.task_subsets import over_subsets

@@ -13,7 +13,7 @@ from results.errors import InputError
 from results.intervals import Draws, least_of
 from results.metrics import Performance, performance, reference_note
 from results.reference import at_chance, check_settings, ordered_entries, records_of, references
-from results.run import Entry, Role, Run
+from results.run_manifest import Entry, Role, Run
 from results.shared_items import ITEM
 from results.store import DOCUMENT_KEY, Store
 from results.suite import AGGREGATES, SuiteSpec

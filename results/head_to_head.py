@@ -11,7 +11,7 @@ from results.minima import PairedDifference
 from results.paired import BenchmarkDifference, benchmark_difference, holm
 from results.record import Record
 from results.reference import differing_settings
-from results.run import Entry, Run
+from results.run_manifest import Entry, Run
 from results.store import Store
 from results.suite import BenchmarkSpec
 from results.validation import quoted

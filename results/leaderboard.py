@@ -15,7 +15,7 @@ from results.intervals import Draws
 from results.leaderboard_entries import LeaderboardEntry, Source, entries_of
 from results.leagues import ComparisonKey, League, comparison_key, described
 from results.ranking import Seeds, rank_groups
-from results.run import load_run, run_names
+from results.run_manifest import load_run, run_names
 from results.store import Store
 from results.submission import MANIFEST, check_submission
 

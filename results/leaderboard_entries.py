@@ -11,7 +11,7 @@ from results.json_values import digest_of
 from results.merge_recipe import recipe_of
 from results.pooled import MethodOverSeeds, Pooled, pooled_draws, pooled_scores
 from results.reference import references
-from results.run import Role, Run
+from results.run_manifest import Role, Run
 from results.samples import Sample, differing_samples
 from results.store import Store
 from results.suite import BenchmarkSpec

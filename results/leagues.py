@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from results.comparison import Comparison
 from results.json_values import digest_of
-from results.run import Run
+from results.run_manifest import Run
 from results.store import DOCUMENT_KEY, Store
 from results.suite import SuiteSpec
 

@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import JsonValue
 
 from results.errors import InputError
-from results.merge_trace import LearnedCoefficients, MergeTrace, RecipeRecord
-from results.run import Entry
+from results.merge_trace import LearnedCoefficients, MergeOptions, MergeTrace
+from results.run_manifest import Entry
 
 _OF_ROUNDS = ("weighting", "anchor", "keep")
 _OF_MERGES = ("seed", "space", "output_dtype", "accept_differences")
@@ -42,7 +42,7 @@ def recipe_of(
 def _recipe(
     merged: Entry, base: Entry | None, experts: Mapping[str, Entry], rounds: int
 ) -> dict[str, JsonValue]:
-    trace, recorded = merged.trace or MergeTrace(), merged.recipe or RecipeRecord()
+    trace, recorded = merged.trace or MergeTrace(), merged.recipe or MergeOptions()
     given: Any = recorded.model_dump(mode="json", exclude_defaults=True)
     # In rounds each has its own, of what the experiment says.
     settings: dict[str, Any] = dict(merged.settings if rounds else trace.settings or merged.settings)
@@ -59,7 +59,7 @@ def _recipe(
     return {**recipe, **seed, **{name: given[name] for name in _OF_MERGES if name in given}}
 
 
-def _method(merged: Entry, recorded: RecipeRecord) -> str | None:
+def _method(merged: Entry, recorded: MergeOptions) -> str | None:
     """As `manyshot merge` takes it: of a method of the user's own the file, looked for beside the recipe."""
     if not recorded.source:
         return merged.method

@@ -113,7 +113,7 @@ class MethodIdentity(Settings):
     objective: str = "average"
 
 
-class RecipeRecord(Settings):
+class MergeOptions(Settings):
     """What a merge was asked for besides the method's settings, and the source of a method of the user's own.
 
     Of a method's file only the name is kept.

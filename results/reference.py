@@ -8,7 +8,7 @@ from results.errors import InputError
 from results.intervals import Draws, percentile_interval
 from results.metrics import mapped
 from results.record import Record
-from results.run import Entry, Role, Run
+from results.run_manifest import Entry, Role, Run
 from results.store import Store
 from results.suite import SuiteSpec
 from results.validation import legible

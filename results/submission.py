@@ -29,7 +29,7 @@ from results.errors import InputError
 from results.json_values import digest_of
 from results.reading import read_json
 from results.record import Name, Record
-from results.run import Entry, Run, RunSettings, load_run, run_names, save_run
+from results.run_manifest import Entry, Run, RunSettings, load_run, run_names, save_run
 from results.shared_items import ITEM
 from results.store import Store, problems
 from results.validation import Settings, Several, quoted, validated

@@ -76,7 +76,7 @@ run_experiment(load_experiment(out / "experiment.yaml"), "demo", RunContext(Stor
 @pytest.fixture(scope="session")
 def models(demo: Path) -> dict[str, Path]:
     """The demo's base, and its standalone experts by task."""
-    from results.run import load_run
+    from results.run_manifest import load_run
     from results.store import Store
 
     entries = load_run(Store(demo / "results")).entries

@@ -9,7 +9,7 @@ from results.comparison import Comparison, ComparisonRow, Estimate
 from results.merge_trace import LearnedCoefficients, MergeTrace, MethodIdentity, SignalTrace, Trial
 from results.metrics import Performance
 from results.record import CheckpointIdentity
-from results.run import Entry, Role
+from results.run_manifest import Entry, Role
 from results.signal_report import SignalReport
 from results.suite import BenchmarkSpec, SuiteSpec
 

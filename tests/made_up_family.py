@@ -9,7 +9,7 @@ import pandas as pd
 
 from results.json_values import digest_of
 from results.record import CheckpointIdentity, Record, RecordKey
-from results.run import Entry, Run, RunSettings
+from results.run_manifest import Entry, Run, RunSettings
 from results.store import Store
 from results.suite import BenchmarkSpec, SuiteSpec
 

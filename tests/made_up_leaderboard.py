@@ -9,7 +9,7 @@ from made_up_family import SUITE, Family, hits
 
 from results.leaderboard import Leaderboard, Standing
 from results.merge_trace import MethodIdentity
-from results.run import save_run
+from results.run_manifest import save_run
 from results.store import Store
 
 SCRIPT = "<script>window.pwned=1</script><b>bold</b>"

@@ -5,10 +5,10 @@ import argparse
 import yaml
 
 from manyshot.commands.run import show
+from manyshot.console import logger
 from manyshot.experiment import SHIPPED, load_experiment
 from manyshot.lab.base import BaseSettings, make_base
 from manyshot.run import RunContext, run_experiment
-from manyshot.terminal import logger
 from results.store import Store
 
 _PROTOCOLS = ("post-hoc", "many-shot")

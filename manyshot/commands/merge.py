@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Iterator
 
-from manyshot.terminal import answer, counted, size
+from manyshot.console import answer, counted, size
 from merging.merge import merge
 from merging.prepare import prepare
 from merging.recipe import load_recipe

@@ -8,7 +8,7 @@ from reports.tables import NamedTable, find_table, make_table
 from reports.writers import write
 from results.comparison import Comparison, compare
 from results.errors import InputError
-from results.run import Run, load_family, load_run
+from results.run_manifest import Run, load_family, load_run
 from results.signal_report import read_signals
 from results.store import Store
 from results.task_subsets import by_tasks

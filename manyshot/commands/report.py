@@ -5,10 +5,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from manyshot.terminal import answer, logger
+from manyshot.console import answer, logger
 from results.comparison import Comparison, compare
 from results.errors import InputError
-from results.run import load_family, load_run
+from results.run_manifest import load_family, load_run
 from results.signal_report import SignalReport, read_signals
 from results.store import Store, store_root
 

@@ -7,9 +7,9 @@ from bench.data import data_root
 from bench.engine import EngineSettings
 from bench.registry import load_benchmark
 from bench.rescore import Rescored, rescore
+from manyshot.console import answer, logger
 from manyshot.flags import settings_of
-from manyshot.scoring import open_judge
-from manyshot.terminal import answer, logger
+from manyshot.score_checkpoints import open_judge
 from results.errors import InputError
 from results.writing import write_atomically
 

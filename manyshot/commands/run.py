@@ -10,10 +10,10 @@ from bench.engine import EngineSettings
 from bench.registry import load_suite
 from bench.score_settings import ScoreSettings
 from manyshot.check import check_experiment
+from manyshot.console import answer, logger
 from manyshot.experiment import HOMEMADE, LAB, T5_LAB, Experiment, find_experiment, load_experiment
 from manyshot.flags import given, settings_of
 from manyshot.run import FinishedRun, FinishedSubsets, RunContext, run_experiment
-from manyshot.terminal import answer, logger
 from results.errors import InputError
 from results.store import Store, store_root
 from results.validation import validated

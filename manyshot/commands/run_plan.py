@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
+from manyshot.console import as_table
 from manyshot.plan_amounts import ESTIMATE, Amount, ExperimentPlan, Step
-from manyshot.terminal import as_table
 from results.errors import InputError
 
 Rates = tuple[float, float] | None

@@ -10,8 +10,9 @@ from bench.engine_registry import choose_engine
 from bench.registry import Suite, load_suite
 from bench.score_settings import ScoreSettings
 from bench.scoring import Scorer
+from manyshot.console import answer
 from manyshot.flags import given, settings_of
-from manyshot.scoring import (
+from manyshot.score_checkpoints import (
     benchmarks_with_data,
     open_checkpoints,
     open_judge,
@@ -19,7 +20,6 @@ from manyshot.scoring import (
     score_settings,
     wanted_benchmarks,
 )
-from manyshot.terminal import answer
 from reports.tables.scores import score_table
 from results.record import Record
 from results.store import Store, store_root

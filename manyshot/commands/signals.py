@@ -11,10 +11,10 @@ from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.signals import ValidationSignals
+from manyshot.console import answer
 from manyshot.flags import given, settings_of
-from manyshot.scoring import score_settings, shown_progress
+from manyshot.score_checkpoints import score_settings, shown_progress
 from manyshot.signal_reports import by_task, measure
-from manyshot.terminal import answer
 from merging.signals import ContinuationSettings
 from reports.figures.signals import signal_figures
 from reports.tables.signals import signals_text

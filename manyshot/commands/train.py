@@ -5,8 +5,8 @@ import argparse
 from bench.data import data_root
 from bench.examples import load_shares
 from bench.registry import load_suite
+from manyshot.console import answer
 from manyshot.flags import given, settings_of
-from manyshot.terminal import answer
 from merging.checkpoints.folders import locate
 from merging.examples import Example
 from merging.train_settings import AdapterSettings, TrainSettings

@@ -12,7 +12,7 @@ from bench.registry import load_benchmark
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
-from manyshot.scoring import score_all
+from manyshot.score_checkpoints import score_all
 from results.errors import InputError
 from results.store import Store
 from results.validation import validated

@@ -13,7 +13,7 @@ from bench.rescore import rescore
 from bench.score_settings import ScoreSettings
 from bench.scoring import Scorer
 from manyshot.lab.tokenizer import build_tokenizer
-from manyshot.scoring import open_judge
+from manyshot.score_checkpoints import open_judge
 from results.errors import InputError
 from results.record import CheckpointIdentity
 from results.store import Store

@@ -11,7 +11,7 @@ import yaml
 
 from manyshot import load_results
 from results.comparison import compare
-from results.run import load_run
+from results.run_manifest import load_run
 from results.store import Store
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 from made_up_leaderboard import make_store
 
 from results.merge_trace import MergeTrace, SignalTrace
-from results.run import load_run, save_run
+from results.run_manifest import load_run, save_run
 from results.submission import check_submission
 
 pytestmark = pytest.mark.slow

@@ -14,9 +14,9 @@ from tiny import tiny_llama
 
 from manyshot import cli
 from manyshot.cli import main
-from manyshot.terminal import printable
+from manyshot.console import printable
 from reports.figures.drawing import save
-from results.run import RunSettings
+from results.run_manifest import RunSettings
 
 COMMAND = [sys.executable, "-m", "manyshot"]
 LONG = "x" * 10_000

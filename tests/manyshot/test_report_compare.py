@@ -6,7 +6,7 @@ import pytest
 from made_up_family import Family, hits, record, rows
 
 from manyshot.cli import main
-from results.run import save_run
+from results.run_manifest import save_run
 from results.store import Store
 
 

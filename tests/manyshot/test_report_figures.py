@@ -6,7 +6,7 @@ from made_up_family import SUITE, Family, hits
 
 from manyshot.cli import main
 from results.merge_trace import MergeTrace
-from results.run import RunSettings, save_run
+from results.run_manifest import RunSettings, save_run
 from results.store import Store
 
 pytestmark = pytest.mark.slow

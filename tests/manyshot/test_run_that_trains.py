@@ -18,7 +18,7 @@ from merging.recipe import Recipe
 from results.comparison import compare
 from results.errors import InputError
 from results.leaderboard import gather
-from results.run import load_run
+from results.run_manifest import load_run
 from results.store import Store
 from results.validation import validated
 

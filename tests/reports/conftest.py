@@ -9,7 +9,7 @@ from made_up_comparisons import plain_row
 from matplotlib.figure import Figure
 
 from results.comparison import Comparison, ComparisonRow, Estimate
-from results.run import Role
+from results.run_manifest import Role
 from results.suite import BenchmarkSpec, SuiteSpec
 
 METHODS = ["linear", "task_arithmetic", "ties", "dare_ties", "della", "breadcrumbs", "consensus_ta", "slerp"]

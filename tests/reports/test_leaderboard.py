@@ -18,8 +18,8 @@ from reports.leaderboard.model import details_of, table_of
 from reports.leaderboard.page import render, write_page
 from results.errors import InputError
 from results.leaderboard import Leaderboard, Standing, gather
-from results.merge_trace import LearnedCoefficients, MergeTrace, MethodIdentity, RecipeRecord
-from results.run import run_names, save_run
+from results.merge_trace import LearnedCoefficients, MergeOptions, MergeTrace, MethodIdentity
+from results.run_manifest import run_names, save_run
 from results.samples import LONGEST, differing_samples, shortened
 from results.store import Store
 from results.submission import write_submission
@@ -416,7 +416,7 @@ TOLD = {
 
 
 def test_all_that_a_merge_was_told_is_in_the_recipe(tmp_path):
-    told = RecipeRecord(**TOLD, output_dtype="bfloat16", method="ties")
+    told = MergeOptions(**TOLD, output_dtype="bfloat16", method="ties")
     found = validated(Recipe, recipe_of(tmp_path, "told", recipe=told), "the page")
     assert (found.space, found.output_dtype, found.seed) == ("factors", "bfloat16", 3)
     assert found.method.name == "ties"
@@ -425,7 +425,7 @@ def test_all_that_a_merge_was_told_is_in_the_recipe(tmp_path):
 def test_of_rounds_is_said_how_they_were_made(tmp_path):
     family = Family(Store(tmp_path), [])
     references(family)
-    about = {"protocol": "many-shot", "seed": 3, "recipe": RecipeRecord(**TOLD)}
+    about = {"protocol": "many-shot", "seed": 3, "recipe": MergeOptions(**TOLD)}
     merged(family, "metis", scores(20, 24, 18, 22, 27), "metis", **about)
     merged(family, "round", scores(20, 24, 18, 22, 27), "metis", leads_to="metis", round_index=1, **about)
     family.entries[-1] = family.entries[-1].model_copy(update={"role": "round"})
@@ -444,7 +444,7 @@ def test_of_rounds_is_said_how_they_were_made(tmp_path):
     ],
 )
 def test_a_method_of_the_users_own_is_named_by_a_file_beside_the_recipe(told, name, tmp_path):
-    found = recipe_of(tmp_path, "mine", recipe=RecipeRecord(source="class ties: ...", **told))
+    found = recipe_of(tmp_path, "mine", recipe=MergeOptions(source="class ties: ...", **told))
     assert found["method"] == {"name": name or "./ties.py:ties"}
     (mine,) = [one for one in gather([tmp_path]).standings if one.entry.title == "mine"]
     assert details_of(mine, ())["recipe"].startswith("# The method's source is below")
@@ -502,7 +502,7 @@ def test_submissions_stand_beside_own_runs_and_are_checked(tmp_path):
     family = Family(Store(tmp_path / "yours"), [])
     references(family)
     code = f"class Own(Method):\n    scaling = '{SCRIPT}'\n"
-    merged(family, "own", scores(20, 24, 18, 22, 27), "own", recipe=RecipeRecord(source=code))
+    merged(family, "own", scores(20, 24, 18, 22, 27), "own", recipe=MergeOptions(source=code))
     save_run(family.store, family.run(name="two"))
     folder = write_submission(family.store, ["two"], tmp_path / "submitted")
     board = gather([tmp_path / "mine", folder])

@@ -10,7 +10,7 @@ from made_up_leaderboard import LABEL, SCRIPT, crowded, make_store, merged, refe
 
 from reports.leaderboard.page import render, write_page
 from results.leaderboard import gather
-from results.run import save_run
+from results.run_manifest import save_run
 from results.store import Store
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ from made_up_family import SUITE, Family, hits, identity, record, rows
 from results.comparison import compare, paired_difference
 from results.errors import InputError
 from results.metrics import mapped
-from results.run import RunSettings
+from results.run_manifest import RunSettings
 from results.suite import BenchmarkSpec
 
 

@@ -12,7 +12,7 @@ from results.errors import InputError
 from results.head_to_head import head_to_head
 from results.json_values import digest_of
 from results.reading import read_json
-from results.run import load_run, save_run
+from results.run_manifest import load_run, save_run
 from results.store import Store, load_results
 from results.submission import check_submission, write_submission
 from results.writing import write_atomically

@@ -6,7 +6,7 @@ import pytest
 from made_up_family import SUITE, Family, identity
 
 from results.errors import InputError
-from results.run import (
+from results.run_manifest import (
     RunSettings,
     load_family,
     load_run,

@@ -7,7 +7,7 @@ from made_up_family import SUITE
 from results.comparison import compare
 from results.merge_trace import MethodIdentity
 from results.pooled import gains, merged_methods
-from results.run import Run, RunSettings
+from results.run_manifest import Run, RunSettings
 
 # Of the base's math benchmark, one value for each of three seeds.
 ONCE, MANY = (0.2, 0.3, 0.4), (0.5, 0.5, 0.8)

@@ -14,8 +14,8 @@ from results.aggregation import aggregate
 from results.comparison import compare
 from results.errors import InputError
 from results.json_values import digest_of
-from results.merge_trace import MergeTrace, MethodIdentity, RecipeRecord, Trial
-from results.run import load_run, save_run
+from results.merge_trace import MergeOptions, MergeTrace, MethodIdentity, Trial
+from results.run_manifest import load_run, save_run
 from results.store import Store
 from results.submission import check_submission, write_submission
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 def made(lab: Family, tmp_path):
     """A submission of a run with a method of the submitter's own."""
     lab.entries[-1] = lab.entries[-1].model_copy(
-        update={"recipe": RecipeRecord(source="class Mine: ...\n"), "method": "Mine"}
+        update={"recipe": MergeOptions(source="class Mine: ...\n"), "method": "Mine"}
     )
     save_run(lab.store, lab.run())
     return write_submission(lab.store, ["first"], tmp_path / "sent" / "mine")
@@ -325,7 +325,7 @@ def test_what_is_not_as_it_was_made_or_cannot_be_is_refused(made, do, said):
 
 def test_a_methods_name_is_no_path_to_write_to(lab, tmp_path):
     lab.entries[-1] = lab.entries[-1].model_copy(
-        update={"recipe": RecipeRecord(source="1\n"), "method": "../../up"}
+        update={"recipe": MergeOptions(source="1\n"), "method": "../../up"}
     )
     save_run(lab.store, lab.run())
     with pytest.raises(
@@ -337,7 +337,7 @@ def test_a_methods_name_is_no_path_to_write_to(lab, tmp_path):
 
 def test_a_method_may_be_named_in_any_letters(lab, tmp_path):
     lab.entries[-1] = lab.entries[-1].model_copy(
-        update={"recipe": RecipeRecord(source="class Größe: ...\n"), "method": "Größe"}
+        update={"recipe": MergeOptions(source="class Größe: ...\n"), "method": "Größe"}
     )
     save_run(lab.store, lab.run())
     made = write_submission(lab.store, ["first"], tmp_path / "mine")

@@ -12,7 +12,7 @@ from bench.registry import Preset, Suite, benchmark_names, load_benchmark
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
-from manyshot.terminal import ScoringProgress, logger
+from manyshot.console import ScoringProgress, logger
 from results.errors import InputError
 from results.record import Record
 from results.validation import validated

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue
 
 from results.errors import InputError
-from results.merge_trace import MergeTrace, MethodIdentity, RecipeRecord, RoundSelection
+from results.merge_trace import MergeOptions, MergeTrace, MethodIdentity, RoundSelection
 from results.reading import read_json
 from results.record import CheckpointIdentity, Name
 from results.store import Store
@@ -76,7 +76,7 @@ class Entry(Settings):
     """The round's number, from 1."""
     trace: MergeTrace | None = None
     """What was measured, chosen and learned."""
-    recipe: RecipeRecord | None = None
+    recipe: MergeOptions | None = None
     """What else the merge was asked for."""
     selection: RoundSelection | None = None
     """Which of several rounds the merged checkpoint is of."""
