@@ -12,7 +12,7 @@ from results.merge_recipe import recipe_of
 from results.pooled import MethodOverSeeds, Pooled, pooled_draws, pooled_scores
 from results.reference import references
 from results.run_manifest import Role, Run
-from results.samples import Sample, differing_samples
+from results.samples import DifferingDocument, differing_samples
 from results.store import Store
 from results.suite import BenchmarkSpec
 
@@ -148,7 +148,7 @@ class LeaderboardEntry:
     rows: tuple[ComparisonRow, ...] = field(repr=False, compare=False)
     comparison: Comparison = field(repr=False, compare=False)
     recipe: Mapping[str, JsonValue] = field(default_factory=dict)
-    samples: Mapping[str, tuple[Sample, ...]] = field(default_factory=dict)
+    samples: Mapping[str, tuple[DifferingDocument, ...]] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:

@@ -85,26 +85,29 @@ class League:
     """What entries share that are ranked together.
 
     Attributes:
-        id: the same as long as all this is.
-        scheme: the same for leagues that differ in the backbone only.
-        suite: what was scored.
+        key: all that their runs have in common.
         label: the suite's name, with what tells it from others of that name.
-        base: digest of the backbone's checkpoint; None where it is not known.
-        backbone: the last part of its path, with a digest where two would be called the same.
-        limit: most documents of each lm-eval task; None for all.
-        settings: of the scores, those that are the same for all benchmarks.
-        left_out: benchmarks that count in no aggregate, and why.
+        backbone: the last part of the base's path, with a digest where two would be called the same.
     """
 
-    id: str
-    scheme: str
-    suite: SuiteSpec
+    key: ComparisonKey
     label: str
-    base: str | None
     backbone: str
-    limit: int | None
-    settings: Mapping[str, JsonValue]
-    left_out: Mapping[str, str]
+
+    @property
+    def id(self) -> str:
+        """The same as long as the key is."""
+        return self.key.league
+
+    @property
+    def settings(self) -> dict[str, JsonValue]:
+        """Of the scores, those that are the same for all benchmarks."""
+        each = [scoring.settings for scoring in self.key.scoring.values()]
+        return {
+            name: value
+            for name, value in (each[0] if each else {}).items()
+            if all(settings.get(name) == value for settings in each)
+        }
 
 
 def comparison_key(run: Run, comparison: Comparison, store: Store) -> ComparisonKey:
@@ -141,17 +144,11 @@ def described(keys: Sequence[ComparisonKey]) -> list[League]:
     called = Counter(name for _, name in {(key.base or key.run, _backbone(key)) for key in keys})
     return [
         League(
-            id=key.league,
-            scheme=key.scheme,
-            suite=key.suite,
-            label=labels[key.scheme],
-            base=key.base,
-            backbone=f"{_backbone(key)} ({(key.base or key.run)[:6]})"
+            key,
+            labels[key.scheme],
+            f"{_backbone(key)} ({(key.base or key.run)[:6]})"
             if called[_backbone(key)] > 1
             else _backbone(key),
-            limit=key.limit,
-            settings=_shared([scoring.settings for scoring in key.scoring.values()]),
-            left_out=key.left_out,
         )
         for key in keys
     ]
@@ -181,8 +178,3 @@ def _labels(schemes: Mapping[str, ComparisonKey]) -> dict[str, str]:
         scheme: next(text for text, count in zip(of_scheme, counts, strict=True) if count[text] == 1)
         for scheme, of_scheme in texts.items()
     }
-
-
-def _shared(settings: Sequence[Mapping[str, JsonValue]]) -> dict[str, JsonValue]:
-    first = settings[0] if settings else {}
-    return {name: value for name, value in first.items() if all(one.get(name) == value for one in settings)}

@@ -23,36 +23,14 @@ from results.aggregation import MATTHEWS, from_means
 from results.bootstrap import DocumentScores, align_documents, generator_of, resample_scores
 from results.intervals import Draws, percentile_interval
 from results.record import Record
+from results.samples import DifferingDocument, differing_documents, side_by_side
 from results.shared_items import numbered
-from results.store import DOCUMENT_KEY
 from results.suite import BenchmarkSpec
 
 SWAPS = 9999
 MCNEMAR, SWAPPED = "McNemar", "swaps"
 _FIRST, _SECOND = "first", "second"
-_TEXTS = ("prompt", "target", "output")
 _ENTRIES_AT_ONCE = 1 << 21
-
-
-@dataclass(frozen=True)
-class DifferingDocument:
-    """A document on which two checkpoints differ. A text is None where the records do not have it.
-
-    Attributes:
-        lm_eval_task: where the document is from.
-        doc_id: its number there.
-        prompt: as it was sent.
-        target: what was expected.
-        outputs: what the two said.
-        scores: what they scored.
-    """
-
-    lm_eval_task: str
-    doc_id: int
-    prompt: str | None
-    target: str | None
-    outputs: tuple[str | None, str | None]
-    scores: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -121,9 +99,8 @@ def benchmark_difference(
     interval = percentile_interval(better * (drawn[_FIRST] - drawn[_SECOND]))
     assert interval is not None
     scores = (records[0].value, records[1].value)
-    first, second = (table.reindex(columns=[*DOCUMENT_KEY, "score", *_TEXTS]) for table in documents)
-    both = first.merge(second, on=list(DOCUMENT_KEY), suffixes=(_FIRST, _SECOND))
-    ahead = better * (both[f"score{_FIRST}"] - both[f"score{_SECOND}"])
+    both = side_by_side(*documents)
+    ahead = better * (both["score_first"] - both["score_second"])
     counted = _ahead(aligned)
     return BenchmarkDifference(
         benchmark=benchmark.name,
@@ -249,18 +226,4 @@ def _ahead(documents: DocumentScores) -> NDArray[np.int64] | None:
 def _furthest(both: pd.DataFrame, ahead: pd.Series, most: int) -> tuple[DifferingDocument, ...]:
     """The documents on which one side is ahead, furthest first."""
     order = ahead[ahead > 0].sort_values(ascending=False, kind="stable").index[:most]
-    return tuple(
-        DifferingDocument(
-            lm_eval_task=str(row["lm_eval_task"]),
-            doc_id=int(row["doc_id"]),
-            prompt=_text(row[f"prompt{_FIRST}"]),
-            target=_text(row[f"target{_FIRST}"]),
-            outputs=(_text(row[f"output{_FIRST}"]), _text(row[f"output{_SECOND}"])),
-            scores=(float(row[f"score{_FIRST}"]), float(row[f"score{_SECOND}"])),
-        )
-        for row in both.loc[order].to_dict("records")
-    )
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    return differing_documents(both.loc[order])

@@ -49,29 +49,29 @@ def details_of(standing: Standing, pictures: Sequence[Picture]) -> dict[str, Any
 
 
 def _league(league: League) -> dict[str, Any]:
-    tasks = f"{league.suite.name}: {', '.join(league.suite.tasks)}"
+    tasks = f"{league.key.suite.name}: {', '.join(league.key.suite.tasks)}"
     return {
-        "scheme": league.scheme,
+        "scheme": league.key.scheme,
         "label": printable(league.label),
         "suite": printable(league.label if league.label.startswith(tasks) else tasks),
-        "base": league.base or league.id,
+        "base": league.key.base or league.id,
         "backbone": printable(league.backbone),
-        "tasks": [printable(task) for task in league.suite.tasks],
-        "limit": league.limit,
+        "tasks": [printable(task) for task in league.key.suite.tasks],
+        "limit": league.key.limit,
         "settings": _in_words(league.settings),
         "without": printable(_without(league)),
-        "left_out": [printable(reason) for reason in league.left_out.values()],
+        "left_out": [printable(reason) for reason in league.key.left_out.values()],
     }
 
 
 def _without(league: League) -> str:
     """Which tasks count in no aggregate, and which benchmarks of the others; empty where all count."""
-    counted = league.suite.counted(league.left_out)
+    counted = league.key.suite.counted(league.key.left_out)
     names = [
         benchmark.name if task in counted else task
-        for task, benchmarks in league.suite.tasks.items()
+        for task, benchmarks in league.key.suite.tasks.items()
         for benchmark in benchmarks[: None if task in counted else 1]
-        if benchmark.name in league.left_out
+        if benchmark.name in league.key.left_out
     ]
     if not names:
         return ""

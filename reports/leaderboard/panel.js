@@ -160,8 +160,8 @@ function sample(one) {
     element("h4", {}, `${one.lm_eval_task}, document ${one.doc_id}`),
     said("Prompt", one.prompt),
     element("div", { class: "beside" },
-      said(`Merged, score ${number(one.score)}`, one.output),
-      said(`Expert, score ${number(one.expert_score)}`, one.expert_output),
+      said(`Merged, score ${number(one.scores[0])}`, one.outputs[0]),
+      said(`Expert, score ${number(one.scores[1])}`, one.outputs[1]),
       said("Expected", one.target)));
 }
 

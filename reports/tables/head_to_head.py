@@ -8,7 +8,8 @@ from reports.terminal import wide_terminal
 from reports.writers import comma_separated, escaped, markdown
 from results.errors import InputError
 from results.head_to_head import HeadToHead
-from results.paired import SWAPPED, SWAPS, BenchmarkDifference, DifferingDocument
+from results.paired import SWAPPED, SWAPS, BenchmarkDifference
+from results.samples import DifferingDocument
 
 Format = Literal["terminal", "markdown", "csv"]
 _COLUMNS = {"metric": Column("metric", "text")} | {

@@ -10,7 +10,8 @@ from reports.tables.head_to_head import head_to_head_text
 from results.errors import InputError
 from results.head_to_head import AggregateDifference, HeadToHead
 from results.minima import PairedDifference
-from results.paired import BenchmarkDifference, DifferingDocument
+from results.paired import BenchmarkDifference
+from results.samples import DifferingDocument
 
 NASTY = "one\ntwo \x1b[31mred \u202e| *bold* <b>"
 

@@ -275,7 +275,7 @@ def test_without_a_benchmark_that_counts_nowhere_an_entry_is_complete(tmp_path):
     save_run(family.store, family.run(SUITE.but(leave_out_at_chance=True)))
     board = gather([tmp_path])
     (ties,) = [one for one in board.standings if one.entry.role == "merged"]
-    assert list(board.leagues[0].left_out) == ["m_mmlu"]
+    assert list(board.leagues[0].key.left_out) == ["m_mmlu"]
     assert (ties.entry.scored, ties.ranks["average"]) == ((3, 3), 1)
     # What is said of the league and of n is of the others alone.
     assert ties.entry.n == 3 * 40
@@ -348,7 +348,7 @@ def test_samples_are_where_the_two_differ_first():
     expert_said = rows([1, 1, 1, 1.0, 1, 1], "gsm8k", lambda _, document: f"mine {document}")
     chosen = differing_samples(merged_said, expert_said.sample(frac=1, random_state=1))
     assert [one.doc_id for one in chosen] == [1, 3, 4, 5, 0]
-    assert (chosen[0].score, chosen[0].expert_score, chosen[0].output) == (0, 1, "mine 1")
+    assert (chosen[0].scores, chosen[0].outputs[0]) == ((0, 1), "mine 1")
     # Of a prompt the end is kept, where the question is.
     merged_said["prompt"] = "shot " * 1000 + merged_said["prompt"]
     assert differing_samples(merged_said, expert_said)[0].prompt.endswith("question 1")
@@ -364,9 +364,9 @@ def test_a_long_text_says_how_much_of_it_is_left_out():
 def test_log_likelihoods_of_choices_are_read_by_number():
     table = rows([1], "m_arc", lambda *_: "[(-12.3456, False), (-1.5e-2, True)]")
     (sample,) = differing_samples(table, table.drop(columns="output"))
-    assert (sample.output, sample.expert_output) == ("choice 1: -12.35\nchoice 2: -0.01", None)
+    assert sample.outputs == ("choice 1: -12.35\nchoice 2: -0.01", None)
     (sample,) = differing_samples(*[rows([1], "m_arc", lambda *_: "[(1, False), text]")] * 2)
-    assert sample.output == "[(1, False), text]"
+    assert sample.outputs[0] == "[(1, False), text]"
 
 
 def test_documents_without_a_target_have_none():
@@ -529,7 +529,7 @@ def test_what_models_and_users_say_is_in_the_page_as_data_only(board):
     told = blocks(page)
     (titled,) = [one for one in told["data"]["entries"] if one["title"] == LABEL]
     documents = told[f"entry-{titled['id']}"]["samples"][0]["documents"]
-    assert documents[0]["output"].startswith(SCRIPT)
+    assert documents[0]["outputs"][0].startswith(SCRIPT)
 
 
 @pytest.mark.parametrize(
