@@ -86,7 +86,7 @@ def set_up_logging(debug: bool) -> None:
 
 
 class ScoringProgress:
-    """A bar over records to be made, with the requests of the one at hand beside it."""
+    """A bar over records to be made, with the requests of the present one beside it."""
 
     def __init__(self, total: int) -> None:
         from rich import progress
@@ -110,7 +110,7 @@ class ScoringProgress:
         self._bars.reset(self._requests, total=None, description=description, visible=True)
 
     def requests(self, done: int, total: int) -> None:
-        """So many of its requests are answered."""
+        """Show how many of the record's requests are answered."""
         self._bars.update(self._requests, completed=done, total=total)
 
     def finish(self) -> None:

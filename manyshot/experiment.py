@@ -63,13 +63,13 @@ class ExperimentTraining(SharedTrainSettings):
     """Tokens after which texts are cut where losses are measured; else as in training."""
 
     @property
-    def of_one_round(self) -> TrainSettings:
+    def one_round_settings(self) -> TrainSettings:
         """The settings of a training in one round."""
         return TrainSettings(**{name: getattr(self, name) for name in SharedTrainSettings.model_fields})
 
-    def of_all_rounds(self, seed: int) -> TrainSettings:
+    def all_rounds_settings(self, seed: int) -> TrainSettings:
         """The settings of a training on all rounds' passes at once."""
-        return self.of_one_round.but(epochs=float(self.rounds * self.epochs), seed=seed)
+        return self.one_round_settings.but(epochs=float(self.rounds * self.epochs), seed=seed)
 
 
 class MethodEntry(Settings):
@@ -82,11 +82,11 @@ class MethodEntry(Settings):
     label: Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")] | None = None
     """How the row is called; else by name and settings."""
     preset: str | None = None
-    """Of the method's presets, the settings and weighting that it starts from."""
+    """Name of the method's preset of settings and weighting that it starts from."""
     protocol: MergeProtocol = "post-hoc"
     """Merge once (`post-hoc`), or in the experiment's rounds (`many-shot`)."""
     weighting: Weighting | None = None
-    """Of the tasks; METIS's is `loss_gap`, that of the others `uniform`, unless given."""
+    """Weights of the tasks; METIS's is `loss_gap`, that of the others `uniform`, unless given."""
     anchor: Anchor = "base"
     """What task vectors of a round are relative to."""
     space: Space = "delta"
@@ -196,7 +196,7 @@ class Experiment(Settings):
     engine: EngineSettings = EngineSettings()
     """What runs checkpoints."""
     seeds: Annotated[Several[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] = (0,)
-    """Of trainings, and of methods that draw random numbers."""
+    """Seeds of trainings, and of methods that draw random numbers."""
     subsets: Annotated[Several[int], Field(min_length=1)] | None = None
     """Sizes of the subsets of tasks that are merged, in place of all tasks."""
     fewshot_seed: int | None = None
@@ -208,7 +208,7 @@ class Experiment(Settings):
     judge: str = PATTERNS
     """What judges refusals: `patterns`, or a classifier's path or hub name."""
     output_dtype: OutputDtype | None = None
-    """Of merged models; else the base's."""
+    """Stored dtype of merged models; else the base's."""
     accept_differences: Several[DifferenceKey] = ()
     """Keys in which given experts may differ from the base, whose values are kept."""
 

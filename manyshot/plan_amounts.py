@@ -26,7 +26,7 @@ class Amount:
     Attributes:
         texts: how many; None where nobody knows without the rows.
         tokens_each: of a text, on average.
-        counted: whether the rows are at hand, so that the texts were counted.
+        counted: whether the rows are local, so that the texts were counted.
     """
 
     texts: int | None
@@ -35,7 +35,7 @@ class Amount:
 
     @property
     def tokens(self) -> float | None:
-        """Of all texts."""
+        """Number of tokens in all texts."""
         return None if self.texts is None else self.texts * self.tokens_each
 
     def at_most(self, texts: int | None) -> "Amount":

@@ -78,16 +78,16 @@ def needs_of(experiment: Experiment, method: MethodEntry) -> Needs:
 
 def expert_label(experiment: Experiment, task: str, seed: int | None) -> str:
     """Return how tables call a task's expert."""
-    return f"{task} expert{of_seed(experiment, seed)}"
+    return f"{task} expert{seed_suffix(experiment, seed)}"
 
 
-def of_seed(experiment: Experiment, seed: int | None) -> str:
+def seed_suffix(experiment: Experiment, seed: int | None) -> str:
     """Return what tells checkpoints of a seed from those of others; nothing where there is one seed."""
     return f", seed {seed}" if seed is not None and len(experiment.seeds) > 1 else ""
 
 
 def _planned(experiment: Experiment, method: MethodEntry, seed: int | None) -> PlannedMerge:
-    title = f"{method.title}{of_seed(experiment, seed)}"
+    title = f"{method.title}{seed_suffix(experiment, seed)}"
     return PlannedMerge(method, seed, title, rounds_of(experiment, method))
 
 

@@ -182,7 +182,7 @@ def _make_checkpoints(
     """Yield the base, the experts of every seed, and what every method merges, each made or found."""
     yield run_checkpoint("base", "base", base)
     train = experiment.train
-    trained_experts = train and TrainedExperts(examples, train.of_one_round)
+    trained_experts = train and TrainedExperts(examples, train.one_round_settings)
     for group in planned_merges(experiment):
         experts = given or _train_experts(experiment, base, examples, group.seed, signals=signals, out=out)
         for task, expert in experts.items():
@@ -205,7 +205,7 @@ def _open_signals(
     """What validation data say of checkpoints, by the settings that experts are trained with."""
     train, training, limit = experiment.train, None, None
     if train is not None:
-        training = train.of_one_round.but(max_length=train.loss_max_length or train.max_length)
+        training = train.one_round_settings.but(max_length=train.loss_max_length or train.max_length)
         limit = train.validation
     return ValidationSignals(
         scorer, suite, context.data_root, training=training, limit=limit, progress=shown_progress
@@ -237,7 +237,7 @@ def _train_experts(
     Merges that are done once take these experts, and every score is divided by theirs.
     """
     assert experiment.train is not None and seed is not None
-    settings, experts = experiment.train.of_all_rounds(seed), {}
+    settings, experts = experiment.train.all_rounds_settings(seed), {}
 
     def begin(task: str) -> None:
         logger.info("training the %s", expert_label(experiment, task, seed))

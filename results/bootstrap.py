@@ -118,11 +118,11 @@ def resample_together(
     Returns:
         By benchmark, an array of shape (resamples,) for every checkpoint.
     """
-    by_name = {one.benchmark: one for one in benchmarks}
+    by_name = {scored.benchmark: scored for scored in benchmarks}
     # One document an item needs no names, which take longer than all the rest.
-    alone = [(one.benchmark, task) for one in benchmarks for task in one.scores if task not in one.items]
-    named = {(one.benchmark, task): names for one in benchmarks for task, names in one.items.items()}
-    of_tasks: dict[str, list[dict[str, Draws]]] = {one.benchmark: [] for one in benchmarks}
+    alone = [(name, task) for name, docs in by_name.items() for task in docs.scores if task not in docs.items]
+    named = {(name, task): items for name, scored in by_name.items() for task, items in scored.items.items()}
+    task_scores: dict[str, list[dict[str, Draws]]] = {name: [] for name in by_name}
     for group in [*([node] for node in alone), *connected(named)]:
         if group[0] in named:
             numbers, items = numbered({node: named[node] for node in group})
@@ -135,12 +135,12 @@ def resample_together(
         }
         drawn = _drawn(sums, items, resamples, generator_of(seed, *(part for node in group for part in node)))
         for (name, _), means in drawn.items():
-            of_tasks[name].append(
-                {checkpoint: from_means(by_name[name].metric, one) for checkpoint, one in means.items()}
+            task_scores[name].append(
+                {checkpoint: from_means(by_name[name].metric, mean) for checkpoint, mean in means.items()}
             )
     return {
-        name: {checkpoint: np.mean([one[checkpoint] for one in tasks], axis=0) for checkpoint in tasks[0]}
-        for name, tasks in of_tasks.items()
+        name: {checkpoint: np.mean([task[checkpoint] for task in tasks], axis=0) for checkpoint in tasks[0]}
+        for name, tasks in task_scores.items()
     }
 
 

@@ -89,7 +89,7 @@ class ComparisonRow:
 
     @property
     def seed(self) -> int | None:
-        """Of its training or merging, where it has one."""
+        """The seed of its training or merging, where it has one."""
         return self.entry.seed
 
     def estimate(self, statistic: str) -> Estimate:

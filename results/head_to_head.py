@@ -113,7 +113,7 @@ def head_to_head(
     ]
     notes, differences = [], []
     for name in shared:
-        pair, differing = _alike(first.records[name], second.records[name])
+        pair, differing = _alike_records(first.records[name], second.records[name])
         if differing:
             notes.append(
                 f"{name}: '{first.title}' and '{second.title}' were scored with different {differing}"
@@ -173,7 +173,7 @@ def _aggregates(
 def _side(name: str, store: Store, run: Run | None) -> ComparedCheckpoint:
     for entry in run.entries if run else ():
         if entry.label == name:
-            return _of_run(name, entry, store)
+            return _checkpoint_of_run(name, entry, store)
     every = list(store.records())
     called = [record for record in every if _is_called(record, name)]
     digests = sorted({record.key.checkpoint.digest for record in called})
@@ -185,7 +185,7 @@ def _side(name: str, store: Store, run: Run | None) -> ComparedCheckpoint:
     if not digests:
         for entry in run.entries if run else ():
             if Path(entry.path).resolve() == Path(name).resolve():
-                return _of_run(name, entry, store)
+                return _checkpoint_of_run(name, entry, store)
         labels = f"run {run.name} has {', '.join(entry.label for entry in run.entries)}; " if run else ""
         names = ", ".join(sorted({record.name for record in every})) or "no records"
         raise InputError(f"{store.root}: no checkpoint {quoted(name)}; {labels}the store has {names}")
@@ -197,7 +197,7 @@ def _side(name: str, store: Store, run: Run | None) -> ComparedCheckpoint:
     return ComparedCheckpoint(name, digests[0], by_benchmark, row=None)
 
 
-def _of_run(name: str, entry: Entry, store: Store) -> ComparedCheckpoint:
+def _checkpoint_of_run(name: str, entry: Entry, store: Store) -> ComparedCheckpoint:
     records = {benchmark: [store.get(digest)] for benchmark, digest in entry.records.items()}
     row = None if entry.role == "round" else entry.label
     return ComparedCheckpoint(name, entry.checkpoint.digest, records, row)
@@ -209,8 +209,8 @@ def _is_called(record: Record, name: str) -> bool:
     return record.name == name or Path(record.name).resolve() == Path(name).resolve()
 
 
-def _alike(firsts: Sequence[Record], seconds: Sequence[Record]) -> tuple[tuple[Record, Record], str]:
-    """Of each side the record to compare, of the most documents and the latest; and how they are unlike."""
+def _alike_records(firsts: Sequence[Record], seconds: Sequence[Record]) -> tuple[tuple[Record, Record], str]:
+    """Each side's record with the most documents, the latest; and the settings in which the two differ."""
     pairs = [(a, b) for a in firsts for b in seconds]
     alike = [pair for pair in pairs if not differing_settings(*pair)]
     chosen = max(alike or pairs, key=lambda pair: (pair[0].n, pair[0].created))

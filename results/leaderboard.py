@@ -139,14 +139,15 @@ def _ranked(members: Sequence[Standing]) -> list[Standing]:
     ranks: dict[str, dict[str, int]] = {}
     for statistic in RANKED_BY:
         known: dict[str, tuple[float, Draws, Seeds]] = {}
-        for one in members:
-            found = one.entry.pooled(statistic)
-            draws, is_ranked = found.draws, one.entry.role == "merged" and one.entry.is_complete
-            if is_ranked and found.value is not None and draws is not None:
-                known[one.entry.id] = found.value, draws, found.by_seed
+        for entry in [standing.entry for standing in members]:
+            pooled = entry.pooled(statistic)
+            draws, is_ranked = pooled.draws, entry.role == "merged" and entry.is_complete
+            if is_ranked and pooled.value is not None and draws is not None:
+                known[entry.id] = pooled.value, draws, pooled.by_seed
         values, drawn, seeds = zip(*known.values(), strict=True) if known else ((), (), ())
         groups = rank_groups(values, drawn, seeds)
         ranks[statistic] = dict(zip(known, groups, strict=True))
     return [
-        replace(one, ranks={name: ranks[name].get(one.entry.id) for name in RANKED_BY}) for one in members
+        replace(standing, ranks={name: ranks[name].get(standing.entry.id) for name in RANKED_BY})
+        for standing in members
     ]

@@ -167,7 +167,7 @@ class LeaderboardEntry:
 
     @property
     def source_code(self) -> str | None:
-        """Of a method of the user's own, what its class is in Python."""
+        """The Python class of a method of the user's own."""
         recipe = self.rows[0].entry.recipe
         return recipe.source if recipe else None
 

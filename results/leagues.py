@@ -101,7 +101,7 @@ class League:
 
     @property
     def settings(self) -> dict[str, JsonValue]:
-        """Of the scores, those that are the same for all benchmarks."""
+        """Settings of the scores that are the same for all benchmarks."""
         each = [scoring.settings for scoring in self.key.scoring.values()]
         return {
             name: value

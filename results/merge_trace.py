@@ -19,7 +19,7 @@ class SignalTrace(Settings):
     label: str
     """What the signal is called on an axis."""
     values: dict[str, float]
-    """By task."""
+    """The signal by task."""
     reference: float
     """The value that says that a task lacks nothing."""
     reference_label: str
@@ -33,7 +33,7 @@ class Trial(Settings):
     tasks: dict[str, float] = {}
     """Normalised performance of the tasks that decide."""
     value: float
-    """What the tasks come to: their average, or the least of them."""
+    """The objective over the tasks: their average, or the least of them."""
 
 
 class LearnedCoefficients(Settings):
@@ -44,7 +44,7 @@ class LearnedCoefficients(Settings):
     coefficients: list[list[float]]
     """Those that count, (tasks, layers)."""
     curve: list[float] = []
-    """Of every step what its inputs say of Σ over tasks of the mean over inputs."""
+    """The objective at every step, on its inputs: Σ over tasks of the mean over inputs."""
     path: list[list[list[float]]] = []
     """The coefficients before every step, or some of the steps, and at the end; each (tasks, layers)."""
     path_steps: list[int] = []

@@ -104,14 +104,14 @@ def _limit_of_minima(terms: Sequence[Draws]) -> float:
     """
     centres = [draws.mean(axis=1, keepdims=True) for draws in terms]
     deviations = [draws - centre for draws, centre in zip(terms, centres, strict=True)]
-    spreads = [one.std(axis=1) for one in deviations]
+    spreads = [deviation.std(axis=1) for deviation in deviations]
     own = np.zeros(terms[0].shape[1])
     # The excess is convex and made of no more straight pieces than there are parts: Newton's steps reach its
     # zero, and stay.
     for _ in range(1 + sum(map(len, terms))):
         above, slope = np.zeros_like(own), np.zeros_like(own)
-        for one, spread in zip(deviations, spreads, strict=True):
-            excess = one - own * spread[:, None]
+        for deviation, spread in zip(deviations, spreads, strict=True):
+            excess = deviation - own * spread[:, None]
             above += excess.max(axis=0)
             slope += spread[excess.argmax(axis=0)]
         own = own + np.divide(above, slope, out=np.zeros_like(own), where=slope > 0)

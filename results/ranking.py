@@ -159,11 +159,11 @@ def _may_be_equal(values: Values, noise: _Noise) -> bool:
     for block in noise.blocks:
         means[block.entries] = block.means
     best = means.argmax(axis=0)
-    by_seeds = _largest(
-        means, _over_seeds([(one.entries, one.drawn) for one in noise.blocks], best, len(values))
-    )
+    drawn = [(block.entries, block.drawn) for block in noise.blocks]
+    by_seeds = _largest(means, _over_seeds(drawn, best, len(values)))
     first = np.zeros(1, dtype=np.int64)
-    of_seeds = _over_seeds([(one.entries, one.measured) for one in noise.blocks], first, len(values))[:, 0]
+    measured = [(block.entries, block.measured) for block in noise.blocks]
+    of_seeds = _over_seeds(measured, first, len(values))[:, 0]
     far = np.sqrt(by_documents**2 * of_documents[0] + by_seeds**2 * of_seeds)
     return bool((values[0] - values <= far + 1e-12).all())
 

@@ -81,6 +81,6 @@ class Record(Settings):
     notices: Several[str] = ()
     """What the reader of the score should know."""
     versions: dict[str, str] = {}
-    """Of the libraries that produced it."""
+    """Versions of the libraries that produced it."""
     created: str = Field(default_factory=_now)
     """UTC time, ISO 8601."""

@@ -31,7 +31,7 @@ class RunSettings(Settings):
 
     engine: Name | None = None
     preset: Name | None = None
-    """Of the suite."""
+    """Name of the suite's settings of scoring."""
     limit: int | None = None
     """Most documents of each lm-eval task; None for all."""
     limits: dict[Name, int | None] = {}
@@ -42,7 +42,7 @@ class RunSettings(Settings):
     validation: dict[Name, int] = {}
     """By task, how many validation examples weights and choices rest on, where that is known."""
     subsets_of: Name | None = None
-    """Of a run on some of an experiment's tasks: the name that the runs of all such subsets share."""
+    """The name that runs on subsets of one experiment's tasks share."""
 
 
 class Entry(Settings):
@@ -57,11 +57,11 @@ class Entry(Settings):
     records: dict[Name, Digest] = {}
     """By benchmark, the digest of the record's key."""
     task: Name | None = None
-    """Of an expert."""
+    """The task of an expert."""
     seed: int | None = None
-    """Of the training or merging, where it has one."""
+    """The seed of its training or merging, where it has one."""
     method: Name | None = None
-    """Of a merged checkpoint, and so are all further fields."""
+    """The method of a merged checkpoint; all further fields are a merged checkpoint's, too."""
     settings: dict[str, JsonValue] = {}
     """The method's, as the experiment gives them."""
     protocol: Name | None = None

@@ -28,19 +28,19 @@ class SignalReport(Settings):
     models: Several[Name]
     """Names of the models: `base`, and the experts."""
     losses: dict[Name, dict[Name, Number]]
-    """By model and task."""
+    """Mean loss by model and task."""
     divergences: dict[Name, dict[Name, dict[Name, Number]]]
     """By kind (`kl`, `js`), expert i and model j: D_{X_i}(θ_i‖θ_j)."""
     cosines: dict[Name, dict[Name, Number]]
-    """Of the task vectors, by expert and expert."""
+    """Cosine similarity of task vectors, by expert and expert."""
     scores: dict[Name, dict[Name, Number | None]]
-    """By model and task, of the test rows, where there are records."""
+    """Score on the test rows by model and task, where there are records."""
     inputs: dict[Name, int]
-    """By task, how many inputs the divergences are a mean over."""
+    """Number of inputs of each task that divergences are a mean over."""
     bounds: bool
     """Whether divergences are bounds from below, of the likeliest tokens only."""
     documents: dict[Name, int] = {}
-    """By task, how many test rows the scores rest on, where there are records."""
+    """Number of test rows of each task that the scores rest on, where there are records."""
 
     def model_post_init(self, context: Any) -> None:
         """Refuse a report that lacks a loss or a divergence."""
@@ -54,7 +54,7 @@ class SignalReport(Settings):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def gaps(self) -> dict[str, float]:
-        """Of each task L(base) − L(expert)."""
+        """The loss gap of each task, L(base) − L(expert)."""
         return {task: self.losses["base"][task] - self.losses[task][task] for task in self.tasks}
 
     @computed_field  # type: ignore[prop-decorator]

@@ -128,9 +128,9 @@ class Store:
             return pd.read_parquet(io.BytesIO(content), columns=columns)
         except Exception as error:
             # Pandas and Arrow raise whatever comes to them about a file that neither of them has written.
-            said = " ".join(str(error).split())[:100]
+            reason = " ".join(str(error).split())[:100]
             raise InputError(
-                f"{table}: no Parquet with its record's documents ({said}); remove {path} and score again"
+                f"{table}: no Parquet with its record's documents ({reason}); remove {path} and score again"
             ) from None
 
     def records(self) -> Iterator[Record]:

@@ -49,13 +49,13 @@ class Contents(Settings):
     """What lies in a submission, as its `submission.json` says."""
 
     version: Literal[1] = 1
-    """Of the form of submissions."""
+    """Version of the form of submissions."""
     created: str
     """UTC time, ISO 8601."""
     runs: Several[Name] = Field(min_length=1)
     """Names of the runs."""
     files: dict[Name, Name]
-    """By path, the digest of every file."""
+    """Digest of every file, by path."""
 
 
 def write_submission(store: Store, names: Sequence[str], out: Path) -> Path:
@@ -83,7 +83,7 @@ def write_submission(store: Store, names: Sequence[str], out: Path) -> Path:
         for run in runs:
             compare(run, store, resamples=2)  # which refuses what does not fit together
             save_run(copy, _without_folders(run))
-            for digest in sorted({one for entry in run.entries for one in entry.records.values()}):
+            for digest in sorted({record for entry in run.entries for record in entry.records.values()}):
                 record = store.get(digest)
                 copy.write(record.but(name=Path(record.name).name), store.documents(record))
         for path, source in methods.items():

@@ -79,7 +79,7 @@ def validated(model: type[_Model], content: object, source: str, advice: str = "
 def sentence_of(error: ValidationError, model: type[BaseModel] | None = None, content: object = None) -> str:
     """Return what is wrong first, without a full stop: the key, what is expected and what is there."""
     # An unknown key comes first: where one is missing, it is often the other's misspelling.
-    errors = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
+    errors = sorted(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
     key = _key(errors[0], content)
     # Where a value may be of several kinds, each kind has its own error: that of a part tells most.
     first = max(errors, key=lambda each: _key(each, content).startswith(f"{key}."))
@@ -90,18 +90,18 @@ def sentence_of(error: ValidationError, model: type[BaseModel] | None = None, co
         return f"the key '{key}' is unknown{known}"
     if first["type"] == "missing":
         return f"the key '{key}' is required and missing"
-    found = quoted(first["input"])
+    value = quoted(first["input"])
     of_key = [each for each in errors if _key(each, content) == key]
     if first["type"] in _MAPPING_TYPES and len(of_key) == 1:
         where = f"'{key}'" if key else "the file"
-        return f"{where} must be a mapping of keys to values, as in {{name: value}}, not {found}"
+        return f"{where} must be a mapping of keys to values, as in {{name: value}}, not {value}"
     if first["type"] == "value_error":
-        said = first["msg"].removeprefix("Value error, ")
-        return f"'{key}': {said}, not {found}" if key else said
+        sentence = first["msg"].removeprefix("Value error, ")
+        return f"'{key}': {sentence}, not {value}" if key else sentence
     expected = " or ".join(
         dict.fromkeys(_expected(each["type"], each.get("ctx", {})) or each["msg"] for each in of_key)
     )
-    return f"'{key}' is {found}, where {expected} is expected" if key else f"{expected} is expected"
+    return f"'{key}' is {value}, where {expected} is expected" if key else f"{expected} is expected"
 
 
 def _key(error: ErrorDetails, content: object) -> str:

@@ -28,8 +28,8 @@ def run(options: argparse.Namespace) -> None:
         judge.close()
     if options.rows is not None:
         lines = [
-            json.dumps({"line": one.line, "verdict": one.verdict}, ensure_ascii=False)
-            for one in rescored.verdicts
+            json.dumps({"line": judged.line, "verdict": judged.verdict}, ensure_ascii=False)
+            for judged in rescored.verdicts
         ]
         write_atomically(options.rows, "".join(f"{line}\n" for line in lines).encode())
     for notice in rescored.notices:

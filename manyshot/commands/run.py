@@ -107,7 +107,7 @@ def show(finished: FinishedRun | FinishedSubsets, as_json: bool) -> None:
 
     if isinstance(finished, FinishedSubsets):
         if as_json:
-            rows = {"+".join(subset): one.to_json() for subset, one in finished.comparisons.items()}
+            rows = {"+".join(tasks): run.to_json() for tasks, run in finished.comparisons.items()}
             answer(json.dumps(rows, indent=2))
             return
         answer(finished.files[0].read_text(encoding="utf-8"))

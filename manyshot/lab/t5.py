@@ -60,9 +60,9 @@ def make_t5_base(out: Path, settings: T5Settings | None = None) -> Path:
     }
     count = (settings.training.max_steps or 1) * settings.training.batch_size
     documents = [
-        Example(one.prompt, one.completion.strip())
-        for one in base_examples(2 * count, settings.seed, lessons)
-        if one.prompt
+        Example(pair.prompt, pair.completion.strip())
+        for pair in base_examples(2 * count, settings.seed, lessons)
+        if pair.prompt
     ][:count]
     with with_threads(settings.threads):
         return scratch_trained(
@@ -71,7 +71,7 @@ def make_t5_base(out: Path, settings: T5Settings | None = None) -> Path:
 
 
 def _initialise(folder: Path, documents: Sequence[Example], seed: int) -> Path:
-    texts = [text for one in documents for text in (one.prompt, f" {one.completion}", one.completion)]
+    texts = [text for pair in documents for text in (pair.prompt, f" {pair.completion}", pair.completion)]
     tokenizer = build_tokenizer(texts, max_length=CONTEXT)
     ends = {name: getattr(tokenizer, name) for name in ("eos_token_id", "pad_token_id")}
     config = T5Config(

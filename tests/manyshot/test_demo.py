@@ -48,14 +48,14 @@ def test_merging_loses_something_that_the_experts_knew(comparison):
 
 
 def test_the_scaling_was_chosen_by_the_worst_task_on_validation_data(comparison):
-    trace = comparison.row("task_arithmetic (scaling tuned: 3 tried)").trace
+    trace = comparison.row("task_arithmetic (scaling tuned: 3 tried)").entry.trace
     assert [trial.settings["scaling"] for trial in trace.trials] == [0.2, 0.3, 0.5]
     assert all(trial.value == min(trial.tasks.values()) for trial in trace.trials)
     assert trace.settings == max(trace.trials, key=lambda trial: trial.value).settings
 
 
 def test_metis_is_weighed_by_the_loss_gaps(comparison):
-    trace = comparison.row("metis (scaling tuned: 3 tried)").trace
+    trace = comparison.row("metis (scaling tuned: 3 tried)").entry.trace
     gaps = trace.signal.values
     powers = {task: np.exp(gap / 2) for task, gap in gaps.items()}
     assert trace.weights == pytest.approx({t: p / sum(powers.values()) for t, p in powers.items()})
@@ -87,7 +87,7 @@ def test_a_users_own_experiment_does_the_same_as_the_demo(demo, models, comparis
     """From the same experts come the same weights, whose records are found."""
     shutil.copytree(demo / "results", tmp_path / "store")
     tuned = "task_arithmetic (scaling tuned: 3 tried)"
-    chosen = comparison.row(tuned).trace.settings
+    chosen = comparison.row(tuned).entry.trace.settings
     experiment = {
         "suite": "lab",
         "base": str(models["base"]),

@@ -48,7 +48,7 @@ def test_a_setting_of_training_is_declared_once():
     given = {"learning_rate": 0.5, "batch_size": 3, "schedule": "linear", "report_to": ["wandb"]}
     settings = validated(ExperimentTraining, given | {"rounds": 2, "epochs": 3}, "f")
     assert set(SharedTrainSettings.model_fields) <= set(ExperimentTraining.model_fields)
-    of_round = settings.of_one_round.model_dump()
+    of_round = settings.one_round_settings.model_dump()
     assert {name: of_round[name] for name in given} == given | {"report_to": ("wandb",)}
     assert all(of_round[name] == getattr(settings, name) for name in SharedTrainSettings.model_fields)
-    assert settings.of_all_rounds(7) == settings.of_one_round.but(epochs=6.0, seed=7)
+    assert settings.all_rounds_settings(7) == settings.one_round_settings.but(epochs=6.0, seed=7)

@@ -78,7 +78,7 @@ def ran(name, base, folder, rows, **changes):
 
 def merged_by(comparison, label):
     """The method as the merge was made by, with what was learned."""
-    report = json.loads((Path(comparison.row(label).checkpoint) / "merge.json").read_text())
+    report = json.loads((Path(comparison.row(label).entry.path) / "merge.json").read_text())
     return report["recipe"]["method"]
 
 
@@ -96,7 +96,7 @@ def test_glue_with_a_decoder(tmp_path, rows):
         by_layer
     )
     assert len(set(by_layer.values())) > 2
-    trace = comparison.row("JS LL").trace
+    trace = comparison.row("JS LL").entry.trace
     learned = trace.learned
     assert set(learned.inputs) == set(tasks) and set(learned.inputs.values()) <= {1, 2, 3, 4}
     assert trace.memory is None or trace.memory >= 0

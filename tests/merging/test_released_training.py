@@ -62,7 +62,7 @@ def ours(tmp_path_factory):
     experiment = load_experiment(find_experiment("metis"))
     (seed,) = experiment.seeds
     pairs = load_shares(load_suite("metis").tasks["instruction"].training, root, experiment.train.examples)
-    settings = experiment.train.of_one_round.but(seed=seed, cpu=True)
+    settings = experiment.train.one_round_settings.but(seed=seed, cpu=True)
     return settings, [Example(*pair) for pair in pairs]
 
 
