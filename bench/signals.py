@@ -31,7 +31,7 @@ from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from merging.checkpoints.pretrained import load_model, load_tokenizer, padding_of
 from merging.examples import Example, examples_digest
-from merging.signals import ContinuationSettings, Divergence, Needs, ObjectiveKind
+from merging.signals import ContinuationSettings, Divergence, ObjectiveKind, SignalNeeds
 from merging.train_settings import Loss, TrainSettings
 from results.errors import InputError
 from results.json_values import cache_key
@@ -303,7 +303,7 @@ class ValidationSignals:
         if self.scorer.engine_settings.device != "cpu":
             self.scorer.close()
 
-    def key(self, needs: Needs) -> object:
+    def key(self, needs: SignalNeeds) -> object:
         """All that decides the losses or scores that are needed besides the checkpoint."""
         references = self._references if needs.scores else {}
         return [
@@ -318,7 +318,7 @@ class ValidationSignals:
             {task: self._open(expert).identity.digest for task, expert in references.items()},
         ]
 
-    def check(self, needs: Needs) -> None:
+    def check(self, needs: SignalNeeds) -> None:
         """Look for the validation data of everything that is needed.
 
         Raises:
@@ -330,7 +330,7 @@ class ValidationSignals:
             for benchmark in benchmarks:
                 self.scorer.digests(benchmark)
 
-    def _tasks_with_losses(self, needs: Needs) -> list[str]:
+    def _tasks_with_losses(self, needs: SignalNeeds) -> list[str]:
         """The tasks of which losses or other numbers of validation examples are needed."""
         return [
             name
@@ -338,7 +338,7 @@ class ValidationSignals:
             if needs.losses or (needs.scores and task.validation_split is None)
         ]
 
-    def _benchmarks_needed(self, needs: Needs) -> dict[str, list[Benchmark]]:
+    def _benchmarks_needed(self, needs: SignalNeeds) -> dict[str, list[Benchmark]]:
         """The benchmarks that are scored on validation splits, or whose questions are read, by task."""
         needed: dict[str, list[Benchmark]] = {}
         for name, task in self._suite.tasks.items():

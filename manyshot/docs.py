@@ -34,8 +34,8 @@ def setting_rows(model: type[BaseModel]) -> list[tuple[str, str, str, str]]:
 
 def about_method(method: KnownMethod) -> str:
     """Return the docstrings of a method's class and of those that it is made of."""
-    kinds = [kind for kind in method.kind.__mro__ if issubclass(kind, Method) and kind is not Method]
-    return "\n\n".join(inspect.cleandoc(kind.__doc__ or "") for kind in kinds)
+    classes = [one for one in method.method_class.__mro__ if issubclass(one, Method) and one is not Method]
+    return "\n\n".join(inspect.cleandoc(one.__doc__ or "") for one in classes)
 
 
 def methods_page() -> str:
@@ -46,13 +46,15 @@ def methods_page() -> str:
         "Each is a `method` of a recipe and a row of an experiment; its settings are keys beside its `name`. "
         "Below, τ_t is the task vector θ_t − θ₀ of task t, and w_t its weight.",
     ]
-    ours = [method for method in known_methods().values() if method.kind.__module__.startswith("merging.")]
+    ours = [
+        method for method in known_methods().values() if method.method_class.__module__.startswith("merging.")
+    ]
     for method in ours:
         blocks += [f"## {method.name}", f"<{method.paper}>", about_method(method)]
-        if rows := setting_rows(method.kind):
+        if rows := setting_rows(method.method_class):
             code = [(f"`{name}`", kind, f"`{default}`", about) for name, kind, default, about in rows]
             blocks.append(_table(("setting", "type", "default", "what it is"), code))
-        for name, preset in method.kind.presets.items():
+        for name, preset in method.method_class.presets.items():
             values = {**preset.settings, "weighting": dict(preset.weighting)}
             blocks.append(f"Preset `{name}`: {preset.about}: `{json.dumps(values)}`.")
     return "\n\n".join(blocks) + "\n"

@@ -30,7 +30,7 @@ from manyshot.plan_amounts import (
 )
 from manyshot.planned_merges import ExpertGroup, PlannedMerge, planned_merges
 from manyshot.score_checkpoints import score_settings
-from merging.known_methods import make
+from merging.known_methods import make_method
 from merging.learned_method import LearnedMethod
 from merging.signals import ContinuationSettings, Divergence, Measurements
 from merging.train_settings import Loss, TrainSettings
@@ -300,7 +300,7 @@ class _GroupPlan:
         self, method: MethodEntry, settings: Mapping[str, Any], merged: Path, experts: Mapping[str, Path]
     ) -> None:
         """Learn a method's coefficients, where it has some."""
-        made = make(method.name, settings)
+        made = make_method(method.name, settings)
         if not isinstance(made, LearnedMethod) or made.coefficients is not None:
             return
         continuations = made.continuations

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from manyshot.experiment import Experiment, MethodEntry
-from merging.known_methods import make
-from merging.signals import Needs
+from merging.known_methods import make_method
+from merging.signals import SignalNeeds
 from merging.tuning import examples_of, needs
 
 
@@ -70,10 +70,10 @@ def rounds_of(experiment: Experiment, method: MethodEntry) -> int:
     return experiment.train.rounds if experiment.train and method.in_rounds else 1
 
 
-def needs_of(experiment: Experiment, method: MethodEntry) -> Needs:
+def needs_of(experiment: Experiment, method: MethodEntry) -> SignalNeeds:
     """Return the signals that a method uses."""
     of_settings = needs(method.name, method.settings, rounds_of(experiment, method))
-    return method.task_weighting.needs | of_settings | Needs(scores=method.keep != "last")
+    return method.task_weighting.needs | of_settings | SignalNeeds(scores=method.keep != "last")
 
 
 def expert_label(experiment: Experiment, task: str, seed: int | None) -> str:
@@ -93,4 +93,4 @@ def _planned(experiment: Experiment, method: MethodEntry, seed: int | None) -> P
 
 def _draws(method: MethodEntry) -> bool:
     """Whether a method draws random numbers."""
-    return make(method.name, next(examples_of(method.settings))).random
+    return make_method(method.name, next(examples_of(method.settings))).random

@@ -52,7 +52,7 @@ def merged_checkpoints(
         "identity": method.identity,
         "recipe": MergeOptions(
             method=Path(method.name).name,
-            source=source_of(find_method(method.name).kind),
+            source=source_of(find_method(method.name).method_class),
             weighting=plan.weighting.model_dump(mode="json"),
             anchor=plan.anchor,
             keep=method.keep,

@@ -13,7 +13,7 @@ PIECE = 2**18
 """Entries that a pass sees at once. A constant, so that sums of floats never depend on how a merge is cut."""
 
 
-def gather(
+def run_first_passes(
     method: Method, vectors: TaskVectors, journal: Journal, threads: int, seen: Callable[[str, int], None]
 ) -> dict[str, Any]:
     """Run a method's first passes in order and return their statistics by name.

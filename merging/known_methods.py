@@ -21,19 +21,19 @@ class KnownMethod:
 
     name: str
     paper: str
-    kind: type[Method]
+    method_class: type[Method]
 
     @property
     def settings(self) -> tuple[str, ...]:
         """Names of the settings it accepts."""
-        return tuple(self.kind.model_fields)
+        return tuple(self.method_class.model_fields)
 
 
 _KNOWN: dict[str, KnownMethod] = {}
-_Kind = TypeVar("_Kind", bound=type[Method])
+_MethodClass = TypeVar("_MethodClass", bound=type[Method])
 
 
-def register(name: str, *, paper: str) -> Callable[[_Kind], _Kind]:
+def register(name: str, *, paper: str) -> Callable[[_MethodClass], _MethodClass]:
     """Make a method known under a name, with the address of the paper that describes it.
 
     Raises:
@@ -41,20 +41,24 @@ def register(name: str, *, paper: str) -> Callable[[_Kind], _Kind]:
             `streamed`).
     """
 
-    def add(kind: _Kind) -> _Kind:
+    def add(method_class: _MethodClass) -> _MethodClass:
         if name in _KNOWN:
             raise ValueError(f"a method named {name!r} is registered already")
-        _check(name, kind)
-        _KNOWN[name] = KnownMethod(name, paper, kind)
-        return kind
+        _check(name, method_class)
+        _KNOWN[name] = KnownMethod(name, paper, method_class)
+        return method_class
 
     return add
 
 
-def _check(name: str, kind: type[Method]) -> None:
-    if "__dataclass_fields__" in vars(kind):
+def _check(name: str, method_class: type[Method]) -> None:
+    if "__dataclass_fields__" in vars(method_class):
         raise ValueError(f"the fields of method {name!r} are its settings: leave @dataclass out")
-    if not kind.streamed and getattr(kind, "scope", None) not in (Scope.ELEMENT, Scope.ROW, Scope.TENSOR):
+    if not method_class.streamed and getattr(method_class, "scope", None) not in (
+        Scope.ELEMENT,
+        Scope.ROW,
+        Scope.TENSOR,
+    ):
         raise ValueError(f"method {name!r} must declare the scope element, row or tensor, or be streamed")
 
 
@@ -73,18 +77,18 @@ def find_method(name: str) -> KnownMethod:
         InputError: there is none, or the class is no method.
     """
     if is_method_file(name):
-        kind = load_class(name)
-        if not issubclass(kind, Method):
+        method_class = load_class(name)
+        if not issubclass(method_class, Method):
             raise InputError(f"Method {name!r} is not a subclass of merging.Method.")
-        if inspect.isabstract(kind):
-            missing = ", ".join(sorted(kind.__abstractmethods__))
+        if inspect.isabstract(method_class):
+            missing = ", ".join(sorted(method_class.__abstractmethods__))
             raise InputError(f"Method {name!r} does not define {missing}.")
         try:
-            _check(class_name(name), kind)
+            _check(class_name(name), method_class)
         except ValueError as error:
             raise InputError(f"{name.rpartition(':')[0]}: {error}.") from None
-        papers = [method.paper for method in _KNOWN.values() if method.kind is kind]
-        return KnownMethod(name, papers[0] if papers else "", kind)
+        papers = [method.paper for method in _KNOWN.values() if method.method_class is method_class]
+        return KnownMethod(name, papers[0] if papers else "", method_class)
     methods = known_methods()
     if name not in methods:
         raise InputError(
@@ -100,22 +104,22 @@ def find_preset(method: str, preset: str) -> MethodPreset:
     Raises:
         InputError: the method, or the preset, is not known.
     """
-    presets = find_method(method).kind.presets
+    presets = find_method(method).method_class.presets
     if preset not in presets:
         known = f"there are {', '.join(presets)}" if presets else "it has none"
         raise InputError(f"Method {method!r} has no preset {quoted(preset)}; {known}.")
     return presets[preset]
 
 
-def make(name: str, settings: Mapping[str, Any]) -> Method:
+def make_method(name: str, settings: Mapping[str, Any]) -> Method:
     """Return a method with its settings.
 
     Raises:
         InputError: no such method or setting, or a value of the wrong type or out of range.
     """
-    kind = find_method(name).kind
+    method_class = find_method(name).method_class
     try:
-        return validated(kind, dict(settings), f"Method {name!r}")
+        return validated(method_class, dict(settings), f"Method {name!r}")
     except PydanticUserError as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"Method {name!r}: a setting's type is not known ({reason}).") from None

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from merging.differentiable import DifferentiableMerge
-from merging.known_methods import make
+from merging.known_methods import make_method
 from merging.layers import WHOLE_MODEL
 from merging.learned_method import LearnedMethod
 from merging.learning import LEARNING_VERSION, learn, learned_before, what_is_kept
@@ -60,7 +60,7 @@ def with_coefficients(
         seed: of the order of the inputs.
         file: of what was learned.
     """
-    method = make(name, settings)
+    method = make_method(name, settings)
     if not isinstance(method, LearnedMethod) or method.coefficients is not None:
         return dict(settings)
     learned = learn_coefficients(method, signals, base, experts, seed=seed, file=file)

@@ -93,7 +93,7 @@ class MergePlan:
             self.method.model_dump(mode="json"),
             [self.weighting.model_dump(), self.objective, self.anchor, self.space, self.output_dtype],
             [self.seed, self.accept_differences],
-            [MERGING_VERSION, LEARNING_VERSION, code_of(find_method(self.method.name).kind)],
+            [MERGING_VERSION, LEARNING_VERSION, code_of(find_method(self.method.name).method_class)],
         ]
         return cache_key(content)[:12]
 

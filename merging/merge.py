@@ -9,7 +9,7 @@ from pathlib import Path
 from merging.blocks import one_torch_thread_each
 from merging.companions import copy_companions, model_card
 from merging.factors import write_companions
-from merging.first_passes import gather
+from merging.first_passes import run_first_passes
 from merging.journal import Journal
 from merging.memory import AddedMemory
 from merging.merge_blocks import merge_blocks
@@ -68,7 +68,9 @@ def merge(
             with clock.phase("digests"):
                 prepared = prepared.with_digests()
         with clock.phase("first passes"):
-            statistics = gather(prepared.method, prepared.vectors, journal, prepared.threads, advance)
+            statistics = run_first_passes(
+                prepared.method, prepared.vectors, journal, prepared.threads, advance
+            )
         with clock.phase("merge"):
             tallies = merge_blocks(prepared, statistics, folder, journal, advance)
         with clock.phase("digests"):

@@ -32,8 +32,8 @@ def absolute(name: str, folder: Path) -> str:
     """The same method with its file seen from a folder; one that is not named by a file stays."""
     if not is_method_file(name):
         return name
-    path, _, kind = name.rpartition(":")
-    return f"{(folder / Path(path).expanduser()).resolve()}:{kind}"
+    path, _, class_called = name.rpartition(":")
+    return f"{(folder / Path(path).expanduser()).resolve()}:{class_called}"
 
 
 def load_class(name: str) -> type:
@@ -42,26 +42,26 @@ def load_class(name: str) -> type:
     Raises:
         InputError: the file cannot be read or run, or has no such class.
     """
-    path, _, kind = name.rpartition(":")
+    path, _, class_called = name.rpartition(":")
     try:
         resolved = str(Path(path).expanduser().resolve())
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{legible(path)} is no name of a file ({error}).") from None
     module = _module(resolved)
-    loaded = vars(module).get(kind)
+    loaded = vars(module).get(class_called)
     if not isinstance(loaded, type):
         modules = {name: getattr(value, "__module__", "") for name, value in vars(module).items()}
         classes = [name for name, defined_in in modules.items() if defined_in == module.__name__]
         raise InputError(
-            f"{legible(path)} has no class {quoted(kind)}; it has {', '.join(classes) or 'none'}."
+            f"{legible(path)} has no class {quoted(class_called)}; it has {', '.join(classes) or 'none'}."
         )
     return loaded
 
 
-def source_of(kind: type) -> str | None:
+def source_of(method_class: type) -> str | None:
     """Return the text of the file that a class was loaded from by `load_class`; None for other classes."""
-    module = sys.modules.get(kind.__module__)
-    return getattr(module, "__source__", None) if kind.__module__.startswith(_MODULE) else None
+    module = sys.modules.get(method_class.__module__)
+    return getattr(module, "__source__", None) if method_class.__module__.startswith(_MODULE) else None
 
 
 @cache

@@ -16,7 +16,7 @@ from merging.checkpoints.tied import alike
 from merging.compatible import check_compatible, refuse_remote_code
 from merging.differences import SettingDifference, compare_settings
 from merging.factors import open_factors
-from merging.known_methods import make
+from merging.known_methods import make_method
 from merging.learned_method import LearnedMethod
 from merging.method import Method
 from merging.provenance import MERGING_VERSION, described, versions
@@ -99,7 +99,7 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
     Raises:
         InputError: something about the recipe or a checkpoint is wrong.
     """
-    method = make(recipe.method.name, recipe.method.settings)
+    method = make_method(recipe.method.name, recipe.method.settings)
     if recipe.space == "factors" and isinstance(method, LearnedMethod):
         raise InputError(
             f"Method {recipe.method.name!r} has coefficients of whole task vectors: take the space 'delta'."

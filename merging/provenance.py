@@ -14,16 +14,16 @@ MERGING_VERSION = 1
 
 def described(method: Method) -> list[Any]:
     """Return what decides a method's results: its settings, and its code where that is no part of ours."""
-    kind = type(method)
-    return [kind.__qualname__, method.model_dump(), code_of(kind)]
+    method_class = type(method)
+    return [method_class.__qualname__, method.model_dump(), code_of(method_class)]
 
 
-def code_of(kind: type[Method]) -> str:
+def code_of(method_class: type[Method]) -> str:
     """Return the code of a method of the user's own; of ours `MERGING_VERSION` says which it is."""
-    if kind.__module__.startswith("merging."):
+    if method_class.__module__.startswith("merging."):
         return ""
     try:
-        return source_of(kind) or inspect.getsource(kind)
+        return source_of(method_class) or inspect.getsource(method_class)
     except (OSError, TypeError):  # typed into an interpreter
         return ""
 

@@ -34,7 +34,7 @@ class ContinuationSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Needs:
+class SignalNeeds:
     """Which signals a weighting, a choice of settings or a method uses.
 
     Attributes:
@@ -47,8 +47,8 @@ class Needs:
     scores: bool = False
     questions: bool = False
 
-    def __or__(self, other: "Needs") -> "Needs":
-        return Needs(
+    def __or__(self, other: "SignalNeeds") -> "SignalNeeds":
+        return SignalNeeds(
             self.losses or other.losses, self.scores or other.scores, self.questions or other.questions
         )
 
@@ -97,7 +97,7 @@ class Signals(Measurements, Protocol):
     def benchmarks(self, task: str) -> int:
         """Return how many benchmarks measure a task."""
 
-    def key(self, needs: Needs) -> object:
+    def key(self, needs: SignalNeeds) -> object:
         """Return a JSON value of all that decides the numbers that are needed besides the checkpoint."""
 
     def free(self) -> None:

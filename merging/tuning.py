@@ -14,9 +14,9 @@ from typing import Any, Literal, get_args
 
 from pydantic import RootModel
 
-from merging.known_methods import find_method, make
+from merging.known_methods import find_method, make_method
 from merging.learned_method import LearnedMethod
-from merging.signals import Needs, Signals
+from merging.signals import SignalNeeds, Signals
 from merging.weighting import how_many
 from results.errors import InputError
 from results.json_values import json_value
@@ -106,13 +106,13 @@ def examples_of(settings: Mapping[str, Any], rounds: int = 1) -> Iterator[dict[s
                 yield {**combination, **dict(zip(per_task, combined, strict=True))}
 
 
-def needs(name: str, settings: Mapping[str, Any], rounds: int = 1) -> Needs:
+def needs(name: str, settings: Mapping[str, Any], rounds: int = 1) -> SignalNeeds:
     """Return what a method's settings ask of the signals: to be chosen among, or to be learned."""
-    to_choose = Needs(scores=number_of_candidates(settings) > 0)
-    method = make(name, next(examples_of(settings, rounds)))
+    to_choose = SignalNeeds(scores=number_of_candidates(settings) > 0)
+    method = make_method(name, next(examples_of(settings, rounds)))
     if isinstance(method, LearnedMethod) and method.coefficients is None:
         of_tests = method.source == "test"
-        return to_choose | Needs(losses=not of_tests, questions=of_tests)
+        return to_choose | SignalNeeds(losses=not of_tests, questions=of_tests)
     return to_choose
 
 
@@ -132,7 +132,7 @@ def check_settings(
             have one value for each round.
     """
     for candidate in examples_of(settings, rounds):
-        method = make(name, candidate)
+        method = make_method(name, candidate)
         if isinstance(method, LearnedMethod):
             if space == "factors":
                 raise InputError(
@@ -156,7 +156,7 @@ def check_settings(
                 "method that can merge for one task, and can be asked of one setting only; give a number or "
                 f"{{{CHOOSE}: [...]}}."
             )
-        make(name, {**next(examples_of(settings, rounds)), setting: dict.fromkeys(tasks, values[0])})
+        make_method(name, {**next(examples_of(settings, rounds)), setting: dict.fromkeys(tasks, values[0])})
 
 
 def _per_task(value: Any) -> list[Any] | None:

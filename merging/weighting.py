@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
-from merging.signals import Divergence, Measurements, Needs
+from merging.signals import Divergence, Measurements, SignalNeeds
 from merging.train_settings import Loss
 from results.errors import InputError
 from results.merge_trace import SignalTrace
@@ -53,14 +53,14 @@ class WeightingSignal:
     """
 
     description: str
-    needs: Needs
+    needs: SignalNeeds
     label: str
     reference: float
     reference_label: str
     measure: Measure
 
 
-_NO_NEEDS = Needs()
+_NO_NEEDS = SignalNeeds()
 SIGNALS: dict[str, WeightingSignal] = {}
 """All signals by name."""
 
@@ -69,7 +69,7 @@ def signal(
     name: str,
     description: str,
     *,
-    needs: Needs = _NO_NEEDS,
+    needs: SignalNeeds = _NO_NEEDS,
     label: str = "",
     reference: float = 0.0,
     reference_label: str = "",
@@ -108,7 +108,7 @@ class Weighting(Settings):
         return name
 
     @property
-    def needs(self) -> Needs:
+    def needs(self) -> SignalNeeds:
         """Which signals it uses."""
         return SIGNALS[self.name].needs
 
@@ -189,7 +189,7 @@ def _uniform(_: Weighting, _signals: Measurements, _start: Path, _expert: Path, 
 @signal(
     "loss_gap",
     "softmax of L(start) − L(expert) over the temperature, of validation examples (METIS)",
-    needs=Needs(losses=True),
+    needs=SignalNeeds(losses=True),
     label="loss gap",
     reference_label="no gap",
 )
@@ -204,7 +204,7 @@ def _loss_gap(
 @signal(
     "divergence",
     "softmax of D(expert‖start), JS or KL, on the expert's continuations of validation inputs",
-    needs=Needs(losses=True),
+    needs=SignalNeeds(losses=True),
     label="divergence",
     reference_label="no divergence",
 )
@@ -218,7 +218,7 @@ def _divergence(
 @signal(
     "np_gap",
     "softmax of 1 − NP, the normalised performance on validation data",
-    needs=Needs(scores=True),
+    needs=SignalNeeds(scores=True),
     label="NP before the round",
     reference=1.0,
     reference_label="the expert's NP",
@@ -231,7 +231,7 @@ def _np_gap(_: Weighting, signals: Measurements, start: Path, _expert: Path, tas
 @signal(
     "worst_task",
     "softmax of −NP; at a low temperature the worst task gets all",
-    needs=Needs(scores=True),
+    needs=SignalNeeds(scores=True),
     label="NP before the round",
     reference=1.0,
     reference_label="the expert's NP",

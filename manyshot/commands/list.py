@@ -170,12 +170,12 @@ def _methods(name: str | None, root: Path | None) -> str:
             [(m.name, ", ".join(m.settings) or "none", m.paper) for m in methods.values()],
         )
     method = find_method(name)
-    settings = as_table(("setting", "type", "default", "what it is"), setting_rows(method.kind))
+    settings = as_table(("setting", "type", "default", "what it is"), setting_rows(method.method_class))
     presets = [
         f"preset {name}: {preset.about}\n    "
         + ", ".join(f"{key}={value}" for key, value in preset.settings.items())
         + f"; weighting {', '.join(f'{key}={value}' for key, value in preset.weighting.items())}"
-        for name, preset in method.kind.presets.items()
+        for name, preset in method.method_class.presets.items()
     ]
     heading = f"{class_name(method.name)}\n{method.paper}"
     return "\n\n".join([heading, about_method(method), *([settings] if method.settings else []), *presets])

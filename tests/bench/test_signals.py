@@ -19,7 +19,7 @@ from bench.signals import ValidationSignals
 from merging.examples import Example, encode
 from merging.merge import merge
 from merging.recipe import Recipe
-from merging.signals import ContinuationSettings, Needs
+from merging.signals import ContinuationSettings, SignalNeeds
 from merging.train_settings import TrainSettings
 from merging.tuning import choose
 from results.errors import InputError
@@ -167,7 +167,7 @@ def test_a_loss_is_of_the_length_that_the_engine_reads(signals, checkpoints, tmp
 
 def test_the_key_has_all_that_decides_scores_and_no_more(signals, checkpoints):
     def keys():
-        return [signals.key(Needs(losses=True)), signals.key(Needs(scores=True))]
+        return [signals.key(SignalNeeds(losses=True)), signals.key(SignalNeeds(scores=True))]
 
     losses, scores = keys()
     signals = signals.with_references({"math": checkpoints[1]})
@@ -182,9 +182,9 @@ def test_the_key_has_all_that_decides_scores_and_no_more(signals, checkpoints):
 
 @pytest.mark.parametrize("version", ["LOSS_VERSION", "CONTINUATIONS_VERSION", "DIVERGENCE_VERSION"])
 def test_the_key_has_the_versions_of_what_measures(signals, version, monkeypatch):
-    before = signals.key(Needs(losses=True))
+    before = signals.key(SignalNeeds(losses=True))
     monkeypatch.setattr(signals_module, version, 0)
-    assert signals.key(Needs(losses=True)) != before
+    assert signals.key(SignalNeeds(losses=True)) != before
 
 
 def test_a_loss_of_another_version_is_measured_again(signals, checkpoints, monkeypatch):
@@ -199,9 +199,9 @@ def test_only_what_is_asked_for_must_be_there(signals):
     suite = load_suite("lab")
     without = {name: task.but(validation=()) for name, task in suite.tasks.items()}
     object.__setattr__(signals, "_suite", suite.but(tasks=without))
-    signals.check(Needs(scores=True))
+    signals.check(SignalNeeds(scores=True))
     with pytest.raises(InputError, match="no validation data for the task 'instructions', by which"):
-        signals.check(Needs(losses=True))
+        signals.check(SignalNeeds(losses=True))
 
 
 def test_fewer_inputs_than_were_asked_for_are_said(signals, checkpoints, caplog):

@@ -17,4 +17,4 @@ def test_a_page_is_what_make_docs_writes(name, write):
 
 def test_every_setting_of_every_method_is_described():
     for method in known_methods().values():
-        assert all(field.description for field in method.kind.model_fields.values()), method.name
+        assert all(field.description for field in method.method_class.model_fields.values()), method.name

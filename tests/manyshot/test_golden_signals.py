@@ -15,7 +15,7 @@ from bench.registry import load_suite
 from bench.score_settings import ScoreSettings
 from bench.scoring import Scorer
 from bench.signals import ValidationSignals
-from merging.known_methods import make
+from merging.known_methods import make_method
 from merging.learned import learn_coefficients
 from merging.learning import LEARNING_VERSION
 from merging.signals import ContinuationSettings
@@ -70,7 +70,9 @@ def test_divergences(signals, checkpoints):
 @pytest.mark.parametrize("name", ["divmerge", "adamerging"])
 @pytest.mark.parametrize("level", ["task", "layer"])
 def test_learned_coefficients(signals, checkpoints, tmp_path, name, level):
-    method = make(name, {"level": level, "inputs": 4, "max_new_tokens": 6, "epochs": 2, "batch_per_task": 2})
+    method = make_method(
+        name, {"level": level, "inputs": 4, "max_new_tokens": 6, "epochs": 2, "batch_per_task": 2}
+    )
     experts = {"math": checkpoints[1], "safety": checkpoints[2]}
     learned = learn_coefficients(
         method, signals, checkpoints[0], experts, seed=0, file=tmp_path / "learned.json"

@@ -26,11 +26,11 @@ from bench.hf.objective import Matching
 from manyshot.lab.tokenizer import build_tokenizer
 from merging import learning
 from merging.differentiable import DifferentiableMerge
-from merging.known_methods import make
+from merging.known_methods import make_method
 from merging.layers import layer_of
 from merging.learning import learn
 from merging.prepare import task_vectors
-from merging.signals import Needs
+from merging.signals import SignalNeeds
 from merging.tuning import check_settings, needs
 from results.errors import InputError
 
@@ -219,7 +219,7 @@ def learned(base, experts, targets, file, **settings):
     steered = followed(base, experts, settings.get("level", "task"))
     objective = matching(steered.model, targets, kind, held_out=settings.get("held_out", 0))
     saved = settings.pop("save_seconds", 10)
-    method = make("divmerge", settings)
+    method = make_method("divmerge", settings)
     return learn(steered, objective, method, seed=0, file=file, key="key", save_seconds=saved)
 
 
@@ -308,7 +308,9 @@ def test_every_epoch_reads_every_input_once(families, tmp_path):
     base, experts, targets = families["llama"]
     steered = followed(base, experts, "task")
     objective = Seen(steered.model, targets, "kl", pad=0, batch_tokens=40)
-    learn(steered, objective, make("divmerge", {"epochs": 2}), seed=0, file=tmp_path / "note", key="key")
+    learn(
+        steered, objective, make_method("divmerge", {"epochs": 2}), seed=0, file=tmp_path / "note", key="key"
+    )
     everything = sorted((task, i) for task in experts for i in range(len(TEXTS)))
     assert sorted(seen[:10]) == everything == sorted(seen[10:])
     assert seen[:10] != seen[10:]
@@ -342,7 +344,7 @@ def test_what_experts_say_is_made_once_though_two_ask(families, tmp_path):
 def test_settings_that_mean_nothing_are_refused():
     for settings in ({"patience": 2}, {"keep_step": "best"}):
         with pytest.raises(InputError, match="look at held-out inputs"):
-            make("divmerge", settings)
+            make_method("divmerge", settings)
     options = {"tasks": ["a", "b"]}
     with pytest.raises(InputError, match="learns how much each task counts"):
         check_settings("divmerge", {}, **options, weighting="loss_gap")
@@ -351,18 +353,20 @@ def test_settings_that_mean_nothing_are_refused():
 
 
 def test_what_learning_asks_of_the_harness():
-    assert needs("divmerge", {}) == Needs(losses=True)
-    assert needs("adamerging", {"source": "test"}) == Needs(questions=True)
-    assert needs("divmerge", {"learning_rate": {"choose": [0.01, 0.1]}}) == Needs(losses=True, scores=True)
+    assert needs("divmerge", {}) == SignalNeeds(losses=True)
+    assert needs("adamerging", {"source": "test"}) == SignalNeeds(questions=True)
+    assert needs("divmerge", {"learning_rate": {"choose": [0.01, 0.1]}}) == SignalNeeds(
+        losses=True, scores=True
+    )
     assert not needs("divmerge", {"coefficients": {"a": 1.0}}) and not needs("ties", {})
 
 
 def test_what_is_wrong_is_said(families, tmp_path):
     base, experts, targets = families["llama"]
     with pytest.raises(InputError, match="'learning_rate' is 0, where a number above 0 is expected"):
-        make("divmerge", {"learning_rate": 0})
+        make_method("divmerge", {"learning_rate": 0})
     with pytest.raises(InputError, match="'epochs' is 0, where a number from 1 on is expected"):
-        make("divmerge", {"epochs": 0})
+        make_method("divmerge", {"epochs": 0})
     with pytest.raises(InputError, match="made small is nan at step"):
         learned(base, experts, targets, tmp_path / "note", learning_rate=1e30, epochs=5)
     engine = open_engine(base, EngineSettings(name="hf", dtype="float32", device="cpu"))
@@ -386,7 +390,7 @@ def test_held_out_inputs_that_give_no_numbers_are_said(families, tmp_path):
     base, experts, targets = families["llama"]
     steered = followed(base, experts, "task")
     objective = Broken(steered.model, targets, "kl", pad=0, batch_tokens=40, held_out=1)
-    method = make("divmerge", {"held_out": 1})
+    method = make_method("divmerge", {"held_out": 1})
     with pytest.raises(InputError, match="made small is nan at step 0"):
         learn(steered, objective, method, seed=0, file=tmp_path / "file", key="key")
 

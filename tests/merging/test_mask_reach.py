@@ -7,7 +7,7 @@ import pytest
 import torch
 from in_memory import merged
 
-from merging.known_methods import make
+from merging.known_methods import make_method
 from merging.mask_reach import MaskReach
 from merging.merge import merge
 
@@ -36,8 +36,10 @@ def test_it_says_whether_the_mask_keeps_what_all_tasks_agree_on(method, weights,
 
 def made_of(method, ratio, needed):
     if method == "consensus_ta":
-        return make(method, {"mask_threshold": ratio, "consensus": needed})
-    return make("metis", {"mask_ratio": ratio, "consensus": needed, "strict": method == "strict metis"})
+        return make_method(method, {"mask_threshold": ratio, "consensus": needed})
+    return make_method(
+        "metis", {"mask_ratio": ratio, "consensus": needed, "strict": method == "strict metis"}
+    )
 
 
 @pytest.mark.parametrize("method", ["metis", "strict metis", "consensus_ta"])

@@ -7,7 +7,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from merging.known_methods import find_method, make
+from merging.known_methods import find_method, make_method
 from merging.merge import merge
 from merging.method_file import _module, source_of
 from merging.provenance import described
@@ -61,13 +61,13 @@ def test_a_recipe_names_a_file_beside_it(file, family, tmp_path):
 
 def test_what_describes_it_is_the_whole_file_as_it_was_run(file):
     name = f"{file}:Half"
-    before = described(make(name, {}))
-    assert source_of(find_method(name).kind) == HALF.format(share=0.5)
+    before = described(make_method(name, {}))
+    assert source_of(find_method(name).method_class) == HALF.format(share=0.5)
     file.write_text(HALF.format(share=0.4))
-    assert described(make(name, {})) == before  # a process keeps what it has read
+    assert described(make_method(name, {})) == before  # a process keeps what it has read
     _module.cache_clear()
-    assert described(make(name, {})) != before
-    assert make(name, {})(torch.ones(2, 3), torch.ones(2), None).tolist() == [pytest.approx(0.4)] * 3
+    assert described(make_method(name, {})) != before
+    assert make_method(name, {})(torch.ones(2, 3), torch.ones(2), None).tolist() == [pytest.approx(0.4)] * 3
 
 
 @pytest.mark.parametrize(
@@ -94,15 +94,15 @@ def test_what_describes_it_is_the_whole_file_as_it_was_run(file):
 def test_a_file_that_is_no_method_is_refused_in_one_sentence(file, content, kind, said):
     file.write_text(content)
     with pytest.raises(InputError, match=said) as caught:
-        make(f"{file}:{kind}", {})
+        make_method(f"{file}:{kind}", {})
     assert "\n" not in str(caught.value)
 
 
 def test_a_setting_that_it_has_not_is_refused(file):
     with pytest.raises(InputError, match=r"Half': the key 'less' is unknown; known are more"):
-        make(f"{file}:Half", {"less": 1})
+        make_method(f"{file}:Half", {"less": 1})
     with pytest.raises(InputError, match=r"nowhere.py cannot be read \(No such file"):
-        make("nowhere.py:Half", {})
+        make_method("nowhere.py:Half", {})
 
 
 @pytest.mark.parametrize(

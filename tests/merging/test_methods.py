@@ -10,7 +10,7 @@ from toy_checkpoints import SHAPES
 
 from merging.arithmetic import weighted_sum
 from merging.checkpoints.checkpoint import Checkpoint
-from merging.known_methods import known_methods, make, register
+from merging.known_methods import known_methods, make_method, register
 from merging.merge import merge
 from merging.method import Method, Scope
 from merging.methods.task_arithmetic import TaskArithmetic
@@ -225,7 +225,7 @@ def test_the_known_methods_name_their_papers():
 
 
 def test_settings_are_taken_as_given():
-    assert make("task_arithmetic", {"scaling": 2}) == TaskArithmetic(scaling=2.0)
+    assert make_method("task_arithmetic", {"scaling": 2}) == TaskArithmetic(scaling=2.0)
 
 
 @pytest.mark.parametrize(
@@ -253,14 +253,14 @@ def test_settings_are_taken_as_given():
 )
 def test_a_wrong_setting_is_refused_by_name(name, settings, says):
     with pytest.raises(InputError) as refusal:
-        make(name, settings)
+        make_method(name, settings)
     for words in says:
         assert words in str(refusal.value)
 
 
 def test_a_setting_without_default_must_be_given(random_drop):
     with pytest.raises(InputError, match="'density' is required and missing"):
-        make("random_drop", {})
+        make_method("random_drop", {})
 
 
 def test_registration_refuses_what_cannot_be_carried_out(registry):

@@ -70,7 +70,7 @@ BROKEN = [
 
 @pytest.mark.parametrize("name", ORACLES)
 def test_a_method_gives_what_its_paper_says(name):
-    ORACLES[name]({known: method.kind for known, method in known_methods().items()})
+    ORACLES[name]({known: method.method_class for known, method in known_methods().items()})
 
 
 @pytest.fixture(scope="module")
@@ -126,4 +126,4 @@ def _with_broken(name, formula, broken, monkeypatch):
         monkeypatch.setitem(sys.modules, full, other)
         monkeypatch.setattr(import_module(full.rpartition(".")[0]), full.rpartition(".")[2], other)
         exec(compile(source, str(path), "exec"), other.__dict__)
-    return {known: method.kind for known, method in merging.known_methods._KNOWN.items()}
+    return {known: method.method_class for known, method in merging.known_methods._KNOWN.items()}

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from merging import thresholds
 from merging.checkpoints.checkpoint import Checkpoint
-from merging.first_passes import gather
+from merging.first_passes import run_first_passes
 from merging.journal import Journal
 from merging.methods.ties import Ties
 from merging.task_vectors import TaskVectors
@@ -46,7 +46,9 @@ def test_the_threshold_of_ten_million_entries_is_that_of_a_full_sort(save, tmp_p
             ranking = Ranking(density, per_tensor=False, exact=exact)
             counting = SimpleNamespace(first_passes=ranking.passes)
             with Journal(tmp_path / f"journal {density} {exact}") as journal:
-                found = gather(counting, vectors, journal, 2, lambda *_: None)[thresholds._LOWER]["model"]
+                found = run_first_passes(counting, vectors, journal, 2, lambda *_: None)[thresholds._LOWER][
+                    "model"
+                ]
             kept = int(ENTRIES * density)
             rank = kept if exact else kept + 1
             assert found["thresholds"] == [ordered[ENTRIES - rank].item()]
