@@ -1,5 +1,6 @@
 """Comparisons with all that figures can show, made up: few and many methods, long names, seeds, holes."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -22,15 +23,22 @@ _LONG = (
 _LONG_TASK = "_multi-step word problems & proofs {} \\frac{{1}}"
 
 
-def suite_of(tasks: list[str]) -> SuiteSpec:
-    """Tasks of one benchmark each, the third of two; two benchmarks watch forgetting."""
-    of = {task: (BenchmarkSpec(name=f"{task}_test", metric="acc"),) for task in tasks}
-    if len(tasks) > 2:
-        of[tasks[2]] = (BenchmarkSpec(name="m_mmlu", metric="acc"), BenchmarkSpec(name="m_arc", metric="acc"))
+def suite_with(benchmarks: Mapping[str, Sequence[str]]) -> SuiteSpec:
+    """Tasks with benchmarks of these names; two others watch forgetting."""
     return SuiteSpec(
         name="lab",
-        tasks=of,
+        tasks={
+            task: tuple(BenchmarkSpec(name=name, metric="acc") for name in names)
+            for task, names in benchmarks.items()
+        },
         forgetting=(BenchmarkSpec(name="coqa", metric="f1"), BenchmarkSpec(name="pubmedqa", metric="acc")),
+    )
+
+
+def suite_of(tasks: list[str]) -> SuiteSpec:
+    """Tasks of one benchmark each, the third of two."""
+    return suite_with(
+        {task: ["m_mmlu", "m_arc"] if i == 2 else [f"{task}_test"] for i, task in enumerate(tasks)}
     )
 
 
@@ -43,7 +51,6 @@ def changed(row: ComparisonRow, **changes: object) -> ComparisonRow:
 
 def plain_row(label: str, role: Role, tasks: dict[str, Estimate], **about: object) -> ComparisonRow:
     """A row of these tasks, of which only what is given is known."""
-    unknown = Estimate(None)
     entry = Entry(
         label=label,
         role=role,
@@ -57,10 +64,7 @@ def plain_row(label: str, role: Role, tasks: dict[str, Estimate], **about: objec
         scores={},
         performance={},
         tasks=tasks,
-        average=unknown,
-        worst_task=unknown,
-        gap=unknown,
-        anp=unknown,
+        **dict.fromkeys(("average", "worst_task", "gap", "anp"), Estimate(None)),
         forgetting={},
         complete=(len(tasks), len(tasks)),
         notes=(),

@@ -5,32 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up_comparisons import plain_row
+from made_up_comparisons import METHODS, plain_row, suite_with
 from matplotlib.figure import Figure
 
 from results.comparison import Comparison, ComparisonRow, Estimate
 from results.run_manifest import Role
-from results.suite import BenchmarkSpec, SuiteSpec
 
-METHODS = ["linear", "task_arithmetic", "ties", "dare_ties", "della", "breadcrumbs", "consensus_ta", "slerp"]
-METHODS += ["model_stock", "tsv_m", "iso_c", "metis"]
+LABELS = ["linear", *METHODS[1:]]  # "average" is a panel's name, too
 TASKS = {
     "instruction": ["ifeval"],
     "math": ["gsm8k"],
     "multilingual": ["m_mmlu", "m_arc"],
     "safety": ["xstest"],
 }
-
-
-def suite(tasks: dict[str, list[str]] | None = None) -> SuiteSpec:
-    return SuiteSpec(
-        name="lab",
-        tasks={
-            task: tuple(BenchmarkSpec(name=name, metric="acc") for name in names)
-            for task, names in (TASKS if tasks is None else tasks).items()
-        },
-        forgetting=(BenchmarkSpec(name="coqa", metric="f1"), BenchmarkSpec(name="pubmedqa", metric="acc")),
-    )
 
 
 def around(value: float, width: float) -> Estimate:
@@ -62,11 +49,11 @@ def comparison(methods: int = 4) -> Comparison:
         for task in tasks
     ]
     merged = []
-    for index, method in enumerate(METHODS[:methods]):
+    for index, method in enumerate(LABELS[:methods]):
         level = 0.45 + 0.45 * index / max(1, methods - 1)
         values = np.clip(level + generator.normal(0, 0.12, 4), 0.05, 1.3)
         merged.append(row(method, "merged", dict(zip(tasks, map(float, values), strict=True))))
-    return Comparison("made-up", suite(), (base, *experts, *merged))
+    return Comparison("made-up", suite_with(TASKS), (base, *experts, *merged))
 
 
 @pytest.fixture
@@ -90,8 +77,3 @@ def make_comparison() -> Callable[[int], Comparison]:
 @pytest.fixture
 def make_row() -> Callable[..., ComparisonRow]:
     return row
-
-
-@pytest.fixture
-def make_suite() -> Callable[..., SuiteSpec]:
-    return suite

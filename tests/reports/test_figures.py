@@ -79,8 +79,8 @@ def test_what_was_not_scored_is_told_and_not_drawn(make_comparison: Make, tmp_pa
     comparison = replace(comparison, rows=(*comparison.rows[:-1], gone))
     assert words(normalised_performance(comparison, tmp_path / "f.svg")).count("incomplete") == 2
     found = words(average_against_worst(comparison, tmp_path / "g.svg"))
-    assert "dare_ties" not in found
-    assert "Without an average: dare_ties." in found
+    assert "dare" not in found
+    assert "Without an average: dare." in found
 
 
 def test_nothing_to_draw_is_an_error(make_comparison: Make, tmp_path: Path) -> None:

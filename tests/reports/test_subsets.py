@@ -6,6 +6,7 @@ from statistics import fmean
 
 import numpy as np
 import pytest
+from made_up_comparisons import suite_with
 
 from reports.figures.subsets import performance_by_number
 from reports.tables.subsets import subsets_report
@@ -23,7 +24,7 @@ def test_every_subset_once_in_the_order_of_the_tasks():
 
 
 @pytest.fixture
-def comparisons(make_comparison, make_row, make_suite):
+def comparisons(make_comparison, make_row):
     """Every pair of three tasks, merged by one method with two seeds; and all three once."""
     values = {("a", "b"): (0.2, 0.4), ("a", "c"): (0.5, 0.5), ("b", "c"): (0.9, 0.5), ("a", "b", "c"): (0.6,)}
     found = {}
@@ -36,7 +37,7 @@ def comparisons(make_comparison, make_row, make_suite):
             for seed, value in enumerate(seeds)
         ]  # fmt: skip
         rows.append(make_row("expert", "expert", dict.fromkeys(subset, 1.0)))
-        suite = make_suite({task: [f"{task}_test"] for task in subset})
+        suite = suite_with({task: [f"{task}_test"] for task in subset})
         found[subset] = replace(make_comparison(0), name="-".join(subset), suite=suite, rows=tuple(rows))
     return found
 
@@ -145,9 +146,7 @@ def test_a_method_of_fewer_subsets_is_in_their_number(comparisons, drawn, make_r
 
 
 @pytest.mark.parametrize("methods", [4, 5])
-def test_intervals_of_many_methods_are_bars_beside_each_other(
-    drawn, make_comparison, make_row, make_suite, methods
-):
+def test_intervals_of_many_methods_are_bars_beside_each_other(drawn, make_comparison, make_row, methods):
     bands = methods if methods == 4 else 0
     runs = []
     for tasks in map("".join, [*combinations("abcd", 2), *combinations("abcd", 3)]):
@@ -155,7 +154,7 @@ def test_intervals_of_many_methods_are_bars_beside_each_other(
             make_row(f"m{i}", "merged", {task: 0.1 * i + ord(task) / 1000 for task in tasks}, title=f"m{i}")
             for i in range(methods)
         ]
-        suite = make_suite({task: [f"{task}_test"] for task in tasks})
+        suite = suite_with({task: [f"{task}_test"] for task in tasks})
         runs.append(replace(make_comparison(0), suite=suite, rows=tuple(rows), name=tasks))
     (axes,) = drawn(performance_by_number, runs).axes
     assert len(axes.collections) == bands

@@ -81,13 +81,11 @@ def test_an_incomplete_suite_says_so(make_comparison: Make) -> None:
     rows = [*comparison.rows[:-1], incomplete(comparison.rows[-1], notes=("not scored: gsm8k",))]
     comparison = replace(comparison, rows=tuple(rows))
     markdown = render(comparison, "markdown")
-    assert "| dare\\_ties | incomplete (4/5) | – | – |" in markdown
-    assert "- dare\\_ties: not scored: gsm8k" in markdown
-    assert re.search(r"dare_ties +incomplete +\(4/5\)", terminal(comparison_table(comparison), width=140))
+    assert "| dare | incomplete (4/5) | – | – |" in markdown
+    assert "- dare: not scored: gsm8k" in markdown
+    assert re.search(r"dare +incomplete +\(4/5\)", terminal(comparison_table(comparison), width=140))
     assert r"incomplete {\scriptsize (4/5)} & -- & --" in render(comparison, "latex")
-    (row,) = [
-        row for row in csv.DictReader(io.StringIO(render(comparison, "csv"))) if row["label"] == "dare_ties"
-    ]
+    (row,) = [row for row in csv.DictReader(io.StringIO(render(comparison, "csv"))) if row["label"] == "dare"]
     assert (row["average"], row["average_low"], row["benchmarks_scored"], row["benchmarks"]) == (
         "",
         "",

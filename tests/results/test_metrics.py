@@ -16,11 +16,9 @@ def quotient(benchmark: BenchmarkSpec, score: float, reference: float) -> float:
     return metrics.normalised_performance(benchmark, np.array([score]), np.array([reference])).item()
 
 
-def performance(by_benchmark: dict[str, float], experts: float = 1.0) -> metrics.Performance:
-    """Of a checkpoint with these NP_b, divided by experts that score so much where higher is better."""
-    scores = {name: {"m": np.array([np_b]), "e": np.array([experts])} for name, np_b in by_benchmark.items()}
-    if "xstest" in scores:
-        scores["xstest"] = {name: 1 - score for name, score in scores["xstest"].items()}
+def performance(pairs: dict[str, tuple[float, float]]) -> metrics.Performance:
+    """Of a checkpoint with these scores, beside those of the experts."""
+    scores = {name: {"m": np.array([own]), "e": np.array([expert])} for name, (own, expert) in pairs.items()}
     return metrics.performance(SUITE, scores, "m", {"a": "e", "b": "e"})
 
 
@@ -46,7 +44,7 @@ def test_a_reference_at_or_below_chance_is_noted(reference: float, noted: bool) 
 
 
 def test_average_is_over_benchmarks_and_anp_over_tasks() -> None:
-    found = performance({"gsm8k": 1.0, "xstest": 0.5, "m_arc": 0.3})
+    found = performance({"gsm8k": (0.6, 0.6), "xstest": (0.6, 0.2), "m_arc": (0.15, 0.5)})
     assert {task: value.item() for task, value in found.tasks.items()} == pytest.approx({"a": 1.0, "b": 0.4})
     assert found.average == pytest.approx(0.6)
     assert found.parts("anp") == pytest.approx(0.7)
@@ -54,16 +52,14 @@ def test_average_is_over_benchmarks_and_anp_over_tasks() -> None:
     assert found.gap == pytest.approx(-0.2)
 
 
-def test_an_incomplete_suite_has_task_values_but_no_aggregates() -> None:
-    found = performance({"gsm8k": 1.0, "xstest": 0.5})
+@pytest.mark.parametrize("scored", [{}, {"m_arc": (0.3, 0.0)}], ids=["unscored", "expert of zero"])
+def test_an_incomplete_suite_has_task_values_alone(
+    scored: dict[str, tuple[float, float]],
+) -> None:
+    found = performance({"gsm8k": (1.0, 1.0), "xstest": (0.5, 0.0), **scored})
     assert found.tasks["a"] == 1.0
     unknown = [found.tasks["b"], found.average, found.worst_task, found.parts("anp")[0], found.gap]
     assert np.isnan(unknown).all()
-
-
-def test_experts_of_zero_leave_no_aggregates() -> None:
-    found = performance({"gsm8k": 1.0, "xstest": 0.5, "m_arc": 0.3}, experts=0.0)
-    assert np.isnan([found.tasks["b"], found.average, found.worst_task, found.parts("anp")[0]]).all()
 
 
 def test_forgetting_is_negative_where_the_merged_checkpoint_is_worse() -> None:
