@@ -2,10 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from bench.engine import EngineSettings
 from bench.score_settings import ScoreSettings
 from manyshot.flags import add_flags, count, number, whole_number
+from merging.recipe import OutputDtype
 from merging.signals import ContinuationSettings
 from merging.train_settings import AdapterSettings, TrainSettings
 
@@ -20,6 +22,7 @@ def add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
         "score": _score,
         "rescore": _rescore,
         "merge": _merge,
+        "convert": _convert,
         "train": _train,
         "signals": _signals,
         "report": _report,
@@ -101,6 +104,19 @@ def _merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, nargs="?", help="folder of the merged checkpoint; must not exist")
     parser.add_argument("--plan", action="store_true", help="say what will be read, written and needed")
     parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, … (%(default)s)")
+
+
+def _convert(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE.gguf", help="the GGUF file")
+    parser.add_argument("out", type=Path, help="folder of the checkpoint; must not exist")
+    parser.add_argument(
+        "--dtype", choices=get_args(OutputDtype), default="bfloat16",
+        help="dtype of the weights that are written (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tokenizer", type=Path, metavar="FOLDER",
+        help="a folder whose tokenizer and chat template are taken, in place of the file's",
+    )  # fmt: skip
 
 
 def _train(parser: argparse.ArgumentParser) -> None:

@@ -19,6 +19,7 @@ _COMMANDS = {
     "score": "score checkpoints on a suite or on benchmarks",
     "rescore": "score recorded outputs without a model",
     "merge": "merge experts as a recipe file says",
+    "convert": "make a checkpoint of a GGUF file",
     "train": "fine-tune an expert on a suite's task",
     "signals": "losses, loss gaps, divergences and cosines of a base and its experts",
     "report": "tables and figures of a run, two checkpoints head to head, and the leaderboard",

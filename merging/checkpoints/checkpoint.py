@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from merging.checkpoints.digests import config_digest, tensor_digest, tokenizer_digest, weights_digest
 from merging.checkpoints.dtypes import BY_CODE, CODES, refuse_no_weights
-from merging.checkpoints.folders import locate, read_json, read_mapping
+from merging.checkpoints.folders import convert_advice, locate, read_json, read_mapping
 from results.errors import InputError
 from results.record import CheckpointIdentity
 
@@ -180,6 +180,8 @@ def _refuse_other_kinds(folder: Path) -> None:
     if (folder / "adapter_config.json").is_file() and not (folder / SINGLE_FILE).is_file():
         raise InputError(f"{folder} is a PEFT adapter, and a whole model is expected here.")
     if not (folder / "config.json").is_file():
+        if files := sorted(folder.glob("*.gguf")):
+            raise InputError(f"{folder} holds a GGUF file; {convert_advice(files[0])}.")
         raise InputError(f"{folder} has no config.json; a Hugging Face model folder is expected.")
 
 

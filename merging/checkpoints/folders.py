@@ -24,6 +24,11 @@ def exists(path: str | Path) -> bool:
         return False
 
 
+def convert_advice(file: Path) -> str:
+    """What to do with a GGUF file."""
+    return f"make a checkpoint of it first: manyshot convert {file} OUT"
+
+
 def locate(path: str | Path) -> Path:
     """Return the local folder of a checkpoint, downloading a hub repository where that is what is named.
 
@@ -39,6 +44,8 @@ def locate(path: str | Path) -> Path:
         if folder.is_dir():
             return folder
         if folder.exists():
+            if folder.suffix == ".gguf":
+                raise InputError(f"{name} is a GGUF file; {convert_advice(folder)}.")
             raise InputError(
                 f"{name} is a file; a checkpoint is a folder with config.json and *.safetensors."
             )

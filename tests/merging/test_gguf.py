@@ -1,0 +1,210 @@
+"""GGUF files as checkpoints: written by llama.cpp's own writer, and read back to the bit."""
+
+import json
+
+import gguf
+import numpy as np
+import pytest
+import torch
+import transformers
+from command_line import manyshot
+from tokenizers import pre_tokenizers
+
+from merging.gguf import convert_gguf
+from results.errors import InputError
+
+WIDTH, HEADS, LAYERS = 64, 4, 2
+TEMPLATE = "{% for message in messages %}<|start|>{{ message['content'] }}<|end|>{% endfor %}"
+BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
+MERGES = ["1 2", "12 3", "Ġ Ġ", "h e", "he l", "l o"]
+TOKENS = ["<|start|>", "<|end|>", *BYTES, *(merge.replace(" ", "") for merge in MERGES)]
+
+
+def model(seed: int = 0):
+    """A tiny Llama with grouped heads and a tied table."""
+    torch.manual_seed(seed)
+    return transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=len(TOKENS),
+            hidden_size=WIDTH,
+            intermediate_size=2 * WIDTH,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=HEADS,
+            num_key_value_heads=2,
+            max_position_embeddings=256,
+            rms_norm_eps=1e-5,
+            rope_theta=50_000.0,
+            tie_word_embeddings=True,
+            initializer_range=0.3,
+        )
+    )
+
+
+def interleaved(weight: np.ndarray, heads: int) -> np.ndarray:
+    """Rows of a projection in llama.cpp's order: each head's two halves interleaved."""
+    return weight.reshape(heads, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
+
+
+def write(path, weights, *, architecture="llama", pre="smollm", quantise=None, more=lambda writer: None):
+    """A GGUF file of a tiny Llama."""
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_block_count(LAYERS)
+    writer.add_context_length(256)
+    writer.add_embedding_length(WIDTH)
+    writer.add_feed_forward_length(2 * WIDTH)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(2)
+    writer.add_rope_freq_base(50_000.0)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(len(TOKENS))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(TOKENS)
+    writer.add_token_types([3, 3] + [1] * (len(TOKENS) - 2))
+    writer.add_token_merges(MERGES)
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(1)
+    writer.add_pad_token_id(1)
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(TEMPLATE)
+    more(writer)
+    names = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}
+    parts = {
+        "self_attn.q_proj": "attn_q",
+        "self_attn.k_proj": "attn_k",
+        "self_attn.v_proj": "attn_v",
+        "self_attn.o_proj": "attn_output",
+        "mlp.gate_proj": "ffn_gate",
+        "mlp.up_proj": "ffn_up",
+        "mlp.down_proj": "ffn_down",
+        "input_layernorm": "attn_norm",
+        "post_attention_layernorm": "ffn_norm",
+    }
+    for layer in range(LAYERS):
+        for ours, theirs in parts.items():
+            names[f"model.layers.{layer}.{ours}.weight"] = f"blk.{layer}.{theirs}.weight"
+    for ours, theirs in names.items():
+        weight = weights[ours].float().numpy()
+        if "q_proj" in ours or "k_proj" in ours:
+            weight = interleaved(weight, HEADS if "q_proj" in ours else 2)
+        if quantise is not None and weight.ndim == 2:
+            stored = gguf.quants.quantize(weight, quantise)
+            writer.add_tensor(theirs, stored, raw_dtype=quantise)
+        else:
+            writer.add_tensor(theirs, weight)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_weights_configuration_tokenizer_and_template_come_back(tmp_path):
+    made = model()
+    file = write(tmp_path / "tiny.gguf", made.state_dict())
+    done = manyshot("convert", file, "out", "--dtype", "float32", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "out"
+    read = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    expected = made.state_dict()
+    assert read.state_dict().keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in read.state_dict().items())
+    config = json.loads((tmp_path / "out/config.json").read_text())
+    assert config["rms_norm_eps"] == 1e-5 and config["rope_parameters"]["rope_theta"] == 50_000.0
+    assert config["tie_word_embeddings"] is True and "quantization_config" not in config
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer.chat_template == TEMPLATE and tokenizer.model_max_length == 256
+    generation = transformers.GenerationConfig.from_pretrained(tmp_path / "out")
+    assert (generation.bos_token_id, generation.eos_token_id, generation.pad_token_id) == (0, 1, 1)
+
+
+@pytest.mark.parametrize(("dtype", "kept"), [("bfloat16", 2**-8), ("float16", 2**-11)])
+def test_dtypes(tmp_path, dtype, kept):
+    made = model()
+    convert_gguf(write(tmp_path / "tiny.gguf", made.state_dict()), tmp_path / "out", dtype=dtype)
+    read = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto")
+    assert read.dtype == getattr(torch, dtype)
+    for name, tensor in read.state_dict().items():
+        exact = made.state_dict()[name]
+        assert ((tensor.float() - exact).abs() <= kept * exact.abs() + 1e-7).all()
+
+
+def test_quantised_weights_are_what_the_file_says(tmp_path):
+    made, kind = model(), gguf.GGMLQuantizationType.Q8_0
+    convert_gguf(
+        write(tmp_path / "tiny.gguf", made.state_dict(), quantise=kind), tmp_path / "out", dtype="float32"
+    )
+    read = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    exact = made.state_dict()["model.embed_tokens.weight"].numpy()
+    stored = gguf.quants.dequantize(gguf.quants.quantize(exact, kind), kind)
+    assert np.array_equal(read.get_input_embeddings().weight.detach().numpy(), stored)
+    assert not np.array_equal(exact, stored)
+
+
+@pytest.mark.parametrize(
+    ("pre", "tokens"),
+    [
+        ("gpt-2", ["123", "Ġ", "Ġ", "1"]),
+        ("smollm", ["1", "2", "3", "ĠĠ", "1"]),
+        ("llama-bpe", ["123", "Ġ", "Ġ", "1"]),
+        ("qwen2", ["1", "2", "3", "Ġ", "Ġ", "1"]),
+    ],
+)
+def test_texts_are_split_as_the_file_says(tmp_path, pre, tokens):
+    convert_gguf(write(tmp_path / "tiny.gguf", model().state_dict(), pre=pre), tmp_path / "out")
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "out").tokenize("123  1") == tokens
+
+
+def test_another_tokenizer_is_taken_where_the_files_own_is_not_known(tmp_path):
+    weights = model().state_dict()
+    convert_gguf(write(tmp_path / "known.gguf", weights), tmp_path / "known")
+    unknown = write(tmp_path / "unknown.gguf", weights, pre="of-tomorrow")
+    with pytest.raises(InputError, match=r"splits texts as 'of-tomorrow'.*--tokenizer"):
+        convert_gguf(unknown, tmp_path / "out")
+    convert_gguf(unknown, tmp_path / "out", tokenizer=tmp_path / "known")
+    assert (tmp_path / "out/tokenizer.json").read_bytes() == (tmp_path / "known/tokenizer.json").read_bytes()
+    assert (tmp_path / "out/chat_template.jinja").is_file()
+    with pytest.raises(InputError, match="empty has no tokenizer"):
+        convert_gguf(unknown, tmp_path / "other", tokenizer=tmp_path / "empty")
+    assert not (tmp_path / "other").exists()
+
+
+def _frequencies(writer):
+    writer.add_tensor("rope_freqs.weight", np.ones(8, np.float32))
+
+
+def _yarn(writer):
+    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [(_frequencies, "would be lost"), (_yarn, "scales positions by 'yarn'")]
+)
+def test_what_would_be_lost_is_refused(tmp_path, more, said):
+    file = write(tmp_path / "tiny.gguf", model().state_dict(), more=more)
+    with pytest.raises(InputError, match=said):
+        convert_gguf(file, tmp_path / "out")
+
+
+def test_broken_and_foreign_files_get_a_sentence(tmp_path):
+    file = write(tmp_path / "tiny.gguf", model().state_dict())
+    whole = file.read_bytes()
+    for length in (3, 100, 5000, len(whole) - 1000):
+        file.write_bytes(whole[:length])
+        done = manyshot("convert", file, "out", cwd=tmp_path)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+        assert ("no GGUF file" if length < 4 else "broken or cut short") in done.stderr
+    write(file, model().state_dict(), architecture="mamba9")
+    done = manyshot("convert", file, "out", cwd=tmp_path)
+    assert done.returncode == 2 and "mamba9" in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_elsewhere_a_gguf_file_is_refused_with_the_command(tmp_path):
+    file = write(tmp_path / "tiny.gguf", model().state_dict())
+    for given in (file, tmp_path):
+        done = manyshot("score", "--benchmark", "lab_math", given, cwd=tmp_path)
+        assert done.returncode == 2 and f"manyshot convert {file} OUT" in done.stderr
+    (tmp_path / "there").mkdir()
+    done = manyshot("convert", file, "there", cwd=tmp_path)
+    assert done.returncode == 2 and "exists already" in done.stderr
