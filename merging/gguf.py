@@ -31,7 +31,7 @@ _PATTERNS = {
     **dict.fromkeys(("llama-bpe", "llama3", "llama-v3", "smaug-bpe"), _LLAMA_3),
     **dict.fromkeys(("qwen2", "deepseek-r1-qwen", "stablelm2", "megrez"), _QWEN_2),
 }
-"""Regular expressions that split a text, by the name that a file gives them (llama.cpp, src/llama-vocab.cpp)."""
+"""Regular expressions that split a text, by their names in files (llama.cpp, src/llama-vocab.cpp)."""
 _AS_GPT_2 = frozenset({"gpt-2", "gpt2", "phi-2", "olmo", "jina-en", "mpt", "dbrx"})
 _TOKENIZER_FILES = (
     "tokenizer.json",

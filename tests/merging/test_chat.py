@@ -1,0 +1,198 @@
+"""Conversations as text, by templates and tokenizers like those of Llama 3, Gemma and Qwen 3."""
+
+import pytest
+import transformers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from merging.chat import ChatSettings, chat_form, encode
+from results.errors import InputError
+
+LLAMA = (
+    "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m['role'] }}<|end_header_id|>\n\n"
+    "{{ m['content'] | trim }}<|eot_id|>{% endfor %}"
+    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
+)
+GEMMA = (
+    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}"
+    "{{ raise_exception('no system role') }}{% endif %}"
+    "{% for m in messages %}<start_of_turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n"
+    "{{ m['content'] | trim }}<end_of_turn>\n{% endfor %}"
+    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+QWEN = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+    "{% if m['role'] == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}"
+    "{{ m['content'] }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}"
+    "{% endif %}"
+)
+
+
+def tokenizer(template, bos, special, adds_bos):
+    """Every letter a token, with special tokens and, where it is said, BOS before every text."""
+    words = ["<unk>", *sorted({*pre_tokenizers.ByteLevel.alphabet()}), *special]
+    built = Tokenizer(models.WordLevel({word: i for i, word in enumerate(dict.fromkeys(words))}, "<unk>"))
+    built.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            pre_tokenizers.Split("", "isolated"),
+        ]
+    )
+    made = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=built, bos_token=bos, eos_token=special[-1], unk_token="<unk>"
+    )
+    made.add_special_tokens({"extra_special_tokens": list(special)})
+    if adds_bos:
+        made.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{bos} $A", special_tokens=[(bos, made.convert_tokens_to_ids(bos))]
+        )
+    made.chat_template = template
+    return made
+
+
+LIKE_LLAMA = tokenizer(
+    LLAMA,
+    "<|begin_of_text|>",
+    ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|end_of_text|>"],
+    adds_bos=True,
+)
+LIKE_GEMMA = tokenizer(GEMMA, "<bos>", ["<bos>", "<start_of_turn>", "<end_of_turn>", "<eos>"], adds_bos=True)
+LIKE_QWEN = tokenizer(QWEN, None, ["<|im_start|>", "<|im_end|>", "<|endoftext|>"], adds_bos=False)
+QUESTION = [{"role": "user", "content": " Hi? "}]
+ALWAYS = ChatSettings(chat_template="always")
+
+
+def form(of, **settings):
+    return chat_form(of, ALWAYS.but(**settings), "models/it")
+
+
+@pytest.mark.parametrize(
+    ("of", "text", "end"),
+    [
+        (
+            LIKE_LLAMA,
+            "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi?<|eot_id|>"
+            "<|start_header_id|>assistant<|end_header_id|>\n\n",
+            "<|eot_id|>",
+        ),
+        (
+            LIKE_GEMMA,
+            "<bos><start_of_turn>user\nHi?<end_of_turn>\n<start_of_turn>model\n",
+            "<end_of_turn>",
+        ),
+        (LIKE_QWEN, "<|im_start|>user\n Hi? <|im_end|>\n<|im_start|>assistant\n", "<|im_end|>"),
+    ],
+    ids=["llama", "gemma", "qwen"],
+)
+def test_a_question_is_written_as_the_template_says_with_one_bos(of, text, end):
+    written = form(of)
+    assert written.render(QUESTION) == text
+    ids = encode(of, text)
+    assert ids.count(of.bos_token_id) == (of.bos_token is not None)
+    assert ids == of.encode(text, add_special_tokens=False)
+    assert encode(of, "Hi?")[: 1 if of.bos_token else 0] == [of.bos_token_id][: 1 if of.bos_token else 0]
+    assert written.end_token == of.convert_tokens_to_ids(end) != of.eos_token_id
+
+
+@pytest.mark.parametrize("of", [LIKE_LLAMA, LIKE_GEMMA, LIKE_QWEN], ids=["llama", "gemma", "qwen"])
+def test_an_example_is_a_question_as_it_is_asked_and_a_turn_with_its_end(of):
+    written = form(of)
+    before, turn = written.conversation("How many?", "Two.")
+    assert before == written.render([{"role": "user", "content": "How many?"}])
+    end = of.convert_ids_to_tokens(written.end_token)
+    assert turn == ("<think>\n\n</think>\n\nTwo." if of is LIKE_QWEN else "Two.") + end
+
+
+def test_an_answer_without_thoughts_is_learned_after_the_empty_thought_of_the_prompt():
+    before, turn = form(LIKE_QWEN, enable_thinking=False).conversation("How many?", "Two.")
+    assert before.endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n") and turn == "Two.<|im_end|>"
+
+
+def test_worked_examples_and_a_turn_that_goes_on():
+    turns = [*QUESTION, {"role": "assistant", "content": "Yes"}, {"role": "user", "content": "And?"}]
+    started = [*turns, {"role": "assistant", "content": "The answer is"}]
+    assert form(LIKE_LLAMA).render(started, False).endswith("assistant<|end_header_id|>\n\nThe answer is")
+
+
+def test_a_system_text_that_a_template_refuses():
+    given = [{"role": "system", "content": "Be brief."}, *QUESTION]
+    assert form(LIKE_GEMMA).render(given) == form(LIKE_GEMMA).render(QUESTION)  # a benchmark's, as in lm-eval
+    with pytest.raises(InputError, match=r"takes no system text \(no system role\): leave out"):
+        form(LIKE_GEMMA, system_instruction="Be brief.").render(given)
+
+
+@pytest.mark.parametrize(
+    ("answer", "ended", "said"),
+    [
+        ("<think>\nTwo?\n</think>\n\nTwo.", True, "Two."),
+        ("<think>\nTwo? Or thr", False, ""),
+        ("Two.", True, "Two."),
+        ("a</think>b</think> c", False, "c"),
+    ],
+)
+def test_what_is_said_is_what_follows_the_thoughts(answer, ended, said):
+    assert form(LIKE_QWEN).said(answer, ended=ended) == said
+    assert form(LIKE_LLAMA).said(answer, ended=ended) == answer
+    assert form(LIKE_LLAMA, think_end="</think>").said(answer, ended=ended) == said
+
+
+def test_which_template(tmp_path):
+    assert chat_form(LIKE_LLAMA, ChatSettings(), "m") is None
+    assert chat_form(LIKE_LLAMA, ChatSettings(chat_template="never"), "m") is None
+    file = tmp_path / "own.jinja"
+    file.write_text("{{ messages[0]['content'] }}:")
+    assert form(LIKE_LLAMA, chat_template=str(file)).render(QUESTION) == " Hi? :"
+    of = tokenizer({"default": LLAMA, "tool": QWEN}, "<s>", ["<s>", "<|im_end|>", "</s>"], adds_bos=False)
+    assert form(of).template == LLAMA and form(of, chat_template="tool").template == QWEN
+    for name, said in [
+        ("rag", "models/it has no chat template called 'rag'; it has default, tool."),
+        ("no.jinja", "'no.jinja': there is no such file of a chat template."),
+    ]:
+        with pytest.raises(InputError) as refused:
+            form(of, chat_template=name)
+        assert str(refused.value) == said
+    plain = tokenizer(None, "<s>", ["<s>", "</s>"], adds_bos=False)
+    with pytest.raises(InputError, match=r"models/it has no chat template.*--chat-template never"):
+        form(plain)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% for m in messages %}",
+        "{{ messages[0].absent.more }}",
+        "{{ 1 / 0 }}",
+        "{{ raise_exception('no') }}",
+    ],
+)
+def test_a_template_that_fails_gets_one_sentence(tmp_path, text):
+    file = tmp_path / "broken.jinja"
+    file.write_text(text)
+    with pytest.raises(InputError) as refused:
+        form(LIKE_LLAMA, chat_template=str(file))
+    assert str(refused.value).startswith(f"{file} fails (") and "\n" not in str(refused.value)
+
+
+def test_settings_over_those_of_a_suite():
+    suite = ChatSettings(chat_template="always", system_instruction="Be brief.")
+    assert ChatSettings().over(suite) == suite
+    assert ChatSettings(chat_template="auto").over(suite).chat_template == "always"
+    assert ChatSettings(chat_template="never").over(suite).chat_template == "never"
+    assert ChatSettings(fewshot_as_multiturn=False).over(suite) == suite.but(fewshot_as_multiturn=False)
+
+
+def test_the_key_tells_forms_apart():
+    keys = [
+        form(LIKE_LLAMA).key,
+        form(LIKE_GEMMA).key,
+        form(LIKE_LLAMA, system_instruction="Be brief.").key,
+        form(LIKE_LLAMA, enable_thinking=False).key,
+        form(LIKE_LLAMA, fewshot_as_multiturn=False).key,
+    ]
+    assert all(a != b for i, a in enumerate(keys) for b in keys[:i])
+
+
+def test_a_template_that_writes_the_date_is_told():
+    dated = tokenizer("{{ strftime_now('%d') }}" + LLAMA, "<s>", ["<s>", "</s>"], adds_bos=False)
+    assert "today's date" in form(dated).notices[0]
+    assert form(dated, chat_template_args={"date_string": "26 Jul 2024"}).notices == ()
