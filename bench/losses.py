@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.engine import Engine, Progress, TokenIds
-from merging.examples import IGNORED, Example, encode
+from merging.chat import ChatForm, chat_form
+from merging.examples import IGNORED, Example, tokenise
 from merging.train_settings import TrainSettings
 from results.errors import InputError
 
@@ -27,16 +28,19 @@ def mean_loss(
     Raises:
         InputError: there are no examples, or the model computes NaN.
     """
-    pairs = [pair for example in examples if (pair := _pair(engine, example, settings)) is not None]
+    form = chat_form(engine.tokenizer, settings.chat, "the checkpoint")
+    pairs = [pair for example in examples if (pair := _pair(engine, example, settings, form)) is not None]
     if not pairs:
         raise InputError("There are no validation examples to take a loss on.")
     likelihoods = engine.loglikelihood(pairs, progress)
     return float(np.mean([-likelihood.logprobs.mean(dtype=np.float64) for likelihood in likelihoods]))
 
 
-def _pair(engine: Engine, example: Example, settings: TrainSettings) -> tuple[TokenIds, TokenIds] | None:
+def _pair(
+    engine: Engine, example: Example, settings: TrainSettings, form: ChatForm | None
+) -> tuple[TokenIds, TokenIds] | None:
     """Tokens of an example that are only read, and those whose loss counts; the first is never predicted."""
-    row = encode(engine.tokenizer, example, settings, encoder=engine.is_encoder_decoder)
+    row = tokenise(engine.tokenizer, example, settings, form, encoder=engine.is_encoder_decoder)
     ids, labels = row["input_ids"], row["labels"]
     if engine.is_encoder_decoder:
         return ids, labels

@@ -27,8 +27,8 @@ class ChatSettings(Settings):
     """How questions are put to a model that was tuned for conversations."""
 
     chat_template: str = "auto"
-    """Chat template: `always` the model's own, `never`, the name of one of its own, or a jinja file; `auto`: as
-    the suite says, else never."""
+    """Chat template: `always` the model's own, `never`, the name of one of its own, or a jinja file;
+    `auto`: as the suite says, else never."""
     system_instruction: str | None = None
     """Text of a system turn before everything else; without a template it stands before the prompt."""
     fewshot_as_multiturn: bool = True
@@ -38,7 +38,7 @@ class ChatSettings(Settings):
     enable_thinking: bool | None = None
     """The template's argument of this name, where it is given."""
     think_end: str | None = None
-    """What ends the part of an answer that is thought, not said; else `</think>` where the template has it."""
+    """What ends the part of an answer that is thought, not said; else `</think>` where a template has it."""
 
     def over(self, others: "ChatSettings") -> "ChatSettings":
         """Return these settings, with others' where these say nothing."""
@@ -46,6 +46,20 @@ class ChatSettings(Settings):
         if said.get("chat_template") == "auto":
             del said["chat_template"]
         return others.but(**said)
+
+    @property
+    def templated(self) -> bool:
+        """Whether a template is used; `auto` is never."""
+        return self.chat_template not in ("auto", "never")
+
+    @property
+    def key(self) -> JsonValue:
+        """All that these settings decide, as a JSON value; of a file its content. None without a template."""
+        if not self.templated:
+            return None
+        path = Path(self.chat_template)
+        content = path.read_bytes() if self.chat_template.endswith(_JINJA) and path.is_file() else b""
+        return {**self.model_dump(mode="json"), "file": hashlib.sha256(content).hexdigest()}
 
 
 @dataclass(frozen=True)
@@ -209,7 +223,7 @@ def chat_form(tokenizer: Any, settings: ChatSettings, checkpoint: Path | str) ->
         InputError: there is no such template, or its syntax is wrong.
     """
     name = settings.chat_template
-    if name in ("auto", "never"):
+    if not settings.templated:
         return None
     if name.endswith(_JINJA):
         path = Path(name)

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from merging.chat import ChatSettings
 from results.validation import Settings, Several
 
 Schedule = Literal[
@@ -95,3 +96,5 @@ class TrainSettings(SharedTrainSettings):
     r-th pass of one training does. The Trainer starts every round from the same order."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Seed of the order of the examples, of dropout and of a new adapter."""
+    chat: ChatSettings = ChatSettings()
+    """How an example is written as a conversation, where it is."""

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import transformers
 
+from merging.chat import chat_form
 from merging.checkpoints.adapted import open_checkpoint
 from merging.checkpoints.adapter import Adapter, is_adapter
 from merging.checkpoints.checkpoint import Checkpoint
@@ -30,7 +31,7 @@ from merging.checkpoints.pretrained import (
     without_file_bars,
 )
 from merging.checkpoints.tokenizer_files import copy_tokenizer
-from merging.examples import IGNORED, Example, encode, examples_digest
+from merging.examples import IGNORED, Example, examples_digest, tokenise
 from merging.optimise import SAVES, optimise
 from merging.staging import hidden, refuse_existing, resumable
 from merging.train_settings import UNDECIDING, TrainSettings
@@ -69,7 +70,8 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
     tokenizer = load_tokenizer(below)
     if tokenizer.eos_token_id is None:
         raise InputError(f"{below}: the tokenizer names no end-of-sequence token, which ends every example.")
-    encoded = [encode(tokenizer, example, settings, encoder=encoder) for example in examples]
+    form = chat_form(tokenizer, settings.chat, below)
+    encoded = [tokenise(tokenizer, example, settings, form, encoder=encoder) for example in examples]
     # A decoder alone never predicts its first token.
     first = 0 if encoder else 1
     kept = [row for row in encoded if any(label != IGNORED for label in row["labels"][first:])]
@@ -109,7 +111,7 @@ def made_from(base: Path, examples: Sequence[Example], settings: TrainSettings) 
     return {
         "base": open_checkpoint(base).identity().digest,
         "examples": examples_digest(examples),
-        "settings": json_value(decides),
+        "settings": json_value(decides | {"chat": settings.chat.key}),
         "version": TRAINING_VERSION,
     }
 

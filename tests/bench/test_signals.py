@@ -16,7 +16,7 @@ from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.signals import ValidationSignals
-from merging.examples import Example, encode
+from merging.examples import Example, tokenise
 from merging.merge import merge
 from merging.recipe import Recipe
 from merging.signals import ContinuationSettings, SignalNeeds
@@ -53,7 +53,7 @@ def by_transformers(checkpoint, task, over):
     )
     losses = []
     for pair in load_examples(load_suite("lab").tasks[task].validation, None)[:LIMIT]:
-        row = encode(tokenizer, Example(*pair), TrainSettings(loss=over, max_length=400))
+        row = tokenise(tokenizer, Example(*pair), TrainSettings(loss=over, max_length=400))
         ids, labels = torch.tensor([row["input_ids"]]), torch.tensor([row["labels"]])
         with torch.no_grad():
             losses.append(model(input_ids=ids, labels=labels).loss.item())

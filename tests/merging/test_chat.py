@@ -5,6 +5,8 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from merging.chat import ChatSettings, chat_form, encode
+from merging.examples import IGNORED, Example, tokenise
+from merging.train_settings import TrainSettings
 from results.errors import InputError
 
 LLAMA = (
@@ -101,6 +103,19 @@ def test_an_example_is_a_question_as_it_is_asked_and_a_turn_with_its_end(of):
     assert before == written.render([{"role": "user", "content": "How many?"}])
     end = of.convert_ids_to_tokens(written.end_token)
     assert turn == ("<think>\n\n</think>\n\nTwo." if of is LIKE_QWEN else "Two.") + end
+
+
+@pytest.mark.parametrize("of", [LIKE_LLAMA, LIKE_GEMMA, LIKE_QWEN], ids=["llama", "gemma", "qwen"])
+@pytest.mark.parametrize("loss", ["completion", "text"])
+def test_what_is_learned_is_the_turn_with_the_token_that_ends_it(of, loss):
+    written = form(of)
+    row = tokenise(of, Example("How many?", "Two."), TrainSettings(loss=loss, chat=ALWAYS), written)
+    before, turn = written.conversation("How many?", "Two.")
+    ids = of.encode(before + turn, add_special_tokens=False)
+    assert row["input_ids"] == ids and ids[-1] == written.end_token
+    assert ids.count(of.bos_token_id) == (of.bos_token is not None)
+    learned = [label for label in row["labels"] if label != IGNORED]
+    assert learned == (of.encode(turn, add_special_tokens=False) if loss == "completion" else ids)
 
 
 def test_an_answer_without_thoughts_is_learned_after_the_empty_thought_of_the_prompt():

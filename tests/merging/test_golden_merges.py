@@ -8,7 +8,7 @@ from golden import check, fingerprint
 from little_training import EXAMPLES, little_base
 from safetensors.torch import load_file
 
-from merging.examples import encode
+from merging.examples import tokenise
 from merging.known_methods import known_methods
 from merging.merge import merge
 from merging.provenance import MERGING_VERSION
@@ -104,5 +104,5 @@ def test_trainings(tmp_path, kind):
     losses = json.loads((out / "training.json").read_text())["loss"]
     from merging.checkpoints.pretrained import load_tokenizer
 
-    encoded = [encode(load_tokenizer(base), example, settings) for example in EXAMPLES[:2]]
+    encoded = [tokenise(load_tokenizer(base), example, settings) for example in EXAMPLES[:2]]
     check(f"training_{kind}", TRAINING_VERSION, {"norms": norms, "losses": losses, "encoded": encoded})

@@ -20,7 +20,7 @@ from transformers import (
 
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.pretrained import padding_of
-from merging.examples import IGNORED, Example, encode
+from merging.examples import IGNORED, Example, tokenise
 from merging.optimise import collate
 from merging.train_settings import UNDECIDING, AdapterSettings, Schedule, TrainSettings
 from merging.training import train
@@ -59,7 +59,8 @@ def test_the_same_settings_give_the_same_bits_and_another_seed_does_not(base, tm
 def test_the_checkpoint_is_complete_and_float32_and_says_how_it_was_made(base, tmp_path):
     out = train(base, EXAMPLES, FEW_STEPS, tmp_path / "models" / "expert")
     report = json.loads((out / "training.json").read_text())
-    assert report["settings"] == {k: v for k, v in vars(FEW_STEPS).items() if k not in UNDECIDING}
+    decides = {k: v for k, v in vars(FEW_STEPS).items() if k not in UNDECIDING}
+    assert report["settings"] == {**decides, "chat": None}
     assert report["base"] == Checkpoint.open(base).identity().digest
     assert report["used"] == len(EXAMPLES) and report["left_out"] == 0
     assert [step for step, _ in report["loss"]] == [1, 2, 3]
@@ -152,7 +153,7 @@ def test_the_trainers_order_looks_at_no_lengths():
 
 def test_an_end_token_is_added_where_it_is_to_be(tokenizer):
     for added in (True, False):
-        ids = encode(tokenizer, EXAMPLES[0], TrainSettings(end_token=added))["input_ids"]
+        ids = tokenise(tokenizer, EXAMPLES[0], TrainSettings(end_token=added))["input_ids"]
         assert (ids[-1] == tokenizer.eos_token_id) == added
         assert ids[: len(ids) - added] == tokenizer(EXAMPLES[0].prompt + EXAMPLES[0].completion)["input_ids"]
 
@@ -265,21 +266,21 @@ def test_code_beside_a_checkpoint_is_not_even_asked_about(broken, monkeypatch, f
 
 
 def test_completion_loss_has_labels_on_the_completion_and_the_end_only(tokenizer):
-    row = encode(tokenizer, Example("say red:", " red red"), TrainSettings())
+    row = tokenise(tokenizer, Example("say red:", " red red"), TrainSettings())
     learned = [i for i, label in zip(row["input_ids"], row["labels"], strict=True) if label != IGNORED]
     assert tokenizer.decode(learned) == " red red</s>"
     assert tokenizer.decode(row["input_ids"]) == "say red: red red</s>"
 
 
 def test_text_loss_has_labels_everywhere(tokenizer):
-    row = encode(tokenizer, Example("say red:", " red red"), TrainSettings(loss="text"))
+    row = tokenise(tokenizer, Example("say red:", " red red"), TrainSettings(loss="text"))
     assert row["labels"] == row["input_ids"]
 
 
 def test_the_loss_of_a_batch_does_not_depend_on_prompt_labels_or_padding(base, tokenizer):
     model = AutoModelForCausalLM.from_pretrained(base)
-    row = encode(tokenizer, EXAMPLES[0], TrainSettings())
-    long = encode(tokenizer, Example("say red say red say red:", ""), TrainSettings())
+    row = tokenise(tokenizer, EXAMPLES[0], TrainSettings())
+    long = tokenise(tokenizer, Example("say red say red say red:", ""), TrainSettings())
     long["labels"] = [IGNORED] * len(long["labels"])
     logits = model(input_ids=torch.tensor([row["input_ids"]])).logits[0, :-1].log_softmax(-1)
     targets = torch.tensor(row["input_ids"][1:])
