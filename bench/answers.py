@@ -9,6 +9,7 @@ from bench.data import Rows
 from bench.engine import GenerationRequest, Progress
 from bench.judge import NO_VERDICT, Judge
 from bench.score_settings import ScoreSettings
+from merging.chat import ChatSettings
 from results.errors import InputError
 from results.shared_items import ITEM
 
@@ -112,7 +113,9 @@ def generation_requests(
     with lm_eval_at_work():
         for task in benchmark.tasks:
             built = build_task(task, rows[task.name], settings.seed)
-            built.build_all_requests(limit=settings.limit_of(benchmark.name))
+            built.build_all_requests(
+                limit=settings.limit_of(benchmark.name), **_conversation(lm, settings.chat)
+            )
             requests += [lm.generation(*instance.args) for instance in built.instances]
     return requests
 
@@ -137,7 +140,20 @@ def run_lm_eval(
             limit=settings.limit_of(benchmark.name),
             bootstrap_iters=0,
             log_samples=True,
+            **_conversation(None, settings.chat),
         )
+
+
+def _conversation(lm: "EngineLM | None", settings: ChatSettings) -> dict[str, Any]:
+    """What lm-eval is told of how prompts are written; its `evaluate` has the model already."""
+    if not settings.templated:
+        return {"system_instruction": settings.system_instruction}
+    told = {
+        "system_instruction": settings.system_instruction,
+        "apply_chat_template": True,
+        "fewshot_as_multiturn": settings.fewshot_as_multiturn,
+    }
+    return told if lm is None else {**told, "chat_template": lm.apply_chat_template}
 
 
 def reported_metrics(results: Mapping[str, Any]) -> dict[str, float]:
@@ -197,7 +213,12 @@ def judge_answers(
     )
     lm = ReplayLM(lambda request: answers[request.task_name, request.doc_id][1])
     notices = [f"{without} answers got no verdict from the judge and count as wrong"] if without else []
-    return run_lm_eval(lm, judged, rows, settings), notices
+    again = run_lm_eval(lm, judged, rows, settings.but(chat=ChatSettings()))
+    sent = {(task, one["doc_id"]): one["arguments"] for task, of in results["samples"].items() for one in of}
+    for task, samples in again["samples"].items():
+        for sample in samples:
+            sample["arguments"] = sent[task, sample["doc_id"]]
+    return again, notices
 
 
 def _documents(benchmark: Benchmark, samples: Mapping[str, list[dict[str, Any]]]) -> Any:

@@ -18,6 +18,7 @@ import torch
 
 from bench.divergence import DIVERGENCES, Distributions, divergences
 from bench.engine import Engine, GenerationRequest, Progress, TokenIds
+from merging.chat import encode
 from merging.signals import Divergence
 from results.errors import InputError
 from results.writing import locked
@@ -69,7 +70,7 @@ class ExpertContinuations:
 
 def input_ids(engine: Engine, text: str, room: int) -> list[int]:
     """Tokens of an input with as much room behind them, as they are before a completion in training."""
-    ids = engine.tokenizer(text)["input_ids"]
+    ids = encode(engine.tokenizer, text)
     if engine.is_encoder_decoder:
         return ids[: engine.max_length]
     if ids and ids[-1] == engine.tokenizer.eos_token_id:
@@ -85,6 +86,7 @@ def continue_inputs(
     expert: str,
     max_new_tokens: int,
     top_k: int | None = None,
+    end: int | None = None,
     most_bytes: int = MOST_BYTES,
     progress: Progress | None = None,
 ) -> ExpertContinuations:
@@ -97,6 +99,7 @@ def continue_inputs(
         expert: the expert's name, for messages.
         max_new_tokens: most tokens of a continuation.
         top_k: likeliest tokens of each place that are kept; None keeps all of the vocabulary.
+        end: the token that ends an answer, where it is not the tokenizer's end of a sequence.
         most_bytes: room that the distributions may take.
         progress: called with the numbers of inputs done and in all.
 
@@ -110,13 +113,15 @@ def continue_inputs(
     with locked(folder.with_name(f".{folder.name}.lock")):
         if folder.is_dir():  # another process has made the same meanwhile
             return ExpertContinuations.open(folder)
-        answers = engine.generate([GenerationRequest(tuple(ids), max_new_tokens) for ids in inputs], progress)
+        ends = () if end is None else (end,)
+        requests = [GenerationRequest(tuple(ids), max_new_tokens, ends=ends) for ids in inputs]
+        answers = engine.generate(requests, progress)
         if not any(answer.ids for answer in answers):
             raise InputError(
                 f"The expert of '{expert}' generates nothing after any of its {len(inputs)} inputs, so there "
                 "is nothing to compare: train it longer, or look at its prompts."
             )
-        end = engine.tokenizer.eos_token_id
+        end = engine.tokenizer.eos_token_id if end is None else end
         pairs = [
             (tuple(ids), (*answer.ids, end) if answer.ended else answer.ids)
             for ids, answer in zip(inputs, answers, strict=True)

@@ -62,11 +62,13 @@ class GenerationRequest:
         prompt: token ids, not empty.
         max_new_tokens: most tokens to generate.
         stop: strings that end the answer and are cut off it.
+        ends: tokens that end it besides the checkpoint's own.
     """
 
     prompt: TokenIds
     max_new_tokens: int
     stop: tuple[str, ...] = ()
+    ends: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,13 @@ class Generation:
         text: without its stop string.
         ids: the tokens that were generated, without the end token.
         ended: whether the model ended it, by an end token, which was generated too.
+        cut: whether it took all tokens that it was given, and did not end.
     """
 
     text: str
     ids: tuple[int, ...]
     ended: bool
+    cut: bool = False
 
     @property
     def tokens(self) -> int:

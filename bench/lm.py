@@ -10,6 +10,8 @@ from lm_eval.api.model import TemplateLM
 
 from bench.engine import Engine, Generation, GenerationRequest, Progress
 from bench.prompts import DEFAULT_NEW_TOKENS
+from bench.stopping import StopStrings
+from merging.chat import ChatForm, adds_special_tokens
 from results.errors import InputError
 
 
@@ -36,12 +38,16 @@ class EngineLM(TemplateLM):
         progress: called with the numbers of requests answered and asked.
         tokens: kept from an earlier checkpoint with the same tokenizer.
         answers: of prompts that the checkpoint has answered already.
+        chat: how conversations are written for it; None where prompts are not conversations.
 
     Attributes:
         prompt_tokens: tokens of all prompts so far (contexts and scored continuations).
         generated_tokens: tokens generated so far.
         truncated: prompts so far that lost tokens from their left to fit the engine's maximum length.
         shortened: answers so far that were given less room than their benchmark asks for.
+        answered: answers so far.
+        cut: those of them that took all tokens that they were given.
+        empty: those of them that say nothing, thoughts and stop strings cut off.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class EngineLM(TemplateLM):
         *,
         tokens: TokenCache | None = None,
         answers: Mapping[GenerationRequest, Generation] | None = None,
+        chat: ChatForm | None = None,
     ) -> None:
         super().__init__()
         self._tokens = tokens or TokenCache()
@@ -59,7 +66,9 @@ class EngineLM(TemplateLM):
         self.tokenizer = engine.tokenizer
         self.backend = "seq2seq" if engine.is_encoder_decoder else "causal"
         self.progress = progress
+        self._chat = chat
         self.prompt_tokens = self.generated_tokens = self.truncated = self.shortened = 0
+        self.answered = self.cut = self.empty = 0
 
     @property
     def tokens(self) -> dict[str, int]:
@@ -74,7 +83,10 @@ class EngineLM(TemplateLM):
             notices.append(f"{self.truncated} prompts lost tokens from their left to fit {room} tokens")
         if self.shortened:
             notices.append(f"{self.shortened} answers had room for {room // 2} tokens only")
-        return tuple(notices)
+        for number, what in ((self.cut, "were cut at their limit of tokens"), (self.empty, "are empty")):
+            if number:
+                notices.append(f"{number} of {self.answered} answers {what}")
+        return (*notices, *(self._chat.notices if self._chat else ()))
 
     @property
     def eot_token_id(self) -> int:
@@ -92,11 +104,21 @@ class EngineLM(TemplateLM):
         """Name of the tokenizer."""
         return str(self.engine.tokenizer.name_or_path)
 
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """A conversation as the checkpoint reads it.
+
+        Raises:
+            InputError: its template fails, or takes no system text.
+        """
+        assert self._chat is not None
+        return self._chat.render(chat_history, add_generation_prompt)
+
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
         """Token ids. Special tokens as the tokenizer adds them, and no second BOS where the text has one."""
         if add_special_tokens is None:
-            bos = self.engine.tokenizer.bos_token
-            add_special_tokens = not (bos and string.startswith(bos))
+            add_special_tokens = adds_special_tokens(self.engine.tokenizer, string)
         return self._tokens.encode(string, add_special_tokens, self.engine.tokenizer.encode)
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
@@ -137,7 +159,24 @@ class EngineLM(TemplateLM):
         answered = self.engine.generate(fresh, self.progress)
         answers = {**self._answers, **dict(zip(fresh, answered, strict=True))}
         self.generated_tokens += sum(answers[request].tokens for request in wanted)
-        return [answers[request].text for request in wanted]
+        return [
+            self._said(answers[request], arguments)
+            for request, (_, arguments) in zip(wanted, (request.args for request in requests), strict=True)
+        ]
+
+    def _said(self, answer: Generation, arguments: dict[str, Any]) -> str:
+        text = answer.text
+        if self._thinks:
+            assert self._chat is not None
+            text = StopStrings(_stop_strings(arguments)).cut(self._chat.said(text, ended=answer.ended))
+        self.answered += 1
+        self.cut += answer.cut
+        self.empty += not text.strip()
+        return text
+
+    @property
+    def _thinks(self) -> bool:
+        return self._chat is not None and self._chat.think_end is not None
 
     def generation(self, context: str, arguments: dict[str, Any]) -> GenerationRequest:
         """The request to the engine for a request of lm-eval.
@@ -147,8 +186,8 @@ class EngineLM(TemplateLM):
         """
         if arguments.get("do_sample") and arguments.get("temperature", 1.0) > 0:
             raise InputError("A benchmark asks for sampled answers; answers are decoded greedily only.")
-        until = arguments.get("until") or []
-        stop = [until] if isinstance(until, str) else list(until)
+        # A stop string in what is only thought ends no answer.
+        stop = () if self._thinks else _stop_strings(arguments)
         wanted = arguments.get("max_gen_toks", DEFAULT_NEW_TOKENS)
         room, length = self.engine.max_length, wanted
         if not self.engine.is_encoder_decoder:
@@ -160,6 +199,11 @@ class EngineLM(TemplateLM):
         self.prompt_tokens += len(prompt)
         self.truncated += len(prompt) > room
         self.shortened += length < wanted
-        return GenerationRequest(
-            tuple(prompt[-room:]), length, tuple(dict.fromkeys(text for text in stop if text))
-        )
+        end = self._chat.end_token if self._chat else None
+        return GenerationRequest(tuple(prompt[-room:]), length, stop, () if end is None else (end,))
+
+
+def _stop_strings(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """What ends an answer, by lm-eval's request."""
+    until = arguments.get("until") or []
+    return tuple(dict.fromkeys(text for text in ([until] if isinstance(until, str) else until) if text))

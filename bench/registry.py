@@ -11,6 +11,7 @@ from bench.benchmark import Benchmark, EvalTask, benchmark_languages, read_bench
 from bench.definition import load_definition, tasks_folder
 from bench.examples import ExampleSource
 from bench.score_settings import LARGEST_LIMIT
+from merging.chat import ChatSettings
 from results.errors import InputError
 from results.suite import SuiteSpec, TaskName
 from results.validation import Settings, quoted, validated
@@ -71,6 +72,8 @@ class Suite(Settings):
     forgetting: Benchmarks = ()
     """Benchmarks on which merged checkpoints are compared with the base."""
     presets: Mapping[str, Preset] = {}
+    chat: ChatSettings = ChatSettings()
+    """How questions are put, and training examples written, to a model tuned for conversations."""
     leave_out_at_chance: bool = False
     """Whether benchmarks on which the task's expert guesses count in no aggregate."""
 

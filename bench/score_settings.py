@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from bench.engine import EngineSettings
+from merging.chat import ChatSettings
 from results.validation import Settings
 
 LARGEST_LIMIT = 10**9
@@ -22,6 +23,8 @@ class ScoreSettings(Settings):
     """Seed of the few-shot sampler."""
     limits: Mapping[str, Annotated[int, Field(gt=0, le=LARGEST_LIMIT)] | None] = {}
     """In place of `limit` for single benchmarks, by name."""
+    chat: ChatSettings = ChatSettings()
+    """How questions are put to a model that was tuned for conversations."""
 
     def limit_of(self, benchmark: str) -> int | None:
         """Most documents of each lm-eval task of a benchmark, or None for all."""

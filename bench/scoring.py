@@ -20,6 +20,7 @@ from bench.judge import Judge, PatternJudge
 from bench.prompts import prompts_of
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
+from merging.chat import ChatForm, ChatSettings, chat_form
 from results.errors import InputError
 from results.record import CheckpointIdentity, Record, RecordKey
 from results.store import Store
@@ -59,6 +60,7 @@ class Scorer:
         store: where records are kept.
         engine_settings: how checkpoints are run, with `auto` replaced.
         engine_kind: the engine's declaration.
+        chat: how questions are put.
     """
 
     def __init__(
@@ -73,6 +75,10 @@ class Scorer:
         self._settings = settings.but(engine=resolved(settings.engine))
         self.engine_settings = self._settings.engine
         self.engine_kind = find_engine(self.engine_settings.name)
+        if self.engine_kind.recorded:  # answers that were given, whatever the prompts looked like
+            self._settings = self._settings.but(chat=ChatSettings())
+        self.chat = self._settings.chat
+        self._forms: dict[str, ChatForm | None] = {}
         self._data_root = data_root
         self._engine: Engine | None = None
         self._loaded: CheckpointIdentity | None = None
@@ -91,6 +97,7 @@ class Scorer:
         return [
             self.engine_key(),
             [settings.limit, dict(settings.limits), settings.seed, self._judge.name],
+            *([] if self.chat.key is None else [self.chat.key]),
         ]
 
     def missing_data(self, benchmarks: Sequence[Benchmark]) -> dict[str, str]:
@@ -103,13 +110,14 @@ class Scorer:
                 reasons[benchmark.name] = str(error)
         return reasons
 
-    def find(self, identity: CheckpointIdentity, benchmark: Benchmark) -> Record | None:
+    def find(self, checkpoint: ScoredCheckpoint, benchmark: Benchmark) -> Record | None:
         """The record of a checkpoint on a benchmark, where there is one.
 
         Raises:
             NoDataError: the benchmark has no rows.
+            InputError: the checkpoint has no chat template, and one is asked for.
         """
-        return self.store.find(self._key(identity, benchmark))
+        return self.store.find(self._key(checkpoint, benchmark))
 
     def check(self, checkpoint: ScoredCheckpoint, benchmarks: Sequence[Benchmark]) -> None:
         """Refuse a checkpoint that has yet to be scored and whose configuration or tokenizer is broken.
@@ -117,9 +125,7 @@ class Scorer:
         Raises:
             InputError: says what is wrong.
         """
-        if self.engine_kind.recorded or all(
-            self.find(checkpoint.identity, benchmark) for benchmark in benchmarks
-        ):
+        if self.engine_kind.recorded or all(self.find(checkpoint, benchmark) for benchmark in benchmarks):
             return
         from merging.checkpoints.adapter import base_folder
         from merging.checkpoints.pretrained import load_config, load_tokenizer
@@ -142,7 +148,7 @@ class Scorer:
             NoDataError: the benchmark has no rows.
             InputError: the checkpoint cannot be loaded.
         """
-        record = self.find(checkpoint.identity, benchmark)
+        record = self.find(checkpoint, benchmark)
         if record is not None:
             return Scored(record, found=True)
         ahead = self._ahead.pop((checkpoint.identity, benchmark.name), _Ahead({}, 0.0))
@@ -152,7 +158,7 @@ class Scorer:
         answers = evaluate(lm, benchmark, rows, self._settings, judge=self._judge, progress=progress)
         packages = (*_VERSIONED, self.engine_kind.installed)
         record = Record(
-            key=self._key(checkpoint.identity, benchmark),
+            key=self._key(checkpoint, benchmark),
             name=checkpoint.name,
             metric=benchmark.metric,
             value=answers.value,
@@ -187,7 +193,7 @@ class Scorer:
         wanted = [
             benchmark
             for benchmark in benchmarks
-            if benchmark.is_generated and self.find(checkpoint.identity, benchmark) is None
+            if benchmark.is_generated and self.find(checkpoint, benchmark) is None
         ]
         if len(wanted) < 2:
             return
@@ -241,7 +247,24 @@ class Scorer:
         from bench.lm import EngineLM, TokenCache
 
         tokens = self._tokens.setdefault((checkpoint.identity.tokenizer, benchmark.name), TokenCache())
-        return EngineLM(engine, progress, tokens=tokens, answers=answers)
+        return EngineLM(engine, progress, tokens=tokens, answers=answers, chat=self.chat_form(checkpoint))
+
+    def chat_form(self, checkpoint: ScoredCheckpoint) -> ChatForm | None:
+        """How conversations are written for a checkpoint; None where prompts are not conversations.
+
+        Raises:
+            InputError: it has no chat template, or none of the name that is asked for; or its template fails.
+        """
+        if not self.chat.templated:
+            return None
+        if checkpoint.identity.tokenizer not in self._forms:
+            from merging.checkpoints.adapter import base_folder
+            from merging.checkpoints.pretrained import load_tokenizer
+
+            folder = base_folder(checkpoint.path) or checkpoint.path
+            form = chat_form(load_tokenizer(folder), self.chat, checkpoint.name)
+            self._forms[checkpoint.identity.tokenizer] = form
+        return self._forms[checkpoint.identity.tokenizer]
 
     def engine_with(self, checkpoint: ScoredCheckpoint) -> Engine:
         """The engine, started where it was not, with a checkpoint in it.
@@ -289,12 +312,13 @@ class Scorer:
             self._digests[benchmark.name] = benchmark.definition_digest, joined
         return self._digests[benchmark.name]
 
-    def _key(self, identity: CheckpointIdentity, benchmark: Benchmark) -> RecordKey:
+    def _key(self, checkpoint: ScoredCheckpoint, benchmark: Benchmark) -> RecordKey:
         definition, data = self.digests(benchmark)
         engine = self.engine_settings.deciding
+        form, system = self.chat_form(checkpoint), self.chat.system_instruction
         judge = {"judge": self._judge.name} if benchmark.judged else {}
         return RecordKey(
-            checkpoint=identity,
+            checkpoint=checkpoint.identity,
             benchmark=benchmark.name,
             definition=definition,
             data=data,
@@ -303,7 +327,8 @@ class Scorer:
                 **engine,
                 "limit": self._settings.limit_of(benchmark.name),
                 "seed": self._settings.seed,
-                "chat_template": None,
+                "chat_template": None if form is None else form.key,
+                **({"system_instruction": system} if form is None and system else {}),
                 **judge,
             },
         )

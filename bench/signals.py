@@ -133,17 +133,26 @@ class ValidationSignals:
             "max_length": self._training.max_length,
             "end_token": self._training.end_token,
             "engine": self.scorer.engine_key(),
+            **self._chat_key,
         }
         file = self._file(key)
         if file.is_file():
             return float(json.loads(file.read_bytes())["value"])
         engine = self.scorer.engine_with(opened)
         with self.progress(f"{checkpoint.name} · loss on {task}") as progress:
-            value = mean_loss(engine, examples, self._training.but(loss=over), progress)
+            value = mean_loss(
+                engine, examples, self._training.but(loss=over, chat=self.scorer.chat), progress
+            )
         if not math.isfinite(value):
             raise InputError(f"The loss of {checkpoint} on the task '{task}' is {value}.")
         _keep(file, {**key, "task": task, "name": str(checkpoint), "value": value})
         return value
+
+    @property
+    def _chat_key(self) -> dict[str, object]:
+        """What signals depend on where texts are conversations."""
+        key = self.scorer.chat.key
+        return {} if key is None else {"chat": key}
 
     def divergence(
         self,
@@ -188,22 +197,28 @@ class ValidationSignals:
             "settings": [settings.max_new_tokens, settings.top_k],
             "engine": [engine_settings.name, *self.scorer.engine_key()[1:]],
             "version": CONTINUATIONS_VERSION,
+            **self._chat_key,
         }
         folder = self.scorer.store.root / "signals" / f"continuations-{cache_key(key)[:32]}"
         if folder.is_dir():
             return ExpertContinuations.open(folder)
         if settings.inputs is not None and len(texts) < settings.inputs:
             logger.info("%s has %d inputs, not %d", task, len(texts), settings.inputs)
+        form = self.scorer.chat_form(opened)
         with (
             self._engine_with(opened, engine_settings if other_engine else None) as engine,
             self.progress(f"{expert.name} · continuations on {task}") as progress,
         ):
             return continue_inputs(
                 engine,
-                [input_ids(engine, text, settings.max_new_tokens) for text in texts],
+                [
+                    input_ids(engine, form.question(text) if form else text, settings.max_new_tokens)
+                    for text in texts
+                ],
                 folder,
                 expert=task,
                 max_new_tokens=settings.max_new_tokens,
+                end=form.end_token if form else None,
                 top_k=find_engine(engine_settings.name).top_k(settings.top_k),
                 progress=progress,
             )

@@ -35,9 +35,11 @@ def finished(
     tokens: Sequence[int], request: GenerationRequest, ends: frozenset[int], tokenizer: Any
 ) -> Generation:
     """An answer from the tokens that were generated: up to its end token, and to its stop string."""
+    ends = ends | {*request.ends}
     length = next((i for i, token in enumerate(tokens) if token in ends), len(tokens))
     text = tokenizer.decode(tokens[:length], skip_special_tokens=True)
     stop = StopStrings(request.stop)
     # Some answers come without the token that ended them.
-    ended = length < len(tokens) or (length < request.max_new_tokens and not stop.found_in(text))
-    return Generation(stop.cut(text), tuple(tokens[:length]), ended)
+    stopped = stop.found_in(text)
+    ended = length < len(tokens) or (length < request.max_new_tokens and not stopped)
+    return Generation(stop.cut(text), tuple(tokens[:length]), ended, cut=not ended and not stopped)

@@ -18,6 +18,7 @@ from manyshot.score_checkpoints import (
     score_settings,
     wanted_benchmarks,
 )
+from merging.chat import ChatSettings
 from merging.merge import merge as _merge
 from merging.recipe import Recipe, load_recipe
 from results.store import Store, load_results, store_root
@@ -60,6 +61,7 @@ def score(
     limit: int | None = None,
     preset: str | None = None,
     engine: EngineSettings | None = None,
+    chat: ChatSettings | None = None,
     judge: str = PATTERNS,
     store: str | Path | None = None,
     skip_missing: bool = False,
@@ -74,6 +76,7 @@ def score(
         limit: most documents of each lm-eval task.
         preset: one of the suite's presets of limits and seed; `limit` goes before its limits.
         engine: how checkpoints are run; by default vllm on a GPU where it can, else hf.
+        chat: how questions are put to models tuned for conversations; by default as the suite says.
         judge: of refusals: `patterns`, or a classifier by path or hub name.
         store: folder of the records; else MANYSHOT_STORE; else ./manyshot-results.
         skip_missing: leave out benchmarks without data.
@@ -93,7 +96,7 @@ def score(
     engine = engine or EngineSettings()
     opened = open_checkpoints(names, engine.name)
     engine = choose_engine(engine, [checkpoint.path for checkpoint in opened])
-    settings = score_settings(loaded, preset, engine, limit, None)
+    settings = score_settings(loaded, preset, engine, limit, None, chat=chat)
     root = data_root(Path(data) if data else None)
     scorer = Scorer(settings, Store(folder), root, judge=open_judge(judge, engine))
     with_data = benchmarks_with_data(scorer, wanted, skip_missing)

@@ -6,7 +6,8 @@ from typing import get_args
 
 from bench.engine import EngineSettings
 from bench.score_settings import ScoreSettings
-from manyshot.flags import add_flags, count, number, whole_number
+from manyshot.flags import add_flags, count, json_object, number, whole_number
+from merging.chat import ChatSettings
 from merging.recipe import OutputDtype
 from merging.signals import ContinuationSettings
 from merging.train_settings import AdapterSettings, TrainSettings
@@ -51,6 +52,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
         "--subsets", type=count, nargs="+", help="merge every so many of the tasks, in place of the file's"
     )
     _judge(parser, default=None)
+    _chat(parser)
     _engine(parser)
     parser.add_argument("--out", type=Path, help="folder for merged checkpoints and the report")
     parser.add_argument(
@@ -81,6 +83,7 @@ def _score(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--benchmark", action="append", help="name of a benchmark (may be repeated), or `all`")
     _preset(parser)
     add_flags(parser, ScoreSettings)
+    _chat(parser)
     _engine(parser)
     _judge(parser)
     _skip_missing(parser)
@@ -127,6 +130,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--examples", type=count, help="most training examples (all)")
     add_flags(parser, TrainSettings)
     add_flags(parser, AdapterSettings, defaults={"rank": "all weights", "alpha": "the rank"})
+    _chat(parser)
     _data(parser)
 
 
@@ -144,6 +148,7 @@ def _signals(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--score", action="store_true", help="make scores that are not in the store")
     _preset(parser)
     add_flags(parser, ScoreSettings)
+    _chat(parser)
     _engine(parser)
     parser.add_argument("--out", type=Path, help="folder for heat maps and signals.json")
     _data(parser)
@@ -206,6 +211,14 @@ def _suite(parser: argparse.ArgumentParser) -> None:
 
 def _base(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", required=True, help="folder of the base, or hub name")
+
+
+def _chat(parser: argparse.ArgumentParser) -> None:
+    add_flags(parser, ChatSettings)
+    parser.add_argument(
+        "--chat-template-args", dest="ChatSettings.chat_template_args", type=json_object, metavar="JSON",
+        help='what else the template is given, as \'{"date_string": "26 Jul 2024"}\'',
+    )  # fmt: skip
 
 
 def _preset(parser: argparse.ArgumentParser) -> None:

@@ -32,6 +32,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from bench.engine import EngineSettings
 from bench.judge import PATTERNS
+from merging.chat import ChatSettings
 from merging.known_methods import find_preset
 from merging.method import MethodPreset
 from merging.method_file import absolute, class_name, is_method_file, load_class, source_of
@@ -205,6 +206,8 @@ class Experiment(Settings):
     """Most documents of each lm-eval task."""
     preset: str | None = None
     """The suite's settings of scoring under this name."""
+    chat: ChatSettings = ChatSettings()
+    """How questions are put and examples written, in place of what the suite says."""
     judge: str = PATTERNS
     """What judges refusals: `patterns`, or a classifier's path or hub name."""
     output_dtype: OutputDtype | None = None

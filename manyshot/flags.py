@@ -1,6 +1,7 @@
 """Command-line flags, generated from the fields of `Settings` classes: each setting is declared once."""
 
 import argparse
+import json
 import types
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -86,6 +87,17 @@ def number(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{quoted(text)} is no number") from None
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Return a JSON object of an argument."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is no JSON object")
+    return value
 
 
 def _destination(model: type[Settings], name: str) -> str:

@@ -134,7 +134,9 @@ def _run(
     paths = experiment.experts or {}
     given = {task: ScoredCheckpoint.open(paths[task]) for task in suite.tasks if paths}
     engine = choose_engine(experiment.engine, [base.path, *(expert.path for expert in given.values())])
-    settings = score_settings(suite, experiment.preset, engine, experiment.limit, experiment.fewshot_seed)
+    settings = score_settings(
+        suite, experiment.preset, engine, experiment.limit, experiment.fewshot_seed, chat=experiment.chat
+    )
     judge = open_judge(experiment.judge, engine)
     with closing(Scorer(settings, context.store, context.data_root, judge=judge)) as scorer:
         benchmarks = benchmarks_with_data(scorer, suite.benchmarks, context.skip_missing)
@@ -182,7 +184,7 @@ def _make_checkpoints(
     """Yield the base, the experts of every seed, and what every method merges, each made or found."""
     yield run_checkpoint("base", "base", base)
     train = experiment.train
-    trained_experts = train and TrainedExperts(examples, train.one_round_settings)
+    trained_experts = train and TrainedExperts(examples, train.one_round_settings.but(chat=signals.scorer.chat))
     for group in planned_merges(experiment):
         experts = given or _train_experts(experiment, base, examples, group.seed, signals=signals, out=out)
         for task, expert in experts.items():
@@ -237,7 +239,7 @@ def _train_experts(
     Merges that are done once take these experts, and every score is divided by theirs.
     """
     assert experiment.train is not None and seed is not None
-    settings, experts = experiment.train.all_rounds_settings(seed), {}
+    settings, experts = experiment.train.all_rounds_settings(seed).but(chat=signals.scorer.chat), {}
 
     def begin(task: str) -> None:
         logger.info("training the %s", expert_label(experiment, task, seed))

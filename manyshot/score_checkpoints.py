@@ -13,6 +13,7 @@ from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from manyshot.console import ScoringProgress, logger
+from merging.chat import ChatSettings
 from results.errors import InputError
 from results.record import Record
 from results.validation import validated
@@ -65,8 +66,10 @@ def score_settings(
     engine: EngineSettings,
     limit: int | None = None,
     seed: int | None = None,
+    *,
+    chat: ChatSettings | None = None,
 ) -> ScoreSettings:
-    """Return the settings of scoring: a suite's preset, and what is given beside it, which goes before.
+    """Return the settings of scoring: a suite's, and what is given beside it, which goes before.
 
     Raises:
         InputError: there is no such preset, or a number is out of range.
@@ -76,7 +79,9 @@ def score_settings(
     of_suite = suite.preset(preset) if suite else Preset()
     limits = {"limit": of_suite.limit, "limits": of_suite.limits} if limit is None else {"limit": limit}
     seed = of_suite.seed if seed is None else seed
-    given = {"engine": engine, **limits} | ({} if seed is None else {"seed": seed})
+    of_suite_chat = suite.chat if suite else ChatSettings()
+    chat = chat.over(of_suite_chat) if chat else of_suite_chat
+    given = {"engine": engine, "chat": chat, **limits} | ({} if seed is None else {"seed": seed})
     return validated(ScoreSettings, given, "The settings of scoring")
 
 

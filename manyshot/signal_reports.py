@@ -111,7 +111,7 @@ def _score(
         if make:
             record = signals.scorer.score(model, benchmark).record
         else:
-            kept = signals.scorer.find(model.identity, benchmark)
+            kept = signals.scorer.find(model, benchmark)
             if kept is None:
                 return None, 0
             record = kept

@@ -54,9 +54,9 @@ class ChatSettings(Settings):
 
     @property
     def key(self) -> JsonValue:
-        """All that these settings decide, as a JSON value; of a file its content. None without a template."""
+        """All that these settings decide, as a JSON value; of a file its content. None for nothing."""
         if not self.templated:
-            return None
+            return self.system_instruction
         path = Path(self.chat_template)
         content = path.read_bytes() if self.chat_template.endswith(_JINJA) and path.is_file() else b""
         return {**self.model_dump(mode="json"), "file": hashlib.sha256(content).hexdigest()}
@@ -142,19 +142,29 @@ class ChatForm:
         except Exception as error:
             raise self._failure(error) from error
 
+    def question(self, prompt: str) -> str:
+        """Return the text of one question, up to where the model's turn begins.
+
+        Raises:
+            InputError: the template fails, or refuses the system text.
+        """
+        return self.render(self._asking(prompt))
+
+    def _asking(self, prompt: str) -> list[Message]:
+        system = self.settings.system_instruction
+        before = [{"role": "system", "content": system}] if system else []
+        return [*before, {"role": "user", "content": prompt}]
+
     def conversation(self, prompt: str, completion: str) -> tuple[str, str]:
         """Return a training example as two texts: all before the model's turn, and the turn with its end.
 
         Raises:
             InputError: the template fails, or writes a question differently once it is answered.
         """
-        settings = self.settings
-        turns = [{"role": "user", "content": prompt}]
-        if settings.system_instruction:
-            turns.insert(0, {"role": "system", "content": settings.system_instruction})
-        asked = self.render(turns)
+        asked = self.question(prompt)
+        turns = [*self._asking(prompt), {"role": "assistant", "content": completion}]
         try:
-            whole = self._render([*turns, {"role": "assistant", "content": completion}]).rstrip()
+            whole = self._render(turns).rstrip()
         except Exception as error:
             raise self._failure(error) from error
         if whole.startswith(asked):
@@ -255,9 +265,13 @@ def encode(tokenizer: Any, text: str) -> list[int]:
 
     A template may write BOS itself; it is not added again then.
     """
-    bos = tokenizer.bos_token
-    ids: list[int] = tokenizer.encode(text, add_special_tokens=not (bos and text.startswith(bos)))
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=adds_special_tokens(tokenizer, text))
     return ids
+
+
+def adds_special_tokens(tokenizer: Any, text: str) -> bool:
+    """Whether a tokenizer's special tokens are to be added to a text: not where it begins with BOS."""
+    return not (tokenizer.bos_token and text.startswith(tokenizer.bos_token))
 
 
 def _reason(error: Exception) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from merging.checkpoints.folders import locate
 from merging.examples import Example, examples_digest
-from merging.train_settings import UNDECIDING, TrainSettings
+from merging.train_settings import TrainSettings
 from merging.training import TRAINING_VERSION, made_from, train, versions
 from results.errors import InputError
 from results.json_values import cache_key
@@ -58,11 +58,8 @@ class TrainedExperts:
 
     def key(self) -> Any:
         """Return a JSON value of all that decides the experts, besides the model before the first round."""
-        settings = {
-            name: value for name, value in self.settings.model_dump().items() if name not in UNDECIDING
-        }
         examples = {task: examples_digest(examples) for task, examples in self.examples.items()}
-        return [examples, settings, TRAINING_VERSION]
+        return [examples, self.settings.deciding, TRAINING_VERSION]
 
     def of_round(
         self, round_index: int, start: str, seed: int, out: Path, begin: Callable[[str], None]

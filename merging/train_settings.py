@@ -1,6 +1,6 @@
 """How a checkpoint or an adapter is trained."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -12,7 +12,7 @@ Schedule = Literal[
 ]
 """Those of transformers' schedules that need no settings of their own, nor a step after the warmup."""
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
-UNDECIDING = frozenset({"save_seconds", "report_to"})
+_UNDECIDING = frozenset({"save_seconds", "report_to"})
 """Settings that what is trained does not depend on."""
 Loss = Literal["completion", "text"]
 Order = Literal["own", "trainer"]
@@ -98,3 +98,9 @@ class TrainSettings(SharedTrainSettings):
     """Seed of the order of the examples, of dropout and of a new adapter."""
     chat: ChatSettings = ChatSettings()
     """How an example is written as a conversation, where it is."""
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """The settings that what is trained depends on; of a chat template its content."""
+        values = {name: value for name, value in self.model_dump().items() if name not in _UNDECIDING}
+        return values | {"chat": self.chat.key}

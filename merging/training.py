@@ -34,7 +34,7 @@ from merging.checkpoints.tokenizer_files import copy_tokenizer
 from merging.examples import IGNORED, Example, examples_digest, tokenise
 from merging.optimise import SAVES, optimise
 from merging.staging import hidden, refuse_existing, resumable
-from merging.train_settings import UNDECIDING, TrainSettings
+from merging.train_settings import TrainSettings
 from results.errors import InputError
 from results.json_values import cache_key, json_value
 
@@ -107,11 +107,10 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
 
 def made_from(base: Path, examples: Sequence[Example], settings: TrainSettings) -> dict[str, Any]:
     """Return what decides a training's outcome, which ``training.json`` repeats."""
-    decides = {name: value for name, value in settings.model_dump().items() if name not in UNDECIDING}
     return {
         "base": open_checkpoint(base).identity().digest,
         "examples": examples_digest(examples),
-        "settings": json_value(decides | {"chat": settings.chat.key}),
+        "settings": json_value(settings.deciding),
         "version": TRAINING_VERSION,
     }
 

@@ -120,7 +120,7 @@ class HFEngine:
         with torch.inference_mode():
             if not self._shares:
                 most = self._settings.batch_tokens or _MOST_AT_ONCE
-                answers = self._plain.generate(requests, self.tokenizer, most, done)
+                answers = self._plain.generate(requests, self.tokenizer, most, self._ends, done)
             else:
                 answers = generate(
                     self._model,

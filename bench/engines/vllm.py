@@ -148,7 +148,7 @@ class VLLMEngine:
                 max_tokens=request.max_new_tokens,
                 temperature=0.0,
                 stop=list(request.stop) or None,
-                stop_token_ids=sorted(self._ends),
+                stop_token_ids=sorted(self._ends | {*request.ends}),
                 ignore_eos=True,
                 skip_special_tokens=False,
                 detokenize=bool(request.stop),

@@ -66,12 +66,15 @@ def _generate_batch(
     ends: frozenset[int],
     decode: Callable[[Sequence[TokenIds]], list[str]],
 ) -> list[list[int]]:
-    answers = [_Answer(request.max_new_tokens, StopStrings(request.stop)) for request in requests]
+    answers = [
+        _Answer(request.max_new_tokens, StopStrings(request.stop), ends | {*request.ends})
+        for request in requests
+    ]
     batch = PaddedBatch([request.prompt[prefix.tokens :] for request in requests], prefix, pad, model)
     going = list(answers)
     tokens = batch.read(batch.ids)
     while True:
-        _append(going, tokens.tolist(), ends, decode)
+        _append(going, tokens.tolist(), decode)
         kept = [i for i, answer in enumerate(going) if not answer.finished]
         if not kept:
             return [answer.tokens for answer in answers]
@@ -87,6 +90,7 @@ class _Answer:
 
     room: int
     stop: StopStrings
+    ends: frozenset[int]
     tokens: list[int] = field(default_factory=list)
     finished: bool = False
 
@@ -94,7 +98,6 @@ class _Answer:
 def _append(
     answers: Sequence[_Answer],
     tokens: Sequence[int],
-    ends: frozenset[int],
     decode: Callable[[Sequence[TokenIds]], list[str]],
 ) -> None:
     """Add a token to each answer that is not finished, and finish those that it ends."""
@@ -102,7 +105,7 @@ def _append(
     for answer, token in zip(answers, tokens, strict=True):
         if answer.finished:
             continue
-        if token in ends:
+        if token in answer.ends:
             answer.finished = True
             continue
         answer.tokens.append(token)

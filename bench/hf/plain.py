@@ -63,12 +63,17 @@ class PlainModel:
         requests: Sequence[GenerationRequest],
         tokenizer: Any,
         batch_tokens: int,
+        ends: frozenset[int],
         done: Callable[[int], None] = lambda _: None,
     ) -> list[list[int]]:
         """Tokens of greedy answers, in the order of the requests, with an end token and what follows it."""
         answers: dict[int, list[int]] = {}
-        for room, stop in sorted({(request.max_new_tokens, request.stop) for request in requests}):
-            members = [i for i, r in enumerate(requests) if (r.max_new_tokens, r.stop) == (room, stop)]
+        for room, stop, own_ends in sorted({(r.max_new_tokens, r.stop, r.ends) for r in requests}):
+            members = [
+                i
+                for i, r in enumerate(requests)
+                if (r.max_new_tokens, r.stop, r.ends) == (room, stop, own_ends)
+            ]
             own = 0 if self._has_encoder else room
             for batch in batches({i: len(requests[i].prompt) + own for i in members}, batch_tokens):
                 ids, mask = self._padded([requests[i].prompt for i in batch])
@@ -86,6 +91,7 @@ class PlainModel:
                     top_p=None,
                     top_k=None,
                     pad_token_id=self.pad,
+                    eos_token_id=sorted(ends | {*own_ends}) or None,
                     stopping_criteria=[_Stopping(tokenizer, StopStrings(stop), start)] if stop else None,
                 )
                 answers |= dict(zip(batch, map(self._unpadded, output[:, start:].tolist()), strict=True))

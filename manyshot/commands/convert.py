@@ -2,7 +2,7 @@
 
 import argparse
 
-from manyshot.terminal import answer
+from manyshot.console import answer
 from merging.gguf import convert_gguf
 
 

@@ -14,6 +14,7 @@ from manyshot.console import answer, logger
 from manyshot.experiment import HOMEMADE, LAB, T5_LAB, Experiment, find_experiment, load_experiment
 from manyshot.flags import given, settings_of
 from manyshot.run import FinishedRun, FinishedSubsets, RunContext, run_experiment
+from merging.chat import ChatSettings
 from results.errors import InputError
 from results.store import Store, store_root
 from results.validation import validated
@@ -40,6 +41,8 @@ def run(options: argparse.Namespace) -> None:
     settings_of(options, EngineSettings)
     if engine := given(options, EngineSettings):
         changed["engine"] = {**changed.get("engine", {}), **engine}
+    if chat := given(options, ChatSettings):
+        changed["chat"] = {**changed.get("chat", {}), **chat}
     experiment = validated(Experiment, changed, "The command line")  # for the file by itself was in order
     if options.plan or options.tokens_per_second:
         _show_plan(experiment, options)

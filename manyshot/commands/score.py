@@ -20,6 +20,7 @@ from manyshot.score_checkpoints import (
     score_settings,
     wanted_benchmarks,
 )
+from merging.chat import ChatSettings
 from reports.tables.scores import score_table
 from results.record import Record
 from results.store import Store, store_root
@@ -30,7 +31,13 @@ def run(options: argparse.Namespace) -> None:
     suite = load_suite(options.suite) if options.suite else None
     wanted = wanted_benchmarks(suite, options.benchmark or ())
     engine = settings_of(options, EngineSettings)
-    settings = score_settings(suite, options.preset, engine, **given(options, ScoreSettings))
+    settings = score_settings(
+        suite,
+        options.preset,
+        engine,
+        chat=settings_of(options, ChatSettings),
+        **given(options, ScoreSettings),
+    )
     checkpoints = open_checkpoints(options.checkpoints, engine.name)
     engine = choose_engine(engine, [checkpoint.path for checkpoint in checkpoints])
     settings = settings.but(engine=engine)

@@ -15,6 +15,7 @@ from manyshot.console import answer
 from manyshot.flags import given, settings_of
 from manyshot.score_checkpoints import score_settings, shown_progress
 from manyshot.signal_reports import by_task, measure
+from merging.chat import ChatSettings
 from merging.signals import ContinuationSettings
 from reports.figures.signals import signal_figures
 from reports.tables.signals import signals_text
@@ -27,7 +28,13 @@ def run(options: argparse.Namespace) -> None:
     suite = load_suite(options.suite)
     experts = by_task(suite, options.experts)
     engine = choose_engine(settings_of(options, EngineSettings), [ScoredCheckpoint.open(options.base).path])
-    settings = score_settings(suite, options.preset, engine, **given(options, ScoreSettings))
+    settings = score_settings(
+        suite,
+        options.preset,
+        engine,
+        chat=settings_of(options, ChatSettings),
+        **given(options, ScoreSettings),
+    )
     scorer = Scorer(settings, Store(store_root(options.store)), data_root(options.data))
     signals = ValidationSignals(
         scorer, suite, data_root(options.data), limit=options.inputs, progress=shown_progress

@@ -7,6 +7,7 @@ from bench.examples import load_shares
 from bench.registry import load_suite
 from manyshot.console import answer
 from manyshot.flags import given, settings_of
+from merging.chat import ChatSettings
 from merging.checkpoints.folders import locate
 from merging.examples import Example
 from merging.train_settings import AdapterSettings, TrainSettings
@@ -26,7 +27,12 @@ def run(options: argparse.Namespace) -> None:
         raise InputError(f"The suite {suite.name} names no training data for the task '{options.task}'.")
     pairs = load_shares(sources, data_root(options.data), options.examples)
     examples = [Example(*pair) for pair in pairs]
-    settings = settings_of(options, TrainSettings, adapter=_adapter(options))
+    settings = settings_of(
+        options,
+        TrainSettings,
+        adapter=_adapter(options),
+        chat=settings_of(options, ChatSettings).over(suite.chat),
+    )
     made = train(locate(options.base), examples, settings, options.out)
     if is_main():
         answer(str(made))
