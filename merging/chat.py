@@ -189,7 +189,7 @@ class ChatForm:
         """The token that ends a turn of the model, where the template has one."""
         ids = self.tokenizer.encode(self._after_turn, add_special_tokens=False) if self._after_turn else []
         special = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder}
-        return ids[0] if ids and ids[0] in special else None
+        return next((token for token in ids if token in special), None)
 
     def said(self, answer: str, *, ended: bool) -> str:
         """Return what an answer says: what follows its thoughts.

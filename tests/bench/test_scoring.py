@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
@@ -84,14 +85,16 @@ def test_a_second_run_finds_the_record_without_an_engine(llama, rows, tmp_path, 
 def test_other_settings_are_another_record(settings, llama, rows, tmp_path):
     store = Store(tmp_path / "store")
     benchmark = load_benchmark("pubmedqa")
-    Scorer(ScoreSettings(), store, rows).score(ScoredCheckpoint("tiny", llama, IDENTITY), benchmark)
+    checkpoint = ScoredCheckpoint("tiny", llama, IDENTITY)
+    Scorer(ScoreSettings(), store, rows).score(checkpoint, benchmark)
     assert Scorer(ScoreSettings(engine=EngineSettings(dtype="float32")), store, rows).find(
-        IDENTITY, benchmark
+        checkpoint, benchmark
     )
-    assert Scorer(settings, store, rows).find(IDENTITY, benchmark) is None
+    assert Scorer(settings, store, rows).find(checkpoint, benchmark) is None
     assert (
         Scorer(ScoreSettings(), store, rows).find(
-            CheckpointIdentity(weights="v", config="c", tokenizer="t"), benchmark
+            replace(checkpoint, identity=CheckpointIdentity(weights="v", config="c", tokenizer="t")),
+            benchmark,
         )
         is None
     )
@@ -100,10 +103,11 @@ def test_other_settings_are_another_record(settings, llama, rows, tmp_path):
 def test_other_rows_are_another_record(llama, rows, tmp_path):
     store = Store(tmp_path / "store")
     benchmark = load_benchmark("pubmedqa")
-    Scorer(ScoreSettings(), store, rows).score(ScoredCheckpoint("tiny", llama, IDENTITY), benchmark)
+    checkpoint = ScoredCheckpoint("tiny", llama, IDENTITY)
+    Scorer(ScoreSettings(), store, rows).score(checkpoint, benchmark)
     path = rows / "pubmedqa/test.jsonl"
     path.write_text(path.read_text().replace("A B C", "A B D"))
-    assert Scorer(ScoreSettings(), store, rows).find(IDENTITY, benchmark) is None
+    assert Scorer(ScoreSettings(), store, rows).find(checkpoint, benchmark) is None
 
 
 def test_the_engine_is_given_the_weights_that_the_record_names(llama, rows, tmp_path):

@@ -1,0 +1,185 @@
+"""Prompts as conversations: as lm-eval's own class makes them, in records of their own."""
+
+import json
+
+import pytest
+from command_line import manyshot
+from lm_eval.models.huggingface import HFLM
+from tiny import tiny_llama
+
+from bench.answers import run_lm_eval
+from bench.data import load_rows
+from bench.engine import EngineSettings, Generation, GenerationRequest
+from bench.engine_registry import open_engine
+from bench.lm import EngineLM
+from bench.registry import load_benchmark
+from bench.score_settings import ScoreSettings
+from bench.scored_checkpoint import ScoredCheckpoint
+from bench.scoring import Scorer
+from merging.chat import ChatSettings, chat_form
+from results.errors import InputError
+from results.store import Store
+
+TEMPLATE = (
+    "{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} {{ eos_token }} {% endfor %}"
+    "{% if add_generation_prompt %}assistant :{% endif %}"
+)
+ALWAYS = ChatSettings(chat_template="always")
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    """A tiny Llama with a chat template."""
+    folder = tiny_llama(tmp_path_factory.mktemp("chat") / "llama")
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    return folder
+
+
+def ours(folder, chat):
+    engine = open_engine(folder, EngineSettings(dtype="float32", device="cpu"))
+    return EngineLM(engine, chat=chat_form(engine.tokenizer, chat, folder))
+
+
+def samples(lm, name, chat, shots=None):
+    benchmark = load_benchmark(name)
+    rows = {task.name: load_rows(task, None) for task in benchmark.tasks}
+    results = run_lm_eval(lm, benchmark, rows, ScoreSettings(limit=20, chat=chat))
+    return [sample for of_task in results["samples"].values() for sample in of_task]
+
+
+@pytest.mark.parametrize(
+    "chat",
+    [
+        ALWAYS,
+        ALWAYS.but(fewshot_as_multiturn=False),
+        ALWAYS.but(system_instruction="Be brief."),
+        ChatSettings(system_instruction="Be brief."),
+    ],
+    ids=["turns", "one question", "system", "system without a template"],
+)
+@pytest.mark.parametrize("name", ["lab_math", "lab_yes_no"])
+def test_prompts_and_answers_are_those_of_lm_evals_own_class(llama, name, chat):
+    theirs = HFLM(pretrained=str(llama), dtype="float32", device="cpu", batch_size=8)
+    for mine, other in zip(samples(ours(llama, chat), name, chat), samples(theirs, name, chat), strict=True):
+        assert mine["arguments"] == other["arguments"]
+        if name == "lab_math":
+            assert mine["resps"] == other["resps"]
+        else:
+            for (a,), (b,) in zip(mine["resps"], other["resps"], strict=True):
+                assert float(a[0]) == pytest.approx(float(b[0]), abs=1e-4)
+        prompt = mine["arguments"][0][0]
+        assert ("assistant :" in prompt) == chat.templated
+        assert ("Be brief." in prompt) == (chat.system_instruction is not None)
+
+
+class Saying:
+    """An engine that says one text to every prompt, and remembers what it was asked."""
+
+    is_encoder_decoder, max_length = False, 2048
+
+    def __init__(self, tokenizer, text, *, ended=True, cut=False):
+        self.tokenizer, self.asked = tokenizer, []
+        self._answer = Generation(text, (1, 2), ended, cut)
+
+    def generate(self, requests, progress=None):
+        self.asked += requests
+        return [self._answer for _ in requests]
+
+
+def answers(llama, text, arguments, *, chat=ALWAYS, **how):
+    engine = Saying(open_engine(llama, EngineSettings()).tokenizer, text, **how)
+    lm = EngineLM(engine, chat=chat_form(engine.tokenizer, chat, llama))
+    request = type("Request", (), {"args": ("hello", arguments)})
+    return lm.generate_until([request]), engine.asked, lm
+
+
+def test_thoughts_are_cut_off_and_no_stop_string_ends_them(llama):
+    thinking = ALWAYS.but(think_end="</think>")
+    text = "Question one?\n\n</think>\n\nFour.\n\nQuestion two"
+    said, asked, lm = answers(llama, text, {"until": ["\n\n"]}, chat=thinking)
+    assert said == ["Four."] and asked[0].stop == ()
+    said, asked, lm = answers(llama, text, {"until": ["\n\n"]})
+    assert said == [text] and asked[0].stop == ("\n\n",)
+    said, _, lm = answers(llama, "And then", {}, chat=thinking, ended=False, cut=True)
+    assert said == [""]
+    assert lm.notices == ("1 of 1 answers were cut at their limit of tokens", "1 of 1 answers are empty")
+
+
+def test_a_turns_end_ends_an_answer(llama):
+    _, asked, lm = answers(llama, "Four", {})
+    assert asked[0].ends == (lm.engine.tokenizer.eos_token_id,)
+    assert answers(llama, "Four", {}, chat=ChatSettings())[1][0].ends == ()
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_an_engine_stops_at_the_ends_of_a_request(llama, shares):
+    engine = open_engine(llama, EngineSettings(dtype="float32", device="cpu"))
+    engine._shares = shares
+    prompt = tuple(engine.tokenizer.encode("how many apples are left ?"))
+    (whole,) = engine.generate([GenerationRequest(prompt, 12)])
+    end = whole.ids[5]
+    (ended, again) = engine.generate(
+        [GenerationRequest(prompt, 12, ends=(end,)), GenerationRequest(prompt, 12)]
+    )
+    assert again == whole and whole.cut and not whole.ended
+    assert ended.ids == whole.ids[: whole.ids.index(end)] and ended.ended and not ended.cut
+
+
+def test_a_record_says_which_template_and_is_no_other(llama, tmp_path):
+    store, benchmark, checkpoint = (
+        Store(tmp_path / "store"),
+        load_benchmark("lab_yes_no"),
+        ScoredCheckpoint.open(str(llama)),
+    )
+
+    def scored(chat):
+        with_chat = Scorer(ScoreSettings(limit=4, chat=chat), store, None)
+        try:
+            return with_chat.score(checkpoint, benchmark)
+        finally:
+            with_chat.close()
+
+    first, other = scored(ALWAYS), scored(ChatSettings())
+    assert not first.found and not other.found and scored(ALWAYS).found
+    assert other.record.key.settings["chat_template"] is None
+    kept = first.record.key.settings["chat_template"]
+    assert kept["fewshot_as_multiturn"] is True and len(kept["template"]) == 64
+    assert not scored(ALWAYS.but(system_instruction="Be brief.")).found
+    assert not scored(ChatSettings(system_instruction="Be brief.")).found
+    documents = store.documents(first.record, ["prompt"])
+    assert documents["prompt"].str.endswith("assistant :").all()
+
+
+def test_judged_answers_keep_the_prompt_that_was_sent(llama, tmp_path):
+    scorer = Scorer(ScoreSettings(limit=4, chat=ALWAYS), Store(tmp_path / "store"), None)
+    record = scorer.score(ScoredCheckpoint.open(str(llama)), load_benchmark("lab_safety")).record
+    scorer.close()
+    assert scorer.store.documents(record, ["prompt"])["prompt"].str.endswith("assistant :").all()
+
+
+def test_a_suite_says_it_and_a_flag_says_otherwise(llama, tmp_path):
+    suite = tmp_path / "suite.yaml"
+    suite.write_text("name: s\ntasks: {math: {benchmarks: [lab_math]}}\nchat: {chat_template: always}\n")
+
+    def templates(*flags):
+        store = tmp_path / f"store{len(flags)}"
+        done = manyshot(
+            "score", "--suite", suite, "--limit", "2", *flags, "--store", store, llama, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stderr
+        (record,) = store.glob("records/**/*.json")
+        return json.loads(record.read_text())["record"]["key"]["settings"]["chat_template"]
+
+    assert templates() is not None
+    assert templates("--chat-template", "never") is None
+
+
+def test_without_a_template_there_is_one_sentence_before_anything_is_scored(tmp_path):
+    plain = tiny_llama(tmp_path / "plain")
+    done = manyshot("score", "--benchmark", "lab_math", "--chat-template", "always", plain, cwd=tmp_path)
+    assert done.returncode == 2 and not (tmp_path / "manyshot-results").exists()
+    assert f"{plain} has no chat template" in done.stderr and done.stderr.count("\n") == 1
+    with pytest.raises(InputError, match="no chat template"):
+        Scorer(ScoreSettings(chat=ALWAYS), Store(tmp_path), None).find(
+            ScoredCheckpoint.open(str(plain)), load_benchmark("lab_math")
+        )
