@@ -5,8 +5,6 @@ here: tensors that it has no place for, a scaling of positions, and how texts ar
 merges, which a file says by name only (`tokenizer.ggml.pre`).
 """
 
-import hashlib
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from merging.checkpoints.pretrained import family, loading, refuse_unfilled
+from merging.checkpoints.pretrained import family, load_tokenizer, loading, refuse_unfilled
+from merging.checkpoints.tokenizer_files import copy_tokenizer
 from merging.recipe import OutputDtype
 from merging.staging import refuse_existing, resumable
 from results.errors import InputError
+from results.json_values import cache_key
 
 _MAGIC = b"GGUF"
 _EVERY_DIGIT = frozenset({"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone"})
@@ -33,15 +33,6 @@ _PATTERNS = {
 }
 """Regular expressions that split a text, by their names in files (llama.cpp, src/llama-vocab.cpp)."""
 _AS_GPT_2 = frozenset({"gpt-2", "gpt2", "phi-2", "olmo", "jina-en", "mpt", "dbrx"})
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "tokenizer.model",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-)
 
 
 def convert_gguf(
@@ -65,6 +56,8 @@ def convert_gguf(
     refuse_existing(out)
     fields = _read_fields(file)
     prepared = _prepared_tokenizer(file, fields) if tokenizer is None else None
+    if tokenizer is not None:
+        load_tokenizer(tokenizer)  # which says where there is none
     model = _read_model(file, fields)
     config = model.config
     _round_to_float32(config)
@@ -75,13 +68,12 @@ def convert_gguf(
     plain.tie_weights()
     plain.generation_config = _generation_config(fields)
     plain.to(getattr(torch, dtype))
-    key = hashlib.sha256(f"{file.absolute()} {dtype} {tokenizer}".encode()).hexdigest()
-    with resumable(out, key) as folder:
+    with resumable(out, cache_key([str(file.absolute()), dtype, str(tokenizer)])) as folder:
         plain.save_pretrained(folder)
         if prepared is not None:
             prepared.save_pretrained(folder)
-        else:
-            _copy_tokenizer(tokenizer, folder)
+        elif tokenizer is not None:
+            copy_tokenizer(tokenizer, folder)
     return out
 
 
@@ -180,12 +172,3 @@ def _prepared_tokenizer(file: Path, fields: Mapping[str, Any]) -> Any:
         )
     tokenizer.backend_tokenizer.pre_tokenizer = before
     return tokenizer
-
-
-def _copy_tokenizer(tokenizer: Path | None, folder: Path) -> None:
-    assert tokenizer is not None
-    files = [tokenizer / name for name in _TOKENIZER_FILES if (tokenizer / name).is_file()]
-    if not files:
-        raise InputError(f"{tokenizer} has no tokenizer; one of {', '.join(_TOKENIZER_FILES)} is expected.")
-    for path in files:
-        shutil.copy(path, folder / path.name)
