@@ -184,7 +184,9 @@ def _make_checkpoints(
     """Yield the base, the experts of every seed, and what every method merges, each made or found."""
     yield run_checkpoint("base", "base", base)
     train = experiment.train
-    trained_experts = train and TrainedExperts(examples, train.one_round_settings.but(chat=signals.scorer.chat))
+    trained_experts = train and TrainedExperts(
+        examples, train.one_round_settings.but(chat=signals.scorer.chat)
+    )
     for group in planned_merges(experiment):
         experts = given or _train_experts(experiment, base, examples, group.seed, signals=signals, out=out)
         for task, expert in experts.items():
