@@ -192,7 +192,7 @@ def compare(run: Run, store: Store, *, resamples: int = RESAMPLES) -> Comparison
     entries = ordered_entries(run)
     records = {entry.label: records_of(entry, run.suite, store) for entry in entries}
     experts = {entry.label: references(run, entry) for entry in entries}
-    base = entries[0] if entries[0].role == "base" else None
+    base = run.base
     check_settings(run.suite, entries, records, experts, base)
     aligned = []
     scores: dict[str, dict[str, Draws]] = {}

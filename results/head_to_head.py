@@ -13,10 +13,9 @@ from results.record import Record
 from results.reference import differing_settings
 from results.run_manifest import Entry, Run
 from results.store import Store
-from results.suite import BenchmarkSpec
+from results.suite import RANKED_BY, BenchmarkSpec
 from results.validation import quoted
 
-AGGREGATES = ("average", "worst_task")
 _SHORTEST_DIGEST = 8
 
 
@@ -164,7 +163,7 @@ def _aggregates(
         f"'{row.label}' has no average: {'; '.join(row.notes)}" for row in rows if row.average.value is None
     ]
     aggregates = {}
-    for name in () if missing else AGGREGATES:
+    for name in () if missing else RANKED_BY:
         values: Any = tuple(row.estimate(name).value for row in rows)
         aggregates[name] = AggregateDifference(values, paired_difference(comparison, *labels, name))
     return aggregates, [*missing, *comparison.left_out.values()]

@@ -18,8 +18,7 @@ from results.ranking import Seeds, rank_groups
 from results.run_manifest import load_run, run_names
 from results.store import Store
 from results.submission import MANIFEST, check_submission
-
-RANKED_BY = ("average", "worst_task")
+from results.suite import RANKED_BY
 
 
 @dataclass(frozen=True)

@@ -251,7 +251,6 @@ def _with_recipe(entry: LeaderboardEntry, run: Run, store: Store) -> Leaderboard
     """A merged checkpoint's entry with its recipe, and with samples; both of the lowest seed."""
     own = entry.rows[0].entry
     experts = references(run, own)
-    base = next((other for other in run.entries if other.role == "base"), None)
     rounds = sum(merge_round.entry.leads_to == own.label for merge_round in entry.comparison.rounds)
     samples = {}
     for score in entry.benchmarks:
@@ -261,7 +260,7 @@ def _with_recipe(entry: LeaderboardEntry, run: Run, store: Store) -> Leaderboard
                 store.documents(store.get(either.records[name])) for either in (own, experts[score.task])
             )
             samples[name] = tuple(differing_samples(merged, expert))
-    return replace(entry, recipe=recipe_of(own, base, experts, rounds), samples=samples)
+    return replace(entry, recipe=recipe_of(own, run.base, experts, rounds), samples=samples)
 
 
 def _shared(row: ComparisonRow) -> list[JsonValue]:

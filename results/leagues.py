@@ -126,12 +126,11 @@ def comparison_key(run: Run, comparison: Comparison, store: Store) -> Comparison
             key, documents = record.key, store.documents(record, DOCUMENT_KEY)
             names = sorted(documents.astype(str).itertuples(index=False, name=None))
             scoring[benchmark.name] = Scoring(key.definition, key.data, digest_of(names), key.settings)
-    base = next((entry for entry in run.entries if entry.role == "base"), None)
     return ComparisonKey(
         run=digest_of(run.model_dump(mode="json")),
         suite=run.suite,
-        base=base.checkpoint.digest if base else None,
-        path=base.path if base else "",
+        base=run.base.checkpoint.digest if run.base else None,
+        path=run.base.path if run.base else "",
         limit=comparison.limit,
         scoring=scoring,
         left_out=comparison.left_out,

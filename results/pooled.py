@@ -13,6 +13,7 @@ import numpy as np
 from results.comparison import Comparison, ComparisonRow
 from results.intervals import Draws, Interval, least_of, student_interval
 from results.minima import Term, mean_interval
+from results.suite import RANKED_BY
 
 
 @dataclass(frozen=True)
@@ -152,9 +153,6 @@ def pooled_scores(rows: Sequence[ComparisonRow], benchmark: str) -> Pooled:
     return pooled_draws(each, [row.seed for row in rows])
 
 
-STATISTICS = ("average", "worst_task")
-
-
 @dataclass(frozen=True)
 class Gain:
     """A method's many-shot less its post-hoc merge of the same seed, by statistic."""
@@ -177,5 +175,5 @@ def gains(comparison: Comparison) -> list[Gain]:
             continue
         by_seed = {row.seed: row for row in once}
         pairs = [(row, by_seed[row.seed]) for row in merged.rows if row.seed in by_seed]
-        differences.append(Gain(merged.title, {name: pooled_difference(pairs, name) for name in STATISTICS}))
+        differences.append(Gain(merged.title, {name: pooled_difference(pairs, name) for name in RANKED_BY}))
     return differences

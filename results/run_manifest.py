@@ -90,6 +90,11 @@ class Run(Settings):
     settings: RunSettings
     entries: Several[Entry]
 
+    @property
+    def base(self) -> Entry | None:
+        """The entry of the base, where there is one."""
+        return next((entry for entry in self.entries if entry.role == "base"), None)
+
 
 def save_run(store: Store, run: Run) -> Path:
     """Write the manifest, over an older one of the same name.

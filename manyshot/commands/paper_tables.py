@@ -53,7 +53,7 @@ def _backbones(runs: list[Run], named: list[str] | None) -> list[str]:
         return named
     titles: list[str] = []
     for run in runs:
-        base = next((entry.path for entry in run.entries if entry.role == "base"), run.name)
+        base = run.base.path if run.base else run.name
         name = base.rstrip("/").rpartition("/")[2]
         titles.append(f"{name}, {run.name}" if name in {"", "base"} or name in titles else name)
     return titles

@@ -9,6 +9,7 @@ from reports.tables.published import documents_and_seeds, published_table
 from results.comparison import Comparison
 from results.pooled import MethodOverSeeds, Pooled, merged_methods, pooled_difference, pooled_scores
 from results.published.disagreements import METIS_TASKS
+from results.suite import RANKED_BY
 
 Backbones = Mapping[str, Comparison]
 """Runs by the name of their backbone."""
@@ -145,7 +146,7 @@ def ablation(runs: Backbones) -> Table:
         methods = merged_methods(run)
         rows = []
         for method in methods:
-            values = {name: method.aggregate(name) for name in ("average", "worst_task")}
+            values = {name: method.aggregate(name) for name in RANKED_BY}
             if method is not methods[0]:
                 whole = {row.seed: row for row in methods[0].rows}
                 pairs = [(row, whole[row.seed]) for row in method.rows if row.seed in whole]

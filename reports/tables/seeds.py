@@ -7,12 +7,13 @@ from reports.writers import markdown
 from results.comparison import Comparison
 from results.intervals import Interval
 from results.merge_trace import MergeTrace
-from results.pooled import STATISTICS, Pooled, gains, merged_methods
+from results.pooled import Pooled, gains, merged_methods
+from results.suite import RANKED_BY
 
 _PROTOCOL = {"protocol": Column("protocol", "text")}
 _MEANS = {
     f"{name} {part}": Column(title, ranked=False)
-    for name in STATISTICS
+    for name in RANKED_BY
     for part, title in (
         ("mean", name.replace("_", " ")),
         ("seeds", "over seeds"),
@@ -24,7 +25,7 @@ _MEANS = {
 def seeds_report(comparison: Comparison) -> str:
     """Means of normalised performance over seeds, with both 95 % intervals, as Markdown."""
     means = [
-        (method, {name: method.aggregate(name) for name in STATISTICS})
+        (method, {name: method.aggregate(name) for name in RANKED_BY})
         for method in merged_methods(comparison)
     ]
     rows = [
