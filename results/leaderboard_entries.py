@@ -11,7 +11,7 @@ from results.json_values import digest_of
 from results.merge_recipe import recipe_of
 from results.pooled import MethodOverSeeds, Pooled, pooled_draws, pooled_scores
 from results.reference import references
-from results.run_manifest import Role, Run
+from results.run_manifest import Entry, Role, Run
 from results.samples import DifferingDocument, differing_samples
 from results.store import Store
 from results.suite import BenchmarkSpec
@@ -92,26 +92,12 @@ class Source:
 
 
 @dataclass(frozen=True)
-class CheckpointOfSeed:
-    """One of an entry's checkpoints: its seed, where it lies, and its digest."""
-
-    seed: int | None
-    path: str
-    digest: str
-
-
-@dataclass(frozen=True)
 class LeaderboardEntry:
     """A method over its seeds, or a reference: the base, or a task's expert over its seeds.
 
     Attributes:
         id: the same as long as the records are, in whatever league.
-        role: merged, base or expert.
         title: how it is called.
-        method: its name; None for a reference.
-        settings: the method's.
-        protocol: post-hoc or many-shot; None for a reference.
-        checkpoints: one for each seed.
         experts: digest over the experts that its scores are divided by.
         source: where it is from.
         scored: how many benchmarks of the tasks have a performance to show, and how many there are.
@@ -129,12 +115,7 @@ class LeaderboardEntry:
     """
 
     id: str
-    role: Role
     title: str
-    method: str | None
-    settings: Mapping[str, JsonValue]
-    protocol: str | None
-    checkpoints: tuple[CheckpointOfSeed, ...]
     experts: str
     source: Source
     scored: tuple[int, int]
@@ -149,6 +130,16 @@ class LeaderboardEntry:
     comparison: Comparison = field(repr=False, compare=False)
     recipe: Mapping[str, JsonValue] = field(default_factory=dict)
     samples: Mapping[str, tuple[DifferingDocument, ...]] = field(default_factory=dict)
+
+    @property
+    def checkpoints(self) -> tuple[Entry, ...]:
+        """What the run says of each checkpoint, one for each seed, the lowest first."""
+        return tuple(row.entry for row in self.rows)
+
+    @property
+    def role(self) -> Role:
+        """Merged, base or expert."""
+        return self.rows[0].role
 
     @property
     def is_complete(self) -> bool:
@@ -168,7 +159,7 @@ class LeaderboardEntry:
     @property
     def source_code(self) -> str | None:
         """The Python class of a method of the user's own."""
-        recipe = self.rows[0].entry.recipe
+        recipe = self.checkpoints[0].recipe
         return recipe.source if recipe else None
 
 
@@ -198,7 +189,7 @@ def _entry(
     rows: Sequence[ComparisonRow], comparison: Comparison, run: Run, source: Source
 ) -> LeaderboardEntry:
     """The entry of these rows, one for each seed."""
-    first, suite, entries = rows[0].entry, run.suite, [row.entry for row in rows]
+    suite, entries = run.suite, [row.entry for row in rows]
     experts = [references(run, entry) for entry in entries]
     divided = digest_of(
         sorted({expert.checkpoint.digest for of_seed in experts for expert in of_seed.values()})
@@ -214,14 +205,7 @@ def _entry(
 
     return LeaderboardEntry(
         id=digest_of([_shared(rows[0]), list(suite.tasks), divided, records])[:12],
-        role=first.role,
         title=_title(rows[0]),
-        method=first.method,
-        settings=first.settings,
-        protocol=first.protocol,
-        checkpoints=tuple(
-            CheckpointOfSeed(entry.seed, entry.path, entry.checkpoint.digest) for entry in entries
-        ),
         experts=divided,
         source=source,
         scored=min(row.complete for row in rows),
@@ -249,7 +233,7 @@ def _weakest(rows: Sequence[ComparisonRow]) -> str | None:
 
 def _with_recipe(entry: LeaderboardEntry, run: Run, store: Store) -> LeaderboardEntry:
     """A merged checkpoint's entry with its recipe, and with samples; both of the lowest seed."""
-    own = entry.rows[0].entry
+    own = entry.checkpoints[0]
     experts = references(run, own)
     rounds = sum(merge_round.entry.leads_to == own.label for merge_round in entry.comparison.rounds)
     samples = {}

@@ -34,7 +34,10 @@ def details_of(standing: Standing, pictures: Sequence[Picture]) -> dict[str, Any
     """What an entry's panel shows beside its row of the table."""
     entry = standing.entry
     return {
-        "checkpoints": [asdict(checkpoint) for checkpoint in entry.checkpoints],
+        "checkpoints": [
+            {"seed": seed_entry.seed, "path": seed_entry.path, "digest": seed_entry.checkpoint.digest}
+            for seed_entry in entry.checkpoints
+        ],
         "sources": [asdict(source) for source in standing.sources],
         "notes": [printable(note) for note in entry.notes],
         "recipe": _yaml(entry.recipe, is_own=entry.source_code is not None),
@@ -96,15 +99,15 @@ def _letter(index: int) -> str:
 
 
 def _row(standing: Standing, league_index: int, experts: Mapping[str, str]) -> dict[str, Any]:
-    entry = standing.entry
+    entry, checkpoint = standing.entry, standing.entry.checkpoints[0]
     return {
         "id": standing.id,
         "league": league_index,
         "role": entry.role,
         "title": printable(entry.title),
-        "method": printable(entry.method or ""),
-        "settings": _in_words(entry.settings),
-        "protocol": printable(entry.protocol or ""),
+        "method": printable(checkpoint.method or ""),
+        "settings": _in_words(checkpoint.settings),
+        "protocol": printable(checkpoint.protocol or ""),
         "seeds": len(entry.checkpoints),
         "n": entry.n,
         "experts": experts.get(f"{standing.league}{entry.experts}"),

@@ -121,7 +121,9 @@ def test_the_leaderboards_recipe_merges_the_same_checkpoint(done, tmp_path, monk
     assert entries["metis (constant)"].recipe["space"] == "factors"
     for title, entry in entries.items():
         merge(validated(Recipe, entry.recipe, title), tmp_path / title, progress=False)
-        assert [open_checkpoint(title).identity().digest] == [one.digest for one in entry.checkpoints]
+        assert [open_checkpoint(title).identity().digest] == [
+            one.checkpoint.digest for one in entry.checkpoints
+        ]
 
 
 def test_of_rounds_the_leaderboard_says_how_they_were_made(done):
