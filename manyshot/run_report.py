@@ -31,11 +31,11 @@ def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     from reports.figures.scatter import average_against_worst
     from reports.tables.comparison import render
     from reports.tables.seeds import chosen, seeds_report
-    from reports.writers import Format
+    from reports.writers import TableFormat
 
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    forms: dict[str, Format] = {"table.md": "markdown", "table.tex": "latex", "table.csv": "csv"}
+    forms: dict[str, TableFormat] = {"table.md": "markdown", "table.tex": "latex", "table.csv": "csv"}
     for name, form in forms.items():
         files.append(folder / name)
         files[-1].write_text(render(comparison, form), encoding="utf-8")

@@ -92,7 +92,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A row.
 
     Attributes:
@@ -123,7 +123,7 @@ class Group:
         rank: the numbers of all groups of one rank are marked together; None: they are not marked.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     title: str = ""
     rank: str | None = ""
 
@@ -195,7 +195,7 @@ def text_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Tab
     lines = [tuple(map(str, row)) for row in rows]
     head, *titles = headings or [""] * max(map(len, lines), default=1)
     columns = {str(place): Column(title, "text") for place, title in enumerate(titles)}
-    group = Group(tuple(Row(label, dict(zip(columns, texts, strict=True))) for label, *texts in lines))
+    group = Group(tuple(TableRow(label, dict(zip(columns, texts, strict=True))) for label, *texts in lines))
     return Table(columns, (group,), head)
 
 

@@ -12,11 +12,11 @@ from reports.table_model import Cell, Table, Value, printable
 from reports.terminal import terminal
 from results.errors import InputError
 
-Format = Literal["terminal", "markdown", "latex", "csv", "html"]
+TableFormat = Literal["terminal", "markdown", "latex", "csv", "html"]
 _BOUNDS = ("low", "high", "seeds_low", "seeds_high")
 
 
-def write(table: Table, format: Format = "terminal") -> str:  # noqa: A002 - the word of the command line
+def write(table: Table, format: TableFormat = "terminal") -> str:  # noqa: A002 - the word of the command line
     """The table as text.
 
     Args:

@@ -19,7 +19,7 @@ from results.comparison import Comparison
 from results.errors import InputError
 from results.signal_report import SignalReport
 
-Needs = Literal["run", "setting", "runs", "signals"]
+FigureInput = Literal["run", "setting", "runs", "signals"]
 """What a figure is drawn from: the comparison of a run, the same and the name of a method's setting, those of
 several runs, or what `manyshot signals --out` left."""
 _OPTIONS = {"run": "", "setting": " (--setting)", "runs": " (several --run)", "signals": " (--signals)"}
@@ -54,14 +54,14 @@ class NamedFigure:
 
     about: str
     draw: Callable[..., Path]
-    needs: Needs
+    needs: FigureInput
 
 
 FIGURES: dict[str, NamedFigure] = {}
 
 
 def figure(
-    name: str, about: str, *, needs: Needs = "run"
+    name: str, about: str, *, needs: FigureInput = "run"
 ) -> Callable[[Callable[..., tuple[Figure, str]]], Callable[..., Path]]:
     """Register a function that draws a figure, in the style of all, and returns it with its footer.
 

@@ -31,7 +31,6 @@ _ACROSS = 40
 """Characters of words that stand side by side under a panel; more are turned."""
 _PANEL = 3.3, 2.7
 """Inches."""
-Value = float | str
 
 
 @dataclass
@@ -49,9 +48,9 @@ class _Line:
 
     method: str
     others: Mapping[str, Any]
-    measured: dict[Value, PlottedMethod] = field(default_factory=dict)
+    measured: dict[float | str, PlottedMethod] = field(default_factory=dict)
     default: PlottedMethod | None = None
-    tried: dict[Value, dict[str, list[float]]] = field(default_factory=dict)
+    tried: dict[float | str, dict[str, list[float]]] = field(default_factory=dict)
     chosen: dict[int | None, PlottedMethod] = field(default_factory=dict)
 
     @property
@@ -71,7 +70,7 @@ class _Axis:
         wide: whether they are so far apart that the scale is logarithmic.
     """
 
-    place: Mapping[Value, float]
+    place: Mapping[float | str, float]
     default: float | None
     numeric: bool
     wide: bool
@@ -108,7 +107,7 @@ def sensitivity(comparison: Comparison, setting: str | None) -> tuple[Figure, st
         _prepare(axes, axis, words)
         for index, line in enumerate(lines):
             _draw_measured(axes, line, statistic, axis, look(index))
-            _draw_tried(axes, line, statistic, axis.place, look(index))
+            _draw_tried(axes, line, statistic, axis, look(index))
     all_axes[0].set_ylabel("normalised performance")
     missing = f"; {_DEFAULT}: not given" if axis.default is not None else ""
     label_below(drawn, f"{wrapped(str(setting), 60)} (dashed: the experts{missing})")
@@ -180,10 +179,12 @@ def _identified(identity: MethodIdentity | None) -> dict[str, Any]:
     return about | {"space": identity.space, "objective": identity.objective}
 
 
-def _best(comparison: Comparison, tried: Sequence[Trial], setting: str) -> dict[Value, dict[str, float]]:
+def _best(
+    comparison: Comparison, tried: Sequence[Trial], setting: str
+) -> dict[float | str, dict[str, float]]:
     """By value of the setting the best of each statistic, of what was tried for all tasks."""
     counts = {task: len(benchmarks) for task, benchmarks in comparison.suite.tasks.items()}
-    best: dict[Value, dict[str, float]] = {}
+    best: dict[float | str, dict[str, float]] = {}
     for trial in tried:
         value = trial.settings.get(setting)
         if set(trial.tasks) == set(counts) and isinstance(value, int | float | str):
@@ -196,7 +197,7 @@ def _best(comparison: Comparison, tried: Sequence[Trial], setting: str) -> dict[
     return best
 
 
-def _plain(value: bool | float | str) -> Value:
+def _plain(value: bool | float | str) -> float | str:
     return str(value) if isinstance(value, bool | str) else float(value)
 
 
@@ -208,10 +209,10 @@ def _axis(lines: Sequence[_Line]) -> _Axis:
     low, high = (numbers[0], numbers[-1]) if numbers else (0.0, 0.0)
     wide = numeric and low > 0 and high > _WIDE * low
     if numeric:
-        place: dict[Value, float] = {value: value for value in numbers}
+        place: dict[float | str, float] = {value: value for value in numbers}
         aside = high * (high / low) ** _ASIDE if wide else high + _ASIDE * ((high - low) or abs(high) or 1.0)
     else:
-        ordered: list[Value] = [*numbers, *(value for value in values if isinstance(value, str))]
+        ordered: list[float | str] = [*numbers, *(value for value in values if isinstance(value, str))]
         place = {value: float(at) for at, value in enumerate(ordered)}
         aside = float(len(ordered))
     has_default = any(line.default for line in lines)
@@ -283,8 +284,8 @@ def _draw_measured(axes: Axes, line: _Line, statistic: str, axis: _Axis, own: Lo
         axes.plot([at] * len(by_seed), by_seed, "_", color=own.colour, markersize=4, zorder=2)
 
 
-def _draw_tried(axes: Axes, line: _Line, statistic: str, place: Mapping[Value, float], own: Look) -> None:
-    points = sorted((place[value], fmean(reached[statistic])) for value, reached in line.tried.items())
+def _draw_tried(axes: Axes, line: _Line, statistic: str, axis: _Axis, own: Look) -> None:
+    points = sorted((axis.place[value], fmean(reached[statistic])) for value, reached in line.tried.items())
     style = {**own.line, "markerfacecolor": "white", "linestyle": ":"}
     axes.plot([at for at, _ in points], [value for _, value in points], zorder=2, **style)
 

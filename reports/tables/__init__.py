@@ -13,8 +13,8 @@ from reports.table_model import Table
 from reports.tables.published import beside
 from results.errors import InputError
 
-Source = Literal["ours", "paper", "both"]
-Needs = Literal["runs", "families", "signals"]
+TableSource = Literal["ours", "paper", "both"]
+TableInput = Literal["runs", "families", "signals"]
 """What a table is made of: comparisons by the name of their backbone; for each experiment, by its name,
 comparisons by the tasks that they merge; or reports of signals by a title."""
 
@@ -33,14 +33,14 @@ class NamedTable:
     title: str
     ours: Callable[[Any], Table]
     paper: Callable[[], Table] | None
-    needs: Needs
+    needs: TableInput
 
 
 TABLES: dict[str, NamedTable] = {}
 
 
 def named_table(
-    name: str, title: str, *, needs: Needs = "runs", paper: Callable[[], Table] | None = None
+    name: str, title: str, *, needs: TableInput = "runs", paper: Callable[[], Table] | None = None
 ) -> Callable[[Callable[[Any], Table]], Callable[[Any], Table]]:
     """Register the function that makes a table of our own runs.
 
@@ -69,7 +69,7 @@ def find_table(name: str) -> NamedTable:
     return TABLES[name]
 
 
-def make_table(name: str, source: Source, measured: Mapping[str, Any] | None = None) -> Table:
+def make_table(name: str, source: TableSource, measured: Mapping[str, Any] | None = None) -> Table:
     """Make a table by name.
 
     Args:
@@ -83,8 +83,8 @@ def make_table(name: str, source: Source, measured: Mapping[str, Any] | None = N
             nothing to show.
     """
     table = find_table(name)
-    if source not in get_args(Source):
-        raise InputError(f"no source '{source}'; there are {', '.join(get_args(Source))}")
+    if source not in get_args(TableSource):
+        raise InputError(f"no source '{source}'; there are {', '.join(get_args(TableSource))}")
     if source != "ours" and table.paper is None:
         raise InputError(f"{name}: the paper's numbers are not among the published tables; ask for 'ours'")
     if source == "paper" and table.paper is not None:

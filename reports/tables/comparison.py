@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from reports.table_model import Cell, Column, Group, Row, Table, Value
-from reports.writers import Format, write
+from reports.table_model import Cell, Column, Group, Table, TableRow, Value
+from reports.writers import TableFormat, write
 from results.comparison import Comparison, ComparisonRow, Estimate
 
 _CAPTION = (
@@ -12,7 +12,7 @@ _CAPTION = (
 )
 
 
-def render(comparison: Comparison, format: Format = "terminal") -> str:  # noqa: A002 - the word of the command line
+def render(comparison: Comparison, format: TableFormat = "terminal") -> str:  # noqa: A002 - the word of the command line
     """The table of a comparison as text; in CSV it has every number and what is known of each checkpoint.
 
     Raises:
@@ -35,7 +35,7 @@ def comparison_table(comparison: Comparison) -> Table:
     }
     groups = []
     for role in ("base", "expert", "merged"):
-        rows = tuple(Row(row.label, _values(row)) for row in comparison.rows if row.role == role)
+        rows = tuple(TableRow(row.label, _values(row)) for row in comparison.rows if row.role == role)
         if rows:
             groups.append(Group(rows, rank="" if role == "merged" else None))
     return Table(columns, tuple(groups), "checkpoint", _CAPTION, _notes(comparison))
@@ -47,7 +47,7 @@ def comparison_data(comparison: Comparison) -> Table:
     Tasks are np_<task>, differences to the base forgetting_<benchmark>, the scores themselves
     score_<benchmark>.
     """
-    rows = tuple(Row(row.label, _data(comparison, row)) for row in comparison.rows)
+    rows = tuple(TableRow(row.label, _data(comparison, row)) for row in comparison.rows)
     estimates = {"average", "worst_task", "gap", *(f"np_{task}" for task in comparison.suite.tasks)}
     columns = {name: Column(name, bounds=name in estimates) for row in rows[:1] for name in row.values}
     return Table(columns, (Group(rows),), "label")
@@ -85,7 +85,6 @@ def _value(estimate: Estimate, draws: object) -> Value:
 
 
 def _data(comparison: Comparison, row: ComparisonRow) -> Mapping[str, Value | Cell | str]:
-    values = _values(row)
     return {
         "role": row.role,
         "task": row.entry.task or "",
@@ -96,7 +95,7 @@ def _data(comparison: Comparison, row: ComparisonRow) -> Mapping[str, Value | Ce
         "benchmarks_scored": Value(row.complete[0]),
         "benchmarks": Value(row.complete[1]),
         "limit": Value(comparison.limit),
-        **values,
+        **_values(row),
         **{
             f"score_{benchmark.name}": Value(row.scores.get(benchmark.name))
             for benchmark in comparison.suite.benchmarks

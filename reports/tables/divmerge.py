@@ -9,7 +9,7 @@ from statistics import fmean
 
 import numpy as np
 
-from reports.table_model import Column, Group, Row, Table, Value, pooled_value
+from reports.table_model import Column, Group, Table, TableRow, Value, pooled_value
 from reports.tables import named_table
 from reports.tables.published import documents_and_seeds, published_table
 from results.comparison import Comparison
@@ -54,12 +54,12 @@ def _published_pairwise() -> Table:
         for setting in ("classification", "generation")
     }
 
-    def make_row(row: Mapping[str, str]) -> Row:
+    def make_row(row: Mapping[str, str]) -> TableRow:
         values = {}
         for setting in columns:
             mean, margin = float(row[f"{setting}_anp"]), float(row[f"{setting}_ci95"])
             values[setting] = Value(mean, mean - margin, mean + margin)
-        return Row(METHODS[row["method"]], values, (row["method"],))
+        return TableRow(METHODS[row["method"]], values, (row["method"],))
 
     return published_table("divmerge", "divmerge_pairwise_anp", columns, f"{_ANP} Over pairs.", make_row)
 
@@ -70,7 +70,7 @@ def _published_pairwise() -> Table:
 def pairwise(families: Families) -> Table:
     """Mean ANP over all pairs of tasks, a column for each experiment."""
     columns: dict[str, Column] = {}
-    rows: dict[tuple[str, str], Row] = {}
+    rows: dict[tuple[str, str], TableRow] = {}
     notes: list[str] = []
     for title, comparisons in families.items():
         setting = _setting(title, comparisons)
@@ -79,7 +79,7 @@ def pairwise(families: Families) -> Table:
         columns[setting] = Column(f"ANP {setting}", digits=2, interval="bounds")
         pairs: Subsets = {subset: run for subset, run in comparisons.items() if len(subset) == 2}
         for anp in _over(pairs, notes):
-            row = rows.get(anp.method, Row(anp.label, {}, (anp.key,)))
+            row = rows.get(anp.method, TableRow(anp.label, {}, (anp.key,)))
             rows[anp.method] = replace(row, values={**row.values, setting: anp.value})
         notes += _family_notes(title, pairs)
     caption = f"{_ANP} Intervals are 95 % by a jackknife over tasks, which pairs share."
@@ -95,10 +95,10 @@ def _published_scaling() -> Table:
         if method in METHODS
     }
 
-    def make_row(row: Mapping[str, str]) -> Row:
+    def make_row(row: Mapping[str, str]) -> TableRow:
         number = row["tasks"]
         label = number if number == "average" else f"{number} tasks"
-        return Row(label, {m: Value(float(row[m])) for m in columns}, (row["setting"], number))
+        return TableRow(label, {m: Value(float(row[m])) for m in columns}, (row["setting"], number))
 
     table = published_table("divmerge", name, columns, _ANP, make_row, grouped_by=("setting",), head="merged")
     margins = [
@@ -127,10 +127,10 @@ def scaling(families: Families) -> Table:
             column = anp.key if first[anp.key] == anp.method else f"{anp.key} {anp.label}"
             columns.setdefault(column, Column(anp.label, digits=2, ranked=False, interval="bounds"))
             by_size.setdefault(anp.size, {})[column] = anp.value
-        rows = [Row(f"{size} tasks", by_size[size], (setting, str(size))) for size in sorted(by_size)]
+        rows = [TableRow(f"{size} tasks", by_size[size], (setting, str(size))) for size in sorted(by_size)]
         if len(rows) > 1:
             means = {name: _mean([row.value(name).number for row in rows]) for name in columns}
-            rows.append(Row("average", means, (setting, "average")))
+            rows.append(TableRow("average", means, (setting, "average")))
         groups.append(Group(tuple(rows), title if title == setting else f"{title} ({setting})"))
         notes += _family_notes(title, comparisons)
     caption = (
@@ -151,7 +151,7 @@ def _published_correlation() -> Table:
         "divmerge_divergence_correlation",
         _RHO,
         "Spearman's ρ of −D(θ_i‖θ_j) on task i's inputs and the score of θ_j on task i.",
-        lambda row: Row(
+        lambda row: TableRow(
             row["task"], {kind: Value(float(row[f"{kind}_spearman"])) for kind in _RHO}, (row["task"],)
         ),
         head="task",
@@ -175,11 +175,11 @@ def correlation(reports: Mapping[str, SignalReport]) -> Table:
     for title, report in reports.items():
         rho = {kind: report.spearman[kind] for kind in columns if kind in report.divergences}
         rows = [
-            Row(task, {kind: Value(by_task[task]) for kind, by_task in rho.items()}, (task,))
+            TableRow(task, {kind: Value(by_task[task]) for kind, by_task in rho.items()}, (task,))
             for task in report.tasks
         ]
         means = {kind: Value(mean_of_known(by_task)) for kind, by_task in rho.items()}
-        rows.append(Row("average", means, ("average",)))
+        rows.append(TableRow("average", means, ("average",)))
         groups.append(Group(tuple(rows), title if len(reports) > 1 else ""))
         inputs = ", ".join(f"{task} {number}" for task, number in report.inputs.items())
         notes.append(f"{title}: {len(report.tasks)} experts; inputs of the divergences: {inputs}")
@@ -198,7 +198,9 @@ def _published_cross_accuracy() -> Table:
         name,
         columns,
         "Accuracy in percent: the expert of the row on the task of the column.",
-        lambda row: Row(row["model"], {task: Value(float(row[task])) for task in columns}, (row["model"],)),
+        lambda row: TableRow(
+            row["model"], {task: Value(float(row[task])) for task in columns}, (row["model"],)
+        ),
         head="expert",
     )
 
@@ -234,7 +236,7 @@ def cross_accuracy(families: Families) -> Table:
             task: Column(task, digits=2, interval="bounds") for by_task in scores.values() for task in by_task
         }
         rows = [
-            Row(
+            TableRow(
                 expert,
                 {
                     task: pooled_value(pooled(list(by_seed.values()), list(by_seed)), 100)

@@ -1,28 +1,28 @@
 """Two checkpoints head to head, as text: a line for each benchmark, and documents on which they differ."""
 
 from collections.abc import Iterator
-from typing import Literal, get_args
 
-from reports.table_model import UNKNOWN, Column, Group, Row, Table, Value, printable
+from reports.table_model import UNKNOWN, Column, Group, Table, TableRow, Value, printable
 from reports.terminal import wide_terminal
-from reports.writers import comma_separated, escaped, markdown
+from reports.writers import TableFormat, comma_separated, escaped, markdown
 from results.errors import InputError
 from results.head_to_head import HeadToHead
 from results.paired import SWAPPED, SWAPS, BenchmarkDifference
 from results.samples import DifferingDocument
 
-Format = Literal["terminal", "markdown", "csv"]
+_FORMATS = ("terminal", "markdown", "csv")
 _COLUMNS = {"metric": Column("metric", "text")} | {
     title: Column(title, ranked=False)
     for title in ("n", "A", "B", "A − B", "95 %", "p", "p (Holm)", "A better", "B better")
 }
+_OF_AGGREGATES = ("metric", "A", "B", "A − B", "95 %")
 _AGGREGATES = {"average": "average NP", "worst_task": "worst task NP"}
 _LONGEST = 160  # characters of what was asked or said
 
 
 def head_to_head_text(
     comparison: HeadToHead,
-    format: Format = "terminal",  # noqa: A002 - the word of the command line
+    format: TableFormat = "terminal",  # noqa: A002 - the word of the command line
 ) -> str:
     """The comparison as text.
 
@@ -34,9 +34,8 @@ def head_to_head_text(
     Raises:
         InputError: there is no such format.
     """
-    if format not in get_args(Format):
-        formats = ", ".join(get_args(Format))
-        raise InputError(f"no format '{format}' of a comparison; there are {formats}")
+    if format not in _FORMATS:
+        raise InputError(f"no format '{format}' of a comparison; there are {', '.join(_FORMATS)}")
     if format == "csv":
         return comma_separated(_data(comparison))
     is_markdown = format == "markdown"
@@ -69,25 +68,22 @@ def _table(comparison: HeadToHead) -> Table:
             _p(comparison.corrected[result.benchmark]),
             *map(str, result.wins),
         ]
-        rows.append(Row(result.benchmark, dict(zip(_COLUMNS, texts, strict=True))))
+        rows.append(TableRow(result.benchmark, dict(zip(_COLUMNS, texts, strict=True))))
     for name, aggregate in comparison.aggregates.items():
         gain = aggregate.difference
-        numbers = [
+        texts = [
+            UNKNOWN,
             *(f"{value:.3f}" for value in aggregate.values),
             *_difference(gain.value, gain.low, gain.high),
         ]
-        rows.append(
-            Row(
-                _AGGREGATES[name], {"metric": UNKNOWN, **dict(zip(list(_COLUMNS)[2:6], numbers, strict=True))}
-            )
-        )
+        rows.append(TableRow(_AGGREGATES[name], dict(zip(_OF_AGGREGATES, texts, strict=True))))
     return Table(_COLUMNS, (Group(tuple(rows)),), "benchmark", _caption(comparison), tuple(comparison.notes))
 
 
 def _data(comparison: HeadToHead) -> Table:
     """All numbers of each benchmark."""
     rows = [
-        Row(
+        TableRow(
             result.benchmark,
             {
                 "metric": result.metric,

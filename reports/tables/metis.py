@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from reports.table_model import Column, Group, Row, Table, Value, pooled_value
+from reports.table_model import Column, Group, Table, TableRow, Value, pooled_value
 from reports.tables import named_table
 from reports.tables.comparison import notes_of
 from reports.tables.published import documents_and_seeds, published_table
@@ -26,12 +26,12 @@ def _published(name: str, columns: Iterable[str], caption: str, *grouped_by: str
     """Makes a table as METIS prints it; without a protocol METIS is many-shot, the other methods post-hoc."""
     shown = {name: _WORST_TASK.get(name, Column(name)) for name in columns}
 
-    def make_row(row: Mapping[str, str]) -> Row:
+    def make_row(row: Mapping[str, str]) -> TableRow:
         method = row["method"]
         usual = {"metis": "many-shot", "pretrained": ""}.get(method, "post-hoc")
         label = f"{method}, many-shot" if "protocol" not in row and usual == "many-shot" else method
         values = {column: Value(float(row[column])) for column in shown}
-        return Row(label, values, (row["backbone"], method, row.get("protocol", usual)))
+        return TableRow(label, values, (row["backbone"], method, row.get("protocol", usual)))
 
     return lambda: published_table(
         "metis", name, shown, caption, make_row, grouped_by=("backbone", *grouped_by)
@@ -111,7 +111,7 @@ def forgetting(runs: Backbones) -> Table:
     groups = []
     for backbone, run in runs.items():
         rows = [
-            Row(
+            TableRow(
                 "base",
                 {name: pooled_value(pooled_scores([row], name)) for name in columns},
                 (backbone, "pretrained", ""),
@@ -157,14 +157,14 @@ def ablation(runs: Backbones) -> Table:
     return Table(columns, tuple(groups), "method", caption, _notes(runs))
 
 
-def _group(backbone: str, rows: Sequence[Row]) -> Group:
+def _group(backbone: str, rows: Sequence[TableRow]) -> Group:
     return Group(tuple(rows), backbone, rank=backbone)
 
 
-def _row(backbone: str, method: MethodOverSeeds, values: Mapping[str, Pooled]) -> Row:
+def _row(backbone: str, method: MethodOverSeeds, values: Mapping[str, Pooled]) -> TableRow:
     label = method.title if method.protocol in {"", "post-hoc"} else f"{method.title}, {method.protocol}"
     shown = {name: pooled_value(pooled) for name, pooled in values.items()}
-    return Row(label, shown, (backbone, method.method, method.protocol))
+    return TableRow(label, shown, (backbone, method.method, method.protocol))
 
 
 def _notes(runs: Backbones, *, of_tasks: bool = True) -> tuple[str, ...]:

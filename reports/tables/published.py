@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from reports.table_model import Column, Group, Row, Table, Value
+from reports.table_model import Column, Group, Table, TableRow, Value
 from results.published import SOURCES, published_rows
 from results.published.disagreements import disagreements
 
@@ -13,7 +13,7 @@ def published_table(
     name: str,
     columns: Mapping[str, Column],
     caption: str,
-    make_row: Callable[[Mapping[str, str]], Row],
+    make_row: Callable[[Mapping[str, str]], TableRow],
     *,
     grouped_by: tuple[str, ...] = (),
     head: str = "method",
@@ -30,7 +30,7 @@ def published_table(
             same first value are marked together.
         head: over the labels.
     """
-    groups: dict[tuple[str, ...], list[Row]] = {}
+    groups: dict[tuple[str, ...], list[TableRow]] = {}
     for row in published_rows(name):
         groups.setdefault(tuple(row[column] for column in grouped_by), []).append(make_row(row))
     return Table(
@@ -99,7 +99,7 @@ def _siblings(key: tuple[str, ...], keys: set[tuple[str, ...]]) -> set[tuple[str
     return {other for other in keys if other[:-1] == key[:-1]}
 
 
-def _with_paper(row: Row, printed: Row | None, has_difference: bool) -> Row:
+def _with_paper(row: TableRow, printed: TableRow | None, has_difference: bool) -> TableRow:
     if printed is None:
         return row
     values = dict(row.values)

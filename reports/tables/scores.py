@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from reports.table_model import Column, Group, Row, Table, Value
+from reports.table_model import Column, Group, Table, TableRow, Value
 from reports.terminal import wide_terminal
 from results.record import Record
 from results.suite import SuiteSpec
@@ -46,12 +46,12 @@ def score_table(records: Mapping[str, Mapping[str, Record]], suite: SuiteSpec | 
             f"score of {name}": Value(record.value) if record else "no data"
             for name, record in scored.items()
         }
-        rows.append(Row(benchmark, about | scores))
+        rows.append(TableRow(benchmark, about | scores))
     groups = [Group(tuple(rows))]
     if suite:
         means = {f"score of {name}": _mean(of_checkpoint, suite) for name, of_checkpoint in records.items()}
         about = {"task": f"{len(suite.tasks)} tasks", "metric": "", "n": ""}
-        groups.append(Group((Row("mean", about | means),)))
+        groups.append(Group((TableRow("mean", about | means),)))
     return wide_terminal(Table(columns, tuple(groups), "benchmark"))
 
 

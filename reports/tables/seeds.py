@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from reports.table_model import UNKNOWN, Cell, Column, Group, Row, Table, Value
+from reports.table_model import UNKNOWN, Cell, Column, Group, Table, TableRow, Value
 from reports.writers import markdown
 from results.comparison import Comparison
 from results.intervals import Interval
@@ -29,11 +29,12 @@ def seeds_report(comparison: Comparison) -> str:
         for method in merged_methods(comparison)
     ]
     rows = [
-        Row(method.title, {"protocol": method.protocol, **_values(pooled, "")}) for method, pooled in means
+        TableRow(method.title, {"protocol": method.protocol, **_values(pooled, "")})
+        for method, pooled in means
     ]
     text = markdown(Table(_PROTOCOL | _MEANS, (Group(tuple(rows)),), "method"))
     if differences := gains(comparison):
-        rows = [Row(gain.method, _values(gain.differences, "+")) for gain in differences]
+        rows = [TableRow(gain.method, _values(gain.differences, "+")) for gain in differences]
         text += "\nMany-shot less post-hoc, of the same seed on the same documents:\n\n"
         text += markdown(Table(_MEANS, (Group(tuple(rows)),), "method"))
     if choices := chosen(comparison):
@@ -49,7 +50,7 @@ def seeds_report(comparison: Comparison) -> str:
     )
 
 
-def chosen(comparison: Comparison) -> list[Row]:
+def chosen(comparison: Comparison) -> list[TableRow]:
     """What was chosen on validation data, a row for each checkpoint: settings, of how many, and round."""
     rows = []
     for row in comparison.rows:
@@ -64,7 +65,7 @@ def chosen(comparison: Comparison) -> list[Row]:
                 "candidates": str(trace.candidates) if tried else UNKNOWN,
                 "round": f"{selection.round_index} of {scored}" if selection and scored else "last",
             }
-            rows.append(Row(row.title, values))
+            rows.append(TableRow(row.title, values))
     return rows
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from reports.table_model import UNKNOWN, Column, Group, Row, Table
+from reports.table_model import UNKNOWN, Column, Group, Table, TableRow
 from reports.terminal import wide_terminal
 from results.signal_report import KINDS, SignalReport, mean_of_known
 
@@ -46,5 +46,5 @@ def _rho(value: float | None) -> str:
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
-    group = Group(tuple(Row(label, dict(zip(columns, texts, strict=True))) for label, texts in rows))
+    group = Group(tuple(TableRow(label, dict(zip(columns, texts, strict=True))) for label, texts in rows))
     return wide_terminal(Table({name: Column(name, ranked=False) for name in columns}, (group,), title))

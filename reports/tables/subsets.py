@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reports.table_model import Cell, Column, Group, Row, Table, Value
+from reports.table_model import Cell, Column, Group, Table, TableRow, Value
 from reports.writers import markdown
 from results.task_subsets import OverSubsets
 
@@ -18,7 +18,7 @@ def subsets_report(summaries: Sequence[OverSubsets]) -> str:
     for summary in summaries:
         values = rows.setdefault((summary.method, summary.protocol), {"protocol": summary.protocol})
         values[str(summary.size)] = _cell(summary, numbers[summary.size])
-    group = Group(tuple(Row(method, values) for (method, _), values in rows.items()))
+    group = Group(tuple(TableRow(method, values) for (method, _), values in rows.items()))
     text = markdown(Table(columns, (group,), "method"))
     text += (
         "\nMean ANP over all subsets of so many tasks, with 95 % intervals by a jackknife over the tasks, "

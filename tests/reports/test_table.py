@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from manyshot.cli import main
-from reports.table_model import Column, Group, Row, Table, Value, text_table
+from reports.table_model import Column, Group, Table, TableRow, Value, text_table
 from reports.tables import TABLES, make_table, named_table
 from reports.tables.comparison import comparison_table, render
 from reports.terminal import terminal, wide_terminal
@@ -205,7 +205,7 @@ def toy_table():
 
     @named_table("toy", "a toy", paper=lambda: TOY)
     def toy(runs):
-        return replace(TOY, groups=(Group(tuple(Row(name, {"score": Value(0.25)}) for name in runs)),))
+        return replace(TOY, groups=(Group(tuple(TableRow(name, {"score": Value(0.25)}) for name in runs)),))
 
     yield
     del TABLES["toy"]
@@ -213,7 +213,7 @@ def toy_table():
 
 TOY = Table(
     {"score": Column("score", digits=2), "why": Column("why | because", "text")},
-    (Group((Row("<b>", {"score": Value(0.5, 0.4, 0.6), "why": "it *is*"}), Row("c", {}))),),
+    (Group((TableRow("<b>", {"score": Value(0.5, 0.4, 0.6), "why": "it *is*"}), TableRow("c", {}))),),
     "model",
     "A toy.",
     ("a note",),
