@@ -52,13 +52,13 @@ class EngineKind:
         dtypes: dtypes in which it computes.
         encoder_decoders: whether it runs them.
         several_gpus: whether one checkpoint runs on several GPUs.
-        most_logprobs: how many of the likeliest tokens it gives log-probabilities of; None gives all.
-        one_list: whether the answers to several benchmarks are generated faster in one list.
+        max_logprobs: how many of the likeliest tokens it gives log-probabilities of; None gives all.
+        joins_benchmarks: whether the answers to several benchmarks are generated faster in one list.
         packages: distributions of which one must be installed; its version is part of a record.
         install: how they are installed.
-        serves: whether `auto` takes it for a checkpoint, on the device that the settings name or mean;
+        supports: whether `auto` takes it for a checkpoint, on the device that the settings name or mean;
             None: never before the fallback.
-        fallback: whether it is taken where no other serves, and for what another cannot do.
+        fallback: whether it is taken where no other supports a checkpoint, and for what another cannot do.
         abilities: what it does on this machine.
     """
 
@@ -70,11 +70,11 @@ class EngineKind:
     dtypes: Collection[str] = ("auto", "float32", "bfloat16", "float16")
     encoder_decoders: bool = False
     several_gpus: bool = False
-    most_logprobs: int | None = None
-    one_list: bool = False
+    max_logprobs: int | None = None
+    joins_benchmarks: bool = False
     packages: tuple[str, ...] = ()
     install: str = ""
-    serves: Callable[[Path, EngineSettings], bool] | None = None
+    supports: Callable[[Path, EngineSettings], bool] | None = None
     fallback: bool = False
     abilities: Callable[[], EngineAbilities] = field(default=EngineAbilities)
 
@@ -106,14 +106,14 @@ class EngineKind:
         return {
             "encoder-decoder models": self.encoder_decoders,
             "several GPUs for one checkpoint": self.several_gpus,
-            "whole next-token distributions": self.most_logprobs is None,
+            "whole next-token distributions": self.max_logprobs is None,
         }
 
     def top_k(self, wanted: int | None) -> int | None:
         """So many of the likeliest tokens as are wanted and it tells; None is all."""
-        if self.most_logprobs is None:
+        if self.max_logprobs is None:
             return wanted
-        return min(wanted or self.most_logprobs, self.most_logprobs)
+        return min(wanted or self.max_logprobs, self.max_logprobs)
 
     def check(self, settings: EngineSettings) -> None:
         """Refuse settings that it does not take.
@@ -134,8 +134,8 @@ class EngineKind:
                 f"{', '.join(self.dtypes)}."
             )
 
-    def taken(self, settings: EngineSettings) -> EngineSettings:
-        """The settings for this engine, those that it does not take as by default."""
+    def settings_for(self, settings: EngineSettings) -> EngineSettings:
+        """The same settings for this engine; those that it does not take have their defaults."""
         kept = {name: value for name, value in settings if name in self.all_settings}
         return EngineSettings(**{**kept, "name": self.name})
 
@@ -192,7 +192,7 @@ def is_recorded(name: str) -> bool:
 
 def fallback(settings: EngineSettings) -> EngineSettings:
     """The settings for the engine that does what others cannot, such as whole distributions."""
-    return next(kind for kind in engines().values() if kind.fallback).taken(settings)
+    return next(kind for kind in engines().values() if kind.fallback).settings_for(settings)
 
 
 def choose_engine(settings: EngineSettings, checkpoints: Sequence[Path]) -> EngineSettings:
@@ -205,12 +205,12 @@ def choose_engine(settings: EngineSettings, checkpoints: Sequence[Path]) -> Engi
         find_engine(settings.name).check(settings)
         return settings
     for kind in engines().values():
-        if kind.serves and kind.is_usable and all(kind.serves(path, settings) for path in checkpoints):
-            return kind.taken(settings)
+        if kind.supports and kind.is_usable and all(kind.supports(path, settings) for path in checkpoints):
+            return kind.settings_for(settings)
     return fallback(settings)
 
 
-def device_of(settings: EngineSettings) -> str:
+def resolve_device(settings: EngineSettings) -> str:
     """The device that settings name, with `auto` replaced by what it means on this machine."""
     if settings.device != "auto":
         return settings.device
@@ -230,7 +230,7 @@ def resolved(settings: EngineSettings) -> EngineSettings:
     if find_engine(settings.name).recorded:
         # No dtype of a computation: nothing computes recorded outputs.
         return EngineSettings.model_construct(name=settings.name, dtype="none", device="none")  # type: ignore[arg-type]
-    device = device_of(settings)
+    device = resolve_device(settings)
     dtype = "float32" if settings.dtype == "auto" and device == "cpu" else settings.dtype
     return settings.but(device=device, dtype=dtype)
 

@@ -178,7 +178,7 @@ class Scorer:
         benchmarks: Sequence[Benchmark],
         progress: Progress | None = None,
     ) -> None:
-        """Generate the answers to all benchmarks without a record in one list, where that serves the engine.
+        """Generate the answers to all benchmarks without a record in one list, where that is faster.
 
         The records made next take the answers from it, and of its seconds as large a share as of its tokens.
         A benchmark that cannot be asked is left to `score`, which says why.
@@ -188,7 +188,7 @@ class Scorer:
             InputError: the checkpoint cannot be loaded.
         """
         self._ahead = {}
-        if not self.engine_kind.one_list:
+        if not self.engine_kind.joins_benchmarks:
             return
         wanted = [
             benchmark

@@ -186,7 +186,7 @@ class ValidationSignals:
     def continuations(self, expert: Path, task: str, settings: ContinuationSettings) -> ExpertContinuations:
         """An expert's continuations of a task's inputs, made once and kept in the store."""
         opened, texts = self._open(expert), self.inputs(task, settings)
-        other_engine = settings.exact and self.scorer.engine_kind.most_logprobs is not None
+        other_engine = settings.exact and self.scorer.engine_kind.max_logprobs is not None
         engine_settings = self.scorer.engine_settings
         if other_engine:
             engine_settings = fallback(engine_settings)

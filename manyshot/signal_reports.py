@@ -94,7 +94,7 @@ def measure(
         cosines={task: dict(zip(tasks, row, strict=True)) for task, row in zip(tasks, gram, strict=True)},
         scores=scores,
         inputs={task: len(texts) for task, texts in continuations.items()},
-        bounds=settings.top_k is not None or signals.scorer.engine_kind.most_logprobs is not None,
+        bounds=settings.top_k is not None or signals.scorer.engine_kind.max_logprobs is not None,
         documents=documents,
     )
 

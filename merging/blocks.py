@@ -68,7 +68,7 @@ def one_torch_thread_each() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def in_order(
+def map_in_order(
     work: Callable[[Item], Result], items: Iterable[Item], threads: int
 ) -> Iterator[tuple[Item, Result]]:
     """Yield every item with its result, in the order of the items.

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from merging import kernels
-from merging.blocks import BLOCK_ON_DEVICE, Block, blocks, in_order, one_torch_thread_each
+from merging.blocks import BLOCK_ON_DEVICE, Block, blocks, map_in_order, one_torch_thread_each
 from merging.checkpoints.checkpoint import Checkpoint, Stored
 from merging.checkpoints.dtypes import bfloat16_bits
 from merging.layers import WHOLE_MODEL, Level, layer_of, layers_of
@@ -131,7 +131,7 @@ class DifferentiableMerge:
         if self._threads == 1:
             return [(cut, work(cut)) for cut in self._cuts]
         with one_torch_thread_each():
-            return list(in_order(work, self._cuts, self._threads))
+            return list(map_in_order(work, self._cuts, self._threads))
 
 
 def _float32(numbers: torch.Tensor) -> np.ndarray:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from merging.blocks import Block, blocks, in_order
+from merging.blocks import Block, blocks, map_in_order
 from merging.journal import Journal
 from merging.method import FirstPass, Method, Scope
 from merging.task_vectors import TaskVectors
@@ -32,7 +32,7 @@ def run_first_passes(
         else:
             total = first_pass.start(len(vectors.experts))
             observe = partial(_observe, first_pass, vectors, statistics)
-            for (_, block), part in in_order(observe, pieces(vectors), threads):
+            for (_, block), part in map_in_order(observe, pieces(vectors), threads):
                 total = first_pass.combine(total, part)
                 seen(title, block.stop - block.start)
             journal.add_statistic(title, first_pass.finish(total))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from merging.blocks import Block, in_order, one_torch_thread_each
+from merging.blocks import Block, map_in_order, one_torch_thread_each
 from merging.first_passes import pieces
 from merging.task_vectors import TaskVectors
 from results.errors import InputError
@@ -24,7 +24,7 @@ def cosines(vectors: TaskVectors, threads: int = 1) -> list[list[float]]:
 
     gram = np.zeros((len(vectors.experts), len(vectors.experts)))
     with one_torch_thread_each():
-        for _, part in in_order(products, pieces(vectors), threads):
+        for _, part in map_in_order(products, pieces(vectors), threads):
             gram += part
     norms = np.sqrt(np.diag(gram))
     for name, norm in zip(vectors.experts, norms, strict=True):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from merging.arithmetic import add_rounded
-from merging.blocks import Block, in_order
+from merging.blocks import Block, map_in_order
 from merging.checkpoints.checkpoint import TensorInfo
 from merging.checkpoints.dtypes import BY_CODE, FLOATS
 from merging.journal import Journal
@@ -50,9 +50,9 @@ def merge_blocks(
     journaled = {name: stop for name, (stop, _) in journal.progress.items()}
     with WeightsWriter(folder, prepared.shards) as writer, _hashing(prepared) as hash_everywhere:
         work = partial(_merge_block, prepared, statistics, writer)
-        left = (cut for cut in prepared.cuts() if cut[1].stop > journaled.get(cut[0].name, 0))
+        left = (cut for cut in prepared.output_blocks() if cut[1].stop > journaled.get(cut[0].name, 0))
         advance("Merging", sum(journaled.values()))
-        for (tensor, block), part in in_order(work, left, prepared.threads):
+        for (tensor, block), part in map_in_order(work, left, prepared.threads):
             total = tallies.setdefault(tensor.name, Tally.empty(n_tasks))
             total.add(part)
             advance("Merging", block.stop - block.start)

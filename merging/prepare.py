@@ -64,7 +64,7 @@ class Prepared:
         digests = tuple(expert.identity().weights for expert in self.vectors.experts.values())
         return replace(self, vectors=replace(self.vectors, digests=digests))
 
-    def cuts(self) -> Iterator[tuple[TensorInfo, Block]]:
+    def output_blocks(self) -> Iterator[tuple[TensorInfo, Block]]:
         """Yield every block of the output in the order in which they are merged."""
         for shard in self.shards:
             for tensor in shard.tensors:

@@ -57,7 +57,7 @@ def requirements(prepared: Prepared) -> MergeRequirements:
     )
     settings = prepared.method.model_dump()
     tensors = [tensor for shard in prepared.shards for tensor in shard.tensors]
-    largest = max((block.stop - block.start for _, block in prepared.cuts()), default=0)
+    largest = max((block.stop - block.start for _, block in prepared.output_blocks()), default=0)
     n_tasks = len(prepared.vectors.experts)
     # The base, the task vectors, as much again for what the method makes of them, and a few sums.
     floats = 2 * n_tasks + 8

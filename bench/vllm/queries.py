@@ -10,7 +10,7 @@ import torch
 from bench.divergence import Distributions
 from bench.engine import TokenIds
 
-MOST_LOGPROBS = 20
+MAX_LOGPROBS = 20
 """Tokens of one place that vLLM gives log-probabilities of, unless it is started otherwise."""
 _MOST_TOKEN_IDS = 128  # whose log-probabilities vLLM gives for one prompt
 

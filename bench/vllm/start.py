@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from bench.engine import EngineSettings, Progress
-from bench.engine_registry import device_of
+from bench.engine_registry import resolve_device
 from merging.checkpoints.adapter import base_folder
 from merging.checkpoints.pretrained import load_config, load_tokenizer, max_length
 from results.errors import InputError
@@ -94,9 +94,9 @@ def _why_not_started(checkpoint: Path, config: Any, longest: int, error: Excepti
     return f"vLLM cannot start with {checkpoint}: {reason}"
 
 
-def serves(checkpoint: Path, settings: EngineSettings) -> bool:
+def supports(checkpoint: Path, settings: EngineSettings) -> bool:
     """Whether the vLLM that is installed runs a checkpoint or adapter with these settings, on a GPU."""
-    if device_of(settings) != "cuda":
+    if resolve_device(settings) != "cuda":
         return False
     folder = base_folder(checkpoint) or checkpoint
     config = load_config(folder)

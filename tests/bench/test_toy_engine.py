@@ -33,8 +33,8 @@ def toy():
         "toy",
         "the same answer to everything",
         settings=frozenset({"memory_share"}),
-        most_logprobs=3,
-        one_list=True,
+        max_logprobs=3,
+        joins_benchmarks=True,
         abilities=lambda: EngineAbilities("paper", ("42",), ("anything else: it is a toy",)),
     )
     class ToyEngine:

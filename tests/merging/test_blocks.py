@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from merging.blocks import in_order, one_torch_thread_each
+from merging.blocks import map_in_order, one_torch_thread_each
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -15,12 +15,12 @@ def test_results_come_in_the_order_of_the_items(threads):
         time.sleep(0.02 / (item + 1))
         return item * item
 
-    assert list(in_order(slow_at_first, range(20), threads)) == [(item, item * item) for item in range(20)]
+    assert list(map_in_order(slow_at_first, range(20), threads)) == [(i, i * i) for i in range(20)]
 
 
 def test_few_results_are_held():
     started = []
-    results = in_order(started.append, iter(range(100)), 2)
+    results = map_in_order(started.append, iter(range(100)), 2)
     next(results)
     time.sleep(0.05)
     assert len(started) <= 3
@@ -35,7 +35,7 @@ def test_an_error_comes_out_and_stops_the_rest():
             raise KeyError(item)
 
     with pytest.raises(KeyError):
-        list(in_order(work, range(1000), 2))
+        list(map_in_order(work, range(1000), 2))
     assert max(seen) < 10
 
 
