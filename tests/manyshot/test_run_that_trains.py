@@ -117,7 +117,9 @@ def test_the_leaderboards_recipe_merges_the_same_checkpoint(done, tmp_path, monk
     folder, _ = done
     monkeypatch.chdir(tmp_path)  # where nothing relative would be found
     standings = gather([folder / "store"]).standings
-    entries = {one.entry.title: one.entry for one in standings if one.entry.protocol == "post-hoc"}
+    entries = {
+        one.entry.title: one.entry for one in standings if one.entry.checkpoints[0].protocol == "post-hoc"
+    }
     assert entries["metis (constant)"].recipe["space"] == "factors"
     for title, entry in entries.items():
         merge(validated(Recipe, entry.recipe, title), tmp_path / title, progress=False)
