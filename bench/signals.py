@@ -9,11 +9,9 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.benchmark import Benchmark
 from bench.continuations import (
     CONTINUATIONS_VERSION,
     ExpertContinuations,
@@ -24,13 +22,13 @@ from bench.continuations import (
 from bench.divergence import DIVERGENCE_VERSION
 from bench.engine import Engine, EngineSettings, Progress
 from bench.engine_registry import fallback, find_engine, open_engine
-from bench.examples import load_examples, load_shares
 from bench.losses import LOSS_VERSION, mean_loss
-from bench.registry import Suite
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
+from bench.suite import Suite
+from bench.validation_data import ValidationData
 from merging.checkpoints.pretrained import load_model, load_tokenizer, padding_of
-from merging.examples import Example, examples_digest
+from merging.examples import examples_digest
 from merging.signals import ContinuationSettings, Divergence, ObjectiveKind, SignalNeeds
 from merging.train_settings import Loss, TrainSettings
 from results.errors import InputError
@@ -66,6 +64,9 @@ class ValidationSignals:
         training: its `max_length` and `end_token` say which tokens an example becomes.
         limit: most validation examples of a task; None takes all.
         progress: shows how far each measurement is.
+
+    Attributes:
+        data: the validation data.
     """
 
     def __init__(
@@ -80,12 +81,11 @@ class ValidationSignals:
         progress: ShowProgress = _show_nothing,
     ) -> None:
         self.scorer, self.progress = scorer, progress
-        self._suite, self._root = suite, data_root
+        self._suite = suite
+        self.data = ValidationData(suite, data_root, limit, scorer.prompts)
         self._references = references or {}
         self._training = training or TrainSettings()
         self._limit = limit
-        self._examples: dict[str, list[Example]] = {}
-        self._inputs: dict[tuple[str, str, int | None], list[str]] = {}
         self._opened: dict[Path, tuple[object, ScoredCheckpoint]] = {}
 
     def with_references(self, references: Mapping[str, Path]) -> "ValidationSignals":
@@ -94,29 +94,6 @@ class ValidationSignals:
         signals._references = references
         return signals
 
-    def examples(self, task: str) -> list[Example]:
-        """A task's validation examples.
-
-        Raises:
-            InputError: the suite names none.
-        """
-        if task not in self._examples:
-            sources = self._suite.tasks[task].validation
-            if not sources:
-                raise InputError(
-                    f"The suite {self._suite.name} names no validation data for the task '{task}', by which "
-                    "tasks are weighed, settings and rounds chosen and coefficients learned: name "
-                    "`validation` examples there, or leave out what needs them."
-                )
-            pairs = load_shares(sources, self._root, self._limit)
-            self._examples[task] = [Example(*pair) for pair in pairs]
-        return self._examples[task]
-
-    @property
-    def validation(self) -> dict[str, int]:
-        """How many validation examples were read of each task that any were read of."""
-        return {task: len(examples) for task, examples in self._examples.items()}
-
     def benchmarks(self, task: str) -> int:
         """How many benchmarks measure a task."""
         return len(self._suite.tasks[task].benchmarks)
@@ -124,7 +101,7 @@ class ValidationSignals:
     def loss(self, checkpoint: Path, task: str, over: Loss) -> float:
         """The mean over validation examples of each one's mean token loss, of all its text or the answer."""
         opened = self._open(checkpoint)
-        examples = self.examples(task)
+        examples = self.data.examples(task)
         key = {
             "kind": f"loss over {over}",
             "version": LOSS_VERSION,
@@ -185,7 +162,7 @@ class ValidationSignals:
 
     def continuations(self, expert: Path, task: str, settings: ContinuationSettings) -> ExpertContinuations:
         """An expert's continuations of a task's inputs, made once and kept in the store."""
-        opened, texts = self._open(expert), self.inputs(task, settings)
+        opened, texts = self._open(expert), self.data.inputs(task, settings)
         other_engine = settings.exact and self.scorer.engine_kind.max_logprobs is not None
         engine_settings = self.scorer.engine_settings
         if other_engine:
@@ -222,28 +199,6 @@ class ValidationSignals:
                 top_k=find_engine(engine_settings.name).top_k(settings.top_k),
                 progress=progress,
             )
-
-    def inputs(self, task: str, settings: ContinuationSettings) -> list[str]:
-        """Texts of a task's inputs, of each source or benchmark in turn: validation's, or what is scored.
-
-        Of a validation source come as many as the limit lets through, each text once.
-        """
-        key = task, settings.source, settings.inputs
-        if key not in self._inputs:
-            suite_task = self._suite.tasks[task]
-            if settings.source == "validation":
-                self.examples(task)  # which says what is missing
-                sources = suite_task.validation
-                each = [[prompt for prompt, _ in load_examples([source], self._root)] for source in sources]
-            else:
-                each = [
-                    self.scorer.prompts(benchmark, settings.inputs) for benchmark in suite_task.benchmarks
-                ]
-            rows = zip_longest(*(dict.fromkeys(texts) for texts in each))
-            texts = list(dict.fromkeys(text for row in rows for text in row if text is not None))
-            limits = [limit for limit in (settings.inputs, self._limit) if limit is not None]
-            self._inputs[key] = texts[: min(limits)] if limits else texts
-        return self._inputs[key]
 
     def learning_key(self, base: Path, experts: Mapping[str, Path], settings: ContinuationSettings) -> object:
         """A JSON value of all that decides the values of `learning_objective`."""
@@ -323,12 +278,12 @@ class ValidationSignals:
         references = self._references if needs.scores else {}
         return [
             [LOSS_VERSION, CONTINUATIONS_VERSION, DIVERGENCE_VERSION],
-            {task: examples_digest(self.examples(task)) for task in self._tasks_with_losses(needs)},
+            {task: examples_digest(self.data.examples(task)) for task in self.data.tasks_with_losses(needs)},
             [self._training.max_length, self._training.end_token],
             self.scorer.settings_key(),
             {
                 task: {benchmark.name: self.scorer.digests(benchmark) for benchmark in benchmarks}
-                for task, benchmarks in self._benchmarks_needed(needs).items()
+                for task, benchmarks in self.data.benchmarks_needed(needs).items()
             },
             {task: self._open(expert).identity.digest for task, expert in references.items()},
         ]
@@ -339,28 +294,11 @@ class ValidationSignals:
         Raises:
             InputError: a task has none.
         """
-        for task in self._tasks_with_losses(needs):
-            self.examples(task)
-        for benchmarks in self._benchmarks_needed(needs).values():
+        for task in self.data.tasks_with_losses(needs):
+            self.data.examples(task)
+        for benchmarks in self.data.benchmarks_needed(needs).values():
             for benchmark in benchmarks:
                 self.scorer.digests(benchmark)
-
-    def _tasks_with_losses(self, needs: SignalNeeds) -> list[str]:
-        """The tasks of which losses or other numbers of validation examples are needed."""
-        return [
-            name
-            for name, task in self._suite.tasks.items()
-            if needs.losses or (needs.scores and task.validation_split is None)
-        ]
-
-    def _benchmarks_needed(self, needs: SignalNeeds) -> dict[str, list[Benchmark]]:
-        """The benchmarks that are scored on validation splits, or whose questions are read, by task."""
-        needed: dict[str, list[Benchmark]] = {}
-        for name, task in self._suite.tasks.items():
-            needed[name] = list(task.benchmarks) if needs.questions else []
-            if needs.scores and task.validation_split is not None:
-                needed[name] += [benchmark.on_split(task.validation_split) for benchmark in task.benchmarks]
-        return needed
 
     @contextmanager
     def _engine_with(self, checkpoint: ScoredCheckpoint, other: EngineSettings | None) -> Iterator[Engine]:

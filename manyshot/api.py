@@ -8,8 +8,8 @@ from bench.data import data_root
 from bench.engine import EngineSettings
 from bench.engine_registry import choose_engine
 from bench.judge import PATTERNS
-from bench.registry import load_suite
 from bench.scoring import Scorer
+from bench.suite import load_suite
 from manyshot.score_checkpoints import (
     benchmarks_with_data,
     open_checkpoints,

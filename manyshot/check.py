@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from bench.registry import Suite
+from bench.suite import Suite
 from manyshot.experiment import Experiment
 from manyshot.planned_merges import expert_label, planned_merges, rounds_of
 from merging.checkpoints.adapted import open_checkpoint

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from bench.benchmark import Benchmark
 from bench.data import count_rows
-from bench.registry import benchmark_names, load_benchmark
+from bench.suite import benchmark_names, load_benchmark
 from merging.known_methods import KnownMethod, known_methods
 from merging.method import Method
 

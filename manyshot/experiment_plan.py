@@ -13,8 +13,8 @@ from typing import Any
 
 from bench.benchmark import Benchmark
 from bench.engine import EngineSettings
-from bench.registry import Suite, load_suite
 from bench.signals import WEIGHED_TOP_K
+from bench.suite import Suite, load_suite
 from manyshot.check import check_experiment
 from manyshot.experiment import Experiment, MethodEntry
 from manyshot.plan_amounts import (

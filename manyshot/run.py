@@ -16,10 +16,10 @@ from pathlib import Path
 
 from bench.engine_registry import choose_engine
 from bench.examples import load_shares
-from bench.registry import Suite, load_suite
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.signals import ValidationSignals
+from bench.suite import Suite, load_suite
 from manyshot.check import accepted_by_task, check_experiment
 from manyshot.console import logger
 from manyshot.experiment import Experiment
@@ -159,7 +159,7 @@ def _run(
             judge=experiment.judge,
             engine=engine.name,
             subsets_of=family,
-            validation={**signals.validation},
+            validation=signals.data.counts,
         ),
         entries=tuple(checkpoint.with_records(records[checkpoint.scored.name]) for checkpoint in checkpoints),
     )

@@ -8,10 +8,10 @@ from bench.benchmark import Benchmark
 from bench.engine import EngineSettings, Progress
 from bench.engine_registry import fallback, is_recorded
 from bench.judge import PATTERNS, ClassifierJudge, Judge, PatternJudge
-from bench.registry import Preset, Suite, benchmark_names, load_benchmark
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
+from bench.suite import Preset, Suite, benchmark_names, load_benchmark
 from manyshot.console import ScoringProgress, logger
 from merging.chat import ChatSettings
 from results.errors import InputError

@@ -7,9 +7,9 @@ from statistics import fmean
 import torch
 
 from bench.divergence import DIVERGENCES
-from bench.registry import Suite
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.signals import ValidationSignals
+from bench.suite import Suite
 from merging.geometry import cosines
 from merging.prepare import task_vectors
 from merging.signals import ContinuationSettings

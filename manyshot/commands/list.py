@@ -16,8 +16,8 @@ from bench.examples import ExampleSource
 from bench.hub import NoDataError
 from bench.prompts import prompts_of
 from bench.recorded import recorded_form
-from bench.registry import Preset, benchmark_names, load_benchmark, load_suite, suite_names
 from bench.score_settings import ScoreSettings
+from bench.suite import Preset, benchmark_names, load_benchmark, load_suite, suite_names
 from manyshot.console import answer, as_table
 from merging.method_file import class_name
 from merging.train_settings import AdapterSettings

@@ -100,7 +100,7 @@ def _compare_two(options: argparse.Namespace, store: Store, run: str | None) -> 
 
 def _higher_is_better(benchmark: str) -> bool:
     """Whether the registry says so; of a benchmark that it has no longer, too."""
-    from bench.registry import load_benchmark
+    from bench.suite import load_benchmark
 
     try:
         return load_benchmark(benchmark).higher_is_better

@@ -5,8 +5,8 @@ import json
 
 from bench.data import data_root
 from bench.engine import EngineSettings
-from bench.registry import load_benchmark
 from bench.rescore import Rescored, rescore
+from bench.suite import load_benchmark
 from manyshot.console import answer, logger
 from manyshot.flags import settings_of
 from manyshot.score_checkpoints import open_judge

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bench.data import data_root
 from bench.engine import EngineSettings
-from bench.registry import load_suite
 from bench.score_settings import ScoreSettings
+from bench.suite import load_suite
 from manyshot.check import check_experiment
 from manyshot.console import answer, logger
 from manyshot.experiment import HOMEMADE, LAB, T5_LAB, Experiment, find_experiment, load_experiment

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from bench.data import data_root
 from bench.engine import EngineSettings
 from bench.engine_registry import choose_engine
-from bench.registry import Suite, load_suite
 from bench.score_settings import ScoreSettings
 from bench.scoring import Scorer
+from bench.suite import Suite, load_suite
 from manyshot.console import answer
 from manyshot.flags import given, settings_of
 from manyshot.score_checkpoints import (

@@ -6,11 +6,11 @@ import json
 from bench.data import data_root
 from bench.engine import EngineSettings
 from bench.engine_registry import choose_engine
-from bench.registry import load_suite
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.signals import ValidationSignals
+from bench.suite import load_suite
 from manyshot.console import answer
 from manyshot.flags import given, settings_of
 from manyshot.score_checkpoints import score_settings, shown_progress

@@ -4,7 +4,7 @@ import argparse
 
 from bench.data import data_root
 from bench.examples import load_shares
-from bench.registry import load_suite
+from bench.suite import load_suite
 from manyshot.console import answer
 from manyshot.flags import given, settings_of
 from merging.chat import ChatSettings

@@ -16,7 +16,7 @@ import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from bench.examples import load_examples
-from bench.registry import load_suite
+from bench.suite import load_suite
 from manyshot.lab.corpus import base_examples
 from manyshot.lab.tokenizer import build_tokenizer
 from merging.checkpoints.pretrained import without_file_bars

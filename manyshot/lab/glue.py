@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from bench.examples import ExampleSource, load_examples
-from bench.registry import load_suite
+from bench.suite import load_suite
 from manyshot.lab.base import scratch_trained, with_threads, write_newborn
 from manyshot.lab.tokenizer import SPECIAL, as_fast
 from merging.examples import Example

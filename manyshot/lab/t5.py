@@ -11,7 +11,7 @@ from typing import Self
 from transformers import T5Config, T5ForConditionalGeneration
 
 from bench.examples import load_examples
-from bench.registry import load_suite
+from bench.suite import load_suite
 from manyshot.lab.base import CONTEXT, scratch_trained, with_threads, write_newborn
 from manyshot.lab.corpus import base_examples
 from manyshot.lab.tokenizer import build_tokenizer

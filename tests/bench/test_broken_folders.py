@@ -8,10 +8,10 @@ from tiny import tiny_llama
 
 from bench.engine import EngineSettings
 from bench.engine_registry import open_engine
-from bench.registry import load_benchmark
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
+from bench.suite import load_benchmark
 from manyshot.score_checkpoints import score_all
 from results.errors import InputError
 from results.store import Store

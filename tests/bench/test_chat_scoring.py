@@ -12,10 +12,10 @@ from bench.data import load_rows
 from bench.engine import EngineSettings, Generation, GenerationRequest
 from bench.engine_registry import open_engine
 from bench.lm import EngineLM
-from bench.registry import load_benchmark
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
+from bench.suite import load_benchmark
 from merging.chat import ChatSettings, chat_form
 from results.errors import InputError
 from results.store import Store

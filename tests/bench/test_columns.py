@@ -7,7 +7,7 @@ import pytest
 from bench.benchmark import EvalTask
 from bench.columns import column_rules
 from bench.data import load_rows, read_jsonl
-from bench.registry import benchmark_names, load_benchmark
+from bench.suite import benchmark_names, load_benchmark
 from results.errors import InputError
 
 RULES = {

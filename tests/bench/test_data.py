@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from bench.data import data_root, load_rows, read_jsonl
 from bench.examples import ExampleSource, load_examples
 from bench.hub import NoDataError
-from bench.registry import load_benchmark
 from bench.score_settings import ScoreSettings
 from bench.scoring import Scorer
+from bench.suite import load_benchmark
 from results.errors import InputError
 from results.store import Store
 

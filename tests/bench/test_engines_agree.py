@@ -7,10 +7,10 @@ import pytest
 from need_vllm import need
 
 from bench.engine import EngineSettings
-from bench.registry import load_benchmark, load_suite
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
+from bench.suite import load_benchmark, load_suite
 from results.record import CheckpointIdentity
 from results.store import Store
 

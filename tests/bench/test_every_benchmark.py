@@ -7,7 +7,7 @@ import sys
 import pytest
 from tiny import tiny_llama, tiny_t5
 
-from bench.registry import benchmark_names
+from bench.suite import benchmark_names
 
 pytestmark = pytest.mark.slow
 

@@ -5,8 +5,8 @@ from gold import GoldLM
 
 from bench.answers import run_lm_eval
 from bench.data import load_rows, read_jsonl
-from bench.registry import load_benchmark
 from bench.score_settings import ScoreSettings
+from bench.suite import load_benchmark
 from tasks.ifeval.ifeval import process_results
 
 CHOICES = ["yes", "no", "maybe"]

@@ -13,10 +13,10 @@ from bench.benchmark import SCORING_VERSION
 from bench.data import load_rows
 from bench.engine import EngineSettings
 from bench.hub import NoDataError
-from bench.registry import benchmark_names, load_benchmark
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
+from bench.suite import benchmark_names, load_benchmark
 from results.store import Store
 from tasks.xstest.patterns import PATTERNS_VERSION, verdict
 

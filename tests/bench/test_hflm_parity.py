@@ -8,8 +8,8 @@ from bench.data import load_rows
 from bench.engine import EngineSettings
 from bench.engine_registry import open_engine
 from bench.lm import EngineLM
-from bench.registry import load_benchmark
 from bench.score_settings import ScoreSettings
+from bench.suite import load_benchmark
 
 pytestmark = pytest.mark.slow
 

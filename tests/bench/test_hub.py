@@ -7,7 +7,7 @@ import pytest
 from bench import hub
 from bench.data import load_rows
 from bench.hub import NoDataError
-from bench.registry import load_benchmark
+from bench.suite import load_benchmark
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from bench.benchmark import read_benchmark
 from bench.data import load_rows, read_jsonl
 from bench.items import ItemRule, RowsAgreeIn, item_rule
 from bench.prompts import documents_of
-from bench.registry import benchmark_names, load_benchmark
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
+from bench.suite import benchmark_names, load_benchmark
 from results.errors import InputError
 from results.record import CheckpointIdentity
 from results.store import Store

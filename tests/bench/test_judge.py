@@ -8,10 +8,10 @@ from tiny import llama
 
 from bench.engine import EngineSettings
 from bench.judge import NO_VERDICT, ClassifierJudge, PatternJudge, parse_verdict, request_of
-from bench.registry import load_benchmark
 from bench.rescore import rescore
 from bench.score_settings import ScoreSettings
 from bench.scoring import Scorer
+from bench.suite import load_benchmark
 from manyshot.lab.tokenizer import build_tokenizer
 from manyshot.score_checkpoints import open_judge
 from results.errors import InputError

@@ -11,8 +11,8 @@ from bench.data import load_rows
 from bench.definition import filled, packaged_tasks, tasks_folder
 from bench.hub import NoDataError
 from bench.prompts import prompts_of
-from bench.registry import benchmark_names, load_benchmark
 from bench.score_settings import ScoreSettings
+from bench.suite import benchmark_names, load_benchmark
 from results.reading import StrictLoader, read_yaml
 
 DOCUMENTS = 50

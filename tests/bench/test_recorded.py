@@ -9,11 +9,11 @@ from bench.engine import EngineSettings
 from bench.hub import NoDataError
 from bench.judge import PatternJudge
 from bench.prompts import prompts_of
-from bench.registry import benchmark_names, load_benchmark
 from bench.rescore import rescore
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
+from bench.suite import benchmark_names, load_benchmark
 from results.errors import InputError
 from results.record import CheckpointIdentity
 from results.store import Store

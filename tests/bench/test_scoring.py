@@ -13,10 +13,10 @@ from bench.benchmark import EvalTask
 from bench.data import Rows
 from bench.engine import EngineSettings
 from bench.lm_eval_task import build_task
-from bench.registry import load_benchmark
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
+from bench.suite import load_benchmark
 from results.errors import InputError
 from results.record import CheckpointIdentity
 from results.store import Store

@@ -11,11 +11,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import bench.signals as signals_module
 from bench.engine import EngineSettings
 from bench.examples import load_examples
-from bench.registry import load_suite
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.signals import ValidationSignals
+from bench.suite import load_suite
 from merging.examples import Example, tokenise
 from merging.merge import merge
 from merging.recipe import Recipe
@@ -115,7 +115,7 @@ def test_a_task_without_validation_data_is_named(signals):
     object.__setattr__(task, "validation", ())
     try:
         with pytest.raises(InputError, match="no validation data for the task 'safety'"):
-            signals.examples("safety")
+            signals.data.examples("safety")
     finally:
         object.__setattr__(task, "validation", kept)
 

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 import bench.engine_registry as registry
 from bench.engine import EngineSettings, Generation, Likelihood
 from bench.engine_registry import EngineAbilities, choose_engine, engine, engine_names, open_engine
-from bench.registry import load_benchmark
+from bench.suite import load_benchmark
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer

@@ -1,7 +1,7 @@
 """The lab's suite as bench reads it."""
 
 from bench.examples import load_examples
-from bench.registry import load_suite
+from bench.suite import load_suite
 from tasks.lab_math import problems
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from tiny import tiny_llama
 
-from bench.registry import load_suite
+from bench.suite import load_suite
 from manyshot.check import accepted_by_task, check_experiment
 from manyshot.experiment import Experiment
 from results.errors import InputError

@@ -11,10 +11,10 @@ from bench.continuations import CONTINUATIONS_VERSION
 from bench.divergence import DIVERGENCE_VERSION
 from bench.engine import EngineSettings
 from bench.losses import LOSS_VERSION
-from bench.registry import load_suite
 from bench.score_settings import ScoreSettings
 from bench.scoring import Scorer
 from bench.signals import ValidationSignals
+from bench.suite import load_suite
 from merging.known_methods import make_method
 from merging.learned import learn_coefficients
 from merging.learning import LEARNING_VERSION

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from bench.engine import EngineSettings, GenerationRequest
 from bench.engine_registry import open_engine
 from bench.examples import load_examples
-from bench.registry import load_suite
+from bench.suite import load_suite
 from manyshot.lab.base import BaseSettings, make_base
 from manyshot.lab.corpus import base_examples
 from manyshot.lab.glue import GlueSettings, make_glue_base

@@ -12,11 +12,11 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from bench.continuations import ExpertContinuations
 from bench.engine import EngineSettings
-from bench.registry import load_suite
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.signals import ValidationSignals
+from bench.suite import load_suite
 from manyshot.cli import main
 from manyshot.experiment import SHIPPED, load_experiment
 from manyshot.lab.tokenizer import build_tokenizer
@@ -163,9 +163,11 @@ def test_inputs_are_taken_of_every_source_in_turn(signals, tmp_path):
     both = suite.tasks["math"].validation + suite.tasks["safety"].validation
     mixed = suite.tasks["math"].but(validation=both)
     object.__setattr__(signals, "_suite", suite.but(tasks={**suite.tasks, "math": mixed}))
-    texts = signals.inputs("math", ContinuationSettings(inputs=4))
+    texts = signals.data.inputs("math", ContinuationSettings(inputs=4))
     alone = ValidationSignals(signals.scorer, suite, None)
-    of_math, of_safety = (alone.inputs(task, ContinuationSettings(inputs=2)) for task in ("math", "safety"))
+    of_math, of_safety = (
+        alone.data.inputs(task, ContinuationSettings(inputs=2)) for task in ("math", "safety")
+    )
     assert texts == [of_math[0], of_safety[0], of_math[1], of_safety[1]]
 
 
@@ -175,7 +177,8 @@ def test_an_experts_inputs_are_its_tasks_validation_prompts(signals, tmp_path):
     tokenizer = signals.scorer.engine_with(ScoredCheckpoint.open(str(one))).tokenizer
     prompts = [tokenizer.decode(context) for context, _ in continuations.pairs]
     assert prompts == [
-        tokenizer.decode(tokenizer(example.prompt)["input_ids"]) for example in signals.examples("math")[:3]
+        tokenizer.decode(tokenizer(example.prompt)["input_ids"])
+        for example in signals.data.examples("math")[:3]
     ]
     assert ExpertContinuations.open(continuations.folder).pairs == continuations.pairs
     test = signals.continuations(one, "math", ContinuationSettings(inputs=3, max_new_tokens=4, source="test"))

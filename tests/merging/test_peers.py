@@ -13,7 +13,7 @@ from peft.utils import merge_utils
 from safetensors.torch import load_file
 
 from bench.examples import load_examples
-from bench.registry import load_suite
+from bench.suite import load_suite
 from manyshot.lab.base import BaseSettings, make_base
 from merging.examples import Example
 from merging.merge import merge

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from bench.examples import load_shares
-from bench.registry import load_suite
+from bench.suite import load_suite
 from manyshot.experiment import find_experiment, load_experiment
 from manyshot.lab.tokenizer import build_tokenizer
 from merging.examples import Example

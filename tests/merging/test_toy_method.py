@@ -9,7 +9,7 @@ import yaml
 from safetensors.torch import load_file
 
 import merging.methods
-from bench.registry import load_suite
+from bench.suite import load_suite
 from manyshot.check import check_experiment
 from manyshot.commands import list as list_command
 from manyshot.experiment import load_experiment

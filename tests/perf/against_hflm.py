@@ -25,8 +25,8 @@ from bench.data import data_root, load_rows
 from bench.engine import EngineSettings
 from bench.engine_registry import open_engine
 from bench.lm import EngineLM
-from bench.registry import load_benchmark
 from bench.score_settings import ScoreSettings
+from bench.suite import load_benchmark
 
 VOCABULARY, WIDTH, LAYERS, HEAD_WIDTH = 32_000, 384, 10, 64
 BATCH_SIZE = 16

@@ -12,8 +12,8 @@ from bench.definition import tasks_folder
 from bench.examples import load_examples
 from bench.hub import NoDataError
 from bench.prompts import prompts_of
-from bench.registry import benchmark_names, load_benchmark, load_suite, suite_names
 from bench.score_settings import ScoreSettings
+from bench.suite import benchmark_names, load_benchmark, load_suite, suite_names
 from results.errors import InputError
 
 DEFINITION = """
