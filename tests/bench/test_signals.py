@@ -165,6 +165,12 @@ def test_a_loss_is_of_the_length_that_the_engine_reads(signals, checkpoints, tmp
     scorer.close()
 
 
+def of_suite(signals, suite):
+    """The same signals of another suite."""
+    training = TrainSettings(max_length=400)
+    return ValidationSignals(signals.scorer, suite, None, limit=LIMIT, training=training)
+
+
 def test_the_key_has_all_that_decides_scores_and_no_more(signals, checkpoints):
     def keys():
         return [signals.key(SignalNeeds(losses=True)), signals.key(SignalNeeds(scores=True))]
@@ -176,7 +182,7 @@ def test_the_key_has_all_that_decides_scores_and_no_more(signals, checkpoints):
     suite = load_suite("lab")
     math = suite.tasks["math"]
     both = math.but(benchmarks=math.benchmarks + suite.tasks["safety"].benchmarks)
-    object.__setattr__(signals, "_suite", suite.but(tasks={**suite.tasks, "math": both}))
+    signals = of_suite(signals, suite.but(tasks={**suite.tasks, "math": both}))
     assert keys()[0] == losses and keys()[1] != scores
 
 
@@ -198,7 +204,7 @@ def test_a_loss_of_another_version_is_measured_again(signals, checkpoints, monke
 def test_only_what_is_asked_for_must_be_there(signals):
     suite = load_suite("lab")
     without = {name: task.but(validation=()) for name, task in suite.tasks.items()}
-    object.__setattr__(signals, "_suite", suite.but(tasks=without))
+    signals = of_suite(signals, suite.but(tasks=without))
     signals.check(SignalNeeds(scores=True))
     with pytest.raises(InputError, match="no validation data for the task 'instructions', by which"):
         signals.check(SignalNeeds(losses=True))

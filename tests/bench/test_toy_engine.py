@@ -14,10 +14,10 @@ from transformers import AutoTokenizer
 import bench.engine_registry as registry
 from bench.engine import EngineSettings, Generation, Likelihood
 from bench.engine_registry import EngineAbilities, choose_engine, engine, engine_names, open_engine
-from bench.suite import load_benchmark
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
+from bench.suite import load_benchmark
 from manyshot.commands.list import run as list_command
 from results.errors import InputError
 from results.store import Store
