@@ -8,10 +8,11 @@ import torch
 from pydantic import Field, model_validator
 
 from merging.arithmetic import weighted_sum
-from merging.layers import Level, layer_of
+from merging.layers import WHOLE_MODEL, Level, layer_of
 from merging.method import Context, Method, Scope
 from merging.signals import ContinuationSettings, ObjectiveKind
 from results.errors import InputError
+from results.merge_trace import LearnedCoefficients
 
 _INPUTS = {"task": 200, "layer": 400}
 """Inputs of each task that DivMerge learns from."""
@@ -91,11 +92,22 @@ class LearnedMethod(Method):
                 "The method learns its coefficients from signals: name it in an experiment for `manyshot "
                 "run`, or give `coefficients` here, one for each expert."
             )
-        values = of_tensor(self.coefficients, context.tasks, context.tensor)
+        values = tensor_coefficients(self.coefficients, context.tasks, context.tensor)
         return weighted_sum(deltas, weights * torch.tensor(values, device=weights.device))
 
 
-def of_tensor(
+def by_task(learned: LearnedCoefficients) -> dict[str, float | dict[str, float]]:
+    """Return coefficients by name, in float32: a number for each task, or one for each of its layers."""
+    rows = torch.tensor(learned.coefficients).tolist()
+    if learned.layers == (WHOLE_MODEL,):
+        return {task: row[0] for task, row in zip(learned.tasks, rows, strict=True)}
+    return {
+        task: dict(zip(learned.layers, row, strict=True))
+        for task, row in zip(learned.tasks, rows, strict=True)
+    }
+
+
+def tensor_coefficients(
     coefficients: Mapping[str, float | Mapping[str, float]], tasks: Sequence[str], tensor: str
 ) -> list[float]:
     """Return each task's coefficient of a tensor.

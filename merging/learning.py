@@ -13,7 +13,8 @@ import torch
 
 from merging.differentiable import DifferentiableMerge
 from merging.learned_method import LearnedMethod
-from merging.signals import Input, LearningObjective
+from merging.prepare import task_vectors
+from merging.signals import Input, LearningObjective, Signals
 from results.errors import InputError
 from results.json_values import cache_key
 from results.merge_trace import LearnedCoefficients
@@ -27,6 +28,65 @@ LEARNING_VERSION = 1
 """Part of the key of coefficients that are kept. To be raised by whatever changes what is learned."""
 _LOOKS_PER_EPOCH = 4
 """How often in an epoch the held-out inputs are looked at."""
+_KEPT_STEPS = 100
+
+
+def learning_file(folder: Path, settings: Mapping[str, Any]) -> Path:
+    """Return the file in which a folder keeps what is learned with some settings."""
+    return folder / f"learning-{cache_key(settings)[:8]}.json"
+
+
+def learned_coefficients(file: Path) -> LearnedCoefficients | None:
+    """Return the coefficients that a file of `learning_file` has; None where there is no file.
+
+    Of the coefficients' path a hundred steps are kept at most, the first and the last among them; their
+    numbers are `path_steps`.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    kept = _kept(file)
+    if kept is None:
+        return None
+    number = len(kept.learned.path)
+    steps = sorted({round(step) for step in np.linspace(0, number - 1, min(number, _KEPT_STEPS))})
+    return kept.learned.model_copy(
+        update={"path": [kept.learned.path[step] for step in steps], "path_steps": steps}
+    )
+
+
+def learn_coefficients(
+    method: LearnedMethod,
+    signals: Signals,
+    base: Path,
+    experts: Mapping[str, Path],
+    *,
+    seed: int,
+    file: Path,
+) -> LearnedCoefficients:
+    """Learn a method's coefficients, from where an earlier call was stopped.
+
+    Args:
+        method: says how they are learned.
+        signals: what they are learned from.
+        base: what task vectors are relative to.
+        experts: by task.
+        seed: of the order of the inputs.
+        file: of what was learned.
+    """
+    continuations = method.continuations
+    signals_key = signals.learning_key(base, experts, continuations)
+    key = [LEARNING_VERSION, method.objective, method.held_out, signals_key]
+    kept = _kept(file, _digest(key, method, seed))
+    if kept is not None and kept.finished:
+        return kept.learned
+    objective = signals.learning_objective(method.objective, base, experts, continuations, method.held_out)
+    vectors = task_vectors(
+        str(base), {task: str(path) for task, path in experts.items()}, str(objective.model.device)
+    )
+    merge = DifferentiableMerge(objective.model, vectors, method.level)
+    with signals.progress(f"{file.parent.name} · learning coefficients") as progress:
+        return learn(merge, objective, method, seed=seed, file=file, key=key, progress=progress)
 
 
 class _Moments(Settings):
@@ -37,7 +97,7 @@ class _Moments(Settings):
 
 
 class _KeptState(Settings):
-    """Where learning is, as a file has it."""
+    """The state of a learning, as a file has it."""
 
     step: int
     finished: bool
@@ -47,31 +107,36 @@ class _KeptState(Settings):
 
 
 class _State:
-    """Where learning is: all that the next step needs."""
+    """The state of a learning: all that the next step needs."""
 
-    def __init__(self, learned: LearnedCoefficients, learning_rate: float) -> None:
-        self.step, self.learned, self.finished = 0, learned, False
-        self.coefficients = torch.nn.Parameter(torch.tensor(learned.coefficients, dtype=torch.float64))
+    def __init__(self, kept: _KeptState, learning_rate: float) -> None:
+        self.step, self.finished, self.learned = kept.step, kept.finished, kept.learned
+        self.saved = time.monotonic()
+        self.coefficients = torch.nn.Parameter(torch.tensor(kept.coefficients, dtype=torch.float64))
         self.adam = torch.optim.Adam([self.coefficients], lr=learning_rate)
+        self.adam.state[self.coefficients] = {"step": torch.tensor(float(self.step))} | {
+            name: torch.tensor(values, dtype=torch.float64) for name, values in kept.moments
+        }
 
-    def to_json(self) -> dict[str, Any]:
-        """The state as a JSON value, every number exactly."""
+    def note(self, **changes: Any) -> None:
+        """Change fields of what was learned."""
+        self.learned = self.learned.model_copy(update=changes)
+
+    def save(self, file: Path, digest: str) -> None:
+        """Write the state to a file, every number exactly."""
+        now = time.monotonic()
+        self.note(seconds=round(self.learned.seconds + now - self.saved, 3))
+        self.saved = now
         moments = self.adam.state[self.coefficients]
-        return {
+        state = {
             "step": self.step,
             "finished": self.finished,
             "coefficients": self.coefficients.tolist(),
             "moments": {name: moments[name].tolist() for name in _Moments.model_fields},
             "learned": self.learned.model_dump(mode="json"),
         }
-
-    def put(self, kept: _KeptState) -> None:
-        """Take over the state that `to_json` described."""
-        self.step, self.finished, self.learned = kept.step, kept.finished, kept.learned
-        self.coefficients.data = torch.tensor(kept.coefficients, dtype=torch.float64)
-        self.adam.state[self.coefficients] = {"step": torch.tensor(float(self.step))} | {
-            name: torch.tensor(values, dtype=torch.float64) for name, values in kept.moments
-        }
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, (json.dumps({"of": digest, "state": state}) + "\n").encode())
 
 
 def learn(
@@ -100,7 +165,7 @@ def learn(
     Raises:
         InputError: a task has no inputs to learn from, or a value is no number.
     """
-    sizes = learned_from(objective)
+    sizes = _sizes(objective)
     for task, size in sizes.items():
         if size < 1:
             raise InputError(f"The task '{task}' has no inputs to learn coefficients from.")
@@ -109,48 +174,25 @@ def learn(
     steps = min(method.epochs * in_epoch, method.steps or method.epochs * in_epoch)
     every = max(1, in_epoch // _LOOKS_PER_EPOCH)
     digest = _digest(key, method, seed)
-    state = _begun(file, digest, merged, method)
-    state.learned = state.learned.model_copy(update={"inputs": sizes})
-    started, saved = time.monotonic(), time.monotonic()
+    state = _State(_kept(file, digest) or _beginning(merged, method), method.learning_rate)
+    state.note(inputs=sizes)
     while not state.finished and state.step < steps and not _is_over(state.learned, method.patience):
         merged.put(state.coefficients.data)
         if state.step % every == 0:
             _validate(state, objective)
         _step(state, merged, objective, _batch(sizes, state.step, batch, seed))
         progress(state.step, steps)
-        if time.monotonic() - saved >= save_seconds:
-            state.learned = state.learned.model_copy(update={"seconds": _seconds(state, started)})
-            started = saved = time.monotonic()
-            _save(file, digest, state)
+        if time.monotonic() - state.saved >= save_seconds:
+            state.save(file, digest)
     if not state.finished:
-        state.finished = True
         merged.put(state.coefficients.data)
         _validate(state, objective)
         state.learned.path.append(state.coefficients.tolist())
-        kept = state.coefficients.tolist()
-        if method.keep_step == "best" and state.learned.best_step is not None:
-            kept = state.learned.path[state.learned.best_step]
-        state.learned = state.learned.model_copy(
-            update={"coefficients": kept, "seconds": _seconds(state, started)}
-        )
-        _save(file, digest, state)
+        best = state.learned.best_step if method.keep_step == "best" else None
+        state.note(coefficients=state.learned.path[-1 if best is None else best])
+        state.finished = True
+        state.save(file, digest)
     return state.learned
-
-
-def learned_before(method: LearnedMethod, seed: int, file: Path, key: object) -> LearnedCoefficients | None:
-    """Return what `learn` would find finished in a file; None where there is something left to do."""
-    kept = _kept(file, _digest(key, method, seed))
-    return kept.learned if kept is not None and kept.finished else None
-
-
-def what_is_kept(file: Path) -> LearnedCoefficients | None:
-    """Return what a file of `learn` has, whatever it was learned from; None where there is no file.
-
-    Raises:
-        InputError: the file is damaged.
-    """
-    kept = _kept(file)
-    return kept.learned if kept is not None else None
 
 
 def _kept(file: Path, digest: str | None = None) -> _KeptState | None:
@@ -169,33 +211,22 @@ def _digest(key: object, method: LearnedMethod, seed: int) -> str:
     return cache_key([key, method.model_dump(), seed])
 
 
-def learned_from(objective: LearningObjective) -> dict[str, int]:
+def _sizes(objective: LearningObjective) -> dict[str, int]:
     """Return how many inputs of each task are learned from."""
     held = objective.held_out()
     return {task: number - held[task] for task, number in objective.inputs().items()}
 
 
-def _begun(file: Path, digest: str, merged: DifferentiableMerge, method: LearnedMethod) -> _State:
-    """Where an earlier call was stopped, or the beginning."""
+def _beginning(merged: DifferentiableMerge, method: LearnedMethod) -> _KeptState:
     first = 1 / len(merged.tasks) if method.initial is None else method.initial
-    start = [[first] * len(merged.layers) for _ in merged.tasks]
-    state = _State(
-        LearnedCoefficients(tasks=merged.tasks, layers=merged.layers, coefficients=start),
-        method.learning_rate,
+    start, zeros = ([[value] * len(merged.layers) for _ in merged.tasks] for value in (first, 0.0))
+    return _KeptState(
+        step=0,
+        finished=False,
+        coefficients=start,
+        moments=_Moments(exp_avg=zeros, exp_avg_sq=zeros),
+        learned=LearnedCoefficients(tasks=merged.tasks, layers=merged.layers, coefficients=start),
     )
-    kept = _kept(file, digest)
-    if kept is not None:
-        state.put(kept)
-    return state
-
-
-def _save(file: Path, digest: str, state: _State) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, (json.dumps({"of": digest, "state": state.to_json()}) + "\n").encode())
-
-
-def _seconds(state: _State, started: float) -> float:
-    return round(state.learned.seconds + time.monotonic() - started, 3)
 
 
 def _batch(sizes: Mapping[str, int], step: int, batch: int, seed: int) -> list[Input]:
@@ -213,7 +244,7 @@ def _step(
     """One step of Adam; the mean over a step's inputs stands for Σ_t mean over t's inputs."""
     state.learned.path.append(state.coefficients.tolist())
     merged.model.zero_grad(set_to_none=True)
-    sizes = learned_from(objective)
+    sizes = _sizes(objective)
     total = sum(sizes.values())
     weights = [total / (len(chosen) * sizes[task]) for task, _ in chosen]
     values = objective.values(chosen, weights)
@@ -243,7 +274,7 @@ def _validate(state: _State, objective: LearningObjective) -> None:
     total = sum(value / held[task] for (task, _), value in zip(inputs, values, strict=True))
     state.learned.validation.append((state.step, total))
     best = min(state.learned.validation, key=lambda looked: looked[1])[0]
-    state.learned = state.learned.model_copy(update={"best_step": best})
+    state.note(best_step=best)
     logger.debug("step %d: %.6f on held-out inputs", state.step, total)
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from merging.checkpoints.folders import locate
 from merging.experts import Expert, GivenExperts, TrainedExperts, training_seconds
-from merging.known_methods import find_method
-from merging.learned import learning_file, what_was_learned, with_coefficients
-from merging.learning import LEARNING_VERSION
+from merging.known_methods import find_method, make_method
+from merging.learned_method import LearnedMethod, by_task
+from merging.learning import LEARNING_VERSION, learn_coefficients, learned_coefficients, learning_file
 from merging.merge import merge
 from merging.merge_report import Clock, MergeMeasurements, measurements
 from merging.provenance import MERGING_VERSION, code_of
@@ -219,7 +219,7 @@ def _run_round(
     merged = folder / f"round-{round_index}"
     merging.merge_to(settings, merged, progress=True)
     measured = measurements(merged)
-    learned = what_was_learned(learning_file(work, settings))
+    learned = learned_coefficients(learning_file(work, settings))
     seconds = _seconds(clock, folders, measured)
     if learned is not None:
         seconds["learn"] = learned.seconds
@@ -269,15 +269,17 @@ class _Merging:
         if out.exists():
             return
         plan, shares = self.plan, recipe_weights(self.weights)
-        settings = with_coefficients(
-            plan.method.name,
-            settings,
-            self.signals,
-            locate(self.anchor),
-            {task: expert.folder for task, expert in self.experts.items()},
-            seed=plan.seed,
-            file=learning_file(self.work, settings),
-        )
+        method = make_method(plan.method.name, settings)
+        if isinstance(method, LearnedMethod) and method.coefficients is None:
+            learned = learn_coefficients(
+                method,
+                self.signals,
+                locate(self.anchor),
+                {task: expert.folder for task, expert in self.experts.items()},
+                seed=plan.seed,
+                file=learning_file(self.work, settings),
+            )
+            settings = {**settings, "coefficients": by_task(learned)}
         recipe = Recipe(
             base=self.anchor,
             experts={

@@ -16,8 +16,7 @@ from bench.scoring import Scorer
 from bench.signals import ValidationSignals
 from bench.suite import load_suite
 from merging.known_methods import make_method
-from merging.learned import learn_coefficients
-from merging.learning import LEARNING_VERSION
+from merging.learning import LEARNING_VERSION, learn_coefficients
 from merging.signals import ContinuationSettings
 from merging.train_settings import TrainSettings
 from results.store import Store

@@ -19,7 +19,7 @@ import merging.prepare as prepare_module
 import merging.training as training_module
 from merging.checkpoints.adapted import open_checkpoint
 from merging.experts import Expert, GivenExperts, TrainedExperts
-from merging.learned import what_was_learned
+from merging.learning import learned_coefficients
 from merging.many_shot import MergePlan, MergeRound, run_rounds, select_round
 from merging.optimise import reading_order
 from merging.recipe import MethodSpec, Recipe
@@ -163,7 +163,7 @@ def test_a_damaged_file_of_learning_is_named(tmp_path, damaged):
     file = tmp_path / "learning-1.json"
     file.write_text(damaged)
     with pytest.raises(InputError, match=r"1\.json: .*; remove it, and the coefficients are learned again"):
-        what_was_learned(file)
+        learned_coefficients(file)
 
 
 def test_a_finished_run_is_found_where_it_was_moved_and_more_rounds_go_on_from_it(base, tmp_path):
