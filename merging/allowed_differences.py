@@ -10,7 +10,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class AllowedDifference:
+class Reason:
     """Why the values of a key may differ.
 
     Attributes:
@@ -53,48 +53,46 @@ def _rotates_without_a_limit(config: Mapping[str, Any]) -> bool:
     )
 
 
-_Reason = AllowedDifference
-
-_WRITER = _Reason("says who wrote the file")
-_STORED = _Reason(
+_WRITER = Reason("says who wrote the file")
+_STORED = Reason(
     "the dtype of the file; merging computes in float32 and writes `output_dtype`, else the base's"
 )
-_RETURNED = _Reason("what a call returns or keeps, not what it computes")
-_TRAINING = _Reason("used when weights are drawn or trained, not when a model answers")
-_CLASSES = _Reason("names of classes that a language model does not have")
-_PADDING = _Reason("fills rows up, and is masked")
-_PADDING_ALONE = _Reason(_PADDING.why, condition=_pads_alone)
-_LIMIT = _Reason(
+_RETURNED = Reason("what a call returns or keeps, not what it computes")
+_TRAINING = Reason("used when weights are drawn or trained, not when a model answers")
+_CLASSES = Reason("names of classes that a language model does not have")
+_PADDING = Reason("fills rows up, and is masked")
+_PADDING_ALONE = Reason(_PADDING.why, condition=_pads_alone)
+_LIMIT = Reason(
     "how long texts may be, which no angle depends on; the base's is kept",
     notify=True,
     condition=_rotates_without_a_limit,
 )
-_UNREAD_WINDOW = _Reason(
+_UNREAD_WINDOW = Reason(
     "which layers have a window, where none has",
     condition=lambda config: config.get("use_sliding_window") is False,
 )
-_FILES = _Reason("where the tokenizer's files came from; the files themselves are compared")
-_READ_ALIKE = _Reason(
+_FILES = Reason("where the tokenizer's files came from; the files themselves are compared")
+_READ_ALIKE = Reason(
     "how the files are read, and both encode texts the same",
     condition=lambda loaded: loaded.get("same") is True,
 )
-_FASTER = _Reason("how tokens are computed faster, not which")
-_COMPARED = _Reason("the tokens themselves are compared, by their ids")
-_WEIGHTS = _Reason(
+_FASTER = Reason("how tokens are computed faster, not which")
+_COMPARED = Reason("the tokens themselves are compared, by their ids")
+_WEIGHTS = Reason(
     "the weights say it: where one has a table of its own for the output, the merged model has",
     notify=True,
     derives=True,  # T5 scales what goes into the output by it
 )
-_DRAWING = _Reason("how tokens are drawn from the logits, which are the same; the base's is kept", True)
-_TEMPLATE = _Reason("how a conversation is written as a prompt; the base's is kept", True)
-_DECODING = _Reason("how tokens are written as text; the base's is kept", True)
-_DROPPED = _Reason("the merged model has the base's tokenizer, which lacks them", True)
-_LACKING = _Reason("the merged model has the base's tokenizer, with all its tokens", True)
-_CODE = _Reason("accepted by `trust_remote_code`, without which it is refused; the base's code is kept", True)
-_NO_FILES = _Reason("the merged model has the base's tokenizer, if it has one", True)
+_DRAWING = Reason("how tokens are drawn from the logits, which are the same; the base's is kept", True)
+_TEMPLATE = Reason("how a conversation is written as a prompt; the base's is kept", True)
+_DECODING = Reason("how tokens are written as text; the base's is kept", True)
+_DROPPED = Reason("the merged model has the base's tokenizer, which lacks them", True)
+_LACKING = Reason("the merged model has the base's tokenizer, with all its tokens", True)
+_CODE = Reason("accepted by `trust_remote_code`, without which it is refused; the base's code is kept", True)
+_NO_FILES = Reason("the merged model has the base's tokenizer, if it has one", True)
 
 
-def _by_key(*rows: tuple[AllowedDifference, str]) -> dict[str, AllowedDifference]:
+def _by_key(*rows: tuple[Reason, str]) -> dict[str, Reason]:
     return {key: reason for reason, keys in rows for key in keys.split()}
 
 
@@ -110,9 +108,9 @@ _CONFIG = _by_key(
         "use_cache output_attentions output_hidden_states output_router_logits return_dict "
         "use_return_dict torchscript",
     ),
-    (_Reason("computes the same in slices"), "pretraining_tp chunk_size_feed_forward"),
+    (Reason("computes the same in slices"), "pretraining_tp chunk_size_feed_forward"),
     (
-        _Reason("how attention is computed, not what"),
+        Reason("how attention is computed, not what"),
         "_attn_implementation _attn_implementation_internal",
     ),
     (
@@ -129,7 +127,7 @@ _CONFIG = _by_key(
     (_PADDING_ALONE, "pad_token_id"),
     (_LIMIT, "max_position_embeddings"),
     (_UNREAD_WINDOW, "max_window_layers"),
-    (_Reason("off in both", condition=lambda config: not config.get("use_mrope")), "use_mrope"),
+    (Reason("off in both", condition=lambda config: not config.get("use_mrope")), "use_mrope"),
     (_WEIGHTS, "tie_word_embeddings"),
 )
 
@@ -177,7 +175,7 @@ _TOKENIZER = _by_key(
     (_FILES, "tokenizer_file vocab_file special_tokens_map_file"),
     (_PADDING, "pad_token pad_token_id pad_token_type_id padding_side pad_to_multiple_of padding"),
     (
-        _Reason("cuts texts that are too long where its caller asks for it"),
+        Reason("cuts texts that are too long where its caller asks for it"),
         "truncation truncation_side truncation_strategy max_length stride model_max_length",
     ),
     (
@@ -185,7 +183,7 @@ _TOKENIZER = _by_key(
         "added_tokens_decoder additional_special_tokens extra_special_tokens model_specific_special_tokens",
     ),
     (_DECODING, "clean_up_tokenization_spaces spaces_between_special_tokens decoder"),
-    (_Reason("how bytes that are no text are written; the base's is kept"), "errors"),
+    (Reason("how bytes that are no text are written; the base's is kept"), "errors"),
     (_TEMPLATE, "chat_template use_default_system_prompt"),
     (_CODE, "auto_map"),
     (_DROPPED, "added_tokens"),
@@ -196,7 +194,7 @@ _TOKENIZER = _by_key(
 _TABLES = {"config": _CONFIG, "generation": _GENERATION, "tokenizer": _TOKENIZER}
 
 
-def allowed(key: str, *contents: Mapping[str, Any]) -> AllowedDifference | None:
+def allowed(key: str, *contents: Mapping[str, Any]) -> Reason | None:
     """Return why the values of a key may differ; None where they may not.
 
     Args:

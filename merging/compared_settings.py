@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from merging.allowed_differences import GENERATION_DEFAULTS, AllowedDifference, allowed
+from merging.allowed_differences import GENERATION_DEFAULTS, Reason, allowed
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.folders import read_mapping
 from merging.checkpoints.tokenizer_files import same_file
@@ -22,13 +22,11 @@ class Pair:
 
     ours: Any
     theirs: Any
-    reason: AllowedDifference | None = None
+    reason: Reason | None = None
 
-
-Pairs = dict[str, Pair]
 
 _ENDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
-_SETTLED_ALIKE = AllowedDifference("the model class makes the same of both")
+_SETTLED_ALIKE = Reason("the model class makes the same of both")
 
 _MOVED = {
     "rope_theta": "rope_parameters.rope_theta",
@@ -46,7 +44,7 @@ def current_name(key: str) -> str:
     return f"{where}.{_MOVED.get(first, first)}{dot}{rest}" if where == "config" else key
 
 
-def unequal(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> Pairs:
+def unequal(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> dict[str, Pair]:
     """Return the values that differ, by dotted keys under today's names.
 
     Args:
@@ -59,7 +57,7 @@ def unequal(ours: Mapping[str, Any], theirs: Mapping[str, Any], where: str) -> P
     return {key: pair for key, pair in pairs.items() if pair.ours != pair.theirs}
 
 
-def with_reasons(pairs: Pairs, *contents: Mapping[str, Any]) -> Pairs:
+def with_reasons(pairs: dict[str, Pair], *contents: Mapping[str, Any]) -> dict[str, Pair]:
     """Return pairs with what is known of their keys, given what they stand among on both sides."""
     return {key: replace(pair, reason=pair.reason or allowed(key, *contents)) for key, pair in pairs.items()}
 
@@ -72,7 +70,7 @@ def _flat(content: Mapping[str, Any], where: str) -> dict[str, Any]:
     return flat
 
 
-def config_pairs(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Pairs:
+def config_pairs(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Pair]:
     """Return the keys of config.json in which two differ, with the reasons why they may."""
     written = unequal(ours, theirs, "config")
     if all((reason := allowed(key)) and not reason.derives for key in written):
@@ -114,7 +112,7 @@ def _settled(config: Mapping[str, Any]) -> dict[str, Any] | None:
     return settled
 
 
-def generation_pairs(base: Checkpoint, expert: Checkpoint) -> Pairs:
+def generation_pairs(base: Checkpoint, expert: Checkpoint) -> dict[str, Pair]:
     """Return the same of generation settings."""
     files = [opened.home / "generation_config.json" for opened in (base, expert)]
     if not any(file.is_file() for file in files) or same_file(*files):

@@ -21,7 +21,7 @@ from merging.checkpoints.tokenizer_files import (
     tokens_of,
     vocabulary,
 )
-from merging.compared_settings import Pair, Pairs, unequal, with_reasons
+from merging.compared_settings import Pair, unequal, with_reasons
 from results.errors import InputError
 
 _TEXT_FILES = (
@@ -80,7 +80,7 @@ class _Tokenizer:
             return content
 
 
-def tokenizer_pairs(base: Path, expert: Path) -> Pairs:
+def tokenizer_pairs(base: Path, expert: Path) -> dict[str, Pair]:
     """Return every key in which an expert's tokenizer differs from the base's.
 
     Raises:
@@ -100,7 +100,7 @@ def tokenizer_pairs(base: Path, expert: Path) -> Pairs:
     return with_reasons({**written, **encoded}, {"same": same})
 
 
-def _encoding_pairs(ours: _Tokenizer, theirs: _Tokenizer, read_alike: bool) -> tuple[Pairs, bool]:
+def _encoding_pairs(ours: _Tokenizer, theirs: _Tokenizer, read_alike: bool) -> tuple[dict[str, Pair], bool]:
     """Return where the two differ in encoding texts, beside their tokens' ids, and whether they do not.
 
     Args:
@@ -130,7 +130,7 @@ def _encoding_pairs(ours: _Tokenizer, theirs: _Tokenizer, read_alike: bool) -> t
     return pairs, not pairs and ours.encoding[1] == theirs.encoding[1]
 
 
-def _by_files(ours: _Tokenizer, theirs: _Tokenizer) -> Pairs | None:
+def _by_files(ours: _Tokenizer, theirs: _Tokenizer) -> dict[str, Pair] | None:
     """Return where the files differ; None where the two have different ones."""
     if ours.files != theirs.files:
         return None
@@ -145,7 +145,7 @@ def _hexadecimal(tokenizer: _Tokenizer) -> dict[str, str]:
     return {name: (tokenizer.folder / name).read_bytes().hex() for name in tokenizer.files}
 
 
-def _content_pairs(ours: Mapping[str, Any], theirs: Mapping[str, Any], ids_compared: Any) -> Pairs:
+def _content_pairs(ours: Mapping[str, Any], theirs: Mapping[str, Any], ids_compared: Any) -> dict[str, Pair]:
     pairs = unequal(_pipeline(ours), _pipeline(theirs), "tokenizer")
     our_ids, their_ids = _token_ids(ours), _token_ids(theirs)
     shared = our_ids.keys() & their_ids.keys()

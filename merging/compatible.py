@@ -7,7 +7,7 @@ import torch
 
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.dtypes import FLOATS
-from merging.checkpoints.tokenizer_files import read_mapping, same_file, vocabulary
+from merging.checkpoints.tokenizer_files import both_vocabularies, read_mapping
 from results.errors import InputError
 
 
@@ -97,19 +97,13 @@ def _check_shape(called: str, tensor: str, base: Checkpoint, expert: Checkpoint)
 
 
 def _first_added(base: Path, expert: Path) -> str:
-    ours, theirs = vocabulary(base), vocabulary(expert)
-    if ours is None or theirs is None:
-        return ""
+    ours, theirs = both_vocabularies(base, expert)
     added = sorted(theirs.keys() - ours.keys(), key=lambda token: (theirs[token], token))
     return f" (the first token that only the expert has is {added[0]!r})" if added else ""
 
 
 def _check_tokens(called: str, base: Path, expert: Path) -> None:
-    if same_file(base / "tokenizer.json", expert / "tokenizer.json"):
-        return
-    ours, theirs = vocabulary(base), vocabulary(expert)
-    if ours is None or theirs is None:
-        return
+    ours, theirs = both_vocabularies(base, expert)
     moved = [token for token, place in ours.items() if theirs.get(token, place) != place]
     if moved:
         token = min(moved, key=lambda token: (ours[token], token))

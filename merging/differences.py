@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from merging.allowed_differences import allowed
 from merging.checkpoints.checkpoint import FACTORS, Checkpoint
-from merging.checkpoints.tokenizer_files import same_file, vocabulary
-from merging.compared_settings import Pair, Pairs, config_pairs, current_name, generation_pairs
+from merging.checkpoints.tokenizer_files import both_vocabularies
+from merging.compared_settings import Pair, config_pairs, current_name, generation_pairs
 from merging.compared_tokenizers import tokenizer_pairs
 from results.errors import InputError
 
@@ -37,10 +37,6 @@ class SettingDifference:
     experts: Mapping[str, Any]
     verdict: Verdict
     why: str
-
-    def summary(self) -> dict[str, Any]:
-        """As it stands in merge.json."""
-        return asdict(self)
 
 
 def compare_settings(
@@ -94,7 +90,7 @@ def compare_settings(
     return tuple(differences)
 
 
-def _differing(base: Checkpoint, expert: Checkpoint) -> Pairs:
+def _differing(base: Checkpoint, expert: Checkpoint) -> dict[str, Pair]:
     tokenizer = tokenizer_pairs(base.home, expert.tokenizer_folder)
     if base.config.get("model_type") == FACTORS:  # whose settings are judged where they are opened
         return tokenizer
@@ -120,17 +116,11 @@ def _compare_tokens(
     base: Checkpoint, experts: Mapping[str, Checkpoint], by_key: dict[str, dict[str, Pair]]
 ) -> str:
     """Add the tokens that only some have to the differences; return what is wrong where two share an id."""
-    ours = vocabulary(base.home)
-    if ours is None:
-        return ""
-    owners = {token_id: ("the base", token) for token, token_id in ours.items()}
+    owners: dict[int, tuple[str, str]] = {}
     clash = ""
     for name, expert in experts.items():
-        if same_file(base.home / "tokenizer.json", expert.tokenizer_folder / "tokenizer.json"):
-            continue
-        theirs = vocabulary(expert.tokenizer_folder)
-        if theirs is None:
-            continue
+        ours, theirs = both_vocabularies(base.home, expert.tokenizer_folder)
+        owners |= {token_id: ("the base", token) for token, token_id in ours.items()}
         added = {token: token_id for token, token_id in theirs.items() if token not in ours}
         missing = {token: token_id for token, token_id in ours.items() if token not in theirs}
         if added:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -89,7 +89,7 @@ def report(
             "base": _input(prepared.vectors.base),
             "experts": {name: _input(expert) for name, expert in prepared.vectors.experts.items()},
         },
-        "differences": [difference.summary() for difference in prepared.differences],
+        "differences": [asdict(difference) for difference in prepared.differences],
         "versions": versions(),
         "device": str(prepared.vectors.device),
         "seconds": {name: round(seconds, 3) for name, seconds in clock.seconds.items()},

@@ -54,6 +54,18 @@ def vocabulary(folder: Path) -> dict[str, int] | None:
     return None
 
 
+def both_vocabularies(first: Path, second: Path) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the vocabularies of two folders, empty where they need not or cannot be compared.
+
+    They need not where both have the same tokenizer.json; they cannot where one has no vocabulary.
+    """
+    if not same_file(first / "tokenizer.json", second / "tokenizer.json"):
+        ours, theirs = vocabulary(first), vocabulary(second)
+        if ours is not None and theirs is not None:
+            return ours, theirs
+    return {}, {}
+
+
 def _listed_tokens(path: Path) -> dict[str, int]:
     """Return the tokens that tokenizer_config.json of transformers 4 lists by their ids."""
     if not path.is_file():
