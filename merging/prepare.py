@@ -71,6 +71,22 @@ class Prepared:
                 for block in blocks(tensor.shape, self.method.block_scope, self.block_size):
                     yield tensor, block
 
+    @property
+    def largest_block(self) -> int:
+        """Entries in the largest block."""
+        return max((block.stop - block.start for _, block in self.output_blocks()), default=0)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that blocks take at most, about.
+
+        Beside them are the program itself, and the mapped files, whose pages the system takes back where it
+        needs them.
+        """
+        # The base, the task vectors, as much again for what the method makes of them, and a few sums.
+        floats = 2 * len(self.vectors.experts) + 8
+        return self.threads * self.largest_block * floats * torch.float32.itemsize
+
     def key(self) -> str:
         """Return a digest of all that decides the output's bytes, and of the machine's start.
 

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 
 from manyshot.console import answer, counted, size
 from merging.merge import merge
-from merging.prepare import prepare
+from merging.prepare import Prepared, prepare
 from merging.recipe import load_recipe
-from merging.requirements import MergeRequirements, requirements
 from merging.staging import refuse_existing
 from results.errors import InputError
 
@@ -18,26 +17,31 @@ def run(options: argparse.Namespace) -> None:
     if options.plan:
         if options.out is not None:
             refuse_existing(options.out)
-        answer("\n".join(_lines(requirements(prepare(recipe, options.device)))))
+        answer("\n".join(_plan(prepare(recipe, options.device))))
         return
     if options.out is None:
         raise InputError("Name the folder of the merged checkpoint: manyshot merge RECIPE.yaml OUT.")
     answer(str(merge(recipe, options.out, device=options.device)))
 
 
-def _lines(planned: MergeRequirements) -> Iterator[str]:
-    width = max(len(checkpoint.name) for checkpoint in planned.inputs)
-    yield f"method   {planned.method} on {planned.device}"
-    for i, checkpoint in enumerate(planned.inputs):
-        read = f"{counted(checkpoint.files, 'file')}, {size(checkpoint.nbytes)}, {checkpoint.folder}"
-        yield f"{'' if i else 'reads':<9}{checkpoint.name:<{width}}  {read}"
-    total = sum(checkpoint.nbytes for checkpoint in planned.inputs)
-    times = counted(len(planned.passes), "time")
-    yield f"         {size(total)} in all, {times}: {', '.join(planned.passes)}"
-    for i, (name, nbytes) in enumerate(planned.outputs.items()):
-        yield f"{'' if i else 'writes':<9}{name}, {size(nbytes)}"
-    yield f"         {size(sum(planned.outputs.values()))} in all, as {', '.join(planned.dtypes)}"
+def _plan(planned: Prepared) -> Iterator[str]:
+    """What a merge will read, write and need."""
+    settings = ", ".join(f"{name}={value}" for name, value in planned.method.model_dump().items())
+    yield f"method   {planned.recipe.method.name}({settings}) on {planned.vectors.device}"
+    names = ("base", *planned.vectors.experts)
+    width, total = max(map(len, names)), 0
+    for name, checkpoint in zip(names, planned.checkpoints, strict=True):
+        nbytes = sum((checkpoint.folder / file).stat().st_size for file in checkpoint.files)
+        read = f"{counted(len(checkpoint.files), 'file')}, {size(nbytes)}, {checkpoint.folder}"
+        yield f"{'' if total else 'reads':<9}{name:<{width}}  {read}"
+        total += nbytes
+    passes = (*(["digests"] if planned.method.random else []), *planned.passes, "merge")
+    yield f"         {size(total)} in all, {counted(len(passes), 'time')}: {', '.join(passes)}"
+    for i, shard in enumerate(planned.shards):
+        yield f"{'' if i else 'writes':<9}{shard.name}, {size(shard.nbytes)}"
+    dtypes = sorted({tensor.dtype for shard in planned.shards for tensor in shard.tensors})
+    yield f"         {size(sum(shard.nbytes for shard in planned.shards))} in all, as {', '.join(dtypes)}"
     yield (
         f"memory   about {size(planned.memory)} in {counted(planned.threads, 'block')} at once of up to "
-        f"{planned.block_entries:,} entries, beside the program and the mapped files"
+        f"{planned.largest_block:,} entries, beside the program and the mapped files"
     )
