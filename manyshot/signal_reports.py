@@ -10,9 +10,9 @@ from bench.divergence import DIVERGENCES
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.signals import ValidationSignals
 from bench.suite import Suite
-from merging.geometry import cosines
 from merging.prepare import task_vectors
 from merging.signals import ContinuationSettings
+from merging.task_vectors import cosines
 from merging.train_settings import Loss
 from results.errors import InputError
 from results.signal_report import SignalReport

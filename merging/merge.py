@@ -9,10 +9,9 @@ from pathlib import Path
 from merging.blocks import one_torch_thread_each
 from merging.companions import copy_companions, model_card
 from merging.factors import write_companions
-from merging.first_passes import run_first_passes
 from merging.journal import Journal
 from merging.memory import AddedMemory
-from merging.merge_blocks import merge_blocks
+from merging.merge_blocks import merge_blocks, run_first_passes
 from merging.merge_report import Clock, report
 from merging.prepare import Prepared, prepare
 from merging.recipe import Recipe

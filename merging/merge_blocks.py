@@ -1,4 +1,7 @@
-"""Merging block by block: read the task vectors, have the method merge them, round, write and count."""
+"""The passes over the task vectors: a method's first passes, then the merge block by block.
+
+A block of the merge is read, merged by the method, rounded, written and counted.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,15 +18,52 @@ from merging.checkpoints.checkpoint import TensorInfo
 from merging.checkpoints.dtypes import BY_CODE, FLOATS
 from merging.journal import Journal
 from merging.linear import Linear, merge_bfloat16
-from merging.method import Context, MergedBlock
+from merging.method import Context, FirstPass, MergedBlock, Method
 from merging.method_file import source_of
 from merging.prepare import Prepared
 from merging.tally import Tally, tally
+from merging.task_vectors import TaskVectors
 from merging.write import WeightsWriter
 from results.errors import InputError
 
 _JOURNALED_AT_LEAST = 2**24
 """Entries of a tensor after which the journal says how far it is."""
+
+
+def run_first_passes(
+    method: Method, vectors: TaskVectors, journal: Journal, threads: int, seen: Callable[[str, int], None]
+) -> dict[str, Any]:
+    """Run a method's first passes in order and return their statistics by name.
+
+    Args:
+        method: whose passes to run.
+        vectors: what they look at: every tensor of floats by name, each in pieces of `PIECE` entries.
+        journal: where statistics are kept; those that it has are not gathered again.
+        threads: how many pieces are looked at together.
+        seen: called with the pass's name and the number of entries after each piece.
+    """
+    statistics: dict[str, Any] = {}
+    for title, first_pass in method.first_passes().items():
+        if title in journal.statistics:
+            seen(title, sum(vectors.base.info(name).numel for name in vectors.names))
+        else:
+            total = first_pass.start(len(vectors.experts))
+            observe = partial(_observe, first_pass, vectors, statistics)
+            for (_, block), part in map_in_order(observe, vectors.pieces(), threads):
+                total = first_pass.combine(total, part)
+                seen(title, block.stop - block.start)
+            journal.add_statistic(title, first_pass.finish(total))
+        # As the journal has it, so that a resumed merge finds the same. A new mapping each time, so that a
+        # context kept from an earlier pass does not change.
+        statistics = {**statistics, title: journal.statistics[title]}
+    return statistics
+
+
+def _observe(
+    first_pass: FirstPass, vectors: TaskVectors, statistics: dict[str, Any], piece: tuple[str, Block]
+) -> Any:
+    deltas, context = vectors.read(*piece, statistics)
+    return first_pass.observe(deltas, vectors.weights, context)
 
 
 def merge_blocks(

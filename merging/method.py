@@ -121,7 +121,7 @@ class MergedBlock:
 class FirstPass(Protocol):
     """One reading of all task vectors, before the merge, that ends in a statistic.
 
-    Every tensor of floats is seen in flat pieces of `first_passes.PIECE` entries, whatever the blocks of the
+    Every tensor of floats is seen in flat pieces of `task_vectors.PIECE` entries, whatever the blocks of the
     merge, and parts are combined in one fixed order, so a statistic is the same number each time. Pieces are
     observed on several threads.
     """

@@ -1,6 +1,6 @@
-"""The task vectors τ_t = θ_t − θ₀ of some experts, made block by block in float32."""
+"""The task vectors τ_t = θ_t − θ₀ of some experts, block by block in float32, and the cosines between them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,12 +8,15 @@ import numpy as np
 import torch
 
 from merging import kernels
-from merging.blocks import Block
+from merging.blocks import Block, blocks, map_in_order, one_torch_thread_each
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.dtypes import FLOATS, bfloat16_bits
 from merging.layers import LayerPosition, layer_positions
-from merging.method import Context
+from merging.method import Context, Scope
 from results.errors import InputError
+
+PIECE = 2**18
+"""Entries that a pass sees at once. A constant, so that sums of floats never depend on how a merge is cut."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,12 @@ class TaskVectors:
     def names(self) -> tuple[str, ...]:
         """The tensors that have task vectors: those of floats."""
         return tuple(name for name in self.base.names if self.base.info(name).dtype in FLOATS)
+
+    def pieces(self) -> Iterator[tuple[str, Block]]:
+        """Yield every tensor of floats by name, in pieces of `PIECE` entries."""
+        for name in self.names:
+            for block in blocks(self.base.info(name).shape, Scope.ELEMENT, PIECE):
+                yield name, block
 
     def are_bfloat16(self, name: str) -> bool:
         """Whether a tensor is bfloat16 in every checkpoint, and differences are made on the CPU."""
@@ -96,6 +105,31 @@ class TaskVectors:
 
     def _called(self) -> dict[str, Checkpoint]:
         return {f"Expert {name!r}": checkpoint for name, checkpoint in self.experts.items()}
+
+
+def cosines(vectors: TaskVectors, threads: int = 1) -> list[list[float]]:
+    """Return the cosine between every two task vectors of whole models, (tasks, tasks).
+
+    Sums are taken in float64, in an order that does not depend on the number of threads.
+
+    Raises:
+        InputError: an expert is the base, whose task vector has no direction.
+    """
+
+    def products(piece: tuple[str, Block]) -> np.ndarray:
+        deltas, _ = vectors.read(*piece, {})
+        wide = deltas.double().reshape(len(deltas), -1)
+        return (wide @ wide.t()).cpu().numpy()
+
+    gram = np.zeros((len(vectors.experts), len(vectors.experts)))
+    with one_torch_thread_each():
+        for _, part in map_in_order(products, vectors.pieces(), threads):
+            gram += part
+    norms = np.sqrt(np.diag(gram))
+    for name, norm in zip(vectors.experts, norms, strict=True):
+        if norm == 0:
+            raise InputError(f"Expert {name!r} has the base's weights, so its task vector has no direction.")
+    return (gram / np.outer(norms, norms)).tolist()
 
 
 def _widened(weights: torch.Tensor, device: torch.device) -> torch.Tensor:

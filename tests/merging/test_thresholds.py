@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 
 from merging import thresholds
 from merging.checkpoints.checkpoint import Checkpoint
-from merging.first_passes import run_first_passes
 from merging.journal import Journal
+from merging.merge_blocks import run_first_passes
 from merging.methods.ties import Ties
 from merging.task_vectors import TaskVectors
 from merging.thresholds import Ranking
