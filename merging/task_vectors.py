@@ -1,4 +1,4 @@
-"""The task vectors τ_t = θ_t − θ₀ of some experts, block by block in float32, and the cosines between them."""
+"""The task vectors τ_t = θ_t − θ₀ of some experts, by blocks in float32, and the cosines between them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,7 +94,8 @@ class TaskVectors:
         return deltas.reshape(-1, *block.shape), context
 
     def _refuse(self, name: str, block: Block) -> None:
-        for called, checkpoint in {"The base": self.base, **self._called()}.items():
+        experts = {f"Expert {task!r}": expert for task, expert in self.experts.items()}
+        for called, checkpoint in {"The base": self.base, **experts}.items():
             weights = checkpoint.block(name, block.start, block.stop)
             if not weights.isfinite().all():
                 raise InputError(
@@ -102,9 +103,6 @@ class TaskVectors:
                     "give a checkpoint whose weights are finite."
                 )
         raise InputError(f"The task vectors of tensor {name!r} overflow float32; check the experts' weights.")
-
-    def _called(self) -> dict[str, Checkpoint]:
-        return {f"Expert {name!r}": checkpoint for name, checkpoint in self.experts.items()}
 
 
 def cosines(vectors: TaskVectors, threads: int = 1) -> list[list[float]]:

@@ -86,9 +86,9 @@ def _kept_equals(cut: Sequence[Any] | None, context: Context, length: int) -> in
     return min(max(position - context.offset, 0), length)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Counts:
-    """How often each value occurs in a piece, (n_tasks, values), and where the piece lies."""
+    """How often each value occurs in a piece or a group, (n_tasks, values), and where it lies."""
 
     group: str
     size: int
@@ -100,10 +100,7 @@ class _Counts:
 class _Total:
     """The counts of the present group, and what was decided for those before it."""
 
-    group: str = ""
-    size: int = 0
-    counts: torch.Tensor | None = None
-    earlier: dict[str, Any] = field(default_factory=dict)
+    present: _Counts | None = None
     decided: dict[str, Any] = field(default_factory=dict)
 
 
@@ -122,13 +119,12 @@ class _CountingPass(ABC):
         return _Counts(group, deltas.shape[1], self.count(deltas, earlier).cpu(), earlier)
 
     def combine(self, total: _Total, part: _Counts) -> _Total:
-        if part.group != total.group or total.counts is None:
+        if total.present is None or part.group != total.present.group:
             self._close(total)
-            total.group, total.size, total.counts = part.group, part.size, part.counts
-            total.earlier = part.earlier
+            total.present = part
         else:
-            total.size += part.size
-            total.counts += part.counts
+            total.present.size += part.size
+            total.present.counts += part.counts
         return total
 
     def finish(self, total: _Total) -> dict[str, Any]:
@@ -136,15 +132,15 @@ class _CountingPass(ABC):
         return total.decided
 
     def _close(self, total: _Total) -> None:
-        if total.counts is not None:
-            total.decided[total.group] = self.decide(total.counts, total)
+        if total.present is not None:
+            total.decided[total.present.group] = self.decide(total.present)
 
     @abstractmethod
     def count(self, deltas: torch.Tensor, earlier: dict[str, Any]) -> torch.Tensor:
         """Return (n_tasks, values) counts of a piece's deltas (n_tasks, length)."""
 
     @abstractmethod
-    def decide(self, counts: torch.Tensor, total: _Total) -> dict[str, Any]:
+    def decide(self, group: _Counts) -> dict[str, Any]:
         """Return the group's statistic."""
 
 
@@ -154,9 +150,9 @@ class _UpperBits(_CountingPass):
     def count(self, deltas: torch.Tensor, earlier: dict[str, Any]) -> torch.Tensor:
         return _count_upper_bits(deltas) if deltas.device.type == "cpu" else _bin_upper_bits(deltas)
 
-    def decide(self, counts: torch.Tensor, total: _Total) -> dict[str, Any]:
-        rank = self.ranking.rank(total.size)
-        values, ranks = zip(*(_at_rank(row, rank) for row in counts), strict=True)
+    def decide(self, group: _Counts) -> dict[str, Any]:
+        rank = self.ranking.rank(group.size)
+        values, ranks = zip(*(_at_rank(row, rank) for row in group.counts), strict=True)
         return {"upper": list(values), "ranks": list(ranks)}
 
 
@@ -167,9 +163,10 @@ class _LowerBits(_CountingPass):
         count = _count_lower_bits if deltas.device.type == "cpu" else _bin_lower_bits
         return count(deltas, earlier["upper"])
 
-    def decide(self, counts: torch.Tensor, total: _Total) -> dict[str, Any]:
+    def decide(self, group: _Counts) -> dict[str, Any]:
         thresholds, equals = [], []
-        for row, upper, rank in zip(counts, total.earlier["upper"], total.earlier["ranks"], strict=True):
+        uppers, ranks = group.earlier["upper"], group.earlier["ranks"]
+        for row, upper, rank in zip(group.counts, uppers, ranks, strict=True):
             lower, left = _at_rank(row, rank)
             thresholds.append(float(np.array(upper << 16 | lower, dtype=np.int32).view(np.float32)))
             equals.append(None if left == int(row[lower]) else left)
