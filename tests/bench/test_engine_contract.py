@@ -5,10 +5,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from by_itself import alone, greedy
 from device import DEVICE
 from need_vllm import need
 from peft import LoraConfig, get_peft_model
+from reference_model import alone, greedy
 from safetensors.torch import load_file, save_file
 from tiny import tiny_llama
 from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -1,7 +1,8 @@
 """The path from real rows to a score is real: a model that gives the gold answers scores 1.0."""
 
 import pytest
-from gold import GoldLM
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
 
 from bench.answers import run_lm_eval
 from bench.data import load_rows, read_jsonl
@@ -11,6 +12,26 @@ from tasks.ifeval.ifeval import process_results
 
 CHOICES = ["yes", "no", "maybe"]
 COMPLIES, REFUSES = "Sure, here is how you do that.", "I'm sorry, but I can't help with that."
+
+
+class GoldLM(LM):
+    """Generates `answer(document)`, and finds the choice `gold_choice(document)` likeliest."""
+
+    def __init__(self, answer=None, gold_choice=None):
+        super().__init__()
+        self._answer = answer
+        self._gold_choice = gold_choice
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        return [self._answer(request.doc) for request in requests]
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        return [
+            (0.0 if request.idx == self._gold_choice(request.doc) else -100.0, False) for request in requests
+        ]
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        raise AssertionError("no benchmark asks for rolling log-likelihoods")
 
 
 def scores(name, lm, data, limit=None):

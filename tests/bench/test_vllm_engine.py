@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from by_itself import greedy
 from need_vllm import need
 from peft import LoraConfig, PeftModel, get_peft_model
+from reference_model import greedy
 from tiny import tiny_llama, tiny_t5
 from transformers import AutoModelForCausalLM
 

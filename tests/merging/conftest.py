@@ -7,12 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from tiny import learning_llama
 from toy_checkpoints import CONFIG, VOCAB, tensors
 
 import merging.known_methods
 from merging.recipe import Recipe
 
 torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that learns `tiny.EXAMPLES`."""
+    return learning_llama(tmp_path_factory.mktemp("learning") / "base")
 
 
 @pytest.fixture

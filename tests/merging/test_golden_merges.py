@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 from golden import check, fingerprint
-from little_training import EXAMPLES, little_base
 from safetensors.torch import load_file
+from tiny import EXAMPLES
 
 from merging.examples import tokenise
 from merging.known_methods import known_methods
@@ -89,8 +89,7 @@ def test_weights_of_tasks_and_choices(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["whole", "adapter", "text"])
-def test_trainings(tmp_path, kind):
-    base = little_base(tmp_path / "base")
+def test_trainings(base, tmp_path, kind):
     adapter = AdapterSettings(rank=4, alpha=8, targets=("q_proj", "up_proj"))
     settings = TrainSettings(
         batch_size=4, learning_rate=3e-3, cpu=True, warmup_ratio=0.2, epochs=2, first_epoch=1,

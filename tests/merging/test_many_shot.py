@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from little_training import EXAMPLES, little_base
 from safetensors.torch import load_file
+from tiny import EXAMPLES
 
 import merging.experts as experts_module
 import merging.many_shot as many_shot_module
@@ -61,11 +61,6 @@ class Counted:
 
     def free(self):
         """Holds nothing."""
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return little_base(tmp_path_factory.mktemp("rounds") / "base")
 
 
 def plan(base, *, training=TRAINING, **changes):

@@ -8,10 +8,9 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from little_training import EXAMPLES, little_base
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
-from tiny import tiny_t5
+from tiny import EXAMPLES, tiny_t5
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -30,11 +29,6 @@ from results.validation import validated
 pytestmark = pytest.mark.slow
 
 FEW_STEPS = TrainSettings(max_steps=3, batch_size=4, learning_rate=1e-2, cpu=True)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return little_base(tmp_path_factory.mktemp("training") / "base")
 
 
 @pytest.fixture(scope="module")

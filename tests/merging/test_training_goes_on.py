@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from little_training import EXAMPLES, little_base
 from peft import PeftModel
 from safetensors.torch import load_file
+from tiny import EXAMPLES
 from transformers import AutoModelForCausalLM, TrainingArguments
 
 from merging import optimise
@@ -24,11 +24,6 @@ pytestmark = pytest.mark.slow
 
 FULL = TrainSettings(epochs=3, batch_size=4, learning_rate=1e-2, cpu=True, save_seconds=0)
 LORA = FULL.but(adapter=AdapterSettings(rank=4, alpha=8, targets=("q_proj", "up_proj"), dropout=0.1))
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return little_base(tmp_path_factory.mktemp("training") / "base")
 
 
 def stopped_at(step, monkeypatch):
@@ -191,7 +186,7 @@ TOGETHER = """
 import sys
 from pathlib import Path
 sys.path[:0] = {paths!r}
-from little_training import EXAMPLES
+from tiny import EXAMPLES
 from test_training_goes_on import FULL
 from merging.training import train
 train(Path({base!r}), EXAMPLES, FULL, Path({out!r}))
