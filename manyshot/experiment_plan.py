@@ -34,7 +34,7 @@ from merging.known_methods import make_method
 from merging.learned_method import LearnedMethod
 from merging.signals import ContinuationSettings, Divergence, Measurements
 from merging.train_settings import Loss, TrainSettings
-from merging.tuning import of_round, search
+from merging.tuning import grid_search, round_settings
 from results.errors import InputError
 from results.json_values import cache_key
 from results.task_subsets import subsets_of
@@ -250,7 +250,7 @@ class _GroupPlan:
             merged.append(
                 _checkpoint("merged", _decides(method), self.tasks, planned.seed, planned.rounds, round_index)
             )
-            settings = of_round(method.settings, round_index, planned.rounds)
+            settings = round_settings(method.settings, round_index, planned.rounds)
             self._count_round(method, settings, merged[-1], start, experts)
             start = merged[-1]
         for checkpoint in merged:
@@ -281,7 +281,7 @@ class _GroupPlan:
                 signals.normalised(trial, task)
             return 0.0
 
-        chosen = search(settings, self.tasks, try_settings)
+        chosen = grid_search(settings, self.tasks, try_settings)
         if tried and "only" not in tried[-1]:  # the merged checkpoint is one of them again
             self.work.make_known(merged, experts)
         else:

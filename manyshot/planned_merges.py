@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from manyshot.experiment import Experiment, MethodEntry
 from merging.known_methods import make_method
 from merging.signals import SignalNeeds
-from merging.tuning import examples_of, needs
+from merging.tuning import example_settings, settings_needs
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def rounds_of(experiment: Experiment, method: MethodEntry) -> int:
 
 def needs_of(experiment: Experiment, method: MethodEntry) -> SignalNeeds:
     """Return the signals that a method uses."""
-    of_settings = needs(method.name, method.settings, rounds_of(experiment, method))
+    of_settings = settings_needs(method.name, method.settings, rounds_of(experiment, method))
     return method.task_weighting.needs | of_settings | SignalNeeds(scores=method.keep != "last")
 
 
@@ -93,4 +93,4 @@ def _planned(experiment: Experiment, method: MethodEntry, seed: int | None) -> P
 
 def _draws(method: MethodEntry) -> bool:
     """Whether a method draws random numbers."""
-    return make_method(method.name, next(examples_of(method.settings))).random
+    return make_method(method.name, next(example_settings(method.settings))).random

@@ -198,7 +198,7 @@ def _make_checkpoints(
             source = (planned.method.in_rounds and trained_experts) or given_experts
             plan = _merge_plan(experiment, planned, base, source)
             say = partial(logger.info, "%s: %s", planned.title)
-            rounds = run_rounds(plan, out, of_group, title=planned.title, say=say)
+            rounds = run_rounds(plan, out, of_group, title=planned.title, announce=say)
             selection = select_round(rounds, planned.method.keep, of_group)
             yield from merged_checkpoints(planned, plan, rounds, selection)
 

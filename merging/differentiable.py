@@ -83,7 +83,7 @@ class DifferentiableMerge:
         self._threads = torch.get_num_threads() if on_cpu else 1
 
     @torch.no_grad()
-    def put(self, coefficients: torch.Tensor) -> None:
+    def write_weights(self, coefficients: torch.Tensor) -> None:
         """Write θ₀ + Σ_t Γ_t τ_t into the model, from coefficients (tasks, layers)."""
         shares = coefficients.to(torch.float32).cpu()
 

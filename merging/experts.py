@@ -10,9 +10,8 @@ from typing import Any
 from merging.checkpoints.folders import locate
 from merging.examples import Example, examples_digest
 from merging.train_settings import TrainSettings
-from merging.training import TRAINING_VERSION, made_from, train, versions
+from merging.training import TRAINING_VERSION, made_from, train, training_key
 from results.errors import InputError
-from results.json_values import cache_key
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class GivenExperts:
         """Return a JSON value of all that decides the experts."""
         return dict(self.digests)
 
-    def of_round(self, *_: object) -> dict[str, Expert]:
+    def round_experts(self, *_: object) -> dict[str, Expert]:
         """Return the experts of the only round."""
         return dict(self.experts)
 
@@ -61,7 +60,7 @@ class TrainedExperts:
         examples = {task: examples_digest(examples) for task, examples in self.examples.items()}
         return [examples, self.settings.deciding, TRAINING_VERSION]
 
-    def of_round(
+    def round_experts(
         self, round_index: int, start: str, seed: int, out: Path, begin: Callable[[str], None]
     ) -> dict[str, Expert]:
         """Return a round's experts, trained where they are not there yet.
@@ -103,7 +102,7 @@ def train_expert(
     Raises:
         InputError: it cannot be trained.
     """
-    key = cache_key([made_from(start, examples, settings), versions()])
+    key = training_key(made_from(start, examples, settings))
     out = folder / f"{task}-{key[:12]}"
     if out.exists():
         return out

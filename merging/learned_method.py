@@ -96,7 +96,7 @@ class LearnedMethod(Method):
         return weighted_sum(deltas, weights * torch.tensor(values, device=weights.device))
 
 
-def by_task(learned: LearnedCoefficients) -> dict[str, float | dict[str, float]]:
+def coefficients_by_task(learned: LearnedCoefficients) -> dict[str, float | dict[str, float]]:
     """Return coefficients by name, in float32: a number for each task, or one for each of its layers."""
     rows = torch.tensor(learned.coefficients).tolist()
     if learned.layers == (WHOLE_MODEL,):

@@ -177,7 +177,7 @@ def learn(
     state = _State(_kept(file, digest) or _beginning(merged, method), method.learning_rate)
     state.note(inputs=sizes)
     while not state.finished and state.step < steps and not _is_over(state.learned, method.patience):
-        merged.put(state.coefficients.data)
+        merged.write_weights(state.coefficients.data)
         if state.step % every == 0:
             _validate(state, objective)
         _step(state, merged, objective, _batch(sizes, state.step, batch, seed))
@@ -185,7 +185,7 @@ def learn(
         if time.monotonic() - state.saved >= save_seconds:
             state.save(file, digest)
     if not state.finished:
-        merged.put(state.coefficients.data)
+        merged.write_weights(state.coefficients.data)
         _validate(state, objective)
         state.learned.path.append(state.coefficients.tolist())
         best = state.learned.best_step if method.keep_step == "best" else None

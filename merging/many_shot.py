@@ -14,14 +14,21 @@ from typing import Any
 from merging.checkpoints.folders import locate
 from merging.experts import Expert, GivenExperts, TrainedExperts, training_seconds
 from merging.known_methods import find_method, make_method
-from merging.learned_method import LearnedMethod, by_task
+from merging.learned_method import LearnedMethod, coefficients_by_task
 from merging.learning import LEARNING_VERSION, learn_coefficients, learned_coefficients, learning_file
 from merging.merge import merge
 from merging.merge_report import Clock, MergeMeasurements, measurements
 from merging.provenance import MERGING_VERSION, code_of
 from merging.recipe import Anchor, ExpertSpec, Keep, MethodSpec, OutputDtype, Recipe, Space
 from merging.signals import Signals
-from merging.tuning import Objective, aggregate, choose, needs, number_of_candidates, of_round
+from merging.tuning import (
+    Objective,
+    aggregate,
+    choose_settings,
+    number_of_candidates,
+    round_settings,
+    settings_needs,
+)
 from merging.weighting import Weighting, recipe_weights
 from results.errors import InputError
 from results.json_values import cache_key, json_value
@@ -81,11 +88,11 @@ class MergePlan:
         if self.rounds > 1 and isinstance(self.experts, GivenExperts):
             raise InputError("Given experts are merged in one round; say how to train them to have more.")
         self.weighting.check(self.rounds)
-        of_round(self.method.settings, 1, self.rounds)
+        round_settings(self.method.settings, 1, self.rounds)
 
     def digest(self, signals: Signals) -> str:
         """Return the digest of all that decides what the rounds hold, whatever their number."""
-        needed = self.weighting.needs | needs(self.method.name, self.method.settings, self.rounds)
+        needed = self.weighting.needs | settings_needs(self.method.name, self.method.settings, self.rounds)
         content = [
             self.base_digest,
             self.experts.key(),
@@ -143,7 +150,7 @@ def run_rounds(
     signals: Signals,
     *,
     title: str = "rounds",
-    say: Callable[[str], None] = lambda _: None,
+    announce: Callable[[str], None] = lambda _: None,
 ) -> list[MergeRound]:
     """Merge in rounds, from where an earlier call was stopped.
 
@@ -153,7 +160,7 @@ def run_rounds(
             `merged/<title>-<digest of the plan>/round-<number>/`, each round's trace beside its checkpoint.
         signals: of checkpoints on validation data.
         title: how the folder of the rounds is called, so that it can be recognised.
-        say: called with what begins.
+        announce: called with what begins.
 
     Returns:
         The rounds in order.
@@ -171,7 +178,9 @@ def run_rounds(
         file = folder / f"round-{round_index}.json"
         merge_round = MergeRound.read(file, out) if file.is_file() else None
         if merge_round is None or not merge_round.merged.is_dir():  # somebody may have removed the checkpoint
-            merge_round = _run_round(plan, round_index, start, out, folder, signals=signals, say=say)
+            merge_round = _run_round(
+                plan, round_index, start, out, folder, signals=signals, announce=announce
+            )
             merge_round.write(file, out)
         rounds.append(merge_round)
         start = str(merge_round.merged)
@@ -186,40 +195,40 @@ def _run_round(
     folder: Path,
     *,
     signals: Signals,
-    say: Callable[[str], None],
+    announce: Callable[[str], None],
 ) -> MergeRound:
     """Train or open the experts, weigh them, choose settings, learn coefficients and merge."""
     clock = Clock()
     prefix = f"round {round_index} of {plan.rounds}: " if plan.rounds > 1 else ""
 
     def begin_training(task: str) -> None:
-        say(f"{prefix}training {task}")
+        announce(f"{prefix}training {task}")
         signals.free()
 
     with clock.phase("rest"):
-        experts = plan.experts.of_round(round_index, start, plan.seed, out, begin_training)
+        experts = plan.experts.round_experts(round_index, start, plan.seed, out, begin_training)
     if plan.weighting.needs:
-        say(f"{prefix}signals")
+        announce(f"{prefix}signals")
     folders = {task: expert.folder for task, expert in experts.items()}
     with clock.phase("signals"):
         weights = plan.weighting.measure(signals, locate(start), folders, round_index)
-    say(f"{prefix}merging")
-    work = folder / f"round-{round_index}.work"
+    announce(f"{prefix}merging")
+    work_folder = folder / f"round-{round_index}.work"
     anchor = plan.base if plan.anchor == "base" else start
-    merging = _Merging(plan, anchor, experts, weights.weights, work, signals)
+    merging = _Merging(plan, anchor, experts, weights.weights, work_folder, signals)
     with clock.phase("choose"):
-        settings, trials = choose(
-            of_round(plan.method.settings, round_index, plan.rounds),
+        settings, trials = choose_settings(
+            round_settings(plan.method.settings, round_index, plan.rounds),
             merging.merge_to,
             signals,
             tasks=list(experts),
             objective=plan.objective,
-            folder=work,
+            folder=work_folder,
         )
     merged = folder / f"round-{round_index}"
     merging.merge_to(settings, merged, progress=True)
     measured = measurements(merged)
-    learned = learned_coefficients(learning_file(work, settings))
+    learned = learned_coefficients(learning_file(work_folder, settings))
     seconds = _seconds(clock, folders, measured)
     if learned is not None:
         seconds["learn"] = learned.seconds
@@ -253,7 +262,7 @@ class _Merging:
         anchor: what task vectors are relative to.
         experts: by task.
         weights: α by task.
-        work: folder for what is learned.
+        work_folder: folder for what is learned.
         signals: that coefficients are learned from.
     """
 
@@ -261,7 +270,7 @@ class _Merging:
     anchor: str
     experts: Mapping[str, Expert]
     weights: Mapping[str, float]
-    work: Path
+    work_folder: Path
     signals: Signals
 
     def merge_to(self, settings: Mapping[str, Any], out: Path, *, progress: bool = False) -> None:
@@ -277,9 +286,9 @@ class _Merging:
                 locate(self.anchor),
                 {task: expert.folder for task, expert in self.experts.items()},
                 seed=plan.seed,
-                file=learning_file(self.work, settings),
+                file=learning_file(self.work_folder, settings),
             )
-            settings = {**settings, "coefficients": by_task(learned)}
+            settings = {**settings, "coefficients": coefficients_by_task(learned)}
         recipe = Recipe(
             base=self.anchor,
             experts={

@@ -12,7 +12,7 @@ from merging.checkpoints.adapted import open_checkpoint
 from merging.checkpoints.adapter import WEIGHTS
 from merging.checkpoints.checkpoint import Checkpoint, TensorInfo
 from merging.checkpoints.dtypes import BY_NAME, FLOATS
-from merging.checkpoints.tied import alike
+from merging.checkpoints.tied import same_ties
 from merging.compatible import check_compatible, refuse_remote_code
 from merging.differences import SettingDifference, compare_settings
 from merging.factors import open_factors
@@ -96,8 +96,11 @@ class Prepared:
         content = [
             self.recipe.model_dump(mode="json", exclude={"method"}),
             described(self.method),
-            [[_stamp(opened.folder / name) for name in opened.files] for opened in self.checkpoints],
-            [opened.config for opened in self.checkpoints],
+            [
+                [_stamp(checkpoint.folder / name) for name in checkpoint.files]
+                for checkpoint in self.checkpoints
+            ],
+            [checkpoint.config for checkpoint in self.checkpoints],
             [self.block_size, str(self.vectors.device)],
             [MERGING_VERSION, versions(), _machine_start()],
         ]
@@ -122,17 +125,13 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         )
     where = _device(device)
     specs = dict(sorted(recipe.experts.items()))
-    if recipe.space == "factors":
-        opened, several = open_factors(recipe.base, {name: spec.path for name, spec in specs.items()})
-        base, experts = opened, several
-    else:
-        opened = open_checkpoint(recipe.base)
-        several = {name: open_checkpoint(spec.path) for name, spec in specs.items()}
-        base, experts = alike(opened, several)
+    paths = {name: spec.path for name, spec in specs.items()}
+    stored = open_factors(recipe.base, paths) if recipe.space == "factors" else _open(recipe.base, paths)
+    base, experts = stored if recipe.space == "factors" else same_ties(*stored)
     if not recipe.trust_remote_code:
         refuse_remote_code(base, experts)
     check_compatible(base, experts)
-    differences = compare_settings(opened, several, recipe.accept_differences)
+    differences = compare_settings(*stored, recipe.accept_differences)
     vectors = TaskVectors(
         base,
         experts,
@@ -160,11 +159,13 @@ def task_vectors(base: str, experts: Mapping[str, str], device: str = "cpu") -> 
         InputError: they do not fit together.
     """
     where = _device(device)
-    opened, several = alike(
-        open_checkpoint(base), {name: open_checkpoint(path) for name, path in experts.items()}
-    )
-    check_compatible(opened, several)
-    return TaskVectors(opened, several, weights=torch.ones(len(several)), device=where)
+    opened_base, opened_experts = same_ties(*_open(base, experts))
+    check_compatible(opened_base, opened_experts)
+    return TaskVectors(opened_base, opened_experts, weights=torch.ones(len(experts)), device=where)
+
+
+def _open(base: str, experts: Mapping[str, str]) -> tuple[Checkpoint, dict[str, Checkpoint]]:
+    return open_checkpoint(base), {name: open_checkpoint(path) for name, path in experts.items()}
 
 
 def _shards(tensors: Sequence[TensorInfo], recipe: Recipe) -> tuple[Shard, ...]:

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
             f"{settings.max_length} tokens; raise max_length"
         )
     made_by = made_from(start, examples, settings)
-    key = cache_key([made_by, versions()])
+    key = training_key(made_by)
     started = time.monotonic()
     with _workspace(out, key) as folder, without_file_bars():
         model = load_model(below)
@@ -95,7 +95,7 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
                 "left_out": len(encoded) - len(kept),
                 "loss": curve,
                 "seconds": round(time.monotonic() - started, 3),
-                "versions": versions(),
+                "versions": _versions(),
             }
             model.save_pretrained(folder)
             (folder / "README.md").unlink(missing_ok=True)  # peft's form of a model card, with nothing in it
@@ -115,8 +115,12 @@ def made_from(base: Path, examples: Sequence[Example], settings: TrainSettings) 
     }
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of what decides a training's bits."""
+def training_key(made_by: Mapping[str, Any]) -> str:
+    """Return a digest of all that decides a training's bits, from what `made_from` returned."""
+    return cache_key([made_by, _versions()])
+
+
+def _versions() -> dict[str, str]:
     return {"torch": torch.__version__, "transformers": transformers.__version__}
 
 

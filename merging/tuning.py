@@ -54,19 +54,19 @@ def chosen_settings(settings: Mapping[str, Any]) -> list[str]:
     return [name for name, value in settings.items() if any(values_to_choose(value, key) for key in keys)]
 
 
-def of_round(settings: Mapping[str, Any], round_index: int, rounds: int) -> dict[str, Any]:
+def round_settings(settings: Mapping[str, Any], round_index: int, rounds: int) -> dict[str, Any]:
     """Return the settings of one round, from 1, where some have one value a round.
 
     Raises:
         InputError: a setting has more or fewer values than there are rounds.
     """
-    return {name: _of_round(name, value, round_index, rounds) for name, value in settings.items()}
+    return {name: _round_value(name, value, round_index, rounds) for name, value in settings.items()}
 
 
-def _of_round(name: str, value: Any, round_index: int, rounds: int) -> Any:
+def _round_value(name: str, value: Any, round_index: int, rounds: int) -> Any:
     for key in (CHOOSE, CHOOSE_PER_TASK):
         if listed := values_to_choose(value, key):
-            return {key: _each_once(_of_round(name, each, round_index, rounds) for each in listed)}
+            return {key: _each_once(_round_value(name, each, round_index, rounds) for each in listed)}
     if not isinstance(value, list | tuple):
         return value
     if len(value) != rounds:
@@ -97,19 +97,19 @@ def number_of_candidates(settings: Mapping[str, Any]) -> int:
     return combinations * sum(per_task) + (combinations if combinations > 1 else 0)
 
 
-def examples_of(settings: Mapping[str, Any], rounds: int = 1) -> Iterator[dict[str, Any]]:
+def example_settings(settings: Mapping[str, Any], rounds: int = 1) -> Iterator[dict[str, Any]]:
     """Yield settings by which a method can be made, which have each listed value at least once."""
     for round_index in range(1, rounds + 1):
-        for combination in grid(of_round(settings, round_index, rounds)):
+        for combination in grid(round_settings(settings, round_index, rounds)):
             per_task = {name: values for name, value in combination.items() if (values := _per_task(value))}
             for combined in product(*per_task.values()):
                 yield {**combination, **dict(zip(per_task, combined, strict=True))}
 
 
-def needs(name: str, settings: Mapping[str, Any], rounds: int = 1) -> SignalNeeds:
+def settings_needs(name: str, settings: Mapping[str, Any], rounds: int = 1) -> SignalNeeds:
     """Return what a method's settings ask of the signals: to be chosen among, or to be learned."""
     to_choose = SignalNeeds(scores=number_of_candidates(settings) > 0)
-    method = make_method(name, next(examples_of(settings, rounds)))
+    method = make_method(name, next(example_settings(settings, rounds)))
     if isinstance(method, LearnedMethod) and method.coefficients is None:
         of_tests = method.source == "test"
         return to_choose | SignalNeeds(losses=not of_tests, questions=of_tests)
@@ -131,7 +131,7 @@ def check_settings(
         InputError: a setting is unknown or of the wrong type, names a task that is not there, or does not
             have one value for each round.
     """
-    for candidate in examples_of(settings, rounds):
+    for candidate in example_settings(settings, rounds):
         method = make_method(name, candidate)
         if isinstance(method, LearnedMethod):
             if space == "factors":
@@ -156,14 +156,16 @@ def check_settings(
                 "method that can merge for one task, and can be asked of one setting only; give a number or "
                 f"{{{CHOOSE}: [...]}}."
             )
-        make_method(name, {**next(examples_of(settings, rounds)), setting: dict.fromkeys(tasks, values[0])})
+        make_method(
+            name, {**next(example_settings(settings, rounds)), setting: dict.fromkeys(tasks, values[0])}
+        )
 
 
 def _per_task(value: Any) -> list[Any] | None:
     return values_to_choose(value, CHOOSE_PER_TASK)
 
 
-def search(
+def grid_search(
     settings: Mapping[str, Any],
     tasks: Sequence[str],
     value_of: Callable[[Mapping[str, Any], Sequence[str]], float],
@@ -198,7 +200,7 @@ def search(
     return candidates[reached.index(max(reached))]
 
 
-def choose(
+def choose_settings(
     settings: Mapping[str, Any],
     merge_to: Callable[[Mapping[str, Any], Path], object],
     signals: Signals,
@@ -207,7 +209,7 @@ def choose(
     objective: Objective,
     folder: Path,
 ) -> tuple[dict[str, Any], tuple[Trial, ...]]:
-    """Return the settings that are best on validation data by `search`, and all that was tried.
+    """Return the settings that are best on validation data by `grid_search`, and all that was tried.
 
     Args:
         settings: those of one round.
@@ -227,7 +229,7 @@ def choose(
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / ".lock"):  # another process may try the same
         trials = _Trials(merge_to, signals, objective, folder)
-        return search(settings, tasks, trials.value_of), tuple(trials.made)
+        return grid_search(settings, tasks, trials.value_of), tuple(trials.made)
 
 
 class _Tried(RootModel[list[Trial]]):

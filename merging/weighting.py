@@ -126,9 +126,9 @@ class Weighting(Settings):
         Raises:
             InputError: a loss or score is not finite.
         """
-        kind = SIGNALS[self.name]
+        signal = SIGNALS[self.name]
         measured = {
-            task: kind.measure(self, signals, start, expert, task) for task, expert in experts.items()
+            task: signal.measure(self, signals, start, expert, task) for task, expert in experts.items()
         }
         for task, of_task in measured.items():
             if not math.isfinite(of_task.urgency):
@@ -136,18 +136,21 @@ class Weighting(Settings):
                     f"The signal of the task '{task}' is {of_task.urgency}; its model gives no numbers."
                 )
         trace = SignalTrace(
-            label=kind.label,
+            label=signal.label,
             values={task: of_task.value for task, of_task in measured.items()},
-            reference=kind.reference,
-            reference_label=kind.reference_label,
+            reference=signal.reference,
+            reference_label=signal.reference_label,
         )
         return TaskWeights(
-            softmax({task: of_task.urgency for task, of_task in measured.items()}, self.at(round_index)),
-            trace if kind.label else None,
+            softmax(
+                {task: of_task.urgency for task, of_task in measured.items()},
+                self.temperature_at(round_index),
+            ),
+            trace if signal.label else None,
             {task: of_task.losses for task, of_task in measured.items() if of_task.losses is not None},
         )
 
-    def at(self, round_index: int) -> float:
+    def temperature_at(self, round_index: int) -> float:
         """Return the temperature of a round, from 1."""
         if isinstance(self.temperature, float):
             return self.temperature

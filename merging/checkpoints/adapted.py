@@ -10,7 +10,7 @@ from merging.checkpoints.adapter import CONFIG, WEIGHTS, Adapter, LowRank, is_ad
 from merging.checkpoints.checkpoint import Checkpoint, TensorInfo
 from merging.checkpoints.digests import tensor_digest, weights_digest
 from merging.checkpoints.folders import exists, locate
-from merging.checkpoints.tied import apart, class_ties
+from merging.checkpoints.tied import class_ties, untied
 from merging.checkpoints.tokenizer_files import tokenizer_files
 from results.errors import InputError
 from results.record import CheckpointIdentity
@@ -156,7 +156,7 @@ def _apart_where_changed(
         for one, other in ((duplicate, table), (table, duplicate)):
             if one in adapter.saved_tables and other not in replaced:
                 replaced[other] = replaced[one]
-    return apart(base)
+    return untied(base)
 
 
 def _refuse_misfits(

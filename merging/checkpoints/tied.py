@@ -41,7 +41,7 @@ def without_duplicates(checkpoint: Checkpoint) -> Checkpoint:
     return checkpoint.showing(names)
 
 
-def apart(checkpoint: Checkpoint) -> Checkpoint:
+def untied(checkpoint: Checkpoint) -> Checkpoint:
     """Return the checkpoint with every tied weight under each of its names, and said to be untied."""
     ties = class_ties(checkpoint)
     if not ties:
@@ -54,11 +54,13 @@ def apart(checkpoint: Checkpoint) -> Checkpoint:
     return both
 
 
-def alike(base: Checkpoint, experts: Mapping[str, Checkpoint]) -> tuple[Checkpoint, dict[str, Checkpoint]]:
+def same_ties(
+    base: Checkpoint, experts: Mapping[str, Checkpoint]
+) -> tuple[Checkpoint, dict[str, Checkpoint]]:
     """Return checkpoints without duplicates; all have their tables apart where an adapter made one's so."""
     views = [without_duplicates(opened) for opened in (base, *experts.values())]
     if any(view.was_tied for view in views):
-        views = [apart(view) for view in views]
+        views = [untied(view) for view in views]
     return views[0], dict(zip(experts, views[1:], strict=True))
 
 

@@ -21,7 +21,7 @@ from merging.merge import merge
 from merging.recipe import Recipe
 from merging.signals import ContinuationSettings, SignalNeeds
 from merging.train_settings import TrainSettings
-from merging.tuning import choose
+from merging.tuning import choose_settings
 from results.errors import InputError
 from results.store import Store
 
@@ -137,7 +137,7 @@ def test_settings_are_told_apart_by_what_each_gives(signals, checkpoints, tmp_pa
 
     def chosen(scalings):
         options = {"tasks": ["yes_no"], "objective": "average", "folder": tmp_path / "tried"}
-        return choose({"scaling": {"choose": scalings}}, merge_to, signals, **options)
+        return choose_settings({"scaling": {"choose": scalings}}, merge_to, signals, **options)
 
     settings, curve = chosen([0.0, 0.5, 1.0])
     values = [trial.value for trial in curve]

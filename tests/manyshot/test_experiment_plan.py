@@ -10,7 +10,7 @@ from tiny import tiny_llama
 from manyshot.cli import main
 from manyshot.experiment import SHIPPED, load_experiment
 from manyshot.experiment_plan import plan_experiment
-from merging.tuning import choose, search
+from merging.tuning import choose_settings, grid_search
 from results.errors import InputError
 
 pytestmark = pytest.mark.slow
@@ -129,8 +129,10 @@ def test_what_a_search_tries_is_what_choosing_merges(settings, tmp_path):
         out.mkdir(parents=True)
 
     tasks = ["math", "safety"]
-    choose(settings, merge_to, Signals(), tasks=tasks, objective="average", folder=tmp_path / "trials")
-    search(settings, tasks, lambda candidate, _: float(tried.append(candidate) is not None))
+    choose_settings(
+        settings, merge_to, Signals(), tasks=tasks, objective="average", folder=tmp_path / "trials"
+    )
+    grid_search(settings, tasks, lambda candidate, _: float(tried.append(candidate) is not None))
     assert tried == merged
 
 

@@ -14,7 +14,7 @@ from merging.merge import merge
 from merging.provenance import MERGING_VERSION
 from merging.train_settings import AdapterSettings, TrainSettings
 from merging.training import TRAINING_VERSION, train
-from merging.tuning import choose
+from merging.tuning import choose_settings
 from merging.weighting import SIGNALS, Weighting
 from results.errors import InputError
 
@@ -78,7 +78,7 @@ def test_weights_of_tasks_and_choices(tmp_path):
             threshold = threshold[task] if isinstance(threshold, dict) else threshold
             return VALUES[task] - abs(threshold - 0.4 * given["scaling"])
 
-    chosen, trials = choose(
+    chosen, trials = choose_settings(
         settings, merge_to, Scores(), tasks="abc", objective="average", folder=tmp_path / "trials"
     )
     check(

@@ -31,7 +31,7 @@ from merging.layers import layer_of
 from merging.learning import learn
 from merging.prepare import task_vectors
 from merging.signals import SignalNeeds
-from merging.tuning import check_settings, needs
+from merging.tuning import check_settings, settings_needs
 from results.errors import InputError
 
 pytestmark = pytest.mark.slow
@@ -160,7 +160,7 @@ def test_the_gradient_is_that_of_autograd_and_of_finite_differences(families, ki
     weights = {one: 0.1 + 0.05 * n for n, one in enumerate(inputs)}
     random = torch.Generator().manual_seed(5)
     at = 0.4 + 0.3 * torch.rand(2, len(steered.layers), generator=random, dtype=torch.float64)
-    steered.put(at)
+    steered.write_weights(at)
     values = matching(steered.model, targets, objective).values(inputs, list(weights.values()))
     found = steered.gradient()
 
@@ -204,7 +204,7 @@ def test_logits_are_taken_some_rows_at_a_time(families, monkeypatch):
     found = []
     for rows_at_once in (10**6, 3, 1):
         steered = followed(base, experts, "task")
-        steered.put(torch.full((2, 1), 0.5))
+        steered.write_weights(torch.full((2, 1), 0.5))
         vocabulary = steered.model.config.vocab_size
         monkeypatch.setattr("bench.hf.objective._LOGITS_AT_ONCE", rows_at_once * vocabulary)
         values = matching(steered.model, targets, "kl").values(inputs, [0.3] * len(inputs))
@@ -353,12 +353,12 @@ def test_settings_that_mean_nothing_are_refused():
 
 
 def test_what_learning_asks_of_the_harness():
-    assert needs("divmerge", {}) == SignalNeeds(losses=True)
-    assert needs("adamerging", {"source": "test"}) == SignalNeeds(questions=True)
-    assert needs("divmerge", {"learning_rate": {"choose": [0.01, 0.1]}}) == SignalNeeds(
+    assert settings_needs("divmerge", {}) == SignalNeeds(losses=True)
+    assert settings_needs("adamerging", {"source": "test"}) == SignalNeeds(questions=True)
+    assert settings_needs("divmerge", {"learning_rate": {"choose": [0.01, 0.1]}}) == SignalNeeds(
         losses=True, scores=True
     )
-    assert not needs("divmerge", {"coefficients": {"a": 1.0}}) and not needs("ties", {})
+    assert not settings_needs("divmerge", {"coefficients": {"a": 1.0}}) and not settings_needs("ties", {})
 
 
 def test_what_is_wrong_is_said(families, tmp_path):

@@ -25,7 +25,7 @@ from merging.optimise import reading_order
 from merging.recipe import MethodSpec, Recipe
 from merging.train_settings import AdapterSettings, TrainSettings
 from merging.training import made_from
-from merging.tuning import choose, number_of_candidates
+from merging.tuning import choose_settings, number_of_candidates
 from merging.weighting import Weighting, softmax
 from results.errors import InputError
 from results.merge_trace import MergeTrace
@@ -143,7 +143,7 @@ def test_a_round_whose_checkpoint_is_gone_is_made_again_and_a_damaged_file_is_na
 def test_a_damaged_file_of_trials_is_named(tmp_path, damaged):
     (tmp_path / "trials.json").write_text(damaged)
     with pytest.raises(InputError, match=r"trials\.json: .*; remove it, and what was tried is tried again"):
-        choose(
+        choose_settings(
             {"scaling": {"choose": [0.1, 0.2]}},
             lambda *_: pytest.fail("it merged"),
             Counted(),

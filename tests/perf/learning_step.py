@@ -102,7 +102,7 @@ def measure(way: str, folder: Path, experts: int, tokens: int) -> dict[str, floa
         )
 
         def step() -> None:
-            followed.put(coefficients)
+            followed.write_weights(coefficients)
             model.zero_grad(set_to_none=True)
             objective.values(inputs, weights)
             followed.gradient()
