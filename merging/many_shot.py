@@ -17,7 +17,7 @@ from merging.known_methods import find_method, make_method
 from merging.learned_method import LearnedMethod, coefficients_by_task
 from merging.learning import LEARNING_VERSION, learn_coefficients, learned_coefficients, learning_file
 from merging.merge import merge
-from merging.merge_report import Clock, MergeMeasurements, measurements
+from merging.merge_report import Clock, measurements
 from merging.provenance import MERGING_VERSION, code_of
 from merging.recipe import Anchor, ExpertSpec, Keep, MethodSpec, OutputDtype, Recipe, Space
 from merging.signals import Signals
@@ -229,14 +229,14 @@ def _run_round(
     merging.merge_to(settings, merged, progress=True)
     measured = measurements(merged)
     learned = learned_coefficients(learning_file(work_folder, settings))
-    seconds = _seconds(clock, folders, measured)
+    seconds = _seconds(clock, folders) | measured.seconds
     if learned is not None:
         seconds["learn"] = learned.seconds
     return MergeRound(
         round_index,
         merged,
         folders,
-        MergeTrace(
+        measured.but(
             weights=dict(weights.weights),
             signal=weights.signal,
             losses=dict(weights.losses),
@@ -244,11 +244,7 @@ def _run_round(
             candidates=number_of_candidates(plan.method.settings),
             trials=trials,
             learned=learned,
-            mask_density=measured.mask_density,
-            mask_norm=measured.mask_norm,
-            mask_thresholds=dict(measured.mask_thresholds),
-            seconds=seconds,
-            memory=measured.memory,
+            seconds={phase: round(number, 3) for phase, number in seconds.items()},
         ),
     )
 
@@ -323,15 +319,12 @@ def select_round(rounds: Sequence[MergeRound], keep: Keep, signals: Signals) -> 
     return RoundSelection(round_index=best.round_index, scores=tuple(scores))
 
 
-def _seconds(clock: Clock, experts: Mapping[str, Path], measured: MergeMeasurements) -> dict[str, float]:
+def _seconds(clock: Clock, experts: Mapping[str, Path]) -> dict[str, float]:
     """Seconds by phase; what was trained for another method, or before a stop, took its seconds then."""
     trained = [seconds for seconds in map(training_seconds, experts.values()) if seconds is not None]
     seconds = {"train": sum(trained)} if trained else {}
     seconds["rest"] = max(0.0, clock.seconds["rest"] - sum(trained))
-    seconds |= {phase: clock.seconds[phase] for phase in ("signals", "choose")}
-    if measured.seconds is not None:
-        seconds["merge"] = measured.seconds
-    return {phase: round(number, 3) for phase, number in seconds.items()}
+    return seconds | {phase: clock.seconds[phase] for phase in ("signals", "choose")}
 
 
 def _relative(path: Path, out: Path) -> str:

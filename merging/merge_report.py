@@ -15,6 +15,7 @@ from merging.known_methods import find_method
 from merging.prepare import Prepared
 from merging.provenance import versions
 from merging.tally import Tally, whole_model
+from results.merge_trace import MergeTrace
 
 
 @dataclass
@@ -33,33 +34,17 @@ class Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + monotonic() - started
 
 
-@dataclass(frozen=True)
-class MergeMeasurements:
-    """What a merge measured.
+def measurements(merged: Path) -> MergeTrace:
+    """Return what was measured by the merge that made a folder, from the report in it.
 
-    Attributes:
-        mask_density: share of the entries that moved which a consensus of masks keeps; None without one.
-        mask_norm: share of the norm of the weighted sum that it keeps.
-        mask_thresholds: the least weight of each task with which its mask keeps what all tasks agree on.
-        seconds: of all phases; None for a merge that was resumed, whose seconds are not known.
-        memory: most bytes that it took, beside mapped files; None where that is not known.
+    Its `seconds` are those of all phases, as `merge`; a merge that was resumed has none.
     """
-
-    mask_density: float | None
-    mask_norm: float | None
-    mask_thresholds: Mapping[str, float]
-    seconds: float | None
-    memory: int | None
-
-
-def measurements(merged: Path) -> MergeMeasurements:
-    """Return what was measured by the merge that made a folder, from the report in it."""
     content = json.loads((merged / "merge.json").read_text(encoding="utf-8"))
-    return MergeMeasurements(
+    return MergeTrace(
         mask_density=content["model"]["mask_density"],
         mask_norm=content["model"]["mask_norm"],
         mask_thresholds=(content["mask_reach"] or {}).get("thresholds", {}),
-        seconds=None if content["resumed"] else sum(content["seconds"].values()),
+        seconds={} if content["resumed"] else {"merge": sum(content["seconds"].values())},
         memory=content["memory"],
     )
 

@@ -7,7 +7,7 @@ What it needs to know of a whole tensor or of the whole model it may gather in f
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 from math import prod
 from typing import Any, ClassVar, Protocol
@@ -90,10 +90,13 @@ class MaskSums:
         squares: the same of all.
     """
 
-    kept: float
-    entries: float
-    kept_squares: float
-    squares: float
+    kept: float = 0
+    entries: float = 0
+    kept_squares: float = 0
+    squares: float = 0
+
+    def __add__(self, other: "MaskSums") -> "MaskSums":
+        return MaskSums(*(ours + theirs for ours, theirs in zip(astuple(self), astuple(other), strict=True)))
 
     @classmethod
     def of(cls, kept: torch.Tensor, weighted_sum: torch.Tensor) -> "MaskSums":

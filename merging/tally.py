@@ -1,7 +1,7 @@
 """What a merge did to each tensor, counted block by block while the numbers are in the cache."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass
 from math import sqrt
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 
 from merging import kernels
 from merging.arithmetic import count_nonzero, sum_of_squares
-from merging.method import MergedBlock
+from merging.method import MaskSums, MergedBlock
 
 
 @dataclass
@@ -23,19 +23,19 @@ class Tally:
         tasks: of each task vector τ_t: Σ τ², how many are not 0, how many the method kept, in how many
             neither τ nor Δ is 0, and in how many both have one sign, (n_tasks, 5).
         sparse: whether the method drops entries, and said which.
-        mask: what a consensus mask keeps of the weighted sum, as in `method.MaskSums`, (4,).
+        mask: what a consensus mask keeps of the weighted sum.
     """
 
     entries: int
     result: np.ndarray
     tasks: np.ndarray
     sparse: bool
-    mask: np.ndarray = field(default_factory=lambda: np.zeros(4))
+    mask: MaskSums
 
     @classmethod
     def empty(cls, n_tasks: int) -> "Tally":
         """Return the tally of no entries."""
-        return cls(0, np.zeros(3), np.zeros((n_tasks, 5)), False)
+        return cls(0, np.zeros(3), np.zeros((n_tasks, 5)), False, MaskSums())
 
     def add(self, other: "Tally") -> None:
         """Add another's sums."""
@@ -52,14 +52,14 @@ class Tally:
             self.result.tolist(),
             self.tasks.tolist(),
             self.sparse,
-            self.mask.tolist(),
+            list(astuple(self.mask)),
         ]
 
     @classmethod
     def from_json(cls, content: Sequence[Any]) -> "Tally":
         """Return the tally that `to_json` gave."""
         entries, result, tasks, sparse, mask = content
-        return cls(entries, np.array(result), np.array(tasks), sparse, np.array(mask))
+        return cls(entries, np.array(result), np.array(tasks), sparse, MaskSums(*mask))
 
     def summary(self, tasks: Sequence[str]) -> dict[str, Any]:
         """Return the report's numbers.
@@ -73,12 +73,12 @@ class Tally:
         both are not 0, the share in which the merged delta has its sign. A share of nothing is null.
         """
         squares, nonzero, errors = self.result.tolist()
-        norm = _share(*self.mask[2:].tolist())
+        norm = _share(self.mask.kept_squares, self.mask.squares)
         return {
             "entries": self.entries,
             "norm": sqrt(squares),
             "density": _share(nonzero, self.entries),
-            "mask_density": _share(*self.mask[:2].tolist()),
+            "mask_density": _share(self.mask.kept, self.mask.entries),
             "mask_norm": None if norm is None else sqrt(norm),
             "rounding": sqrt(errors / squares) if squares else None,
             "experts": {
@@ -116,7 +116,7 @@ def tally(deltas: torch.Tensor, merged: MergedBlock, lost: float) -> Tally:
         np.array([sum_of_squares(delta), count_nonzero(delta), lost]),
         np.insert(tasks, 2, kept, axis=1),
         merged.kept is not None,
-        np.array(astuple(merged.mask)) if merged.mask else np.zeros(4),
+        merged.mask or MaskSums(),
     )
 
 
