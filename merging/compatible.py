@@ -8,7 +8,7 @@ import torch
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.dtypes import FLOATS
 from merging.checkpoints.tokenizer_files import both_vocabularies, read_mapping
-from results.errors import InputError
+from results.errors import InputError, and_more
 
 
 def check_compatible(base: Checkpoint, experts: Mapping[str, Checkpoint]) -> None:
@@ -69,13 +69,11 @@ def _check_names(called: str, base: Checkpoint, expert: Checkpoint) -> None:
     extra = sorted(set(expert.names) - set(base.names))
     advice = "an expert must be the base fine-tuned, with the same tensors."
     if missing:
-        raise InputError(f"{called} lacks tensor {missing[0]!r}{_more(missing)} that the base has; {advice}")
+        raise InputError(
+            f"{called} lacks tensor {missing[0]!r}{and_more(missing)} that the base has; {advice}"
+        )
     if extra:
-        raise InputError(f"{called} has tensor {extra[0]!r}{_more(extra)} that the base lacks; {advice}")
-
-
-def _more(names: list[str]) -> str:
-    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+        raise InputError(f"{called} has tensor {extra[0]!r}{and_more(extra)} that the base lacks; {advice}")
 
 
 def _check_shape(called: str, tensor: str, base: Checkpoint, expert: Checkpoint) -> None:

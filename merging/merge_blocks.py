@@ -135,7 +135,7 @@ def _merge_block(
 
 
 def _by_method(prepared: Prepared, deltas: torch.Tensor, context: Context) -> MergedBlock:
-    """Have the method merge a block; what a user's own method does wrong is said in a sentence."""
+    """Have the method merge a block; an error in a user's own method becomes an InputError."""
     method, name = prepared.method, prepared.recipe.method.name
     where = f"Method {name!r}, tensor {context.tensor!r}"
     try:

@@ -37,7 +37,7 @@ def locate(path: str | Path) -> Path:
     `HF_HUB_OFFLINE=1` limits it to what is cached.
 
     Raises:
-        InputError: neither a folder nor a repository that can be had.
+        InputError: neither a folder nor a repository that can be downloaded.
     """
     folder, name = Path(path), str(path)
     try:

@@ -1,7 +1,7 @@
-"""Checkpoints as transformers loads them, to be trained or scored; what is wrong is said by name."""
+"""Checkpoints as transformers loads them, to be trained or scored; errors name the file."""
 
 import copy
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import merging.checkpoints.lean_transformers  # noqa: F401
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.folders import read_mapping
 from merging.checkpoints.tied import without_duplicates
-from results.errors import InputError
+from results.errors import InputError, and_more
 
 _UNLIMITED = 10**9  # tokenizers without a limit report a huge model_max_length
 _DEFAULT_MAX_LENGTH = 2048
@@ -158,7 +158,7 @@ def refuse_unfilled(where: Path, report: Mapping[str, Any]) -> None:
     # transformers would put random numbers in their place.
     for name in sorted(report["missing_keys"]):
         raise InputError(
-            f"{where}: the weights lack the tensor {name!r}{_more(report['missing_keys'])}; "
+            f"{where}: the weights lack the tensor {name!r}{and_more(report['missing_keys'])}; "
             "copy or download the model again."
         )
     for name, stored, expected in sorted(report["mismatched_keys"]):
@@ -169,13 +169,9 @@ def refuse_unfilled(where: Path, report: Mapping[str, Any]) -> None:
     for name in sorted(report["unexpected_keys"]):
         raise InputError(
             f"{where}: the model that config.json describes reads no tensor {name!r}"
-            f"{_more(report['unexpected_keys'])}, and would be another without it; correct config.json, or "
-            "save the model again."
+            f"{and_more(report['unexpected_keys'])}, and would be another without it; correct config.json, "
+            "or save the model again."
         )
-
-
-def _more(names: Collection[str]) -> str:
-    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
 def load_generation_config(checkpoint: Path, config: Any) -> Any:
