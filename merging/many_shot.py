@@ -9,7 +9,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Strict
 
 from merging.checkpoints.folders import locate
 from merging.experts import Expert, GivenExperts, TrainedExperts, training_seconds
@@ -38,15 +40,7 @@ from results.validation import Settings, validated
 from results.writing import write_atomically
 
 _LONGEST_TITLE = 80
-
-
-class _RoundFile(Settings):
-    """A round as its file has it, with paths relative to the folder of all checkpoints."""
-
-    round_index: int
-    merged: str
-    experts: dict[str, str]
-    trace: MergeTrace
+_Folder = Annotated[Path, Strict(False)]
 
 
 @dataclass(frozen=True)
@@ -105,30 +99,21 @@ class MergePlan:
         return cache_key(content)[:12]
 
 
-@dataclass(frozen=True)
-class MergeRound:
-    """What a round made and measured.
-
-    Attributes:
-        round_index: its number, from 1.
-        merged: the merged checkpoint or adapter.
-        experts: by task.
-        trace: what was measured.
-    """
+class MergeRound(Settings):
+    """What a round made and measured."""
 
     round_index: int
-    merged: Path
-    experts: Mapping[str, Path]
+    """Its number, from 1."""
+    merged: _Folder
+    """The merged checkpoint or adapter."""
+    experts: dict[str, _Folder]
+    """By task."""
     trace: MergeTrace
+    """What was measured."""
 
     def write(self, file: Path, out: Path) -> None:
         """Write the round to a file, with paths relative to the folder of all checkpoints."""
-        content = _RoundFile(
-            round_index=self.round_index,
-            merged=_relative(self.merged, out),
-            experts={task: _relative(path, out) for task, path in self.experts.items()},
-            trace=self.trace,
-        ).model_dump(mode="json")
+        content = self._with_folders(lambda path: _relative(path, out)).model_dump(mode="json")
         write_atomically(file, (json.dumps(content, indent=1) + "\n").encode())
 
     @classmethod
@@ -139,9 +124,12 @@ class MergeRound:
             InputError: the file is damaged.
         """
         advice = "remove it, and the round is made again"
-        content = validated(_RoundFile, read_json(file, advice), str(file), advice)
-        experts = {task: out / path for task, path in content.experts.items()}
-        return cls(content.round_index, out / content.merged, experts, content.trace)
+        content = validated(cls, read_json(file, advice), str(file), advice)
+        return content._with_folders(lambda path: out / path)
+
+    def _with_folders(self, moved: Callable[[Path], Path]) -> "MergeRound":
+        experts = {task: moved(path) for task, path in self.experts.items()}
+        return self.but(merged=moved(self.merged), experts=experts)
 
 
 def run_rounds(
@@ -233,10 +221,10 @@ def _run_round(
     if learned is not None:
         seconds["learn"] = learned.seconds
     return MergeRound(
-        round_index,
-        merged,
-        folders,
-        measured.but(
+        round_index=round_index,
+        merged=merged,
+        experts=folders,
+        trace=measured.but(
             weights=dict(weights.weights),
             signal=weights.signal,
             losses=dict(weights.losses),
@@ -327,9 +315,9 @@ def _seconds(clock: Clock, experts: Mapping[str, Path]) -> dict[str, float]:
     return seconds | {phase: clock.seconds[phase] for phase in ("signals", "choose")}
 
 
-def _relative(path: Path, out: Path) -> str:
+def _relative(path: Path, out: Path) -> Path:
     absolute = path.absolute()
-    return str(absolute.relative_to(out) if absolute.is_relative_to(out) else absolute)
+    return absolute.relative_to(out) if absolute.is_relative_to(out) else absolute
 
 
 def _plain(title: str) -> str:

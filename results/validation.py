@@ -123,6 +123,7 @@ def _expected(kind: str, limits: Mapping[str, Any]) -> str | None:
     """Return in words what a pydantic error type misses, or None where its own message says it well."""
     words = {
         "string_type": "text",
+        "path_type": "text",
         "string_unicode": "text without halves of surrogate pairs",
         "int_type": "a whole number",
         "int_from_float": "a whole number",

@@ -385,7 +385,12 @@ def test_the_round_that_counts(keep, expected):
             return {"a": [0.9, 0.5, 0.9], "b": [0.1, 0.4, 0.3]}[task][int(checkpoint.name)]
 
     rounds = [
-        MergeRound(index + 1, Path(str(index)), {"a": Path("a"), "b": Path("b")}, MergeTrace())
+        MergeRound(
+            round_index=index + 1,
+            merged=Path(str(index)),
+            experts={"a": Path("a"), "b": Path("b")},
+            trace=MergeTrace(),
+        )
         for index in range(3)
     ]
     selection = select_round(rounds, keep, Table())
