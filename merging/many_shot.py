@@ -199,11 +199,11 @@ def _run_round(
         announce(f"{prefix}signals")
     folders = {task: expert.folder for task, expert in experts.items()}
     with clock.phase("signals"):
-        weights = plan.weighting.measure(signals, locate(start), folders, round_index)
+        weighed = plan.weighting.measure(signals, locate(start), folders, round_index)
     announce(f"{prefix}merging")
     work_folder = folder / f"round-{round_index}.work"
     anchor = plan.base if plan.anchor == "base" else start
-    merging = _Merging(plan, anchor, experts, weights.weights, work_folder, signals)
+    merging = _Merging(plan, anchor, experts, weighed.weights, work_folder, signals)
     with clock.phase("choose"):
         settings, trials = choose_settings(
             round_settings(plan.method.settings, round_index, plan.rounds),
@@ -225,9 +225,9 @@ def _run_round(
         merged=merged,
         experts=folders,
         trace=measured.but(
-            weights=dict(weights.weights),
-            signal=weights.signal,
-            losses=dict(weights.losses),
+            weights=weighed.weights,
+            signal=weighed.signal,
+            losses=weighed.losses,
             settings=json_value(settings),
             candidates=number_of_candidates(plan.method.settings),
             trials=trials,

@@ -6,7 +6,7 @@ of their work and in figures of weights over rounds.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from merging.signals import Divergence, Measurements, SignalNeeds
 from merging.train_settings import Loss
 from results.errors import InputError
-from results.merge_trace import SignalTrace
+from results.merge_trace import MergeTrace, SignalTrace
 from results.validation import Settings, Several
 
 Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -114,8 +114,8 @@ class Weighting(Settings):
 
     def measure(
         self, signals: Measurements, start: Path, experts: Mapping[str, Path], round_index: int = 1
-    ) -> "TaskWeights":
-        """Measure the signal of every task, and weigh.
+    ) -> MergeTrace:
+        """Measure the signal of every task, and weigh: a trace with the weights and what they came from.
 
         Args:
             signals: of checkpoints on validation data.
@@ -130,24 +130,22 @@ class Weighting(Settings):
         measured = {
             task: signal.measure(self, signals, start, expert, task) for task, expert in experts.items()
         }
-        for task, of_task in measured.items():
-            if not math.isfinite(of_task.urgency):
+        for task, found in measured.items():
+            if not math.isfinite(found.urgency):
                 raise InputError(
-                    f"The signal of the task '{task}' is {of_task.urgency}; its model gives no numbers."
+                    f"The signal of the task '{task}' is {found.urgency}; its model gives no numbers."
                 )
+        urgencies = {task: found.urgency for task, found in measured.items()}
         trace = SignalTrace(
             label=signal.label,
-            values={task: of_task.value for task, of_task in measured.items()},
+            values={task: found.value for task, found in measured.items()},
             reference=signal.reference,
             reference_label=signal.reference_label,
         )
-        return TaskWeights(
-            softmax(
-                {task: of_task.urgency for task, of_task in measured.items()},
-                self.temperature_at(round_index),
-            ),
-            trace if signal.label else None,
-            {task: of_task.losses for task, of_task in measured.items() if of_task.losses is not None},
+        return MergeTrace(
+            weights=softmax(urgencies, self.temperature_at(round_index)),
+            signal=trace if signal.label else None,
+            losses={task: found.losses for task, found in measured.items() if found.losses is not None},
         )
 
     def temperature_at(self, round_index: int) -> float:
@@ -167,21 +165,6 @@ class Weighting(Settings):
                 f"The weighting '{self.name}' has {len(self.temperature)} temperatures, one for each round, "
                 f"and there {how_many(rounds)}; give one for each, or one number."
             )
-
-
-@dataclass(frozen=True)
-class TaskWeights:
-    """The weights of the tasks, and what they came from.
-
-    Attributes:
-        weights: α by task, which add up to 1.
-        signal: what was measured; None where the weights are equal.
-        losses: by task, of the model that the experts are trained from and of the expert, where measured.
-    """
-
-    weights: Mapping[str, float]
-    signal: SignalTrace | None = None
-    losses: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @signal("uniform", "1/T for each task")
