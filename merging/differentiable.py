@@ -14,10 +14,9 @@ import torch
 from merging import kernels
 from merging.blocks import BLOCK_ON_DEVICE, Block, blocks, map_in_order, one_torch_thread_each
 from merging.checkpoints.checkpoint import Checkpoint, Stored
-from merging.checkpoints.dtypes import bfloat16_bits
 from merging.layers import WHOLE_MODEL, Level, layer_of, layers_of
 from merging.method import Scope
-from merging.task_vectors import TaskVectors
+from merging.task_vectors import TaskVectors, widened
 from results.errors import InputError
 
 _BLOCK = 2**20
@@ -135,13 +134,9 @@ class DifferentiableMerge:
 
 
 def _float32(numbers: torch.Tensor) -> np.ndarray:
-    if numbers.dtype == torch.bfloat16:
-        widened = np.empty(len(numbers), np.float32)
-        kernels.widen_bfloat16(bfloat16_bits(numbers), widened.view(np.uint32))
-    else:
-        widened = numbers.to(torch.float32).numpy()
-    widened.flags.writeable = False  # as those of mapped files are: kernels want them alike
-    return widened
+    array = widened(numbers, torch.device("cpu")).numpy()
+    array.flags.writeable = False  # as those of mapped files are: kernels want them alike
+    return array
 
 
 def _fits(vectors: TaskVectors) -> bool:

@@ -73,7 +73,7 @@ class TaskVectors:
             InputError: the base or an expert holds NaN or infinity there.
         """
         stored, weights = self.blocks(name, block)
-        base = _widened(stored, self.device)
+        base = widened(stored, self.device)
         deltas = torch.empty((len(self.experts), len(base)), dtype=torch.float32, device=self.device)
         # NaN and infinity on either side survive the subtraction, so a look at the differences is enough.
         if not _subtract(weights, base, deltas):
@@ -130,7 +130,8 @@ def cosines(vectors: TaskVectors, threads: int = 1) -> list[list[float]]:
     return (gram / np.outer(norms, norms)).tolist()
 
 
-def _widened(weights: torch.Tensor, device: torch.device) -> torch.Tensor:
+def widened(weights: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return flat weights in float32 on a device; those that are float32 there are not copied."""
     if weights.dtype != torch.bfloat16 or device.type != "cpu":
         return weights.to(device, torch.float32)
     out = torch.empty(len(weights), dtype=torch.float32)
