@@ -24,7 +24,7 @@ class AddedMemory:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> "AddedMemory":
-        self._before = _held()
+        self._before = _anonymous_bytes()
         if self._before is not None:
             self._look()
             self._thread.start()
@@ -41,12 +41,12 @@ class AddedMemory:
             self._look()
 
     def _look(self) -> None:
-        held = _held()
+        held = _anonymous_bytes()
         if held is not None and self._before is not None:
             self.bytes = max(self.bytes or 0, held - self._before)
 
 
-def _held() -> int | None:
+def _anonymous_bytes() -> int | None:
     """Bytes of this process's memory that no file stands behind."""
     if not _STATUS.exists():
         return None

@@ -50,7 +50,7 @@ def resumable(out: Path, key: str) -> Iterator[Path]:
     Raises:
         InputError: `out` exists, before or after the block, or cannot be made.
     """
-    out, folder = out.absolute(), hidden(out, key)
+    out, folder = out.absolute(), partial_folder(out, key)
     with _held(out, folder):
         try:
             yield folder
@@ -62,7 +62,7 @@ def resumable(out: Path, key: str) -> Iterator[Path]:
             raise
 
 
-def hidden(out: Path, key: str) -> Path:
+def partial_folder(out: Path, key: str) -> Path:
     """Return the folder that `resumable` gives, for other processes that work in it."""
     out = out.absolute()
     return out.parent / f".{out.name}.{key[:_KEY_LENGTH]}.partial"

@@ -33,7 +33,7 @@ from merging.checkpoints.pretrained import (
 from merging.checkpoints.tokenizer_files import copy_tokenizer
 from merging.examples import IGNORED, Example, examples_digest, tokenise
 from merging.optimise import SAVES, optimise
-from merging.staging import hidden, refuse_existing, resumable
+from merging.staging import partial_folder, refuse_existing, resumable
 from merging.train_settings import TrainSettings
 from results.errors import InputError
 from results.json_values import cache_key, json_value
@@ -142,7 +142,7 @@ def _workspace(out: Path, key: str) -> Iterator[Path]:
     state = PartialState()
     if not is_main():
         state.wait_for_everyone()
-        yield hidden(out, key)
+        yield partial_folder(out, key)
         state.wait_for_everyone()
         return
     with resumable(out, key) as folder:

@@ -40,10 +40,10 @@ def values_to_choose(value: Any, key: str = CHOOSE) -> list[Any] | None:
     listed = value[key]
     if not isinstance(listed, list | tuple) or not listed:
         raise InputError(f"'{key}' is {listed!r}; a list of values to choose among is expected.")
-    return _each_once(listed)
+    return _unique(listed)
 
 
-def _each_once(values: Iterable[Any]) -> list[Any]:
+def _unique(values: Iterable[Any]) -> list[Any]:
     """Values without repetitions, in order; true and 1.0 are two."""
     return list({json.dumps(value, sort_keys=True, default=str): value for value in values}.values())
 
@@ -66,7 +66,7 @@ def round_settings(settings: Mapping[str, Any], round_index: int, rounds: int) -
 def _round_value(name: str, value: Any, round_index: int, rounds: int) -> Any:
     for key in (CHOOSE, CHOOSE_PER_TASK):
         if listed := values_to_choose(value, key):
-            return {key: _each_once(_round_value(name, each, round_index, rounds) for each in listed)}
+            return {key: _unique(_round_value(name, each, round_index, rounds) for each in listed)}
     if not isinstance(value, list | tuple):
         return value
     if len(value) != rounds:
@@ -232,7 +232,7 @@ def choose_settings(
         return grid_search(settings, tasks, trials.value_of), tuple(trials.made)
 
 
-class _Tried(RootModel[list[Trial]]):
+class _TrialsFile(RootModel[list[Trial]]):
     """The file of all trials of a round."""
 
 
@@ -252,7 +252,9 @@ class _Trials:
         self._earlier: list[Trial] = []
         if self._file.is_file():
             advice = "remove it, and what was tried is tried again"
-            self._earlier = validated(_Tried, read_json(self._file, advice), str(self._file), advice).root
+            self._earlier = validated(
+                _TrialsFile, read_json(self._file, advice), str(self._file), advice
+            ).root
 
     def value_of(self, candidate: Mapping[str, Any], tasks: Sequence[str]) -> float:
         """Return what a candidate comes to on some tasks."""
