@@ -63,12 +63,15 @@ class GenerationRequest:
         max_new_tokens: most tokens to generate.
         stop: strings that end the answer and are cut off it.
         ends: tokens that end it besides the checkpoint's own.
+        repetition_penalty: divides the positive logits of tokens that are there already, of the prompt or the
+            answer, and multiplies the negative ones (Keskar et al. 2019).
     """
 
     prompt: TokenIds
     max_new_tokens: int
     stop: tuple[str, ...] = ()
     ends: tuple[int, ...] = ()
+    repetition_penalty: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ class EngineLM(TemplateLM):
         tokens: kept from an earlier checkpoint with the same tokenizer.
         answers: of prompts that the checkpoint has answered already.
         chat: how conversations are written for it; None where prompts are not conversations.
+        repetition_penalty: of generated answers.
+        neutralised: what of the checkpoint's own generation settings is left out, for the reader.
 
     Attributes:
         prompt_tokens: tokens of all prompts so far (contexts and scored continuations).
@@ -58,6 +60,8 @@ class EngineLM(TemplateLM):
         tokens: TokenCache | None = None,
         answers: Mapping[GenerationRequest, Generation] | None = None,
         chat: ChatForm | None = None,
+        repetition_penalty: float = 1.0,
+        neutralised: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self._tokens = tokens or TokenCache()
@@ -66,7 +70,7 @@ class EngineLM(TemplateLM):
         self.tokenizer = engine.tokenizer
         self.backend = "seq2seq" if engine.is_encoder_decoder else "causal"
         self.progress = progress
-        self._chat = chat
+        self._chat, self._repetition_penalty, self._neutralised = chat, repetition_penalty, neutralised
         self.prompt_tokens = self.generated_tokens = self.truncated = self.shortened = 0
         self.answered = self.cut = self.empty = 0
 
@@ -86,6 +90,8 @@ class EngineLM(TemplateLM):
         for number, what in ((self.cut, "were cut at their limit of tokens"), (self.empty, "are empty")):
             if number:
                 notices.append(f"{number} of {self.answered} answers {what}")
+        if self.answered and self._neutralised:
+            notices.append(f"answers are greedy, without the model's own {', '.join(self._neutralised)}")
         return (*notices, *(self._chat.notices if self._chat else ()))
 
     @property
@@ -200,7 +206,8 @@ class EngineLM(TemplateLM):
         self.truncated += len(prompt) > room
         self.shortened += length < wanted
         end = self._chat.end_token if self._chat else None
-        return GenerationRequest(tuple(prompt[-room:]), length, stop, () if end is None else (end,))
+        ends = () if end is None else (end,)
+        return GenerationRequest(tuple(prompt[-room:]), length, stop, ends, self._repetition_penalty)
 
 
 def _stop_strings(arguments: Mapping[str, Any]) -> tuple[str, ...]:

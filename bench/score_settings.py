@@ -1,7 +1,7 @@
 """What may change a score besides checkpoint, definition and data."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -9,6 +9,7 @@ from bench.engine import EngineSettings
 from merging.chat import ChatSettings
 from results.validation import Settings
 
+GenKwargs = Literal["neutral", "model"]
 LARGEST_LIMIT = 10**9
 
 
@@ -23,6 +24,9 @@ class ScoreSettings(Settings):
     """Seed of the few-shot sampler."""
     limits: Mapping[str, Annotated[int, Field(gt=0, le=LARGEST_LIMIT)] | None] = {}
     """In place of `limit` for single benchmarks, by name."""
+    gen_kwargs: GenKwargs = "neutral"
+    """Generation is greedy; with `model` under the repetition penalty of the checkpoint's own
+    generation_config.json, which `neutral` leaves out as all that it says."""
     chat: ChatSettings = ChatSettings()
     """How questions are put to a model that was tuned for conversations."""
 

@@ -15,6 +15,7 @@ from bench.benchmark import Benchmark
 from bench.data import Rows, load_rows
 from bench.engine import Engine, Generation, GenerationRequest, Progress
 from bench.engine_registry import find_engine, open_engine, resolved
+from bench.generation_settings import generation_settings
 from bench.hub import NoDataError
 from bench.judge import Judge, PatternJudge
 from bench.prompts import prompts_of
@@ -98,6 +99,7 @@ class Scorer:
             self.engine_key(),
             [settings.limit, dict(settings.limits), settings.seed, self._judge.name],
             *([] if self.chat.key is None else [self.chat.key]),
+            *(["model"] if settings.gen_kwargs == "model" else []),
         ]
 
     def missing_data(self, benchmarks: Sequence[Benchmark]) -> dict[str, str]:
@@ -247,7 +249,16 @@ class Scorer:
         from bench.lm import EngineLM, TokenCache
 
         tokens = self._tokens.setdefault((checkpoint.identity.tokenizer, benchmark.name), TokenCache())
-        return EngineLM(engine, progress, tokens=tokens, answers=answers, chat=self.chat_form(checkpoint))
+        penalty, neutralised = generation_settings(checkpoint.path, self._settings.gen_kwargs)
+        return EngineLM(
+            engine,
+            progress,
+            tokens=tokens,
+            answers=answers,
+            chat=self.chat_form(checkpoint),
+            repetition_penalty=penalty,
+            neutralised=neutralised,
+        )
 
     def chat_form(self, checkpoint: ScoredCheckpoint) -> ChatForm | None:
         """How conversations are written for a checkpoint; None where prompts are not conversations.
@@ -327,6 +338,7 @@ class Scorer:
                 **engine,
                 "limit": self._settings.limit_of(benchmark.name),
                 "seed": self._settings.seed,
+                **({"gen_kwargs": "model"} if self._settings.gen_kwargs == "model" else {}),
                 "chat_template": None if form is None else form.key,
                 **({"system_instruction": system} if form is None and system else {}),
                 **judge,

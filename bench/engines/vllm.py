@@ -147,6 +147,7 @@ class VLLMEngine:
             SamplingParams(
                 max_tokens=request.max_new_tokens,
                 temperature=0.0,
+                repetition_penalty=request.repetition_penalty,
                 stop=list(request.stop) or None,
                 stop_token_ids=sorted(self._ends | {*request.ends}),
                 ignore_eos=True,

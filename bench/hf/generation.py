@@ -71,6 +71,7 @@ def _generate_batch(
         for request in requests
     ]
     batch = PaddedBatch([request.prompt[prefix.tokens :] for request in requests], prefix, pad, model)
+    batch.penalise(requests)
     going = list(answers)
     tokens = batch.read(batch.ids)
     while True:
@@ -130,6 +131,19 @@ class PaddedBatch:
         self.ids, self._real = ids.to(model.device), real.to(model.device)
         self._model, self._prefix = model, prefix
         self._cache = Cache(layer_class_to_replicate=_GrowingLayer)
+        self._penalties: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def penalise(self, requests: Sequence[GenerationRequest]) -> None:
+        """Penalise what is repeated from now on, where a request asks for it."""
+        penalties = [request.repetition_penalty for request in requests]
+        if all(penalty == 1 for penalty in penalties):
+            return
+        vocabulary = self._model.get_output_embeddings().weight.shape[0]
+        seen = torch.zeros((len(requests), vocabulary), dtype=torch.bool)
+        for row, request in zip(seen, requests, strict=True):
+            row[torch.tensor(request.prompt)] = True
+        device = self._real.device
+        self._penalties = torch.tensor(penalties, device=device)[:, None], seen.to(device)
 
     def read(self, ids: torch.Tensor) -> torch.Tensor:
         """The likeliest token after each row's `ids`, of shape (rows, tokens): prompts or one token."""
@@ -149,12 +163,21 @@ class PaddedBatch:
                 past_key_values=self._cache,
                 use_cache=True,
             ).last_hidden_state
-        return float32_logits(self._model.get_output_embeddings(), hidden[:, -1]).argmax(-1)
+        logits = float32_logits(self._model.get_output_embeddings(), hidden[:, -1])
+        if self._penalties is None:
+            return logits.argmax(-1)
+        penalties, seen = self._penalties
+        penalised = torch.where(logits > 0, logits / penalties, logits * penalties)
+        likeliest = torch.where(seen, penalised, logits).argmax(-1)
+        seen.scatter_(1, likeliest[:, None], True)
+        return likeliest
 
     def keep(self, rows: Sequence[int]) -> None:
         """Forget the other rows."""
         index = torch.tensor(rows, device=self._real.device)
         self._real = self._real[index]
+        if self._penalties is not None:
+            self._penalties = self._penalties[0][index], self._penalties[1][index]
         for layer in self._cache.layers:
             layer.keep(index)
 

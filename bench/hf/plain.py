@@ -68,12 +68,10 @@ class PlainModel:
     ) -> list[list[int]]:
         """Tokens of greedy answers, in the order of the requests, with an end token and what follows it."""
         answers: dict[int, list[int]] = {}
-        for room, stop, own_ends in sorted({(r.max_new_tokens, r.stop, r.ends) for r in requests}):
-            members = [
-                i
-                for i, r in enumerate(requests)
-                if (r.max_new_tokens, r.stop, r.ends) == (room, stop, own_ends)
-            ]
+        alike: dict[tuple[int, tuple[str, ...], tuple[int, ...], float], list[int]] = {}
+        for i, r in enumerate(requests):
+            alike.setdefault((r.max_new_tokens, r.stop, r.ends, r.repetition_penalty), []).append(i)
+        for (room, stop, own_ends, penalty), members in sorted(alike.items()):
             own = 0 if self._has_encoder else room
             for batch in batches({i: len(requests[i].prompt) + own for i in members}, batch_tokens):
                 ids, mask = self._padded([requests[i].prompt for i in batch])
@@ -84,7 +82,7 @@ class PlainModel:
                     max_new_tokens=room,
                     do_sample=False,
                     num_beams=1,
-                    repetition_penalty=1.0,
+                    repetition_penalty=penalty,
                     no_repeat_ngram_size=0,
                     min_new_tokens=None,
                     temperature=None,

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+import torch
+import transformers
 from command_line import manyshot
 from lm_eval.models.huggingface import HFLM
 from tiny import tiny_llama
@@ -183,3 +185,58 @@ def test_without_a_template_there_is_one_sentence_before_anything_is_scored(tmp_
         Scorer(ScoreSettings(chat=ALWAYS), Store(tmp_path), None).find(
             ScoredCheckpoint.open(str(plain)), load_benchmark("lab_math")
         )
+
+
+@pytest.mark.parametrize("shares", [True, False])
+def test_a_repetition_penalty_is_that_of_transformers(llama, shares):
+    engine = open_engine(llama, EngineSettings(dtype="float32", device="cpu"))
+    engine._shares = shares
+    texts = ["how many apples are left ?", "hello and hello", "the answer is 1 2 3 1 2 3"]
+    prompts = [tuple(engine.tokenizer.encode(text)) for text in texts]
+    requests = [
+        GenerationRequest(prompt, 16, repetition_penalty=penalty)
+        for prompt in prompts
+        for penalty in (1.0, 1.3)
+    ]
+    answered = engine.generate(requests)
+    model = transformers.AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)
+    for request, answer in zip(requests, answered, strict=True):
+        ids = torch.tensor([request.prompt])
+        expected = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=16,
+            do_sample=False,
+            repetition_penalty=request.repetition_penalty,
+        )[0, ids.shape[1] :].tolist()
+        assert list(answer.ids) == [token for token in expected if token != engine.tokenizer.eos_token_id]
+    assert answered[0].ids != answered[1].ids
+
+
+def test_the_models_own_settings_are_left_out_and_told_or_its_penalty_is_kept(tmp_path):
+    folder = tiny_llama(tmp_path / "llama")
+    file = folder / "generation_config.json"
+    said = json.loads(file.read_text()) | {
+        "do_sample": True,
+        "temperature": 0.6,
+        "repetition_penalty": 1.3,
+    }
+    checkpoint = ScoredCheckpoint.open(str(folder))
+    store, records = Store(tmp_path / "store"), []
+    for settings in ({}, said):
+        file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
+        for kept in ("neutral", "model"):
+            checkpoint = ScoredCheckpoint.open(str(folder))
+            scorer = Scorer(ScoreSettings(limit=4, gen_kwargs=kept), store, None)
+            records.append(scorer.score(checkpoint, load_benchmark("lab_math")).record)
+            scorer.close()
+    told = [[n for n in record.notices if "answers are greedy" in n] for record in records]
+    assert told == [
+        [],
+        [],
+        ["answers are greedy, without the model's own repetition_penalty 1.3, do_sample, temperature 0.6"],
+        ["answers are greedy, without the model's own do_sample, temperature 0.6"],
+    ]
+    outputs = [store.documents(record, ["output"])["output"].tolist() for record in records]
+    assert outputs[0] == outputs[1] == outputs[2] != outputs[3]
+    assert len({record.key.digest for record in records}) == 4

@@ -1,0 +1,55 @@
+"""What a checkpoint's own generation settings say, and what of it is kept where answers are greedy."""
+
+from pathlib import Path
+
+from bench.score_settings import GenKwargs
+from merging.checkpoints.adapter import base_folder
+
+_PENALTY = "repetition_penalty"
+_CHANGE_ANSWERS = (
+    _PENALTY,
+    "do_sample",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "num_beams",
+    "no_repeat_ngram_size",
+    "encoder_repetition_penalty",
+    "min_new_tokens",
+    "min_length",
+    "bad_words_ids",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+)
+"""Settings of generation that change which answer is given; greedy decoding knows none of them."""
+
+
+def generation_settings(checkpoint: Path, kept: GenKwargs) -> tuple[float, list[str]]:
+    """Return the repetition penalty of a checkpoint's answers, and what else of its settings is left out.
+
+    Args:
+        checkpoint: its folder.
+        kept: `neutral` keeps nothing; `model` its repetition penalty.
+
+    Returns:
+        The penalty, 1 for none; and such as "temperature 0.6", in words for people.
+
+    Raises:
+        InputError: its generation_config.json cannot be read.
+    """
+    from merging.checkpoints.pretrained import load_config, load_generation_config
+
+    folder = base_folder(checkpoint) or checkpoint
+    if not (folder / "generation_config.json").is_file():
+        return 1.0, []
+    said = load_generation_config(folder, load_config(folder)).to_diff_dict()
+    left_out = [name for name in _CHANGE_ANSWERS if said.get(name) not in (None, False)]
+    penalty = 1.0
+    if kept == "model" and _PENALTY in left_out:
+        penalty = float(said[_PENALTY])
+        left_out.remove(_PENALTY)
+    return penalty, [name if said[name] is True else f"{name} {said[name]}" for name in left_out]
