@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from merging.blocks import one_torch_thread_each
+from merging.checkpoints.tokenizer_files import write_chat_template
 from merging.companions import copy_companions, model_card
 from merging.factors import write_companions
 from merging.journal import Journal
@@ -79,6 +80,8 @@ def merge(
             write_companions(next(iter(prepared.vectors.experts.values())), folder)
         else:
             copy_companions(prepared.vectors.base, folder, recipe.output_dtype)
+        if prepared.chat_template is not None:
+            write_chat_template(prepared.chat_template, folder)
         content = report(prepared, tallies, clock, resumed, memory.bytes)
         (folder / "merge.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         (folder / "README.md").write_text(model_card(content), encoding="utf-8")

@@ -18,6 +18,7 @@ from merging.differences import SettingDifference, compare_settings
 from merging.factors import open_factors
 from merging.known_methods import make_method
 from merging.learned_method import LearnedMethod
+from merging.merged_template import merged_template, without_notice
 from merging.method import Method
 from merging.provenance import MERGING_VERSION, described, versions
 from merging.recipe import Recipe
@@ -39,6 +40,7 @@ class Prepared:
         shards: the files that will be written.
         block_size: entries in a block.
         threads: how many blocks are worked on at once: one for each core, or two on an accelerator.
+        chat_template: that of the merged model, where it is not the base's; text, or several by name.
     """
 
     recipe: Recipe
@@ -48,6 +50,7 @@ class Prepared:
     shards: tuple[Shard, ...]
     block_size: int
     threads: int
+    chat_template: Any = None
 
     @property
     def passes(self) -> tuple[str, ...]:
@@ -101,6 +104,7 @@ class Prepared:
                 for checkpoint in self.checkpoints
             ],
             [checkpoint.config for checkpoint in self.checkpoints],
+            self.chat_template,
             [self.block_size, str(self.vectors.device)],
             [MERGING_VERSION, versions(), _machine_start()],
         ]
@@ -131,7 +135,8 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
     if not recipe.trust_remote_code:
         refuse_remote_code(base, experts)
     check_compatible(base, experts)
-    differences = compare_settings(*stored, recipe.accept_differences)
+    template = merged_template(recipe, stored[1])
+    differences = without_notice(compare_settings(*stored, recipe.accept_differences), recipe)
     vectors = TaskVectors(
         base,
         experts,
@@ -149,6 +154,7 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         _shards(planned, recipe),
         block_size or (BLOCK if on_cpu else BLOCK_ON_DEVICE),
         torch.get_num_threads() if on_cpu else min(torch.get_num_threads(), 2),
+        template,
     )
 
 

@@ -97,6 +97,9 @@ class Recipe(Settings):
     space: Space = "delta"
     """Where adapters are merged: `delta`, as what each makes of its base, into a whole model; or `factors`, A
     and B of every matrix apart, into an adapter, as METIS's released code does."""
+    chat_template: str | None = None
+    """Whose chat template the merged model has: an expert's by its name, or that of a jinja file; null for
+    the base's."""
     trust_remote_code: bool = False
     """Accept checkpoints whose configuration asks for code of its own. Merging runs none; the files of code
     that lie beside the base's weights are copied beside the merged ones."""
@@ -117,4 +120,12 @@ def load_recipe(path: Path) -> Recipe:
         for name, expert in recipe.experts.items()
     }
     method = recipe.method.model_copy(update={"name": absolute(recipe.method.name, path.parent)})
-    return recipe.model_copy(update={"base": beside(path, recipe.base), "experts": experts, "method": method})
+    template = recipe.chat_template
+    return recipe.model_copy(
+        update={
+            "base": beside(path, recipe.base),
+            "experts": experts,
+            "method": method,
+            "chat_template": template if template in experts else template and beside(path, template),
+        }
+    )

@@ -1,5 +1,6 @@
 """The tokenizer beside a checkpoint's weights: its files, and its vocabulary without loading it."""
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -104,6 +105,27 @@ def chat_template(folder: Path) -> Any:
         if name.startswith(_MORE_TEMPLATES)
     }
     return {"default": template, **more} if more else template
+
+
+def write_chat_template(template: Any, folder: Path) -> None:
+    """Write a template beside a tokenizer, in place of all that are there.
+
+    Args:
+        template: as `chat_template` returns it.
+        folder: the tokenizer's.
+    """
+    for path in (folder / "chat_template.jinja", folder / "chat_template.json"):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(folder / _MORE_TEMPLATES, ignore_errors=True)
+    settings = folder / "tokenizer_config.json"
+    if settings.is_file() and "chat_template" in (content := read_mapping(settings)):
+        del content["chat_template"]
+        settings.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    named = template if isinstance(template, dict) else {"default": template}
+    for name, text in named.items():
+        path = folder / ("chat_template.jinja" if name == "default" else f"{_MORE_TEMPLATES}/{name}.jinja")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def _main_template(folder: Path) -> Any:

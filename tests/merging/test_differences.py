@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from merging.allowed_differences import allowed
 from merging.checkpoints.checkpoint import Checkpoint
+from merging.checkpoints.tokenizer_files import chat_template
 from merging.compared_settings import current_name
 from merging.differences import compare_settings
 from merging.merge import merge
@@ -357,3 +358,57 @@ def test_any_key_of_a_configuration_is_refused_or_known_and_reported(tmp_path, k
 
 def meaning(config, key):
     return AutoConfig.for_model(**config).to_dict()[key]
+
+
+def _with_template(text):
+    def change(folder):
+        for file in ("chat_template.jinja",):
+            (folder / file).unlink(missing_ok=True)
+        settings = folder / "tokenizer_config.json"
+        content = json.loads(settings.read_text())
+        content.pop("chat_template", None)
+        if text is not None:
+            content["chat_template"] = text
+        settings.write_text(json.dumps(content))
+
+    return change
+
+
+def test_the_recipe_says_whose_chat_template_the_merged_model_has(base, tmp_path, caplog):
+    chat = expert(base, tmp_path / "chat", _with_template("{{ messages }}!"))
+    plain = expert(base, tmp_path / "plain", _with_template(None))
+    file = tmp_path / "own.jinja"
+    file.write_text("{{ messages }}?")
+
+    def template(**more):
+        out = tmp_path / f"out{len(list(tmp_path.glob('out*')))}"
+        experts = {"chat": str(chat), "plain": str(plain)}
+        merge(Recipe(base=str(base), experts=experts, method={"name": "average"}, **more), out)
+        return chat_template(out), differences(out)["tokenizer.chat_template"]
+
+    assert template()[0] == chat_template(base)
+    assert "tokenizer.chat_template" in caplog.text
+    caplog.clear()
+    taken, difference = template(chat_template="chat")
+    assert taken == "{{ messages }}!" and difference["verdict"] == "accepted"
+    assert difference["why"] == "the recipe takes that of chat"
+    assert template(chat_template=str(file))[0] == "{{ messages }}?"
+    assert "tokenizer.chat_template" not in caplog.text
+    for name, said in [
+        ("plain", "which has no chat template"),
+        ("nobody", "neither an expert .chat, plain."),
+    ]:
+        with pytest.raises(InputError, match=said):
+            template(chat_template=name)
+
+
+def test_all_of_an_experts_templates_come_along(base, tmp_path):
+    def several(folder):
+        (folder / "chat_template.jinja").write_text("{{ messages }}!")
+        (folder / "additional_chat_templates").mkdir()
+        (folder / "additional_chat_templates/tool.jinja").write_text("{{ tools }}")
+
+    chat, out = expert(base, tmp_path / "chat", several), tmp_path / "out"
+    recipe = {"base": str(base), "experts": {"chat": str(chat)}, "method": {"name": "average"}}
+    merge(Recipe(**recipe, chat_template="chat"), out)
+    assert chat_template(out) == {"default": "{{ messages }}!", "tool": "{{ tools }}"}

@@ -1,0 +1,53 @@
+"""The chat template of a merged model, where the recipe takes another than the base's."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from merging.checkpoints.checkpoint import Checkpoint
+from merging.checkpoints.tokenizer_files import chat_template
+from merging.differences import SettingDifference
+from merging.recipe import Recipe
+from results.errors import InputError
+
+_KEY = "tokenizer.chat_template"
+
+
+def merged_template(recipe: Recipe, experts: Mapping[str, Checkpoint]) -> Any:
+    """Return the template that a recipe asks for: text, or several by name; None where it asks for none.
+
+    Raises:
+        InputError: the recipe names neither an expert with a template nor a file of one.
+    """
+    wanted = recipe.chat_template
+    if wanted is None:
+        return None
+    if wanted in experts:
+        template = chat_template(experts[wanted].tokenizer_folder)
+        if not template:
+            raise InputError(
+                f"`chat_template` names the expert {wanted!r}, which has no chat template; name another, "
+                "or a jinja file."
+            )
+        return template
+    if not Path(wanted).is_file():
+        raise InputError(
+            f"`chat_template` is {wanted!r}, which is neither an expert ({', '.join(experts)}) nor a jinja "
+            "file that is there."
+        )
+    try:
+        return Path(wanted).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{wanted} holds no text; a chat template is expected there.") from None
+
+
+def without_notice(differences: Sequence[SettingDifference], recipe: Recipe) -> tuple[SettingDifference, ...]:
+    """Return differences in which another template than the base's is accepted, where there is one."""
+    if recipe.chat_template is None:
+        return tuple(differences)
+    why = f"the recipe takes that of {Path(recipe.chat_template).name}"
+    return tuple(
+        replace(difference, verdict="accepted", why=why) if difference.key == _KEY else difference
+        for difference in differences
+    )
