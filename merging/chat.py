@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from results.errors import InputError
+from results.reading import beside
 from results.validation import Settings, quoted
 
 Message = Mapping[str, str]
@@ -46,6 +47,12 @@ class ChatSettings(Settings):
         if said.get("chat_template") == "auto":
             del said["chat_template"]
         return others.but(**said)
+
+    def beside(self, file: Path) -> "ChatSettings":
+        """Return these settings as a file gives them, whose template may lie beside it."""
+        if not self.chat_template.endswith(_JINJA):
+            return self
+        return self.model_copy(update={"chat_template": beside(file, self.chat_template)})
 
     @property
     def templated(self) -> bool:

@@ -11,7 +11,7 @@ from bench.score_settings import ScoreSettings
 from bench.suite import load_suite
 from manyshot.check import check_experiment
 from manyshot.console import answer, logger
-from manyshot.experiment import HOMEMADE, LAB, T5_LAB, Experiment, find_experiment, load_experiment
+from manyshot.experiment import HOMEMADE, LAB, SMOL, T5_LAB, Experiment, find_experiment, load_experiment
 from manyshot.flags import given, settings_of
 from manyshot.run import FinishedRun, FinishedSubsets, RunContext, run_experiment
 from merging.chat import ChatSettings
@@ -91,6 +91,10 @@ def make_homemade(name: str, out: Path, root: Path | None) -> Path:
         from manyshot.lab.base import make_base
 
         return make_base(out)
+    if name == SMOL:
+        from manyshot.lab.smol import smol_base
+
+        return smol_base()
     if name == T5_LAB:
         from manyshot.lab.t5 import make_t5_base
 

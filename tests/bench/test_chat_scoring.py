@@ -17,7 +17,8 @@ from bench.lm import EngineLM
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
-from bench.suite import load_benchmark
+from bench.suite import load_benchmark, load_suite
+from manyshot.experiment import load_experiment
 from merging.chat import ChatSettings, chat_form
 from results.errors import InputError
 from results.store import Store
@@ -174,6 +175,21 @@ def test_a_suite_says_it_and_a_flag_says_otherwise(llama, tmp_path):
 
     assert templates() is not None
     assert templates("--chat-template", "never") is None
+
+
+def test_a_template_lies_beside_the_file_that_names_it(tmp_path):
+    (tmp_path / "own.jinja").write_text(TEMPLATE)
+    suite = tmp_path / "suite.yaml"
+    suite.write_text("name: s\ntasks: {math: {benchmarks: [lab_math]}}\nchat: {chat_template: own.jinja}\n")
+    assert load_suite(str(suite)).chat.chat_template == str(tmp_path / "own.jinja")
+    experiment = tmp_path / "experiment.yaml"
+    experiment.write_text(
+        "suite: lab\nbase: b\nexperts: {math: m}\nmethods: [{name: average}]\n"
+        "chat: {chat_template: own.jinja}\n"
+    )
+    read = load_experiment(experiment).chat
+    assert read.chat_template == str(tmp_path / "own.jinja")
+    assert read.over(ChatSettings(system_instruction="Be brief.")).system_instruction == "Be brief."
 
 
 def test_without_a_template_there_is_one_sentence_before_anything_is_scored(tmp_path):

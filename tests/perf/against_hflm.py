@@ -2,9 +2,11 @@
 
     MANYSHOT_DATA=… python tests/perf/against_hflm.py [--folder DIR] [--device cuda --dtype bfloat16 …]
 
-A Llama of random parameters, 30 M unless told, with a BPE vocabulary of 32,000 trained on local text, answers
-real rows, in float32 on a CPU unless told. Both get the same documents through lm-eval; seconds are of the
-whole evaluation, with prompts and metrics. lm-eval's class gets the batch size that served it best.
+A Llama of random parameters, 30 M unless told, with a BPE vocabulary of 32,000 trained on local text, or a
+checkpoint (--checkpoint, with --chat in its chat form), answers real rows, in float32 on a CPU unless told.
+Both get the same documents through lm-eval; seconds are of the whole evaluation, with prompts and metrics.
+lm-eval's class gets the batch size that served it best. The last columns say how many prompts have the same
+tokens, and how far log-likelihoods or answers are from each other.
 """
 
 import argparse
@@ -27,6 +29,7 @@ from bench.engine_registry import open_engine
 from bench.lm import EngineLM
 from bench.score_settings import ScoreSettings
 from bench.suite import load_benchmark
+from merging.chat import ChatSettings, chat_form
 
 VOCABULARY, WIDTH, LAYERS, HEAD_WIDTH = 32_000, 384, 10, 64
 BATCH_SIZE = 16
@@ -50,6 +53,16 @@ JOBS = (
     Job("multilingual MMLU (ar)", "m_mmlu_ar", 150, 0.5, 5),
     Job("GSM8K, 64 tokens", "gsm8k_cot", 64, 0.6, 8, 64),
 )
+
+
+def real_jobs(documents: int, new_tokens: int) -> tuple[Job, ...]:
+    """What a real checkpoint is asked, 0 shots but for GSM8K."""
+    return (
+        Job("HellaSwag", "hellaswag", documents, 0.5, 0),
+        Job("ARC-Challenge", "arc_challenge", documents, 0.5, 0),
+        Job(f"GSM8K, {new_tokens} tokens", "gsm8k", documents, 0.5, 5, new_tokens),
+        Job(f"IFEval, {new_tokens} tokens", "ifeval", documents, 0.5, 0, new_tokens),
+    )
 
 
 def make_checkpoint(folder: Path, root: Path, width: int, layers: int) -> Path:
@@ -105,29 +118,42 @@ def prepared(job: Job, root: Path) -> tuple[Any, Any]:
             config["generation_kwargs"] = {**config["generation_kwargs"], "max_gen_toks": job.new_tokens}
         tasks.append(replace(task, config=config))
     # Where a benchmark has worked examples but no local split of them, lm-eval takes its first documents.
-    return replace(benchmark, tasks=tuple(tasks)), {
-        task.name: load_rows(task, root) for task in benchmark.tasks
-    }
+    return benchmark.but(tasks=tuple(tasks)), {task.name: load_rows(task, root) for task in benchmark.tasks}
 
 
-def measured(lm: Any, job: Job, root: Path) -> tuple[float, list[Any]]:
-    """Seconds of one evaluation, and the model's answers in the order of the documents."""
+def measured(lm: Any, job: Job, root: Path, chat: ChatSettings) -> tuple[float, list[Any]]:
+    """Seconds of one evaluation, and prompts and answers in the order of the documents."""
     benchmark, rows = prepared(job, root)
     started = time.perf_counter()
-    results = run_lm_eval(lm, benchmark, rows, ScoreSettings(limit=job.limit))
+    results = run_lm_eval(lm, benchmark, rows, ScoreSettings(limit=job.limit, chat=chat))
     seconds = time.perf_counter() - started
     samples = [sample for task in results["samples"].values() for sample in task]
     samples.sort(key=lambda sample: (sample["doc_id"], sample["filter"]))
-    return seconds, [sample["resps"] for sample in samples]
+    return seconds, [(sample["arguments"], sample["resps"]) for sample in samples]
+
+
+def same_prompts(lms: tuple[Any, Any], ours: list[Any], theirs: list[Any]) -> str:
+    """How many requests have the same tokens."""
+    pairs = [
+        (mine[:2], other[:2])
+        for (a, _), (b, _) in zip(ours, theirs, strict=True)
+        for mine, other in zip(a, b, strict=True)
+    ]
+    same = sum(
+        lms[0].tok_encode(mine[0]) == lms[1].tok_encode(other[0])
+        and (mine == other or isinstance(mine[1], dict))
+        for mine, other in pairs
+    )
+    return f"{same} of {len(pairs)}"
 
 
 def difference(job: Job, ours: list[Any], theirs: list[Any]) -> str:
     """The largest difference of log-likelihoods, or the share of equal answers."""
     if job.new_tokens:
-        return f"{sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(ours):.1%} equal"
+        return f"{sum(a[1] == b[1] for a, b in zip(ours, theirs, strict=True)) / len(ours):.1%} equal"
     pairs = [
         (float(mine[0][0]), float(other[0][0]))
-        for a, b in zip(ours, theirs, strict=True)
+        for (_, a), (_, b) in zip(ours, theirs, strict=True)
         for mine, other in zip(a, b, strict=True)
     ]
     return f"{max(abs(mine - other) for mine, other in pairs):.1e} of {len(pairs)}"
@@ -142,24 +168,31 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="(%(default)s)")
     parser.add_argument("--dtype", default="float32", help="(%(default)s)")
     parser.add_argument("--width", type=int, default=WIDTH, help="of the model (%(default)s)")
+    parser.add_argument("--checkpoint", type=Path, help="a real one, in place of the random one")
+    parser.add_argument("--chat", action="store_true", help="in its chat form")
+    parser.add_argument("--documents", type=int, default=100, help="of each benchmark (%(default)s)")
+    parser.add_argument("--new-tokens", type=int, default=256, help="of a checkpoint's answer (%(default)s)")
     parser.add_argument("--layers", type=int, default=LAYERS, help="of the model (%(default)s)")
     options = parser.parse_args()
     root = data_root(None)
     if root is None:
         raise SystemExit("MANYSHOT_DATA must name a folder with real rows.")
-    name = f"llama {options.width} x {options.layers}"
-    checkpoint = make_checkpoint(options.folder / name, root, options.width, options.layers)
+    checkpoint, jobs = options.checkpoint, real_jobs(options.documents, options.new_tokens)
+    if checkpoint is None:
+        name = f"llama {options.width} x {options.layers}"
+        checkpoint, jobs = make_checkpoint(options.folder / name, root, options.width, options.layers), JOBS
+    chat = ChatSettings(chat_template="always" if options.chat else "never")
     place = {"dtype": options.dtype, "device": options.device}
-    ours = EngineLM(open_engine(checkpoint, EngineSettings(**place)))
+    engine = open_engine(checkpoint, EngineSettings(**place))
+    ours = EngineLM(engine, chat=chat_form(engine.tokenizer, chat, checkpoint))
     theirs = HFLM(pretrained=str(checkpoint), batch_size=options.batch_size, **place)
-    table = Table(
-        "benchmark", "shots", "documents", "s", "HFLM, s", "ratio", "asked", "log-likelihoods, answers"
-    )
-    measured(ours, replace(JOBS[0], limit=4), root)
-    measured(theirs, replace(JOBS[0], limit=4), root)
-    for job in JOBS:
-        mine, my_answers = measured(ours, job, root)
-        other, their_answers = measured(theirs, job, root)
+    headings = ("benchmark", "shots", "documents", "s", "HFLM, s", "ratio", "asked")
+    table = Table(*headings, "same prompts", "log-likelihoods, answers")
+    measured(ours, replace(jobs[0], limit=4), root, chat)
+    measured(theirs, replace(jobs[0], limit=4), root, chat)
+    for job in jobs:
+        mine, my_answers = measured(ours, job, root, chat)
+        other, their_answers = measured(theirs, job, root, chat)
         row = (
             job.title,
             job.shots,
@@ -169,7 +202,8 @@ def main() -> None:
             f"{mine / other:.2f}",
             job.asked,
         )
-        table.add_row(*map(str, row), difference(job, my_answers, their_answers))
+        prompts = same_prompts((ours, theirs), my_answers, their_answers)
+        table.add_row(*map(str, row), prompts, difference(job, my_answers, their_answers))
     Console(width=140).print(table)
 
 
