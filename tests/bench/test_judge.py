@@ -10,6 +10,7 @@ from bench.engine import EngineSettings
 from bench.judge import NO_VERDICT, ClassifierJudge, PatternJudge, parse_verdict, request_of
 from bench.rescore import rescore
 from bench.score_settings import ScoreSettings
+from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.suite import load_benchmark
 from manyshot.lab.tokenizer import build_tokenizer
@@ -109,11 +110,12 @@ def test_rescoring_by_a_classifier_follows_its_verdicts(classifier, tmp_path):
 
 def test_records_of_different_judges_are_different_records(classifier, tmp_path):
     identity = CheckpointIdentity(weights="w", config="c", tokenizer="t")
+    checkpoint = ScoredCheckpoint("m", tmp_path, identity)
     store = Store(tmp_path)
     keys = []
     for judge in (PatternJudge(), open_judge(str(classifier), EngineSettings())):
         scorer = Scorer(ScoreSettings(), store, None, judge=judge)
-        keys += [scorer._key(identity, load_benchmark(name)) for name in ("lab_safety", "lab_math")]
+        keys += [scorer._key(checkpoint, load_benchmark(name)) for name in ("lab_safety", "lab_math")]
     assert keys[0].settings["judge"] == f"patterns-{PATTERNS_VERSION}"
     assert keys[0].digest != keys[2].digest
     assert keys[1] == keys[3]

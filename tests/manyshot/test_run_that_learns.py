@@ -162,8 +162,8 @@ def test_inputs_are_taken_of_every_source_in_turn(signals, tmp_path):
     suite = load_suite("lab")
     both = suite.tasks["math"].validation + suite.tasks["safety"].validation
     mixed = suite.tasks["math"].but(validation=both)
-    object.__setattr__(signals, "_suite", suite.but(tasks={**suite.tasks, "math": mixed}))
-    texts = signals.data.inputs("math", ContinuationSettings(inputs=4))
+    of_both = ValidationSignals(signals.scorer, suite.but(tasks={**suite.tasks, "math": mixed}), None)
+    texts = of_both.data.inputs("math", ContinuationSettings(inputs=4))
     alone = ValidationSignals(signals.scorer, suite, None)
     of_math, of_safety = (
         alone.data.inputs(task, ContinuationSettings(inputs=2)) for task in ("math", "safety")

@@ -22,7 +22,7 @@ def drawn(*shape, seed=0):
 @pytest.mark.parametrize("length", LENGTHS)
 def test_differences_of_bfloat16(length):
     base, weights = drawn(length).bfloat16(), [drawn(length, seed=i).bfloat16() for i in (1, 2)]
-    widened = task_vectors._widened(base, torch.device("cpu"))
+    widened = task_vectors.widened(base, torch.device("cpu"))
     assert torch.equal(widened, base.float())
     found = torch.empty(2, length)
     assert task_vectors._subtract(weights, widened, found)
