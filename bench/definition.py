@@ -16,6 +16,7 @@ import yaml
 from pydantic import Field
 from pydantic_core import CoreSchema, core_schema
 
+from merging.chat import template_beside
 from results.errors import InputError
 from results.reading import StrictLoader, read_yaml
 from results.validation import OneOrMore, Settings, validated
@@ -89,6 +90,9 @@ def load_definition(path: Path, including: tuple[Path, ...] = ()) -> dict[str, A
     content = read_yaml(path, _loader(path.parent))
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold a mapping of keys to values.")
+    chat = content.get("chat")
+    if isinstance(chat, dict) and isinstance(template := chat.get("chat_template"), str):
+        chat["chat_template"] = template_beside(path, template)
     given = {"include": content.pop("include")} if "include" in content else {}
     included: dict[str, Any] = {}
     deep = not path.is_relative_to(packaged_tasks())

@@ -6,26 +6,23 @@ from bench.score_settings import GenKwargs
 from merging.checkpoints.adapter import base_folder
 
 _PENALTY = "repetition_penalty"
-_CHANGE_ANSWERS = (
-    _PENALTY,
-    "do_sample",
-    "temperature",
-    "top_k",
-    "top_p",
-    "min_p",
-    "typical_p",
-    "num_beams",
-    "no_repeat_ngram_size",
-    "encoder_repetition_penalty",
-    "min_new_tokens",
-    "min_length",
-    "bad_words_ids",
-    "suppress_tokens",
-    "begin_suppress_tokens",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-)
-"""Settings of generation that change which answer is given; greedy decoding knows none of them."""
+_OF_DRAWING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
+_CHANGE_ANSWERS = {
+    _PENALTY: 1.0,
+    "do_sample": False,
+    **dict.fromkeys(_OF_DRAWING),
+    "num_beams": 1,
+    "no_repeat_ngram_size": 0,
+    "encoder_repetition_penalty": 1.0,
+    "min_new_tokens": 0,
+    "min_length": 0,
+    "bad_words_ids": None,
+    "suppress_tokens": None,
+    "begin_suppress_tokens": None,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+}
+"""Settings of generation that change which answer is given, with the values that change nothing."""
 
 
 def generation_settings(checkpoint: Path, kept: GenKwargs) -> tuple[float, list[str]]:
@@ -47,7 +44,12 @@ def generation_settings(checkpoint: Path, kept: GenKwargs) -> tuple[float, list[
     if not (folder / "generation_config.json").is_file():
         return 1.0, []
     said = load_generation_config(folder, load_config(folder)).to_diff_dict()
-    left_out = [name for name in _CHANGE_ANSWERS if said.get(name) not in (None, False)]
+    drawn = bool(said.get("do_sample"))
+    left_out = [
+        name
+        for name, neutral in _CHANGE_ANSWERS.items()
+        if said.get(name) not in (None, neutral) and (drawn or name not in _OF_DRAWING)
+    ]
     penalty = 1.0
     if kept == "model" and _PENALTY in left_out:
         penalty = float(said[_PENALTY])

@@ -166,23 +166,17 @@ class EngineLM(TemplateLM):
         answers = {**self._answers, **dict(zip(fresh, answered, strict=True))}
         self.generated_tokens += sum(answers[request].tokens for request in wanted)
         return [
-            self._said(answers[request], arguments)
-            for request, (_, arguments) in zip(wanted, (request.args for request in requests), strict=True)
+            self._said(answers[request], *asked.args) for request, asked in zip(wanted, requests, strict=True)
         ]
 
-    def _said(self, answer: Generation, arguments: dict[str, Any]) -> str:
+    def _said(self, answer: Generation, context: str, arguments: dict[str, Any]) -> str:
         text = answer.text
-        if self._thinks:
-            assert self._chat is not None
-            text = StopStrings(_stop_strings(arguments)).cut(self._chat.said(text, ended=answer.ended))
+        if self._chat and self._chat.thinks_after(context):
+            text = StopStrings(_stop_strings(arguments)).cut(self._chat.said(context, text, answer.ids))
         self.answered += 1
         self.cut += answer.cut
         self.empty += not text.strip()
         return text
-
-    @property
-    def _thinks(self) -> bool:
-        return self._chat is not None and self._chat.think_end is not None
 
     def generation(self, context: str, arguments: dict[str, Any]) -> GenerationRequest:
         """The request to the engine for a request of lm-eval.
@@ -193,7 +187,7 @@ class EngineLM(TemplateLM):
         if arguments.get("do_sample") and arguments.get("temperature", 1.0) > 0:
             raise InputError("A benchmark asks for sampled answers; answers are decoded greedily only.")
         # A stop string in what is only thought ends no answer.
-        stop = () if self._thinks else _stop_strings(arguments)
+        stop = () if self._chat and self._chat.thinks_after(context) else _stop_strings(arguments)
         wanted = arguments.get("max_gen_toks", DEFAULT_NEW_TOKENS)
         room, length = self.engine.max_length, wanted
         if not self.engine.is_encoder_decoder:

@@ -79,7 +79,7 @@ class Scorer:
         if self.engine_kind.recorded:  # answers that were given, whatever the prompts looked like
             self._settings = self._settings.but(chat=ChatSettings())
         self.chat = self._settings.chat
-        self._forms: dict[str, ChatForm | None] = {}
+        self._forms: dict[Path, ChatForm | None] = {}
         self._data_root = data_root
         self._engine: Engine | None = None
         self._loaded: CheckpointIdentity | None = None
@@ -98,7 +98,7 @@ class Scorer:
         return [
             self.engine_key(),
             [settings.limit, dict(settings.limits), settings.seed, self._judge.name],
-            *([] if self.chat.key is None else [self.chat.key]),
+            *[part for part in (self.chat.key or self.chat.system_instruction,) if part],
             *(["model"] if settings.gen_kwargs == "model" else []),
         ]
 
@@ -127,6 +127,12 @@ class Scorer:
         Raises:
             InputError: says what is wrong.
         """
+        choices = [benchmark.name for benchmark in benchmarks if not benchmark.is_generated]
+        if self.chat.templated and self.chat.enable_thinking and choices:
+            raise InputError(
+                f"{choices[0]} compares how likely its choices are, which no thoughts come before: leave out "
+                "--enable-thinking, or the benchmark."
+            )
         if self.engine_kind.recorded or all(self.find(checkpoint, benchmark) for benchmark in benchmarks):
             return
         from merging.checkpoints.adapter import base_folder
@@ -268,14 +274,30 @@ class Scorer:
         """
         if not self.chat.templated:
             return None
-        if checkpoint.identity.tokenizer not in self._forms:
+        if checkpoint.path not in self._forms:
             from merging.checkpoints.adapter import base_folder
             from merging.checkpoints.pretrained import load_tokenizer
+            from merging.checkpoints.tokenizer_files import chat_template
 
-            folder = base_folder(checkpoint.path) or checkpoint.path
-            form = chat_form(load_tokenizer(folder), self.chat, checkpoint.name)
-            self._forms[checkpoint.identity.tokenizer] = form
-        return self._forms[checkpoint.identity.tokenizer]
+            base = base_folder(checkpoint.path)
+            tokenizer = load_tokenizer(base or checkpoint.path)
+            own = base and chat_template(checkpoint.path)  # an adapter may have one of its own
+            self._forms[checkpoint.path] = chat_form(tokenizer, self.chat, checkpoint.name, own)
+        return self._forms[checkpoint.path]
+
+    def check_forms(self, checkpoints: Sequence[ScoredCheckpoint]) -> None:
+        """Refuse checkpoints that are to be compared and write conversations differently.
+
+        Raises:
+            InputError: they do, or one has no chat template where one is asked for.
+        """
+        forms = [self.chat_form(checkpoint) for checkpoint in checkpoints]
+        for checkpoint, form in zip(checkpoints, forms, strict=True):
+            if form and forms[0] and form.key != forms[0].key:
+                raise InputError(
+                    f"{checkpoint.name} has another chat template than {checkpoints[0].name}, so that their "
+                    "scores cannot be divided: give one for all (--chat-template FILE.jinja)."
+                )
 
     def engine_with(self, checkpoint: ScoredCheckpoint) -> Engine:
         """The engine, started where it was not, with a checkpoint in it.

@@ -152,7 +152,6 @@ def load_suite(name: str) -> Suite:
     content = load_definition(path)
     try:
         suite = validated(Suite, content, str(path))
-        suite = suite.but(chat=suite.chat.beside(path))
         _check(suite)
     except InputError as error:
         message = str(error).rstrip(".")

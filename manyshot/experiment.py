@@ -32,6 +32,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from bench.engine import EngineSettings
 from bench.judge import PATTERNS
+from bench.score_settings import GenKwargs
 from merging.chat import ChatSettings
 from merging.known_methods import find_preset
 from merging.method import MethodPreset
@@ -206,6 +207,8 @@ class Experiment(Settings):
     """Most documents of each lm-eval task."""
     preset: str | None = None
     """The suite's settings of scoring under this name."""
+    gen_kwargs: GenKwargs = "neutral"
+    """What answers keep of a checkpoint's own generation settings."""
     chat: ChatSettings = ChatSettings()
     """How questions are put and examples written, in place of what the suite says."""
     judge: str = PATTERNS

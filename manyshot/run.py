@@ -135,10 +135,17 @@ def _run(
     given = {task: ScoredCheckpoint.open(paths[task]) for task in suite.tasks if paths}
     engine = choose_engine(experiment.engine, [base.path, *(expert.path for expert in given.values())])
     settings = score_settings(
-        suite, experiment.preset, engine, experiment.limit, experiment.fewshot_seed, chat=experiment.chat
+        suite,
+        experiment.preset,
+        engine,
+        experiment.limit,
+        experiment.fewshot_seed,
+        chat=experiment.chat,
+        gen_kwargs=experiment.gen_kwargs,
     )
     judge = open_judge(experiment.judge, engine)
     with closing(Scorer(settings, context.store, context.data_root, judge=judge)) as scorer:
+        scorer.check_forms([base, *given.values()])
         benchmarks = benchmarks_with_data(scorer, suite.benchmarks, context.skip_missing)
         signals = _open_signals(experiment, suite, scorer, context)
         for method in experiment.methods:

@@ -8,7 +8,7 @@ from bench.benchmark import Benchmark
 from bench.engine import EngineSettings, Progress
 from bench.engine_registry import fallback, is_recorded
 from bench.judge import PATTERNS, ClassifierJudge, Judge, PatternJudge
-from bench.score_settings import ScoreSettings
+from bench.score_settings import GenKwargs, ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.suite import Preset, Suite, benchmark_names, load_benchmark
@@ -68,6 +68,7 @@ def score_settings(
     seed: int | None = None,
     *,
     chat: ChatSettings | None = None,
+    gen_kwargs: GenKwargs | None = None,
 ) -> ScoreSettings:
     """Return the settings of scoring: a suite's, and what is given beside it, which goes before.
 
@@ -81,7 +82,8 @@ def score_settings(
     seed = of_suite.seed if seed is None else seed
     of_suite_chat = suite.chat if suite else ChatSettings()
     chat = chat.over(of_suite_chat) if chat else of_suite_chat
-    given = {"engine": engine, "chat": chat, **limits} | ({} if seed is None else {"seed": seed})
+    kept = {} if gen_kwargs is None else {"gen_kwargs": gen_kwargs}
+    given = {"engine": engine, "chat": chat, **kept, **limits} | ({} if seed is None else {"seed": seed})
     return validated(ScoreSettings, given, "The settings of scoring")
 
 

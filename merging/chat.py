@@ -21,7 +21,13 @@ Message = Mapping[str, str]
 """A turn: its `role` (system, user or assistant) and its `content`."""
 THINK_END = "</think>"
 _JINJA = (".jinja", ".jinja2", ".j2")
-_WORD = "x"
+_WORD = "zqxjkvbw"
+"""Stands for a turn's text where it is looked for in what a template writes."""
+
+
+def template_beside(file: Path, template: str) -> str:
+    """Return a template as a file names it; a jinja file's location is taken from that file's folder."""
+    return beside(file, template) if template.endswith(_JINJA) else template
 
 
 class ChatSettings(Settings):
@@ -50,9 +56,7 @@ class ChatSettings(Settings):
 
     def beside(self, file: Path) -> "ChatSettings":
         """Return these settings as a file gives them, whose template may lie beside it."""
-        if not self.chat_template.endswith(_JINJA):
-            return self
-        return self.model_copy(update={"chat_template": beside(file, self.chat_template)})
+        return self.model_copy(update={"chat_template": template_beside(file, self.chat_template)})
 
     @property
     def templated(self) -> bool:
@@ -61,9 +65,9 @@ class ChatSettings(Settings):
 
     @property
     def key(self) -> JsonValue:
-        """All that these settings decide, as a JSON value; of a file its content. None for nothing."""
+        """All that decides what a template writes, as a JSON value; None without a template."""
         if not self.templated:
-            return self.system_instruction
+            return None
         path = Path(self.chat_template)
         content = path.read_bytes() if self.chat_template.endswith(_JINJA) and path.is_file() else b""
         return {**self.model_dump(mode="json"), "file": hashlib.sha256(content).hexdigest()}
@@ -165,54 +169,68 @@ class ChatForm:
     def conversation(self, prompt: str, completion: str) -> tuple[str, str]:
         """Return a training example as two texts: all before the model's turn, and the turn with its end.
 
+        Spaces around the completion, which separate it from a prompt in plain text, are no part of a turn.
+
         Raises:
-            InputError: the template fails, or writes a question differently once it is answered.
+            InputError: the template fails, or writes more before an answer than an example has.
         """
         asked = self.question(prompt)
-        turns = [*self._asking(prompt), {"role": "assistant", "content": completion}]
-        try:
-            whole = self._render(turns).rstrip()
-        except Exception as error:
-            raise self._failure(error) from error
-        if whole.startswith(asked):
-            return asked, whole[len(asked) :]
-        start = whole.rfind(completion.strip())  # where the prompt for a turn says more than the turn itself
-        if start <= 0:
-            raise InputError(f"{self.source} writes an answer so that it cannot be found in what it writes.")
-        return whole[:start], whole[start:]
+        before, after = self._around_turn(self._asking(prompt))
+        if not before.startswith(asked):
+            raise InputError(
+                f"{self.source} begins an answer with {asked.removeprefix(before)!r}, which an example's "
+                "answer does not have: train with a template without it (--chat-template FILE.jinja)."
+            )
+        return asked, before[len(asked) :] + completion.strip() + after
 
-    @cached_property
-    def _after_turn(self) -> str:
-        """What the template writes after a turn of the model, up to its last token that is no space."""
-        turns = [{"role": "user", "content": _WORD}, {"role": "assistant", "content": _WORD}]
+    def _around_turn(self, asking: Sequence[Message]) -> tuple[str, str]:
+        """What a template writes before a turn of the model and, spaces left out, after it."""
         try:
-            whole = self._render(turns)
+            whole = self._render([*asking, {"role": "assistant", "content": _WORD}])
         except Exception as error:
             raise self._failure(error) from error
-        return whole[whole.rfind(_WORD) + len(_WORD) :].rstrip()
+        before, found, after = whole.rpartition(_WORD)
+        if not found:
+            raise InputError(f"{self.source} does not write the text of a model's turn.")
+        return before, after.rstrip()
 
     @cached_property
     def end_token(self) -> int | None:
         """The token that ends a turn of the model, where the template has one."""
-        ids = self.tokenizer.encode(self._after_turn, add_special_tokens=False) if self._after_turn else []
-        special = {*self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder}
-        return next((token for token in ids if token in special), None)
+        _, after = self._around_turn([{"role": "user", "content": _WORD}])
+        ids = self.tokenizer.encode(after, add_special_tokens=False) if after else []
+        return next((token for token in ids if token in self._special), None)
 
-    def said(self, answer: str, *, ended: bool) -> str:
-        """Return what an answer says: what follows its thoughts.
+    @cached_property
+    def _special(self) -> set[int]:
+        added = self.tokenizer.added_tokens_decoder.items()
+        return {*self.tokenizer.all_special_ids, *(token for token, about in added if about.special)}
 
-        Of an answer that never ends its thoughts, and was cut at its limit, nothing is left.
+    def thinks_after(self, prompt: str) -> bool:
+        """Whether an answer to a prompt may begin with thoughts: not where the prompt has ended them."""
+        return self.think_end is not None and not prompt.rstrip().endswith(self.think_end)
+
+    def said(self, prompt: str, text: str, ids: Sequence[int]) -> str:
+        """Return what an answer says: what follows its thoughts, nothing where it never ends them.
 
         Args:
-            answer: as it was generated.
-            ended: whether the model ended it.
+            prompt: what was answered.
+            text: the answer as it was generated.
+            ids: its tokens.
         """
-        if self.think_end is None:
-            return answer
-        _, end, said = answer.rpartition(self.think_end)
-        if end:
+        if self.think_end is None or not self.thinks_after(prompt):
+            return text
+        marks = self.tokenizer.encode(self.think_end, add_special_tokens=False)
+        if len(marks) == 1 and marks[0] in self._special:  # which a decoded text does not show
+            places = [place for place, token in enumerate(ids) if token == marks[0]]
+            if places:
+                return str(self.tokenizer.decode(ids[places[-1] + 1 :], skip_special_tokens=True)).lstrip()
+        _, ended, said = text.rpartition(self.think_end)
+        if ended:
             return said.lstrip()
-        return answer if ended else ""
+        start = self.think_end.replace("/", "", 1)
+        begun = prompt.rstrip().endswith(start) or text.lstrip().startswith(start)
+        return "" if begun else text
 
     def _render(self, messages: Sequence[Message], **options: bool) -> str:
         rendered: str = self.tokenizer.apply_chat_template(
@@ -228,13 +246,16 @@ class ChatForm:
         return InputError(f"{self.source} fails ({_reason(error)}).")
 
 
-def chat_form(tokenizer: Any, settings: ChatSettings, checkpoint: Path | str) -> ChatForm | None:
+def chat_form(
+    tokenizer: Any, settings: ChatSettings, checkpoint: Path | str, own: Any = None
+) -> ChatForm | None:
     """Return how a checkpoint's conversations are written; None where no template is used.
 
     Args:
         tokenizer: the checkpoint's.
         settings: which template, with what; `auto` is never.
         checkpoint: its folder, for messages.
+        own: its own template, where that is not its tokenizer's: text, or several by name.
 
     Raises:
         InputError: there is no such template, or its syntax is wrong.
@@ -246,8 +267,12 @@ def chat_form(tokenizer: Any, settings: ChatSettings, checkpoint: Path | str) ->
         path = Path(name)
         if not path.is_file():
             raise InputError(f"{quoted(name)}: there is no such file of a chat template.")
-        return _checked(ChatForm(tokenizer, path.read_text(encoding="utf-8"), settings, name))
-    own = tokenizer.chat_template
+        try:
+            template = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise InputError(f"{name} holds no text; a chat template is expected there.") from None
+        return _checked(ChatForm(tokenizer, template, settings, name))
+    own = own or tokenizer.chat_template
     if not own:
         raise InputError(
             f"{checkpoint} has no chat template, and one is asked for: name a jinja file (--chat-template "

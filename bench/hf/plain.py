@@ -79,22 +79,25 @@ class PlainModel:
                 output = self._model.generate(
                     input_ids=ids,
                     attention_mask=mask,
-                    max_new_tokens=room,
-                    do_sample=False,
-                    num_beams=1,
-                    repetition_penalty=penalty,
-                    no_repeat_ngram_size=0,
-                    min_new_tokens=None,
-                    temperature=None,
-                    top_p=None,
-                    top_k=None,
-                    pad_token_id=self.pad,
-                    eos_token_id=sorted(ends | {*own_ends}) or None,
+                    generation_config=self._greedy(room, ends | {*own_ends}),
+                    logits_processor=_penalties(penalty, None if self._has_encoder else mask),
                     stopping_criteria=[_Stopping(tokenizer, StopStrings(stop), start)] if stop else None,
                 )
                 answers |= dict(zip(batch, map(self._unpadded, output[:, start:].tolist()), strict=True))
                 done(len(batch))
         return [answers[i] for i in range(len(requests))]
+
+    def _greedy(self, room: int, ends: frozenset[int]) -> Any:
+        """Greedy decoding, with nothing of what the checkpoint's own settings say but its decoder's start."""
+        start = getattr(self._model.generation_config, "decoder_start_token_id", None)
+        return transformers.GenerationConfig(
+            max_new_tokens=room,
+            do_sample=False,
+            num_beams=1,
+            pad_token_id=self.pad,
+            eos_token_id=sorted(ends) or None,
+            decoder_start_token_id=start,
+        )
 
     def _unpadded(self, tokens: list[int]) -> list[int]:
         """Without the padding of a batch that went on after this answer had stopped."""
@@ -146,6 +149,26 @@ class PlainModel:
             ids[i, start : start + len(row)] = torch.tensor(list(row))
             mask[i, start : start + len(row)] = 1
         return ids.to(self._model.device), mask.to(self._model.device)
+
+
+def _penalties(penalty: float, mask: torch.Tensor | None) -> Any:
+    """What penalises repeated tokens, of the prompt too where its mask is given; None for no penalty."""
+    return None if penalty == 1 else transformers.LogitsProcessorList([_Penalty(penalty, mask)])
+
+
+class _Penalty(transformers.LogitsProcessor):
+    """A repetition penalty that padding is no part of."""
+
+    def __init__(self, penalty: float, mask: torch.Tensor | None) -> None:
+        self._penalty, self._mask = penalty, mask
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        real = torch.ones_like(input_ids, dtype=torch.bool)
+        if self._mask is not None:
+            real[:, : self._mask.shape[1]] = self._mask.bool()
+        counts = torch.zeros_like(scores).scatter_add_(1, input_ids, real.to(scores.dtype))
+        penalised = torch.where(scores > 0, scores / self._penalty, scores * self._penalty)
+        return torch.where(counts > 0, penalised, scores)
 
 
 class _Stopping(transformers.StoppingCriteria):

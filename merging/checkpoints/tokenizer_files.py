@@ -104,7 +104,9 @@ def chat_template(folder: Path) -> Any:
         for name in tokenizer_files(folder)
         if name.startswith(_MORE_TEMPLATES)
     }
-    return {"default": template, **more} if more else template
+    if not more:
+        return template
+    return {**(template if isinstance(template, dict) else {"default": template}), **more}
 
 
 def write_chat_template(template: Any, folder: Path) -> None:
@@ -133,6 +135,8 @@ def _main_template(folder: Path) -> Any:
         return (folder / "chat_template.jinja").read_text(encoding="utf-8")
     for name in ("chat_template.json", "tokenizer_config.json"):
         if (folder / name).is_file() and (template := read_mapping(folder / name).get("chat_template")):
+            if isinstance(template, list):  # as transformers 4 lists several
+                return {entry["name"]: entry["template"] for entry in template}
             return template
     return None
 

@@ -2,6 +2,7 @@
 
 import json
 
+import peft
 import pytest
 import torch
 import transformers
@@ -89,10 +90,10 @@ class Saying:
         return [self._answer for _ in requests]
 
 
-def answers(llama, text, arguments, *, chat=ALWAYS, **how):
+def answers(llama, text, arguments, *, chat=ALWAYS, context="hello", **how):
     engine = Saying(open_engine(llama, EngineSettings()).tokenizer, text, **how)
     lm = EngineLM(engine, chat=chat_form(engine.tokenizer, chat, llama))
-    request = type("Request", (), {"args": ("hello", arguments)})
+    request = type("Request", (), {"args": (context, arguments)})
     return lm.generate_until([request]), engine.asked, lm
 
 
@@ -103,9 +104,16 @@ def test_thoughts_are_cut_off_and_no_stop_string_ends_them(llama):
     assert said == ["Four."] and asked[0].stop == ()
     said, asked, lm = answers(llama, text, {"until": ["\n\n"]})
     assert said == [text] and asked[0].stop == ("\n\n",)
-    said, _, lm = answers(llama, "And then", {}, chat=thinking, ended=False, cut=True)
+    said, _, lm = answers(llama, "<think> And then", {}, chat=thinking, ended=False, cut=True)
     assert said == [""]
     assert lm.notices == ("1 of 1 answers were cut at their limit of tokens", "1 of 1 answers are empty")
+
+
+def test_a_prompt_that_has_ended_the_thoughts_leaves_stop_strings_and_answers_alone(llama):
+    closed = {"until": ["\n\n"]}
+    chat = ALWAYS.but(think_end="assistant :")
+    said, asked, _ = answers(llama, "Four.\n\nQuestion", closed, chat=chat, context="a assistant :", cut=True)
+    assert asked[0].stop == ("\n\n",) and said == ["Four.\n\nQuestion"]
 
 
 def test_a_turns_end_ends_an_answer(llama):
@@ -256,3 +264,50 @@ def test_the_models_own_settings_are_left_out_and_told_or_its_penalty_is_kept(tm
     outputs = [store.documents(record, ["output"])["output"].tolist() for record in records]
     assert outputs[0] == outputs[1] == outputs[2] != outputs[3]
     assert len({record.key.digest for record in records}) == 4
+
+
+def test_generation_settings_are_a_flag_too(tmp_path):
+    folder = tiny_llama(tmp_path / "llama")
+    file = folder / "generation_config.json"
+    neutral = {"do_sample": False, "temperature": 1.0, "repetition_penalty": 1.0, "num_beams": 1, "top_k": 50}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **neutral}))
+    arguments = ("score", "--benchmark", "lab_math", "--limit", "2", "--store", tmp_path / "store", folder)
+    for kept in ("neutral", "model"):
+        done = manyshot(*arguments, "--gen-kwargs", kept, cwd=tmp_path)
+        assert done.returncode == 0 and "greedy" not in done.stderr, done.stderr
+    assert len(list((tmp_path / "store").glob("records/**/*.json"))) == 2
+
+
+def test_an_adapter_is_asked_by_its_own_template(llama, tmp_path):
+    adapter = tmp_path / "adapter"
+    model = transformers.AutoModelForCausalLM.from_pretrained(llama)
+    peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(adapter)
+    content = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(
+        json.dumps({**content, "base_model_name_or_path": str(llama)})
+    )
+    scorer = Scorer(ScoreSettings(chat=ALWAYS), Store(tmp_path / "store"), None)
+    asked = scorer.chat_form(ScoredCheckpoint.open(str(adapter)))
+    assert asked.template == TEMPLATE
+    (adapter / "chat_template.jinja").write_text("{{ messages[0]['content'] }} answer :")
+    scorer = Scorer(ScoreSettings(chat=ALWAYS), Store(tmp_path / "store"), None)
+    own = ScoredCheckpoint.open(str(adapter))
+    assert scorer.chat_form(own).question("hello") == "hello answer :"
+    with pytest.raises(InputError, match="has another chat template than"):
+        scorer.check_forms([ScoredCheckpoint.open(str(llama)), own])
+
+
+def test_choices_are_not_compared_with_thoughts(llama, tmp_path):
+    done = manyshot(
+        *("score", "--benchmark", "lab_yes_no", "--chat-template", "always", "--enable-thinking", llama),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2 and "leave out --enable-thinking" in done.stderr
+
+
+def test_padding_is_not_penalised(llama):
+    engine = open_engine(llama, EngineSettings(dtype="float32", device="cpu"))
+    engine._shares = False
+    ids = [tuple(engine.tokenizer.encode(text)) for text in ("hello", "how many apples are left ? " * 8)]
+    requests = [GenerationRequest(prompt, 16, repetition_penalty=1.5) for prompt in ids]
+    assert engine.generate(requests)[0] == engine.generate(requests[:1])[0]

@@ -136,19 +136,60 @@ def test_a_system_text_that_a_template_refuses():
         form(LIKE_GEMMA, system_instruction="Be brief.").render(given)
 
 
+ENDED = "<|im_start|>assistant\n<think>\n\n</think>\n\n"
+OPEN = "<|im_start|>assistant\n<think>\n"
+
+
 @pytest.mark.parametrize(
-    ("answer", "ended", "said"),
+    ("prompt", "answer", "said"),
     [
-        ("<think>\nTwo?\n</think>\n\nTwo.", True, "Two."),
-        ("<think>\nTwo? Or thr", False, ""),
-        ("Two.", True, "Two."),
-        ("a</think>b</think> c", False, "c"),
+        ("assistant\n", "<think>\nTwo?\n</think>\n\nTwo.", "Two."),
+        ("assistant\n", "<think>\nTwo? Or thr", ""),
+        ("assistant\n", "Two.", "Two."),
+        ("assistant\n", "a</think>b</think> c", "c"),
+        (OPEN, "Two? Or thr", ""),
+        (OPEN, "Two?</think> Two.", "Two."),
+        (ENDED, "Two.", "Two."),
+        (ENDED, "</think> is a tag.", "</think> is a tag."),
     ],
 )
-def test_what_is_said_is_what_follows_the_thoughts(answer, ended, said):
-    assert form(LIKE_QWEN).said(answer, ended=ended) == said
-    assert form(LIKE_LLAMA).said(answer, ended=ended) == answer
-    assert form(LIKE_LLAMA, think_end="</think>").said(answer, ended=ended) == said
+def test_what_is_said_is_what_follows_the_thoughts(prompt, answer, said):
+    assert form(LIKE_QWEN).said(prompt, answer, ()) == said
+    assert form(LIKE_QWEN).thinks_after(prompt) is (prompt != ENDED)
+    assert form(LIKE_LLAMA).said(prompt, answer, ()) == answer
+    assert form(LIKE_LLAMA, think_end="</think>").said(prompt, answer, ()) == said
+
+
+def test_thoughts_that_a_special_token_ends_are_cut_by_its_id():
+    of = tokenizer(QWEN, None, ["<|im_start|>", "[/THINK]", "<|im_end|>"], adds_bos=False)
+    written = form(of, think_end="[/THINK]")
+    ids = of.encode("why[/THINK]so", add_special_tokens=False)
+    assert written.said("assistant\n", of.decode(ids, skip_special_tokens=True), ids).replace(" ", "") == "so"
+
+
+@pytest.mark.parametrize("completion", [" Two.", "Two.\n\n", " yes"])
+def test_what_separates_a_completion_from_its_prompt_in_plain_text_is_no_part_of_a_turn(completion):
+    before, turn = form(LIKE_LLAMA).conversation("How many?", completion)
+    assert turn == completion.strip() + "<|eot_id|>" and before.endswith("<|end_header_id|>\n\n")
+
+
+def test_a_turns_text_is_found_whatever_it_is():
+    end = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>\n{% endfor %}"
+    phi = end + "{% if add_generation_prompt %}<|assistant|>{% else %}{{ eos_token }}{% endif %}"
+    special = ["<|user|>", "<|assistant|>", "<|end|>", "<|endoftext|>"]
+    of = tokenizer(phi, None, special, adds_bos=False)
+    assert form(of).end_token == of.convert_tokens_to_ids("<|end|>")
+    for completion in ("d", "x", "end"):
+        assert form(of).conversation("How many?", completion)[1] == f"{completion}<|end|>\n<|endoftext|>"
+
+
+def test_a_template_that_begins_thoughts_is_refused_for_examples():
+    thinking = QWEN.replace("assistant\n{% if", "assistant\n<think>\n{% if").replace(
+        "<think>\n\n</think>\n\n", ""
+    )
+    of = tokenizer(thinking, None, ["<|im_start|>", "<|im_end|>", "<|endoftext|>"], adds_bos=False)
+    with pytest.raises(InputError, match=r"begins an answer with '<think>.n'"):
+        form(of).conversation("How many?", "Two.")
 
 
 def test_which_template(tmp_path):
@@ -159,6 +200,9 @@ def test_which_template(tmp_path):
     assert form(LIKE_LLAMA, chat_template=str(file)).render(QUESTION) == " Hi? :"
     of = tokenizer({"default": LLAMA, "tool": QWEN}, "<s>", ["<s>", "<|im_end|>", "</s>"], adds_bos=False)
     assert form(of).template == LLAMA and form(of, chat_template="tool").template == QWEN
+    (tmp_path / "latin.jinja").write_bytes("{{ 'é' }}".encode("latin-1"))
+    with pytest.raises(InputError, match="holds no text"):
+        form(of, chat_template=str(tmp_path / "latin.jinja"))
     for name, said in [
         ("rag", "models/it has no chat template called 'rag'; it has default, tool."),
         ("no.jinja", "'no.jinja': there is no such file of a chat template."),

@@ -45,8 +45,19 @@ def interleaved(weight: np.ndarray, heads: int) -> np.ndarray:
     return weight.reshape(heads, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
 
 
-def write(path, weights, *, architecture="llama", pre="smollm", quantise=None, more=lambda writer: None):
+def write(
+    path,
+    weights,
+    *,
+    architecture="llama",
+    pre="smollm",
+    adds_bos=False,
+    end="<|end|>",
+    quantise=None,
+    more=lambda writer: None,
+):
     """A GGUF file of a tiny Llama."""
+    tokens = [end if token == "<|end|>" else token for token in TOKENS]
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_block_count(LAYERS)
     writer.add_context_length(256)
@@ -59,13 +70,14 @@ def write(path, weights, *, architecture="llama", pre="smollm", quantise=None, m
     writer.add_vocab_size(len(TOKENS))
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(pre)
-    writer.add_token_list(TOKENS)
+    writer.add_token_list(tokens)
     writer.add_token_types([3, 3] + [1] * (len(TOKENS) - 2))
     writer.add_token_merges(MERGES)
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(1)
     writer.add_pad_token_id(1)
-    writer.add_add_bos_token(False)
+    if adds_bos is not None:
+        writer.add_add_bos_token(adds_bos)
     writer.add_chat_template(TEMPLATE)
     more(writer)
     names = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}
@@ -148,11 +160,31 @@ def test_quantised_weights_are_what_the_file_says(tmp_path):
         ("smollm", ["1", "2", "3", "ĠĠ", "1"]),
         ("llama-bpe", ["123", "Ġ", "Ġ", "1"]),
         ("qwen2", ["1", "2", "3", "Ġ", "Ġ", "1"]),
+        ("dbrx", ["123", "Ġ", "Ġ", "1"]),
     ],
 )
 def test_texts_are_split_as_the_file_says(tmp_path, pre, tokens):
     convert_gguf(write(tmp_path / "tiny.gguf", model().state_dict(), pre=pre), tmp_path / "out")
     assert transformers.AutoTokenizer.from_pretrained(tmp_path / "out").tokenize("123  1") == tokens
+
+
+@pytest.mark.parametrize(
+    ("pre", "said", "begins"),
+    [("smollm", None, False), ("smollm", True, True), ("llama-bpe", None, True), ("llama-bpe", False, False)],
+)
+def test_bos_is_added_as_the_file_says_or_llama_cpp_does(tmp_path, pre, said, begins):
+    file = write(tmp_path / "tiny.gguf", model().state_dict(), pre=pre, adds_bos=said)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(convert_gguf(file, tmp_path / "out"))
+    assert tokenizer("hello")["input_ids"][0] == (0 if begins else TOKENS.index("hel"))
+    assert tokenizer.encode("<|start|>", add_special_tokens=False) == [0]
+
+
+def test_a_special_token_that_bytes_cannot_spell_keeps_its_id(tmp_path):
+    end = "<｜end▁of▁sentence｜>"
+    file = write(tmp_path / "tiny.gguf", model().state_dict(), end=end)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(convert_gguf(file, tmp_path / "out"))
+    assert len(tokenizer) == len(TOKENS)
+    assert tokenizer.encode(f"hello{end}", add_special_tokens=False)[-1] == tokenizer.eos_token_id == 1
 
 
 def test_another_tokenizer_is_taken_where_the_files_own_is_not_known(tmp_path):
@@ -175,10 +207,30 @@ def _frequencies(writer):
 
 def _yarn(writer):
     writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    writer.add_rope_scaling_factor(4.0)
+
+
+def _factor(writer):
+    writer.add_rope_scaling_factor(4.0)
+
+
+def _logit_scale(writer):
+    writer.add_logit_scale(8.0)
+
+
+def _narrow_rotation(writer):
+    writer.add_rope_dimension_count(8)
 
 
 @pytest.mark.parametrize(
-    ("more", "said"), [(_frequencies, "would be lost"), (_yarn, "scales positions by 'yarn'")]
+    ("more", "said"),
+    [
+        (_frequencies, "would be lost"),
+        (_yarn, "llama.rope.scaling.type: yarn"),
+        (_factor, "llama.rope.scaling.factor: 4"),
+        (_logit_scale, "llama.logit_scale: 8"),
+        (_narrow_rotation, "rope.dimension_count: 8, not 16"),
+    ],
 )
 def test_what_would_be_lost_is_refused(tmp_path, more, said):
     file = write(tmp_path / "tiny.gguf", model().state_dict(), more=more)
