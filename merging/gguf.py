@@ -125,8 +125,15 @@ def _read_model(file: Path, fields: Mapping[str, Any]) -> Any:
     _check_keys(file, str(architecture), fields)
     with loading(file, f"model, of the architecture {architecture!r},"):
         config = transformers.AutoConfig.from_pretrained(file.parent, gguf_file=file.name)
+        if (width := fields.get(f"{architecture}.attention.key_length")) is not None:
+            config.head_dim = width  # which transformers takes to be 128 in Qwen 3
         model, report = family(config).from_pretrained(
-            file.parent, gguf_file=file.name, dtype=torch.float32, output_loading_info=True
+            file.parent,
+            config=config,
+            gguf_file=file.name,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they are named
         )
     refuse_unfilled(file, report)
     held, stored = sum(parameter.numel() for parameter in model.parameters()), fields[""]

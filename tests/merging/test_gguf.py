@@ -20,24 +20,38 @@ MERGES = ["1 2", "12 3", "Ġ Ġ", "h e", "he l", "l o"]
 TOKENS = ["<|start|>", "<|end|>", *BYTES, *(merge.replace(" ", "") for merge in MERGES)]
 
 
-def model(seed: int = 0):
-    """A tiny Llama with grouped heads and a tied table."""
-    torch.manual_seed(seed)
-    return transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(
+FAMILIES = {
+    "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
+    "qwen2": (transformers.Qwen2Config, transformers.Qwen2ForCausalLM),
+    "qwen3": (transformers.Qwen3Config, transformers.Qwen3ForCausalLM),
+}
+
+
+def model(architecture: str = "llama", *, tied: bool = True):
+    """A tiny model with grouped heads, whose biases and norms are not as they begin."""
+    torch.manual_seed(0)
+    config, family = FAMILIES[architecture]
+    made = family(
+        config(
             vocab_size=len(TOKENS),
             hidden_size=WIDTH,
             intermediate_size=2 * WIDTH,
             num_hidden_layers=LAYERS,
             num_attention_heads=HEADS,
             num_key_value_heads=2,
+            head_dim=WIDTH // HEADS,
             max_position_embeddings=256,
             rms_norm_eps=1e-5,
-            rope_theta=50_000.0,
-            tie_word_embeddings=True,
+            rope_parameters={"rope_type": "default", "rope_theta": 50_000.0},
+            tie_word_embeddings=tied,
             initializer_range=0.3,
         )
     )
+    with torch.no_grad():
+        for parameter in made.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.2 * torch.randn_like(parameter))
+    return made
 
 
 def interleaved(weight: np.ndarray, heads: int) -> np.ndarray:
@@ -52,6 +66,7 @@ def write(
     architecture="llama",
     pre="smollm",
     adds_bos=False,
+    tied=True,
     end="<|end|>",
     quantise=None,
     more=lambda writer: None,
@@ -68,6 +83,9 @@ def write(
     writer.add_rope_freq_base(50_000.0)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(len(TOKENS))
+    if architecture == "qwen3":
+        writer.add_key_length(WIDTH // HEADS)
+        writer.add_value_length(WIDTH // HEADS)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(pre)
     writer.add_token_list(tokens)
@@ -81,6 +99,7 @@ def write(
     writer.add_chat_template(TEMPLATE)
     more(writer)
     names = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight"}
+    names["lm_head.weight"] = "output.weight"
     parts = {
         "self_attn.q_proj": "attn_q",
         "self_attn.k_proj": "attn_k",
@@ -91,13 +110,18 @@ def write(
         "mlp.down_proj": "ffn_down",
         "input_layernorm": "attn_norm",
         "post_attention_layernorm": "ffn_norm",
+        "self_attn.q_norm": "attn_q_norm",
+        "self_attn.k_norm": "attn_k_norm",
     }
     for layer in range(LAYERS):
         for ours, theirs in parts.items():
-            names[f"model.layers.{layer}.{ours}.weight"] = f"blk.{layer}.{theirs}.weight"
+            for kind in ("weight", "bias"):
+                names[f"model.layers.{layer}.{ours}.{kind}"] = f"blk.{layer}.{theirs}.{kind}"
     for ours, theirs in names.items():
+        if ours not in weights or (ours == "lm_head.weight" and tied):
+            continue
         weight = weights[ours].float().numpy()
-        if "q_proj" in ours or "k_proj" in ours:
+        if architecture == "llama" and ("q_proj" in ours or "k_proj" in ours):
             weight = interleaved(weight, HEADS if "q_proj" in ours else 2)
         if quantise is not None and weight.ndim == 2:
             stored = gguf.quants.quantize(weight, quantise)
@@ -128,6 +152,18 @@ def test_weights_configuration_tokenizer_and_template_come_back(tmp_path):
     assert tokenizer.chat_template == TEMPLATE and tokenizer.model_max_length == 256
     generation = transformers.GenerationConfig.from_pretrained(tmp_path / "out")
     assert (generation.bos_token_id, generation.eos_token_id, generation.pad_token_id) == (0, 1, 1)
+
+
+@pytest.mark.parametrize(("architecture", "tied"), [("llama", False), ("qwen2", True), ("qwen3", False)])
+def test_every_architecture_computes_the_same(tmp_path, architecture, tied):
+    made = model(architecture, tied=tied)
+    file = write(tmp_path / "tiny.gguf", made.state_dict(), architecture=architecture, tied=tied)
+    read = transformers.AutoModelForCausalLM.from_pretrained(
+        convert_gguf(file, tmp_path / "out", dtype="float32"), dtype=torch.float32
+    )
+    ids = torch.arange(40)[None]
+    with torch.inference_mode():
+        assert torch.equal(read(ids).logits, made(ids).logits)
 
 
 @pytest.mark.parametrize(("dtype", "kept"), [("bfloat16", 2**-8), ("float16", 2**-11)])
