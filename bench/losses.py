@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.engine import Engine, Progress, TokenIds
-from merging.chat import ChatForm, chat_form
+from merging.chat import ChatForm
 from merging.examples import IGNORED, Example, tokenise
 from merging.train_settings import TrainSettings
 from results.errors import InputError
@@ -15,7 +15,11 @@ LOSS_VERSION = 1
 
 
 def mean_loss(
-    engine: Engine, examples: Sequence[Example], settings: TrainSettings, progress: Progress | None = None
+    engine: Engine,
+    examples: Sequence[Example],
+    settings: TrainSettings,
+    form: ChatForm | None = None,
+    progress: Progress | None = None,
 ) -> float:
     """Return the mean over examples of each one's mean token loss (natural logarithm).
 
@@ -23,12 +27,12 @@ def mean_loss(
         engine: with the checkpoint in it.
         examples: what is read. An example without a token whose loss counts is left out.
         settings: say which tokens an example becomes, and over which the loss is taken.
+        form: makes conversations of the examples.
         progress: called with the numbers of examples done and in all.
 
     Raises:
         InputError: there are no examples, or the model computes NaN.
     """
-    form = chat_form(engine.tokenizer, settings.chat, "the checkpoint")
     pairs = [pair for example in examples if (pair := _pair(engine, example, settings, form)) is not None]
     if not pairs:
         raise InputError("There are no validation examples to take a loss on.")

@@ -25,8 +25,8 @@ class ScoreSettings(Settings):
     limits: Mapping[str, Annotated[int, Field(gt=0, le=LARGEST_LIMIT)] | None] = {}
     """In place of `limit` for single benchmarks, by name."""
     gen_kwargs: GenKwargs = "neutral"
-    """Generation is greedy; with `model` under the repetition penalty of the checkpoint's own
-    generation_config.json, which `neutral` leaves out as all that it says."""
+    """What greedy answers keep of a checkpoint's generation_config.json: `neutral` nothing, `model` its
+    repetition penalty."""
     chat: ChatSettings = ChatSettings()
     """How questions are put to a model that was tuned for conversations."""
 

@@ -77,7 +77,7 @@ class Scorer:
         self.engine_settings = self._settings.engine
         self.engine_kind = find_engine(self.engine_settings.name)
         if self.engine_kind.recorded:  # answers that were given, whatever the prompts looked like
-            self._settings = self._settings.but(chat=ChatSettings())
+            self._settings = self._settings.but(chat=ChatSettings(), gen_kwargs="neutral")
         self.chat = self._settings.chat
         self._forms: dict[Path, ChatForm | None] = {}
         self._data_root = data_root
@@ -349,6 +349,7 @@ class Scorer:
         definition, data = self.digests(benchmark)
         engine = self.engine_settings.deciding
         form, system = self.chat_form(checkpoint), self.chat.system_instruction
+        keeps_penalty = self._settings.gen_kwargs == "model" and benchmark.is_generated
         judge = {"judge": self._judge.name} if benchmark.judged else {}
         return RecordKey(
             checkpoint=checkpoint.identity,
@@ -360,7 +361,7 @@ class Scorer:
                 **engine,
                 "limit": self._settings.limit_of(benchmark.name),
                 "seed": self._settings.seed,
-                **({"gen_kwargs": "model"} if self._settings.gen_kwargs == "model" else {}),
+                **({"gen_kwargs": "model"} if keeps_penalty else {}),
                 "chat_template": None if form is None else form.key,
                 **({"system_instruction": system} if form is None and system else {}),
                 **judge,

@@ -117,9 +117,8 @@ class ValidationSignals:
             return float(json.loads(file.read_bytes())["value"])
         engine = self.scorer.engine_with(opened)
         with self.progress(f"{checkpoint.name} · loss on {task}") as progress:
-            value = mean_loss(
-                engine, examples, self._training.but(loss=over, chat=self.scorer.chat), progress
-            )
+            settings, form = self._training.but(loss=over), self.scorer.chat_form(opened)
+            value = mean_loss(engine, examples, settings, form, progress)
         if not math.isfinite(value):
             raise InputError(f"The loss of {checkpoint} on the task '{task}' is {value}.")
         _keep(file, {**key, "task": task, "name": str(checkpoint), "value": value})

@@ -4,11 +4,10 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-from bench.engine import EngineSettings
+from bench.engine import Dtype, EngineSettings
 from bench.score_settings import ScoreSettings
 from manyshot.flags import add_flags, count, json_object, number, whole_number
 from merging.chat import ChatSettings
-from merging.recipe import OutputDtype
 from merging.signals import ContinuationSettings
 from merging.train_settings import AdapterSettings, TrainSettings
 
@@ -113,7 +112,7 @@ def _convert(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE.gguf", help="the GGUF file")
     parser.add_argument("out", type=Path, help="folder of the checkpoint; must not exist")
     parser.add_argument(
-        "--dtype", choices=get_args(OutputDtype), default="bfloat16",
+        "--dtype", choices=[name for name in get_args(Dtype) if name != "auto"], default="bfloat16",
         help="dtype of the weights that are written (%(default)s)",
     )  # fmt: skip
     parser.add_argument(
@@ -193,7 +192,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
     for kind in (table, figure, board, submission, pair):
         kind.add_argument("--run", action="append", default=[], help=_RUNS[kind is board])
         _store(kind, several=kind is board)
-        kind.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+        kind.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 _RUNS = ("name of a run (the latest); some show several", "name of a run (may be repeated; all runs)")

@@ -23,7 +23,7 @@ _COMMANDS = {
     "train": "fine-tune an expert on a suite's task",
     "signals": "losses, loss gaps, divergences and cosines of a base and its experts",
     "report": "tables and figures of a run, two checkpoints head to head, and the leaderboard",
-    "list": "what there is: benchmarks, suites, methods, signals, engines, experiments",
+    "list": "what there is: benchmarks, suites, methods, signals, engines, experiments, tables, figures",
 }
 _INTERRUPTED = "manyshot: interrupted; start again to go on from what is kept\n"
 
@@ -78,7 +78,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     asked = next((argument for argument in arguments if argument in _COMMANDS), None)
     for name, help_text in _COMMANDS.items():
-        command = commands.add_parser(name, help=help_text, description=help_text.capitalize() + ".")
+        command = commands.add_parser(
+            name, help=help_text, description=help_text[0].upper() + help_text[1:] + "."
+        )
         command.add_argument("--debug", action="store_true", help="show a traceback and what libraries say")
         if name == asked:
             from manyshot.arguments import add_arguments

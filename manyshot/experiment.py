@@ -251,7 +251,7 @@ _LONGEST_VALUE = 120
 SHIPPED = Path(__file__).parent / "experiments"
 LAB, GLUE_LAB, T5_LAB, SMOL = "lab", "glue-lab", "t5-lab", "smol"
 HOMEMADE = (LAB, GLUE_LAB, T5_LAB, SMOL)
-"""Bases that are made on this machine."""
+"""Bases that are made, or converted by `make smol`, on this machine."""
 
 
 def find_experiment(name: str) -> Path:

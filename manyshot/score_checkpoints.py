@@ -141,7 +141,7 @@ def score_all(
             for notice in record.notices:
                 noticed.setdefault((benchmark_name, notice), []).append(Path(name).name)
     for (benchmark_name, notice), names in noticed.items():
-        whose = "all" if len(names) == len(records) else ", ".join(names)
+        whose = "all checkpoints" if 1 < len(names) == len(records) else ", ".join(names)
         logger.info("%s on %s: %s", whose, benchmark_name, notice)
     logger.info("%d records made, %d found in %s", made, found, scorer.store.root)
     return dict(records)

@@ -110,7 +110,8 @@ def _recipe(recipe: dict[str, Any]) -> dict[str, Any]:
     experts = {
         name: {**expert, "path": _published(expert["path"])} for name, expert in recipe["experts"].items()
     }
-    return {**recipe, "base": _published(recipe["base"]), "experts": experts}
+    template = {"chat_template": Path(recipe["chat_template"]).name} if recipe["chat_template"] else {}
+    return {**recipe, "base": _published(recipe["base"]), "experts": experts, **template}
 
 
 def _published(source: str) -> str:

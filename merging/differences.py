@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from merging.allowed_differences import allowed
 from merging.checkpoints.checkpoint import FACTORS, Checkpoint
-from merging.checkpoints.tokenizer_files import both_vocabularies
+from merging.checkpoints.tokenizer_files import both_vocabularies, vocabulary
 from merging.compared_settings import Pair, config_pairs, current_name, generation_pairs
 from merging.compared_tokenizers import tokenizer_pairs
 from results.errors import InputError
@@ -116,6 +116,7 @@ def _compare_tokens(
     base: Checkpoint, experts: Mapping[str, Checkpoint], by_key: dict[str, dict[str, Pair]]
 ) -> str:
     """Add the tokens that only some have to the differences; return what is wrong where two share an id."""
+    vocabulary(base.home)  # which refuses a broken one, also where all have it
     owners: dict[int, tuple[str, str]] = {}
     clash = ""
     for name, expert in experts.items():

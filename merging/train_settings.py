@@ -103,4 +103,5 @@ class TrainSettings(SharedTrainSettings):
     def deciding(self) -> dict[str, Any]:
         """The settings that what is trained depends on; of a chat template its content."""
         values = {name: value for name, value in self.model_dump().items() if name not in _UNDECIDING}
-        return values | {"chat": self.chat.key}
+        del values["chat"]
+        return values if self.chat.key is None else values | {"chat": self.chat.key}

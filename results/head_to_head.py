@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from results.store import Store
 from results.suite import RANKED_BY, BenchmarkSpec
 from results.validation import quoted
 
+_NEAREST = 5
 _SHORTEST_DIGEST = 8
 
 
@@ -185,9 +187,11 @@ def _side(name: str, store: Store, run: Run | None) -> ComparedCheckpoint:
         for entry in run.entries if run else ():
             if Path(entry.path).resolve() == Path(name).resolve():
                 return _checkpoint_of_run(name, entry, store)
-        labels = f"run {run.name} has {', '.join(entry.label for entry in run.entries)}; " if run else ""
-        names = ", ".join(sorted({record.name for record in every})) or "no records"
-        raise InputError(f"{store.root}: no checkpoint {quoted(name)}; {labels}the store has {names}")
+        known = [entry.label for entry in run.entries if entry.role != "round"] if run else []
+        known += sorted({record.name for record in every})
+        near = ", ".join(map(quoted, get_close_matches(name, known, n=_NEAREST, cutoff=0)))
+        there = f" among {len(known)}; the nearest are {near}" if known else "; the store has no records"
+        raise InputError(f"{store.root}: no checkpoint {quoted(name)}{there}")
     by_benchmark: dict[str, list[Record]] = {}
     for record in called:
         # What was scored on a validation split chose settings, and says nothing of what came out.
@@ -205,7 +209,8 @@ def _checkpoint_of_run(name: str, entry: Entry, store: Store) -> ComparedCheckpo
 def _is_called(record: Record, name: str) -> bool:
     if len(name) >= _SHORTEST_DIGEST and record.key.checkpoint.digest.startswith(name):
         return True
-    return record.name == name or Path(record.name).resolve() == Path(name).resolve()
+    path = Path(record.name)
+    return name in (record.name, path.name) or path.resolve() == Path(name).resolve()
 
 
 def _alike_records(firsts: Sequence[Record], seconds: Sequence[Record]) -> tuple[tuple[Record, Record], str]:

@@ -12,9 +12,9 @@ from results.validation import Settings, Several
 TaskName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
 """A task's name in a suite, and that of its expert in a recipe."""
 AGGREGATES = ("average", "worst_task", "gap", "anp")
+"""What a comparison says of all tasks together: none of them is called so."""
 RANKED_BY = ("average", "worst_task")
 """The aggregates that checkpoints are ranked by, and compared in."""
-"""What a comparison says of all tasks together: none of them is called so."""
 
 
 class BenchmarkSpec(Settings):

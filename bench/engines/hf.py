@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import GenerationConfig
 
 from bench.divergence import Distributions, likeliest
 from bench.engine import (
@@ -238,8 +239,10 @@ class HFEngine:
         self._checkpoint = checkpoint
         self.tokenizer = tokenizer
         self.max_length = self._settings.max_length or max_length(config, tokenizer)
-        self._model.generation_config = load_generation_config(checkpoint, config)
-        self._ends = end_tokens(tokenizer, self._model.generation_config)
+        own = load_generation_config(checkpoint, config)
+        self._ends = end_tokens(tokenizer, own)
+        # transformers fills what a call leaves out from here, and answers are to be greedy.
+        self._model.generation_config = GenerationConfig(decoder_start_token_id=own.decoder_start_token_id)
         self._pad = padding_of(tokenizer)
         self._plain = PlainModel(self._model, self._pad, self._batch_tokens)
 

@@ -87,4 +87,5 @@ def _read(steps: Sequence[Step], rates: Rates) -> Iterator[str]:
     yield f"{sum(step.texts for step in steps):,}{more}" if reads else ""
     yield f"{sum(step.tokens for step in steps) / 1e6:,.2f} M{more}" if reads else ""
     if rates:
-        yield f"{sum(step.hours(*rates) for step in steps):.2f}" if reads else ""
+        known = any(step.texts for step in steps)
+        yield f"{sum(step.hours(*rates) for step in steps):.2f}{more}" if known else ""

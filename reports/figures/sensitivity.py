@@ -95,7 +95,7 @@ def sensitivity(comparison: Comparison, setting: str | None) -> tuple[Figure, st
     lines = _lines(comparison, setting) if setting else []
     if not lines:
         known = _varied(comparison)
-        what = f"no method has several values of '{setting}'" if setting else "name the setting to show"
+        what = f"no method has several values of '{setting}'" if setting else "name the setting (--setting)"
         there = (
             f"there are several of {', '.join(known)}" if known else "no method has several of any setting"
         )

@@ -8,7 +8,7 @@ import torch
 import transformers
 from command_line import manyshot
 from lm_eval.models.huggingface import HFLM
-from tiny import tiny_llama
+from tiny import tiny_llama, tiny_t5
 
 from bench.answers import run_lm_eval
 from bench.data import load_rows
@@ -18,6 +18,7 @@ from bench.lm import EngineLM
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
+from bench.signals import ValidationSignals
 from bench.suite import load_benchmark, load_suite
 from manyshot.experiment import load_experiment
 from merging.chat import ChatSettings, chat_form
@@ -311,3 +312,37 @@ def test_padding_is_not_penalised(llama):
     ids = [tuple(engine.tokenizer.encode(text)) for text in ("hello", "how many apples are left ? " * 8)]
     requests = [GenerationRequest(prompt, 16, repetition_penalty=1.5) for prompt in ids]
     assert engine.generate(requests)[0] == engine.generate(requests[:1])[0]
+
+
+def test_an_encoder_decoders_own_settings_are_left_out_too(tmp_path):
+    folder = tiny_t5(tmp_path / "t5")
+    settings = EngineSettings(dtype="float32", device="cpu")
+
+    def said(penalty):
+        engine = open_engine(folder, settings)
+        prompt = tuple(engine.tokenizer.encode("how many apples are left ?"))
+        return engine.generate([GenerationRequest(prompt, 12, repetition_penalty=penalty)])[0].ids
+
+    plain, penalised = said(1.0), said(1e6)
+    assert plain != penalised
+    file = folder / "generation_config.json"
+    own = {"repetition_penalty": 3.0, "no_repeat_ngram_size": 1, "suppress_tokens": [plain[0]]}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **own}))
+    assert said(1.0) == plain and said(1e6) == penalised
+
+
+def test_a_loss_is_of_the_form_that_is_scored(llama, tmp_path):
+    scorer = Scorer(ScoreSettings(chat=ALWAYS), Store(tmp_path / "store"), None)
+    signals = ValidationSignals(scorer, load_suite("lab"), None, limit=3)
+    in_form = signals.loss(llama, "math", "completion")
+    plain = ValidationSignals(
+        Scorer(ScoreSettings(), Store(tmp_path / "store"), None), load_suite("lab"), None, limit=3
+    ).loss(llama, "math", "completion")
+    form = chat_form(scorer.engine_with(ScoredCheckpoint.open(str(llama))).tokenizer, ALWAYS, llama)
+    examples = signals.data.examples("math")
+    asked = [form.conversation(example.prompt, example.completion) for example in examples]
+    encode = form.tokenizer.encode
+    pairs = [(encode(before), encode(before + turn)[len(encode(before)) :]) for before, turn in asked]
+    engine = scorer.engine_with(ScoredCheckpoint.open(str(llama)))
+    expected = [-likelihood.logprobs.mean() for likelihood in engine.loglikelihood(pairs)]
+    assert in_form == pytest.approx(float(sum(expected)) / len(expected), abs=1e-5) != plain

@@ -178,7 +178,6 @@ def test_the_key_has_all_that_decides_scores_and_no_more(signals, checkpoints):
     losses, scores = keys()
     signals = signals.with_references({"math": checkpoints[1]})
     assert [one == other for one, other in zip(keys(), (losses, scores), strict=True)] == [True, False]
-    signals = signals.with_references({})
     suite = load_suite("lab")
     math = suite.tasks["math"]
     both = math.but(benchmarks=math.benchmarks + suite.tasks["safety"].benchmarks)

@@ -66,7 +66,7 @@ def test_a_row_and_a_checkpoint_that_was_scored_apart(ask):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["metis", "tees"], "no checkpoint 'tees'; run first has base, "),
+        (["metis", "tees"], "no checkpoint 'tees' among 13; the nearest are 'ties', 'metis', "),
         (["metis", "ties", "--run", "second"], "no run 'second'"),
         (["metis", "ties", "--documents", "-1"], "--documents must be 0 or more, not -1"),
         (["metis", "ties", "--format", "csv", "--documents", "2"], "CSV has a row for each benchmark"),

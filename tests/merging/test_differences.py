@@ -362,8 +362,7 @@ def meaning(config, key):
 
 def _with_template(text):
     def change(folder):
-        for file in ("chat_template.jinja",):
-            (folder / file).unlink(missing_ok=True)
+        (folder / "chat_template.jinja").unlink(missing_ok=True)
         settings = folder / "tokenizer_config.json"
         content = json.loads(settings.read_text())
         content.pop("chat_template", None)
