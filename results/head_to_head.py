@@ -177,6 +177,7 @@ def _side(name: str, store: Store, run: Run | None) -> ComparedCheckpoint:
             return _checkpoint_of_run(name, entry, store)
     every = list(store.records())
     called = [record for record in every if _is_called(record, name)]
+    called = called or [record for record in every if Path(record.name).name == name]
     digests = sorted({record.key.checkpoint.digest for record in called})
     if len(digests) > 1:
         raise InputError(
@@ -209,8 +210,7 @@ def _checkpoint_of_run(name: str, entry: Entry, store: Store) -> ComparedCheckpo
 def _is_called(record: Record, name: str) -> bool:
     if len(name) >= _SHORTEST_DIGEST and record.key.checkpoint.digest.startswith(name):
         return True
-    path = Path(record.name)
-    return name in (record.name, path.name) or path.resolve() == Path(name).resolve()
+    return record.name == name or Path(record.name).resolve() == Path(name).resolve()
 
 
 def _alike_records(firsts: Sequence[Record], seconds: Sequence[Record]) -> tuple[tuple[Record, Record], str]:

@@ -120,8 +120,13 @@ def test_an_unknown_name_lists_the_known_ones(lab: Family) -> None:
         InputError, match=r"no checkpoint 'tees' among \d+; the nearest are 'ties', 'metis', "
     ):
         pair(lab, "tees", "ties")
-    with pytest.raises(InputError, match=r"no checkpoint 'ties' among \d+; the nearest are "):
-        pair(lab, "ties", "metis", of_run=False)
+    with pytest.raises(InputError, match=r"no checkpoint 'tees' among \d+; the nearest are "):
+        pair(lab, "tees", "metis", of_run=False)
+
+
+def test_a_checkpoint_is_called_by_its_folder_where_no_other_is(lab: Family) -> None:
+    by_folder = pair(lab, "ties", "metis", of_run=False)
+    assert by_folder.digests == pair(lab, "models/ties", "models/metis", of_run=False).digests
 
 
 def test_a_name_of_two_checkpoints_asks_for_a_digest(lab: Family) -> None:
