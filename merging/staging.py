@@ -107,6 +107,10 @@ def _take(out: Path, folder: Path) -> int | None:
 
 def _appear(folder: Path, out: Path) -> None:
     refuse_existing(out)
+    # The safetensors library makes files that only their owner reads; others are as the umask says.
+    usual = (folder.stat().st_mode & 0o666) | 0o200
+    for path in folder.glob("*.safetensors"):
+        path.chmod(usual)
     try:
         folder.rename(out)
     except OSError:

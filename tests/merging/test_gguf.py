@@ -296,3 +296,9 @@ def test_elsewhere_a_gguf_file_is_refused_with_the_command(tmp_path):
     (tmp_path / "there").mkdir()
     done = manyshot("convert", file, "there", cwd=tmp_path)
     assert done.returncode == 2 and "exists already" in done.stderr
+
+
+def test_weights_are_read_by_whom_other_files_are(tmp_path):
+    out = convert_gguf(write(tmp_path / "tiny.gguf", model().state_dict()), tmp_path / "out")
+    modes = {(out / name).stat().st_mode for name in ("model.safetensors", "config.json")}
+    assert len(modes) == 1
