@@ -37,6 +37,7 @@ def test_every_benchmark_and_suite_can_be_loaded():
         "glue-lab-shifted",
         "lab",
         "metis",
+        "smol-glue",
         "t5-lab",
     ]
 

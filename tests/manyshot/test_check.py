@@ -8,6 +8,7 @@ from tiny import tiny_llama
 from bench.suite import load_suite
 from manyshot.check import accepted_by_task, check_experiment
 from manyshot.experiment import Experiment
+from manyshot.lab.smol import smol_base
 from results.errors import InputError
 from results.validation import validated
 
@@ -88,3 +89,13 @@ def test_a_difference_is_accepted_in_the_subsets_whose_experts_have_it(tmp_path)
     with pytest.raises(InputError, match=r"names 'config.vocab_size', in which no expert differs"):
         both = ["config.rms_norm_eps", "config.vocab_size"]
         accepted_by_task(experiment(**about, accept_differences=both))
+
+
+def test_the_base_smol_is_in_the_cache_or_is_missed_by_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(InputError, match="`make smol` fetches and converts it"):
+        smol_base()
+    folder = tmp_path / "manyshot" / "smol"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    assert smol_base() == folder
