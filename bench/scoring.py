@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.answers import AnsweringLM, evaluate, generation_requests
 from bench.benchmark import Benchmark
+from bench.chat_forms import ChatForms
 from bench.data import Rows, load_rows
 from bench.engine import Engine, Generation, GenerationRequest, Progress
 from bench.engine_registry import find_engine, open_engine, resolved
@@ -21,7 +22,7 @@ from bench.judge import Judge, PatternJudge
 from bench.prompts import prompts_of
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
-from merging.chat import ChatForm, ChatSettings, chat_form
+from merging.chat import ChatSettings
 from results.errors import InputError
 from results.record import CheckpointIdentity, Record, RecordKey
 from results.store import Store
@@ -62,6 +63,7 @@ class Scorer:
         engine_settings: how checkpoints are run, with `auto` replaced.
         engine_kind: the engine's declaration.
         chat: how questions are put.
+        chat_forms: how each checkpoint writes conversations.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class Scorer:
         if self.engine_kind.recorded:  # answers that were given, whatever the prompts looked like
             self._settings = self._settings.but(chat=ChatSettings(), gen_kwargs="neutral")
         self.chat = self._settings.chat
-        self._forms: dict[Path, ChatForm | None] = {}
+        self.chat_forms = ChatForms(self.chat)
         self._data_root = data_root
         self._engine: Engine | None = None
         self._loaded: CheckpointIdentity | None = None
@@ -261,43 +263,10 @@ class Scorer:
             progress,
             tokens=tokens,
             answers=answers,
-            chat=self.chat_form(checkpoint),
+            chat=self.chat_forms.find(checkpoint),
             repetition_penalty=penalty,
             neutralised=neutralised,
         )
-
-    def chat_form(self, checkpoint: ScoredCheckpoint) -> ChatForm | None:
-        """How conversations are written for a checkpoint; None where prompts are not conversations.
-
-        Raises:
-            InputError: it has no chat template, or none of the name that is asked for; or its template fails.
-        """
-        if not self.chat.templated:
-            return None
-        if checkpoint.path not in self._forms:
-            from merging.checkpoints.adapter import base_folder
-            from merging.checkpoints.pretrained import load_tokenizer
-            from merging.checkpoints.tokenizer_files import chat_template
-
-            base = base_folder(checkpoint.path)
-            tokenizer = load_tokenizer(base or checkpoint.path)
-            own = base and chat_template(checkpoint.path)  # an adapter may have one of its own
-            self._forms[checkpoint.path] = chat_form(tokenizer, self.chat, checkpoint.name, own)
-        return self._forms[checkpoint.path]
-
-    def check_forms(self, checkpoints: Sequence[ScoredCheckpoint]) -> None:
-        """Refuse checkpoints that are to be compared and write conversations differently.
-
-        Raises:
-            InputError: they do, or one has no chat template where one is asked for.
-        """
-        forms = [self.chat_form(checkpoint) for checkpoint in checkpoints]
-        for checkpoint, form in zip(checkpoints, forms, strict=True):
-            if form and forms[0] and form.key != forms[0].key:
-                raise InputError(
-                    f"{checkpoint.name} has another chat template than {checkpoints[0].name}, so that their "
-                    "scores cannot be divided: give one for all (--chat-template FILE.jinja)."
-                )
 
     def engine_with(self, checkpoint: ScoredCheckpoint) -> Engine:
         """The engine, started where it was not, with a checkpoint in it.
@@ -348,7 +317,7 @@ class Scorer:
     def _key(self, checkpoint: ScoredCheckpoint, benchmark: Benchmark) -> RecordKey:
         definition, data = self.digests(benchmark)
         engine = self.engine_settings.deciding
-        form, system = self.chat_form(checkpoint), self.chat.system_instruction
+        form, system = self.chat_forms.find(checkpoint), self.chat.system_instruction
         keeps_penalty = self._settings.gen_kwargs == "model" and benchmark.is_generated
         judge = {"judge": self._judge.name} if benchmark.judged else {}
         return RecordKey(

@@ -117,7 +117,7 @@ class ValidationSignals:
             return float(json.loads(file.read_bytes())["value"])
         engine = self.scorer.engine_with(opened)
         with self.progress(f"{checkpoint.name} · loss on {task}") as progress:
-            settings, form = self._training.but(loss=over), self.scorer.chat_form(opened)
+            settings, form = self._training.but(loss=over), self.scorer.chat_forms.find(opened)
             value = mean_loss(engine, examples, settings, form, progress)
         if not math.isfinite(value):
             raise InputError(f"The loss of {checkpoint} on the task '{task}' is {value}.")
@@ -180,7 +180,7 @@ class ValidationSignals:
             return ExpertContinuations.open(folder)
         if settings.inputs is not None and len(texts) < settings.inputs:
             logger.info("%s has %d inputs, not %d", task, len(texts), settings.inputs)
-        form = self.scorer.chat_form(opened)
+        form = self.scorer.chat_forms.find(opened)
         with (
             self._engine_with(opened, engine_settings if other_engine else None) as engine,
             self.progress(f"{expert.name} · continuations on {task}") as progress,

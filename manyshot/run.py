@@ -145,7 +145,7 @@ def _run(
     )
     judge = open_judge(experiment.judge, engine)
     with closing(Scorer(settings, context.store, context.data_root, judge=judge)) as scorer:
-        scorer.check_forms([base, *given.values()])
+        scorer.chat_forms.check([base, *given.values()])
         benchmarks = benchmarks_with_data(scorer, suite.benchmarks, context.skip_missing)
         signals = _open_signals(experiment, suite, scorer, context)
         for method in experiment.methods:

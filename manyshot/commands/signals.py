@@ -41,7 +41,9 @@ def run(options: argparse.Namespace) -> None:
     )
     continued = settings_of(options, ContinuationSettings, inputs=options.inputs)
     try:
-        scorer.check_forms([ScoredCheckpoint.open(str(path)) for path in (options.base, *experts.values())])
+        scorer.chat_forms.check(
+            [ScoredCheckpoint.open(str(path)) for path in (options.base, *experts.values())]
+        )
         report = measure(
             signals, suite, options.base, experts, settings=continued, over=options.loss, score=options.score
         )

@@ -288,14 +288,14 @@ def test_an_adapter_is_asked_by_its_own_template(llama, tmp_path):
         json.dumps({**content, "base_model_name_or_path": str(llama)})
     )
     scorer = Scorer(ScoreSettings(chat=ALWAYS), Store(tmp_path / "store"), None)
-    asked = scorer.chat_form(ScoredCheckpoint.open(str(adapter)))
+    asked = scorer.chat_forms.find(ScoredCheckpoint.open(str(adapter)))
     assert asked.template == TEMPLATE
     (adapter / "chat_template.jinja").write_text("{{ messages[0]['content'] }} answer :")
     scorer = Scorer(ScoreSettings(chat=ALWAYS), Store(tmp_path / "store"), None)
     own = ScoredCheckpoint.open(str(adapter))
-    assert scorer.chat_form(own).question("hello") == "hello answer :"
+    assert scorer.chat_forms.find(own).question("hello") == "hello answer :"
     with pytest.raises(InputError, match="has another chat template than"):
-        scorer.check_forms([ScoredCheckpoint.open(str(llama)), own])
+        scorer.chat_forms.check([ScoredCheckpoint.open(str(llama)), own])
 
 
 def test_choices_are_not_compared_with_thoughts(llama, tmp_path):
