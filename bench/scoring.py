@@ -100,7 +100,7 @@ class Scorer:
         return [
             self.engine_key(),
             [settings.limit, dict(settings.limits), settings.seed, self._judge.name],
-            *[part for part in (self.chat.key or self.chat.system_instruction,) if part],
+            *filter(None, [self.chat.key or self.chat.system_instruction]),
             *(["model"] if settings.gen_kwargs == "model" else []),
         ]
 

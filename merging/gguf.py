@@ -75,9 +75,8 @@ def convert_gguf(
     """
     refuse_existing(out)
     fields = _read_fields(file)
-    prepared = _prepared_tokenizer(file, fields) if tokenizer is None else None
-    if tokenizer is not None:
-        load_tokenizer(tokenizer)  # which says where there is none
+    # One that is given is loaded to say where there is none, and copied as it is.
+    loaded = _prepared_tokenizer(file, fields) if tokenizer is None else load_tokenizer(tokenizer)
     model = _read_model(file, fields)
     config = model.config
     _round_to_float32(config)
@@ -90,9 +89,9 @@ def convert_gguf(
     plain.to(getattr(torch, dtype))
     with resumable(out, cache_key([str(file.absolute()), dtype, str(tokenizer)])) as folder:
         plain.save_pretrained(folder)
-        if prepared is not None:
-            prepared.save_pretrained(folder)
-        elif tokenizer is not None:
+        if tokenizer is None:
+            loaded.save_pretrained(folder)
+        else:
             copy_tokenizer(tokenizer, folder)
     return out
 

@@ -9,7 +9,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 from bench.engine import GenerationRequest, TokenIds
 from bench.hf.attention import Prefix, attending, compute_prefix, uncounted
-from bench.hf.head import float32_logits
+from bench.hf.head import float32_logits, penalised
 from bench.sharing import batches, prefix_groups
 from bench.stopping import StopStrings
 
@@ -167,8 +167,7 @@ class PaddedBatch:
         if self._penalties is None:
             return logits.argmax(-1)
         penalties, seen = self._penalties
-        penalised = torch.where(logits > 0, logits / penalties, logits * penalties)
-        likeliest = torch.where(seen, penalised, logits).argmax(-1)
+        likeliest = penalised(logits, seen, penalties).argmax(-1)
         seen.scatter_(1, likeliest[:, None], True)
         return likeliest
 

@@ -48,3 +48,14 @@ def token_logprobs(
         logprobs[begin:end] = picked - logits.exp_().sum(-1).log()[rows]
         greedy[begin:end] = likeliest[rows] == wanted
     return logprobs, greedy
+
+
+def penalised(logits: torch.Tensor, seen: torch.Tensor, penalty: torch.Tensor | float) -> torch.Tensor:
+    """Return logits under a repetition penalty (Keskar et al. 2019).
+
+    Args:
+        logits: (rows, vocabulary).
+        seen: which tokens are there already, of the same shape.
+        penalty: one for all rows, or (rows, 1).
+    """
+    return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)

@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from bench.engine import GenerationRequest, TokenIds
-from bench.hf.head import token_logprobs
+from bench.hf.head import penalised, token_logprobs
 from bench.hf.likelihood import Scores
 from bench.sharing import batches
 from bench.stopping import StopStrings
@@ -167,8 +167,7 @@ class _Penalty(transformers.LogitsProcessor):
         if self._mask is not None:
             real[:, : self._mask.shape[1]] = self._mask.bool()
         counts = torch.zeros_like(scores).scatter_add_(1, input_ids, real.to(scores.dtype))
-        penalised = torch.where(scores > 0, scores / self._penalty, scores * self._penalty)
-        return torch.where(counts > 0, penalised, scores)
+        return penalised(scores, counts > 0, self._penalty)
 
 
 class _Stopping(transformers.StoppingCriteria):
