@@ -56,7 +56,8 @@ def optimise(
         seed=settings.seed,
         data_seed=settings.seed,
         bf16=_has_bf16(settings) if settings.bf16 is None else settings.bf16,
-        use_cpu=settings.cpu,
+        # Only so does the Trainer take bf16 on a machine without an accelerator.
+        use_cpu=settings.cpu or not torch.accelerator.is_available(),
         logging_steps=-(-steps // LOSS_POINTS),
         logging_nan_inf_filter=False,
         save_strategy="no",

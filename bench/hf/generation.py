@@ -1,16 +1,18 @@
-"""Greedy generation in batches that share a prefix and lose their finished rows."""
+"""Greedy generation in batches that share a prefix, lose their finished rows and take up waiting ones."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.nn.functional import pad as padded
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from bench.engine import GenerationRequest, TokenIds
 from bench.hf.attention import Prefix, attending, compute_prefix, uncounted
 from bench.hf.head import float32_logits, penalised
-from bench.sharing import batches, prefix_groups
+from bench.sharing import prefix_groups
 from bench.stopping import StopStrings
 
 _DROPPED_AT = (
@@ -37,61 +39,79 @@ def generate(
         pad: token that fills rows up.
         ends: tokens that end an answer.
         decode: tokens of several answers as texts, to look for stop strings in.
-        done: called with the number of answers finished by each batch.
+        done: called with the number of answers that were finished since.
     """
-    answers: dict[int, list[int]] = {}
+    answers = [
+        _Answer(request, StopStrings(request.stop), ends | {*request.ends}, length=0) for request in requests
+    ]
     for group in prefix_groups([request.prompt for request in requests]):
         prefix = compute_prefix(model, requests[group.members[0]].prompt[: group.length])
         without = uncounted(model, group.length)
-        lengths = {i: len(requests[i].prompt) - without + requests[i].max_new_tokens for i in group.members}
-        for batch in batches(lengths, batch_tokens):
-            batch_requests = [requests[i] for i in batch]
-            answers |= dict(
-                zip(
-                    batch,
-                    _generate_batch(model, batch_requests, prefix, pad=pad, ends=ends, decode=decode),
-                    strict=True,
-                )
-            )
-            done(len(batch))
-    return [answers[i] for i in range(len(requests))]
+        members = [answers[i] for i in group.members]
+        for answer in members:
+            answer.length = len(answer.request.prompt) - without + answer.request.max_new_tokens
+        _answer_all(members, prefix, model, batch_tokens=batch_tokens, pad=pad, decode=decode, done=done)
+    return [answer.tokens for answer in answers]
 
 
-def _generate_batch(
-    model: Any,
-    requests: Sequence[GenerationRequest],
+def _answer_all(
+    answers: Sequence["_Answer"],
     prefix: Prefix,
+    model: Any,
     *,
+    batch_tokens: int,
     pad: int,
-    ends: frozenset[int],
     decode: Callable[[Sequence[TokenIds]], list[str]],
-) -> list[list[int]]:
-    answers = [
-        _Answer(request.max_new_tokens, StopStrings(request.stop), ends | {*request.ends})
-        for request in requests
-    ]
-    batch = PaddedBatch([request.prompt[prefix.tokens :] for request in requests], prefix, pad, model)
-    batch.penalise(requests)
-    going = list(answers)
-    tokens = batch.read(batch.ids)
-    while True:
-        _append(going, tokens.tolist(), decode)
-        kept = [i for i, answer in enumerate(going) if not answer.finished]
-        if not kept:
-            return [answer.tokens for answer in answers]
-        if len(going) - len(kept) >= _DROPPED_AT * len(going):
-            batch.keep(kept)
-            tokens, going = tokens[kept], [going[i] for i in kept]
-        tokens = batch.read(tokens[:, None])
+    done: Callable[[int], None],
+) -> None:
+    """Finish answers to prompts with one prefix, the longest first: who waits takes finished ones' room."""
+    waiting = deque(sorted(answers, key=lambda answer: -answer.length))
+    penalise = any(answer.request.repetition_penalty != 1 for answer in answers)
+    batch: PaddedBatch | None = None
+    going: list[_Answer] = []
+    while waiting or going:
+        if taken := _that_fit(waiting, going, batch_tokens):
+            new = PaddedBatch([answer.request for answer in taken], prefix, pad, model, penalise=penalise)
+            _append(taken, new.tokens.tolist(), decode)
+            if batch is None:
+                batch = new
+            else:
+                batch.join(new)
+            going += taken
+        assert batch is not None
+        while True:
+            kept = [i for i, answer in enumerate(going) if not answer.finished]
+            if len(going) - len(kept) >= _DROPPED_AT * len(going):
+                break
+            batch.read()
+            _append(going, batch.tokens.tolist(), decode)
+        done(len(going) - len(kept))
+        batch.keep(kept)
+        going = [going[i] for i in kept]
+        batch = batch if going else None
+
+
+def _that_fit(waiting: "deque[_Answer]", going: Sequence["_Answer"], batch_tokens: int) -> "list[_Answer]":
+    """Take the first answers that wait, as many as there is room for; one at least where none is going."""
+    longest = max((answer.length for answer in going), default=0)
+    taken: list[_Answer] = []
+    while waiting:
+        longest = max(longest, waiting[0].length)
+        rows = len(going) + len(taken)
+        if rows and longest * (rows + 1) > batch_tokens:
+            break
+        taken.append(waiting.popleft())
+    return taken
 
 
 @dataclass
 class _Answer:
-    """An answer as it grows."""
+    """An answer as it grows. Its length is that of prompt and answer at most."""
 
-    room: int
+    request: GenerationRequest
     stop: StopStrings
     ends: frozenset[int]
+    length: int
     tokens: list[int] = field(default_factory=list)
     finished: bool = False
 
@@ -110,7 +130,7 @@ def _append(
             answer.finished = True
             continue
         answer.tokens.append(token)
-        answer.finished = len(answer.tokens) >= answer.room
+        answer.finished = len(answer.tokens) >= answer.request.max_new_tokens
         if answer.stop.texts:
             looked_at.append(answer)
     tails = decode([answer.stop.tail(answer.tokens) for answer in looked_at]) if looked_at else []
@@ -119,37 +139,43 @@ def _append(
 
 
 class PaddedBatch:
-    """Sequences that are read token by token, padded on the left, with their keys and values."""
+    """Sequences that are read token by token, padded on the left, with their keys and values.
 
-    def __init__(self, prompts: Sequence[TokenIds], prefix: Prefix, pad: int, model: Any) -> None:
+    Args:
+        requests: their prompts, which are read at once, and their repetition penalties.
+        prefix: what all prompts begin with.
+        pad: token that fills rows up.
+        model: the model.
+        penalise: whether any repetition penalty is to be looked at.
+
+    Attributes:
+        tokens: the likeliest token after each sequence, (rows,), not read yet.
+    """
+
+    def __init__(
+        self, requests: Sequence[GenerationRequest], prefix: Prefix, pad: int, model: Any, *, penalise: bool
+    ) -> None:
+        self._model, self._prefix = model, prefix
+        self._cache = Cache(layer_class_to_replicate=_GrowingLayer)
+        prompts = [request.prompt[prefix.tokens :] for request in requests]
         width = max(map(len, prompts))
         ids = torch.full((len(prompts), width), pad)
         real = torch.zeros(ids.shape, dtype=torch.bool)
         for line, prompt in enumerate(prompts):
             ids[line, width - len(prompt) :] = torch.tensor(prompt)
             real[line, width - len(prompt) :] = True
-        self.ids, self._real = ids.to(model.device), real.to(model.device)
-        self._model, self._prefix = model, prefix
-        self._cache = Cache(layer_class_to_replicate=_GrowingLayer)
-        self._penalties: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._real = real.to(model.device)
+        self._penalties = _penalties(requests, model) if penalise else None
+        self.tokens = self._likeliest(ids.to(model.device))
 
-    def penalise(self, requests: Sequence[GenerationRequest]) -> None:
-        """Penalise what is repeated from now on, where a request asks for it."""
-        penalties = [request.repetition_penalty for request in requests]
-        if all(penalty == 1 for penalty in penalties):
-            return
-        vocabulary = self._model.get_output_embeddings().weight.shape[0]
-        seen = torch.zeros((len(requests), vocabulary), dtype=torch.bool)
-        for row, request in zip(seen, requests, strict=True):
-            row[torch.tensor(request.prompt)] = True
-        device = self._real.device
-        self._penalties = torch.tensor(penalties, device=device)[:, None], seen.to(device)
+    def read(self) -> None:
+        """Read each sequence's likeliest token."""
+        self._real = torch.cat([self._real, self._real.new_ones((len(self._real), 1))], dim=1)
+        self.tokens = self._likeliest(self.tokens[:, None])
 
-    def read(self, ids: torch.Tensor) -> torch.Tensor:
+    def _likeliest(self, ids: torch.Tensor) -> torch.Tensor:
         """The likeliest token after each row's `ids`, of shape (rows, tokens): prompts or one token."""
         tokens = ids.shape[1]
-        if self._cache.get_seq_length():
-            self._real = torch.cat([self._real, self._real.new_ones(ids.shape)], dim=1)
         visible = self._real[:, None, :].expand(-1, tokens, -1)
         if tokens > 1:
             visible = visible.tril() | torch.eye(tokens, dtype=torch.bool, device=ids.device)
@@ -172,13 +198,41 @@ class PaddedBatch:
         return likeliest
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Forget the other rows."""
-        index = torch.tensor(rows, device=self._real.device)
-        self._real = self._real[index]
+        """Forget the other rows, and the columns that are padding in all that stay."""
+        index = torch.tensor(rows, dtype=torch.long, device=self._real.device)
+        real = self._real[index]
+        start = int(real.any(0).nonzero()[0]) if rows else real.shape[1]
+        self._real, self.tokens = real[:, start:], self.tokens[index]
         if self._penalties is not None:
             self._penalties = self._penalties[0][index], self._penalties[1][index]
         for layer in self._cache.layers:
-            layer.keep(index)
+            layer.keep(index, start)
+
+    def join(self, other: "PaddedBatch") -> None:
+        """Take up another batch's sequences, behind one's own."""
+        width = max(self._real.shape[1], other._real.shape[1])
+        self._real = torch.cat([_padded_left(batch._real, 1, width) for batch in (self, other)])
+        self.tokens = torch.cat([self.tokens, other.tokens])
+        if self._penalties is not None and other._penalties is not None:
+            mine, theirs = self._penalties, other._penalties
+            self._penalties = torch.cat([mine[0], theirs[0]]), torch.cat([mine[1], theirs[1]])
+        for layer, new in zip(self._cache.layers, other._cache.layers, strict=True):
+            layer.join(new)
+
+
+def _penalties(requests: Sequence[GenerationRequest], model: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Each request's repetition penalty, (rows, 1), and which tokens its prompt has, (rows, vocabulary)."""
+    seen = torch.zeros((len(requests), model.get_output_embeddings().weight.shape[0]), dtype=torch.bool)
+    for row, request in zip(seen, requests, strict=True):
+        row[torch.tensor(request.prompt)] = True
+    penalties = torch.tensor([request.repetition_penalty for request in requests])
+    return penalties[:, None].to(model.device), seen.to(model.device)
+
+
+def _padded_left(tensor: torch.Tensor, dimension: int, width: int) -> torch.Tensor:
+    """A tensor filled up with zeros, in front along a dimension."""
+    behind = 2 * (tensor.dim() - 1 - dimension)
+    return padded(tensor, (0,) * behind + (width - tensor.shape[dimension], 0))
 
 
 class _GrowingLayer(CacheLayerMixin):
@@ -213,9 +267,22 @@ class _GrowingLayer(CacheLayerMixin):
             new[:, :, : self.length] = old[:, :, : self.length]
         return new
 
-    def keep(self, rows: torch.Tensor) -> None:
-        """Forget the sequences of other rows."""
-        self.keys, self.values = self.keys[rows], self.values[rows]
+    def keep(self, rows: torch.Tensor, start: int) -> None:
+        """Forget the sequences of other rows, and what is in front of a column."""
+        self.keys, self.values = (kept[rows, :, start : self.length] for kept in (self.keys, self.values))
+        self.length -= start
+
+    def join(self, other: "_GrowingLayer") -> None:
+        """Take up the sequences of another layer, behind one's own; both end at the same column."""
+        width = max(self.length, other.length)
+        self.keys, self.values = (
+            torch.cat([_padded_left(mine, 2, width), _padded_left(theirs, 2, width)])
+            for mine, theirs in (
+                (self.keys[:, :, : self.length], other.keys[:, :, : other.length]),
+                (self.values[:, :, : self.length], other.values[:, :, : other.length]),
+            )
+        )
+        self.length = width
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Number of keys that `query_length` more tokens will see, and the first of them."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from bench.engine import GenerationRequest
 from bench.hf.attention import UnsupportedAttentionError, compute_prefix
 from bench.hf.generation import PaddedBatch
 from bench.hf.likelihood import score_batch
@@ -55,9 +56,11 @@ def _agrees(model: Any) -> bool:
         for tokens_before, first in zip(contexts, (0, len(choices)), strict=True)
     ]
     scored = score_batch(model, documents, prefix, pad=0)
-    batch = PaddedBatch([tokens_before[_PREFIX:] for tokens_before in contexts], prefix, 0, model)
-    first = batch.read(batch.ids)
-    second = batch.read(first[:, None])
+    requests = [GenerationRequest(tokens_before, max_new_tokens=2) for tokens_before in contexts]
+    batch = PaddedBatch(requests, prefix, 0, model, penalise=False)
+    first = batch.tokens
+    batch.read()
+    second = batch.tokens
     atol, rtol = _CLOSE.get(model.dtype, _CLOSE_IN_HALF)
     for document, answer in zip(documents, zip(first.tolist(), second.tolist(), strict=True), strict=True):
         for index, choice in zip(document.indices, document.continuations, strict=True):

@@ -1,5 +1,7 @@
 """The path from real rows to a score is real: a model that gives the gold answers scores 1.0."""
 
+import math
+
 import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
@@ -8,6 +10,7 @@ from bench.answers import run_lm_eval
 from bench.data import load_rows, read_jsonl
 from bench.score_settings import ScoreSettings
 from bench.suite import load_benchmark
+from tasks.gsm8k.answers import likelihood_per_byte
 from tasks.ifeval.ifeval import process_results
 
 CHOICES = ["yes", "no", "maybe"]
@@ -67,6 +70,13 @@ def test_gold_answers_score_one(name, lm, data):
 )
 def test_wrong_answers_score_zero(name, lm, data):
     assert set(scores(name, lm, data, limit=50)) == {0.0}
+
+
+def test_the_likelihood_of_an_answer_is_that_of_a_byte_on_average():
+    row = {"question": "How many?", "answer": "two · 3 #### 6"}
+    halves = [(15 * math.log(0.5), False)]
+    assert likelihood_per_byte(row, halves)["likelihood_per_byte"] == pytest.approx(0.5)
+    assert likelihood_per_byte(row, [(0.0, True)]) == {"likelihood_per_byte": 1.0}
 
 
 def test_an_empty_answer_neither_complies_nor_refuses(data):

@@ -1,5 +1,6 @@
 """The transformers engine: likelihoods and answers are those of the model alone, whatever the batches."""
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -121,6 +122,39 @@ def test_tokens_of_an_answer_do_not_count_what_the_batch_went_on_for(llama):
     alone = [engine.generate([request])[0] for request in requests]
     assert engine.generate(requests) == alone
     assert len({answer.tokens for answer in alone}) > 1
+
+
+@pytest.mark.parametrize("shared", [0, 80])
+@pytest.mark.parametrize("penalty", [1.0, 1.3])
+def test_answers_that_take_up_finished_ones_room_are_those_of_one_prompt_at_a_time(llama, penalty, shared):
+    def requests(tokenizer):
+        start = (tokenizer.encode(TEXTS[1]) * shared)[:shared]
+        numbers = np.random.default_rng(0)
+        for number in range(24):
+            prompt = start + numbers.integers(5, len(tokenizer), size=2 + 7 * number % 23).tolist()
+            yield GenerationRequest(prompt, 1 + 5 * number % 31, repetition_penalty=penalty)
+
+    many = open_engine(llama, EngineSettings(batch_tokens=160))
+    asked = list(requests(many.tokenizer))
+    alone = open_engine(llama, EngineSettings(batch_tokens=1))
+    assert many.generate(asked) == [alone.generate([request])[0] for request in asked]
+
+
+def test_a_long_answer_does_not_keep_others_waiting(llama, monkeypatch):
+    engine = open_engine(llama, EngineSettings(batch_tokens=4 * 48))
+    prompt = engine.tokenizer.encode(TEXTS[0])
+    long, short = GenerationRequest(prompt, 40), GenerationRequest(prompt[::-1], 10)
+    rows = []
+    forward = engine._model.base_model.forward
+    monkeypatch.setattr(
+        engine._model.base_model,
+        "forward",
+        lambda *args, **options: rows.append(len(options["input_ids"])) or forward(*args, **options),
+    )
+    answers = engine.generate([long, *[short] * 9])
+    assert [answer.tokens for answer in answers] == [40, *[10] * 9]
+    # Three at a time beside the long one: a first reading each time, and ten tokens less the first's.
+    assert len(rows) == 1 + 39 + 2
 
 
 @pytest.mark.parametrize("kind", ["loglikelihood", "generate"])

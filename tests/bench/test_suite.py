@@ -38,6 +38,7 @@ def test_every_benchmark_and_suite_can_be_loaded():
         "lab",
         "metis",
         "smol-glue",
+        "smol-metis",
         "t5-lab",
     ]
 
