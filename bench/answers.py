@@ -29,6 +29,7 @@ class Answers:
         documents: one row per document: lm_eval_task, doc_id, the item where the benchmark says which
             documents are one, score, prompt, target, output, and each metric.
         tokens: numbers of prompt and generated tokens.
+        generated: numbers of generated answers, of those cut at their limit and of empty ones.
         notices: what the reader of the number should know.
     """
 
@@ -36,15 +37,20 @@ class Answers:
     metrics: Mapping[str, float]
     documents: "pd.DataFrame"
     tokens: Mapping[str, int]
+    generated: Mapping[str, int]
     notices: tuple[str, ...]
 
 
 class AnsweringLM(Protocol):
-    """An lm-eval model that also counts its tokens and has notices for the reader of its scores."""
+    """An lm-eval model that also counts its tokens and answers, and has notices for the reader."""
 
     @property
     def tokens(self) -> Mapping[str, int]:
         """Numbers of tokens read (`prompt`) and written (`generated`)."""
+
+    @property
+    def answers(self) -> Mapping[str, int]:
+        """Numbers of generated answers (`all`), of those `cut` at their limit and of `empty` ones."""
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -95,6 +101,7 @@ def evaluate(
         metrics=metrics,
         documents=pd.DataFrame(list(_documents(benchmark, results["samples"]))),
         tokens=lm.tokens,
+        generated=lm.answers,
         notices=(*notices, *lm.notices),
     )
 

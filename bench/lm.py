@@ -80,6 +80,11 @@ class EngineLM(TemplateLM):
         return {"prompt": self.prompt_tokens, "generated": self.generated_tokens}
 
     @property
+    def answers(self) -> dict[str, int]:
+        """Numbers of generated answers so far, of those cut at their limit and of empty ones."""
+        return {"all": self.answered, "cut": self.cut, "empty": self.empty} if self.answered else {}
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """What a reader of the scores should know of how prompts and answers were fitted in."""
         room, notices = self.engine.max_length, []

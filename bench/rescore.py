@@ -16,6 +16,7 @@ from bench.judge import Judge
 from bench.prompts import documents_of, prompts_of
 from bench.recorded import RecordedAnswer, read_recorded, recorded_form
 from bench.score_settings import ScoreSettings
+from merging.chat import THINK_END
 from results.errors import InputError
 from tasks.errors import WrongColumnError
 
@@ -59,7 +60,9 @@ class _AnsweredDocument:
     doc: Row
 
 
-def rescore(benchmark: Benchmark, outputs: Path, data_root: Path | None, judge: Judge) -> Rescored:
+def rescore(
+    benchmark: Benchmark, outputs: Path, data_root: Path | None, judge: Judge, *, think_end: str = THINK_END
+) -> Rescored:
     """Score recorded outputs.
 
     A row's document is looked for among the benchmark's rows by the benchmark's own column (`prompt`,
@@ -71,6 +74,7 @@ def rescore(benchmark: Benchmark, outputs: Path, data_root: Path | None, judge: 
         outputs: a JSONL file, or a folder that has one by the benchmark's name.
         data_root: local data root, or None for the hub.
         judge: gives verdicts on the answers, where the benchmark needs them.
+        think_end: what ends the part of an answer that is thought, not said.
 
     Raises:
         NoDataError: documents are needed and cannot be had.
@@ -95,7 +99,7 @@ def rescore(benchmark: Benchmark, outputs: Path, data_root: Path | None, judge: 
         for task in tasks
     }
     settings = ScoreSettings()
-    lm = ReplayLM(lambda request: texts[request.task_name, request.doc_id])
+    lm = ReplayLM(lambda request: texts[request.task_name, request.doc_id], think_end=think_end)
     results = run_lm_eval(lm, scored, rows, settings)
     notices = [benchmark.machine_notice] if benchmark.machine_notice else []
     if benchmark.judged:

@@ -176,6 +176,7 @@ class Scorer:
             n=len(answers.documents),
             seconds=time.perf_counter() - started,
             tokens=dict(answers.tokens),
+            answers=dict(answers.generated),
             notices=answers.notices,
             versions={package: version(package) for package in packages if package},
             created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -7,7 +7,7 @@ from typing import get_args
 from bench.engine import Dtype, EngineSettings
 from bench.score_settings import ScoreSettings
 from manyshot.flags import add_flags, count, json_object, number, whole_number
-from merging.chat import ChatSettings
+from merging.chat import THINK_END, ChatSettings
 from merging.signals import ContinuationSettings
 from merging.train_settings import AdapterSettings, TrainSettings
 
@@ -95,6 +95,10 @@ def _rescore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("outputs", type=Path, metavar="OUTPUTS.jsonl", help="recorded outputs, one a line")
     parser.add_argument("--benchmark", required=True, help="what they answer")
     parser.add_argument("--rows", type=Path, help="file for one verdict a line, in the order of the outputs")
+    parser.add_argument(
+        "--think-end", default=THINK_END, metavar="TEXT",
+        help="what ends the part of an answer that is thought, not said (%(default)s)",
+    )  # fmt: skip
     _judge(parser)
     add_flags(parser, EngineSettings, only={"dtype", "device", "batch_tokens"})
     _data(parser)

@@ -225,12 +225,7 @@ class ChatForm:
             places = [place for place, token in enumerate(ids) if token == marks[0]]
             if places:
                 return str(self.tokenizer.decode(ids[places[-1] + 1 :], skip_special_tokens=True)).lstrip()
-        _, ended, said = text.rpartition(self.think_end)
-        if ended:
-            return said.lstrip()
-        start = self.think_end.replace("/", "", 1)
-        begun = prompt.rstrip().endswith(start) or text.lstrip().startswith(start)
-        return "" if begun else text
+        return without_thoughts(text, self.think_end, prompt)
 
     def _render(self, messages: Sequence[Message], **options: bool) -> str:
         rendered: str = self.tokenizer.apply_chat_template(
@@ -244,6 +239,22 @@ class ChatForm:
 
     def _failure(self, error: Exception) -> InputError:
         return InputError(f"{self.source} fails ({_reason(error)}).")
+
+
+def without_thoughts(text: str, think_end: str, prompt: str = "") -> str:
+    """Return what follows the last mark that ends thoughts; nothing where thoughts are begun and never end.
+
+    Args:
+        text: an answer.
+        think_end: the mark, as `</think>`; without its slash it begins thoughts.
+        prompt: what was answered, which may have begun them.
+    """
+    _, ended, said = text.rpartition(think_end)
+    if ended:
+        return said.lstrip()
+    start = think_end.replace("/", "", 1)
+    begun = prompt.rstrip().endswith(start) or text.lstrip().startswith(start)
+    return "" if begun else text
 
 
 def chat_form(

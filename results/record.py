@@ -78,6 +78,8 @@ class Record(Settings):
     """Wall-clock time of the scoring."""
     tokens: dict[str, Integer] = {}
     """How many tokens were read (`prompt`) and written (`generated`)."""
+    answers: dict[str, Integer] = {}
+    """How many answers were generated (`all`), were `cut` at their limit of tokens, and are `empty`."""
     notices: Several[str] = ()
     """What the reader of the score should know."""
     versions: dict[str, str] = {}

@@ -9,6 +9,7 @@ from lm_eval.api.model import LM
 from bench.benchmark import Benchmark
 from bench.engine_registry import EngineAbilities, engine
 from bench.recorded import Recordings, read_recorded, recorded_form
+from merging.chat import THINK_END, without_thoughts
 from results.errors import InputError
 
 _SHOWN = 60  # characters of a question that a message shows
@@ -20,9 +21,11 @@ class ReplayLM(LM):
     Args:
         text: the recorded text for a request.
         choice: the recorded log-likelihood of a request's continuation, and whether it is the greedy one.
+        think_end: what ends the part of a text that is thought, not said.
 
     Attributes:
         tokens: empty, since no token was read or written.
+        answers: empty, since none was generated.
         notices: empty.
     """
 
@@ -30,11 +33,14 @@ class ReplayLM(LM):
         self,
         text: Callable[[Instance], str],
         choice: Callable[[Instance], tuple[float, bool]] | None = None,
+        think_end: str = THINK_END,
     ) -> None:
         super().__init__()
+        self._think_end = think_end
         self._text = text
         self._choice = choice
         self.tokens: Mapping[str, int] = {}
+        self.answers: Mapping[str, int] = {}
         self.notices: tuple[str, ...] = ()
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
@@ -60,7 +66,7 @@ class ReplayLM(LM):
         raise InputError("Recorded outputs hold no log-likelihoods of whole texts.")
 
     def _cut(self, request: Instance) -> str:
-        text = self._text(request)
+        text = without_thoughts(self._text(request), self._think_end)
         until = request.args[1].get("until") or []
         for stop in [until] if isinstance(until, str) else until:
             if stop:

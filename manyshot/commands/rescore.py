@@ -23,7 +23,9 @@ def run(options: argparse.Namespace) -> None:
         raise InputError(f"The folder {options.rows.parent} of the verdicts does not exist.")
     judge = open_judge(options.judge, settings_of(options, EngineSettings))
     try:
-        rescored = rescore(benchmark, options.outputs, data_root(options.data), judge)
+        rescored = rescore(
+            benchmark, options.outputs, data_root(options.data), judge, think_end=options.think_end
+        )
     finally:
         judge.close()
     if options.rows is not None:

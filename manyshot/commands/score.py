@@ -63,6 +63,7 @@ def score_rows(records: Mapping[str, Mapping[str, Record]], suite: Suite | None)
             "value": record.value,
             "n": record.n,
             "seconds": record.seconds,
+            "answers": record.answers,
             "engine": record.key.settings["engine"],
         }
         for name, row in records.items()

@@ -22,11 +22,11 @@ def score_table(records: Mapping[str, Mapping[str, Record]], suite: SuiteSpec | 
         "task": Column("task", "text"),
         "metric": Column("metric", "text"),
         "n": Column("n", digits=0, ranked=False),
-        **{
-            f"score of {name}": Column(title, ranked=False)
-            for name, title in zip(records, titles, strict=True)
-        },
     }
+    for name, title in zip(records, titles, strict=True):
+        columns[f"score of {name}"] = Column(title, ranked=False)
+        if any(_unfinished(record) != "0, 0" for record in records[name].values()):
+            columns[f"unfinished of {name}"] = Column("cut, empty", "text")
     if suite:
         names = [benchmark.name for benchmark in suite.benchmarks]
     else:
@@ -46,13 +46,24 @@ def score_table(records: Mapping[str, Mapping[str, Record]], suite: SuiteSpec | 
             f"score of {name}": Value(record.value) if record else "no data"
             for name, record in scored.items()
         }
-        rows.append(TableRow(benchmark, about | scores))
+        unfinished: dict[str, Value | str] = {
+            f"unfinished of {name}": _unfinished(record) if record and record.answers else ""
+            for name, record in scored.items()
+        }
+        rows.append(TableRow(benchmark, about | scores | unfinished))
     groups = [Group(tuple(rows))]
     if suite:
-        means = {f"score of {name}": _mean(of_checkpoint, suite) for name, of_checkpoint in records.items()}
+        means: dict[str, Value | str] = {
+            f"score of {name}": _mean(of_checkpoint, suite) for name, of_checkpoint in records.items()
+        }
         about = {"task": f"{len(suite.tasks)} tasks", "metric": "", "n": ""}
         groups.append(Group((TableRow("mean", about | means),)))
     return wide_terminal(Table(columns, tuple(groups), "benchmark"))
+
+
+def _unfinished(record: Record) -> str:
+    """How many answers were cut at their limit of tokens, and how many are empty."""
+    return f"{record.answers.get('cut', 0)}, {record.answers.get('empty', 0)}"
 
 
 def _mean(scores: Mapping[str, Record], suite: SuiteSpec) -> Value | str:

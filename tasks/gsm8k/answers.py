@@ -24,8 +24,8 @@ def with_final_number(row: dict[str, Any]) -> dict[str, Any]:
 def likelihood_per_byte(row: Mapping[str, Any], results: Sequence[tuple[float, bool]]) -> dict[str, float]:
     """The geometric mean, in [0, 1], of the likelihood of each byte (UTF-8) of a row's worked answer.
 
-    exp(log-likelihood / bytes), which models with different tokenizers share; it tells models apart that solve
-    next to nothing.
+    exp(log-likelihood / bytes), which models with different tokenizers share. It tells models apart that
+    solve next to nothing.
     """
     ((loglikelihood, _),) = results
     return {"likelihood_per_byte": math.exp(loglikelihood / len(row["answer"].encode()))}

@@ -107,6 +107,7 @@ def test_thoughts_are_cut_off_and_no_stop_string_ends_them(llama):
     assert said == [text] and asked[0].stop == ("\n\n",)
     said, _, lm = answers(llama, "<think> And then", {}, chat=thinking, ended=False, cut=True)
     assert said == [""]
+    assert lm.answers == {"all": 1, "cut": 1, "empty": 1}
     assert lm.notices == ("1 of 1 answers were cut at their limit of tokens", "1 of 1 answers are empty")
 
 
