@@ -6,7 +6,7 @@ A Llama of random parameters, 30 M unless told, with a BPE vocabulary of 32,000 
 checkpoint (--checkpoint, with --chat in its chat form), answers real rows, in float32 on a CPU unless told.
 Both get the same documents through lm-eval; seconds are of the whole evaluation, with prompts and metrics.
 lm-eval's class gets the batch size that served it best. The last columns say how many prompts have the same
-tokens, and how far log-likelihoods or answers are from each other.
+tokens, and how far log-likelihoods or answers are from each other. With --vllm the vllm engine answers too.
 """
 
 import argparse
@@ -172,6 +172,7 @@ def main() -> None:
     parser.add_argument("--chat", action="store_true", help="in its chat form")
     parser.add_argument("--documents", type=int, default=100, help="of each benchmark (%(default)s)")
     parser.add_argument("--new-tokens", type=int, default=256, help="of a checkpoint's answer (%(default)s)")
+    parser.add_argument("--vllm", action="store_true", help="beside the vllm engine, too")
     parser.add_argument("--layers", type=int, default=LAYERS, help="of the model (%(default)s)")
     options = parser.parse_args()
     root = data_root(None)
@@ -186,14 +187,19 @@ def main() -> None:
     engine = open_engine(checkpoint, EngineSettings(**place))
     ours = EngineLM(engine, chat=chat_form(engine.tokenizer, chat, checkpoint))
     theirs = HFLM(pretrained=str(checkpoint), batch_size=options.batch_size, **place)
-    headings = ("benchmark", "shots", "documents", "s", "HFLM, s", "ratio", "asked")
+    lms = [ours, theirs]
+    headings = ["benchmark", "shots", "documents", "s", "HFLM, s", "ratio", "asked"]
+    if options.vllm:
+        vllm = open_engine(checkpoint, EngineSettings(name="vllm", **place))
+        lms.append(EngineLM(vllm, chat=chat_form(vllm.tokenizer, chat, checkpoint)))
+        headings += ["vllm, s", "ratio"]
     table = Table(*headings, "same prompts", "log-likelihoods, answers")
-    measured(ours, replace(jobs[0], limit=4), root, chat)
-    measured(theirs, replace(jobs[0], limit=4), root, chat)
+    for lm in lms:
+        measured(lm, replace(jobs[0], limit=4), root, chat)
     for job in jobs:
         mine, my_answers = measured(ours, job, root, chat)
         other, their_answers = measured(theirs, job, root, chat)
-        row = (
+        row = [
             job.title,
             job.shots,
             job.limit,
@@ -201,10 +207,13 @@ def main() -> None:
             f"{other:.1f}",
             f"{mine / other:.2f}",
             job.asked,
-        )
+        ]
+        for lm in lms[2:]:
+            seconds, _ = measured(lm, job, root, chat)
+            row += [f"{seconds:.1f}", f"{mine / seconds:.2f}"]
         prompts = same_prompts((ours, theirs), my_answers, their_answers)
         table.add_row(*map(str, row), prompts, difference(job, my_answers, their_answers))
-    Console(width=140).print(table)
+    Console(width=160).print(table)
 
 
 if __name__ == "__main__":
