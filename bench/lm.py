@@ -132,6 +132,26 @@ class EngineLM(TemplateLM):
             add_special_tokens = adds_special_tokens(self.engine.tokenizer, string)
         return self._tokens.encode(string, add_special_tokens, self.engine.tokenizer.encode)
 
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """Ids of a context and of its continuation, as in lm-eval where that finds any.
+
+        Where a token spans both, the text as a whole may have no more tokens than its context. lm-eval then
+        fails; here the continuation is encoded alone.
+
+        Raises:
+            InputError: it is no token.
+        """
+        before, after = super()._encode_pair(context, continuation)
+        if not after:
+            spaces = context[len(context.rstrip()) :]
+            after = self.tok_encode(spaces + continuation, add_special_tokens=False)
+        if not after:
+            raise InputError(
+                f"The choice {continuation!r} has no token in the tokenizer {self.tokenizer_name}, so that "
+                "it has no likelihood; leave the benchmark out, or take another tokenizer."
+            )
+        return before, after
+
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
         """Log-likelihood of each request's continuation, and whether it is the greedy one."""
         return super().loglikelihood(requests, disable_tqdm=True)

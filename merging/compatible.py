@@ -67,7 +67,10 @@ def _check_model_type(called: str, base: Checkpoint, expert: Checkpoint) -> None
 def _check_names(called: str, base: Checkpoint, expert: Checkpoint) -> None:
     missing = sorted(set(base.names) - set(expert.names))
     extra = sorted(set(expert.names) - set(base.names))
-    advice = "an expert must be the base fine-tuned, with the same tensors."
+    advice = (
+        "an expert must be the base fine-tuned, with the same tensors; to merge the rest all the same, say "
+        "`missing: base` in the recipe."
+    )
     if missing:
         raise InputError(
             f"{called} lacks tensor {missing[0]!r}{and_more(missing)} that the base has; {advice}"

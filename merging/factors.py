@@ -62,7 +62,13 @@ def _opened(name: str, path: str) -> Adapter:
             f"Expert {name!r} ({folder}) is no adapter, which the space of factors is for; "
             "merge whole models in the space 'delta'."
         )
-    return Adapter.open(folder)
+    opened = Adapter.open(folder)
+    if opened.config.get("use_dora"):
+        raise InputError(
+            f"Expert {name!r} ({folder}) is an adapter with `use_dora`, whose lengths are no task vectors in "
+            "the space of factors; take the space 'delta'."
+        )
+    return opened
 
 
 def _refuse_unlike(called: str, adapter: Adapter, other_called: str, other: Adapter) -> None:

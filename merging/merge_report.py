@@ -82,6 +82,7 @@ def report(
         "resumed": resumed,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "notices": [
+            *prepared.notices,
             *notices(prepared.differences),
             *([reach.notice(model["mask_norm"])] if reach and reach.is_short else []),
         ],

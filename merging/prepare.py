@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from merging.aligned import Aligned, align_names, fill_missing
 from merging.blocks import BLOCK, BLOCK_ON_DEVICE, Block, blocks
 from merging.checkpoints.adapted import open_checkpoint
 from merging.checkpoints.adapter import WEIGHTS
@@ -21,7 +22,7 @@ from merging.learned_method import LearnedMethod
 from merging.merged_template import merged_template, without_notice
 from merging.method import Method
 from merging.provenance import MERGING_VERSION, described, versions
-from merging.recipe import Recipe
+from merging.recipe import Missing, Recipe
 from merging.task_vectors import TaskVectors
 from merging.write import Shard, plan_shards
 from results.errors import InputError
@@ -41,6 +42,7 @@ class Prepared:
         block_size: entries in a block.
         threads: how many blocks are worked on at once: one for each core, or two on an accelerator.
         chat_template: that of the merged model, where it is not the base's; text, or several by name.
+        notices: what was done to make the checkpoints fit together, a sentence each.
     """
 
     recipe: Recipe
@@ -51,6 +53,7 @@ class Prepared:
     block_size: int
     threads: int
     chat_template: Any = None
+    notices: tuple[str, ...] = ()
 
     @property
     def passes(self) -> tuple[str, ...]:
@@ -130,8 +133,12 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
     where = _device(device)
     specs = dict(sorted(recipe.experts.items()))
     paths = {name: spec.path for name, spec in specs.items()}
-    stored = open_factors(recipe.base, paths) if recipe.space == "factors" else _open(recipe.base, paths)
-    base, experts = stored if recipe.space == "factors" else same_ties(*stored)
+    if recipe.space == "factors":
+        stored = open_factors(recipe.base, paths)
+        aligned = Aligned(*stored)
+    else:
+        stored, aligned = _fitted(recipe.base, paths, recipe.missing)
+    base, experts = aligned.base, aligned.experts
     if not recipe.trust_remote_code:
         refuse_remote_code(base, experts)
     check_compatible(base, experts)
@@ -155,6 +162,7 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         block_size or (BLOCK if on_cpu else BLOCK_ON_DEVICE),
         torch.get_num_threads() if on_cpu else min(torch.get_num_threads(), 2),
         template,
+        aligned.notices,
     )
 
 
@@ -165,9 +173,19 @@ def task_vectors(base: str, experts: Mapping[str, str], device: str = "cpu") -> 
         InputError: they do not fit together.
     """
     where = _device(device)
-    opened_base, opened_experts = same_ties(*_open(base, experts))
-    check_compatible(opened_base, opened_experts)
-    return TaskVectors(opened_base, opened_experts, weights=torch.ones(len(experts)), device=where)
+    _, aligned = _fitted(base, experts)
+    check_compatible(aligned.base, aligned.experts)
+    return TaskVectors(aligned.base, aligned.experts, weights=torch.ones(len(experts)), device=where)
+
+
+def _fitted(
+    base: str, experts: Mapping[str, str], missing: Missing = "refuse"
+) -> tuple[tuple[Checkpoint, dict[str, Checkpoint]], Aligned]:
+    """Return checkpoints as they are stored, and with like names, ties and tensors."""
+    stored = _open(base, experts)
+    named = align_names(*stored)
+    filled = fill_missing(*same_ties(named.base, named.experts), missing)
+    return stored, replace(filled, notices=(*named.notices, *filled.notices))
 
 
 def _open(base: str, experts: Mapping[str, str]) -> tuple[Checkpoint, dict[str, Checkpoint]]:

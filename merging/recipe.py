@@ -18,6 +18,7 @@ MergeProtocol = Literal["post-hoc", "many-shot"]
 Anchor = Literal["base", "previous"]
 Keep = Literal["last", "best_average", "best_worst_task"]
 Space = Literal["delta", "factors"]
+Missing = Literal["refuse", "base", "skip"]
 OutputDtype = Literal["float32", "bfloat16", "float16"]
 _POWERS = {"B": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _LARGEST = 2**63 - 1
@@ -103,6 +104,10 @@ class Recipe(Settings):
     trust_remote_code: bool = False
     """Accept checkpoints whose configuration asks for code of its own. Merging runs none; the files of code
     that lie beside the base's weights are copied beside the merged ones."""
+    missing: Missing = "refuse"
+    """What becomes of tensors that only the base or only an expert has: `refuse`; `base` takes the base's in
+    an expert that lacks one, and leaves out what the base lacks; `skip` merges no expert's where one lacks
+    it."""
     accept_differences: list[DifferenceKey] = Field(default_factory=list)
     """Keys of configuration, generation settings and tokenizer in which experts may differ from the base,
     whose values are kept: `config.rope_theta`, `tokenizer.added_tokens`."""

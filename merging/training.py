@@ -28,6 +28,7 @@ from merging.checkpoints.pretrained import (
     load_model,
     load_tokenizer,
     padding_of,
+    unsaveable_generation,
     without_file_bars,
 )
 from merging.checkpoints.tokenizer_files import copy_tokenizer
@@ -85,6 +86,7 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
     started = time.monotonic()
     with _workspace(out, key) as folder, without_file_bars():
         model = load_model(below)
+        generation = unsaveable_generation(model, below)
         if settings.adapter is not None:
             model = _adapted(model, below, start if is_adapter(start) else None, settings)
         curve = optimise(model, kept, settings, padding=padding_of(tokenizer), folder=folder, title=out.name)
@@ -98,6 +100,8 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
                 "versions": _versions(),
             }
             model.save_pretrained(folder)
+            if generation is not None and settings.adapter is None:
+                shutil.copyfile(generation, folder / generation.name)
             (folder / "README.md").unlink(missing_ok=True)  # peft's form of a model card, with nothing in it
             copy_tokenizer(below, folder)
             (folder / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -216,7 +216,6 @@ class HFEngine:
                 checkpoint,
                 config=config,
                 dtype=_DTYPES.get(self._settings.dtype, "auto"),
-                use_safetensors=True,
                 trust_remote_code=False,
             )
         try:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import torch
 
-from merging.checkpoints.adapter import CONFIG, WEIGHTS, Adapter, LowRank, is_adapter, scaling_settings
+from merging.checkpoints.adapter import CONFIG, WEIGHTS, Adapter, is_adapter, scaling_settings
+from merging.checkpoints.adapter_changes import Changes, Rows, changes_of, row_factors
 from merging.checkpoints.checkpoint import Checkpoint, TensorInfo
 from merging.checkpoints.digests import tensor_digest, weights_digest
 from merging.checkpoints.folders import exists, locate
 from merging.checkpoints.tied import class_ties, untied
-from merging.checkpoints.tokenizer_files import tokenizer_files
-from results.errors import InputError
+from merging.checkpoints.tokenizer_files import both_vocabularies, tokenizer_files
+from results.errors import InputError, and_more
 from results.record import CheckpointIdentity
 
 
@@ -25,10 +26,11 @@ class AdaptedCheckpoint(Checkpoint):
 
     def __init__(self, base: Checkpoint, adapter: Adapter) -> None:
         self._adapter = adapter
-        self._low_rank, replaced = adapter.changes()
-        self._base = base = _apart_where_changed(base, adapter, self._low_rank, replaced)
-        _refuse_misfits(base, adapter, self._low_rank, replaced)
-        self._replaced = {name: tensor.reshape(-1) for name, tensor in replaced.items()}
+        self._changes = changes = changes_of(adapter)
+        self._base = base = _apart_where_changed(base, adapter, changes)
+        _refuse_misfits(base, adapter, changes)
+        self._replaced = {name: tensor.reshape(-1) for name, tensor in changes.replaced.items()}
+        self._factors: dict[str, torch.Tensor] = {}
         self._names = {name: name for name in base.names}
         self.folder, self.config = adapter.folder, base.config
         self.home, self.was_tied = base.home, base.was_tied
@@ -49,8 +51,7 @@ class AdaptedCheckpoint(Checkpoint):
         """Return the dtype and shape of a tensor; what the adapter changes is float32."""
         inner = self._names[name]
         stored = self._base.info(inner)
-        changed = inner in self._low_rank or inner in self._replaced
-        return TensorInfo(name, "F32" if changed else stored.dtype, stored.shape)
+        return TensorInfo(name, "F32" if inner in self._changes.names else stored.dtype, stored.shape)
 
     def tensor(self, name: str) -> torch.Tensor:
         """Return a tensor."""
@@ -60,12 +61,32 @@ class AdaptedCheckpoint(Checkpoint):
     def block(self, name: str, start: int, stop: int) -> torch.Tensor:
         """Return the entries `start` to `stop` of the flattened tensor."""
         inner = self._names[name]
-        replaced = self._replaced.get(inner)
         stored = self._base.block(inner, start, stop)
-        block = stored if replaced is None else replaced[start:stop].float()
-        if inner not in self._low_rank:
-            return block
-        return self._low_rank[inner].block(start, start + len(block)).add_(block)
+        if inner not in self._changes.names:
+            return stored
+        replaced = self._replaced.get(inner)
+        block = stored.float() if replaced is None else replaced[start:stop].float()
+        stop = start + len(block)
+        if inner in self._changes.low_rank:
+            block = self._changes.low_rank[inner].block(start, stop).add_(block)
+        if inner in self._changes.added:
+            block = block + self._changes.added[inner][start:stop]
+        if inner in self._changes.magnitudes:
+            block = self._scaled(inner, block, start)
+        if inner in self._changes.rows:
+            block = _with_rows(block.clone(), self._changes.rows[inner], start)
+        return block
+
+    def _scaled(self, name: str, block: torch.Tensor, start: int) -> torch.Tensor:
+        """Return a block of W + ΔW in the lengths that DoRA gives it."""
+        changes, columns = self._changes, self._base.info(name).shape[1]
+        if name not in self._factors:  # two threads may do it both, and find the same
+            weight = self._base.tensor(name).float()
+            factors = row_factors(changes.low_rank[name], changes.magnitudes[name], weight)
+            self._factors[name] = factors
+        places = torch.arange(start, start + len(block))
+        by_column = changes.magnitudes[name].by_column
+        return block * self._factors[name][places % columns if by_column else places // columns]
 
     def showing(self, names: Mapping[str, str]) -> "AdaptedCheckpoint":
         """Return the same checkpoint with only some of its tensors, under other names."""
@@ -83,7 +104,10 @@ class AdaptedCheckpoint(Checkpoint):
             (name, stored.info.dtype, stored.info.shape, tensor_digest(stored.flat))
             for name, stored in self._adapter.stored.items()
         ]
-        described = str(sorted(scaling_settings(self._adapter.config).items()))
+        settings = scaling_settings(self._adapter.config)
+        if tokens := self._adapter.config.get("trainable_token_indices"):
+            settings["trainable_token_indices"] = tokens
+        described = str(sorted(settings.items()))
         weights = weights_digest([*lines, (base.weights, described, (), "")])
         return base.but(weights=weights)
 
@@ -120,17 +144,25 @@ def _adapter_folder(path: str) -> Path:
     return folder
 
 
-def _apart_where_changed(
-    base: Checkpoint, adapter: Adapter, low_rank: Mapping[str, LowRank], replaced: dict[str, torch.Tensor]
-) -> Checkpoint:
+def _with_rows(block: torch.Tensor, rows: Rows, start: int) -> torch.Tensor:
+    columns = rows.values.shape[1]
+    for place, values in zip(rows.places, rows.values, strict=True):
+        first, last = max(place * columns, start), min((place + 1) * columns, start + len(block))
+        if first < last:
+            block[first - start : last - start] = values[first - place * columns : last - place * columns]
+    return block
+
+
+def _apart_where_changed(base: Checkpoint, adapter: Adapter, changes: Changes) -> Checkpoint:
     """Return the base, its tied tables apart where the adapter changes one of them.
 
     A table that was saved beside factors stands for both: it joins `replaced` under the other's name too.
+    Rows of single tokens are both tables', as peft has them.
 
     Raises:
         InputError: the adapter asks to keep the tie, or the base's kind cannot store the tables apart.
     """
-    changed = {*low_rank, *replaced}
+    changed, replaced = {*changes.low_rank, *changes.replaced}, changes.replaced
     known, rows = set(base.names), (base.config.get("vocab_size"),)
     # Importing a model class takes seconds, so it is not done for an adapter of other layers.
     if all(name in known and base.info(name).shape[:1] != rows for name in changed):
@@ -138,6 +170,11 @@ def _apart_where_changed(
     touched = [pair for pair in class_ties(base).items() if changed.intersection(pair)]
     if not touched:
         return base
+    if changes.rows:
+        raise InputError(
+            f"The adapter {adapter.folder} changes single rows of tables that its base {base.folder} ties "
+            "(`trainable_token_indices`), and one of the tables otherwise too; leave one out."
+        )
     name = min(changed.intersection(touched[0]))
     start = (
         f"The adapter {adapter.folder} changes {name!r}, which its base {base.folder} ties to another table"
@@ -159,25 +196,47 @@ def _apart_where_changed(
     return untied(base)
 
 
-def _refuse_misfits(
-    base: Checkpoint,
-    adapter: Adapter,
-    low_rank: Mapping[str, LowRank],
-    replaced: Mapping[str, torch.Tensor],
-) -> None:
-    shapes: dict[str, tuple[int, ...]] = {
-        name: (one.left.shape[0], one.right.shape[1]) for name, one in low_rank.items()
-    }
-    shapes |= {name: tuple(tensor.shape) for name, tensor in replaced.items()}
-    known = set(base.names)
-    for name, shape in shapes.items():
-        if name not in known:
+def _refuse_misfits(base: Checkpoint, adapter: Adapter, changes: Changes) -> None:
+    start, known = f"The adapter {adapter.folder} changes", set(base.names)
+    for name in sorted(changes.names - known):
+        if name in changes.rows:
             raise InputError(
-                f"The adapter {adapter.folder} changes the tensor {name!r}, which its base {base.folder} "
-                "lacks; name the base that it was trained on."
+                f"{start} rows of {name!r} (`trainable_token_indices`), which its base {base.folder} does "
+                "not store by itself; train them in the embedding, or name the base that it was trained on."
             )
-        if tuple(base.info(name).shape) != shape:
+        if name in changes.added:
             raise InputError(
-                f"The adapter {adapter.folder} changes {name!r} of shape {list(shape)}, but in its base "
-                f"{base.folder} it has {list(base.info(name).shape)}; name the base that it was trained on."
+                f"{start} the bias {name!r} (`lora_bias`), which its base {base.folder} lacks, so that the "
+                "merged model has no place for it; train the adapter without `lora_bias`."
             )
+        raise InputError(
+            f"{start} the tensor {name!r}, which its base {base.folder} lacks; name the base that it was "
+            "trained on."
+        )
+    for name, shape in changes.shapes().items():
+        ours = tuple(base.info(name).shape)
+        if ours == shape:
+            continue
+        if ours[1:] == shape[1:] and ours[0] == base.config.get("vocab_size"):
+            raise InputError(
+                f"{start} {name!r} of {shape[0]} rows, but in its base {base.folder} it has {ours[0]}"
+                f"{_only_token(base, adapter)}; add the tokens to the base and resize its embedding, as "
+                "was done before the adapter was trained."
+            )
+        raise InputError(
+            f"{start} {name!r} of shape {list(shape)}, but in its base {base.folder} it has "
+            f"{list(ours)}; name the base that it was trained on."
+        )
+    for name, rows in changes.rows.items():
+        ours = tuple(base.info(name).shape)
+        if rows.places[-1] >= ours[0] or rows.values.shape[1:] != ours[1:]:
+            raise InputError(
+                f"{start} rows up to {rows.places[-1]} of {name!r} (`trainable_token_indices`), which has "
+                f"the shape {list(ours)} in its base {base.folder}; name the base that it was trained on."
+            )
+
+
+def _only_token(base: Checkpoint, adapter: Adapter) -> str:
+    ours, theirs = both_vocabularies(base.home, adapter.folder)
+    added = sorted(theirs.keys() - ours.keys(), key=lambda token: (theirs[token], token))
+    return f" (only the adapter's has {added[0]!r}{and_more(added)})" if added else ""

@@ -1,9 +1,7 @@
 """PEFT adapters (LoRA): their files, their factors, and what they change in their base."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,14 @@ from results.errors import InputError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX, _BASE_LAYER = "base_model.model.", ".base_layer."
-_FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(\.weight)?")
 
 SCALING_SETTINGS = ("r", "lora_alpha", "use_rslora", "fan_in_fan_out", "rank_pattern", "alpha_pattern")
-_OTHER_KINDS = ("alora_invocation_tokens", "use_qalora", "layer_replication")
-"""Settings by which an adapter acts after some tokens only, on pooled inputs, or on repeated layers."""
+_OTHER_KINDS = (
+    *("alora_invocation_tokens", "use_qalora", "layer_replication", "kasa_config", "use_bdlora"),
+    *("target_parameters", "monteclora_config", "arrow_config"),
+)
+"""Settings by which an adapter is no fixed sum of factors: it acts after some tokens only, on pooled inputs,
+on repeated layers, by singular values or blocks of its own, on parameters without a module, or by chance."""
 
 
 @dataclass(frozen=True)
@@ -74,20 +75,19 @@ class Adapter:
         """Open an adapter's folder.
 
         Raises:
-            InputError: it is not whole, or of a kind other than plain LoRA.
+            InputError: it is not whole, or of a kind other than LoRA.
         """
         config = read_mapping(folder / CONFIG)
         for setting in _OTHER_KINDS:
             if config.get(setting):
                 raise InputError(
                     f"{folder} is an adapter with `{setting}`, which is no fixed sum to its base's weights; "
-                    "plain LoRA is what can be merged."
+                    "LoRA without it is what can be merged."
                 )
-        kind = config.get("peft_type")
-        if kind != "LORA" or config.get("use_dora") or config.get("use_bdlora"):
-            called = "DoRA" if config.get("use_dora") else kind
+        if config.get("peft_type") != "LORA":
             raise InputError(
-                f"{folder} is an adapter of the kind {called}; plain LoRA is what can be merged."
+                f"{folder} is an adapter of the kind {config.get('peft_type')} (`peft_type`); LoRA is what "
+                "can be merged."
             )
         return cls(folder, config, open_adapter_weights(folder / WEIGHTS))
 
@@ -108,48 +108,12 @@ class Adapter:
     @property
     def saved_tables(self) -> frozenset[str]:
         """The base's own tables that peft saves beside factors of them, by the base's names."""
-        return frozenset(
-            name.removeprefix(_PREFIX).replace(_BASE_LAYER, ".")
-            for name in self.stored
-            if _BASE_LAYER in name
-        )
+        return frozenset(inner_name(name) for name in self.stored if _BASE_LAYER in name)
 
-    def changes(self) -> tuple[dict[str, LowRank], dict[str, torch.Tensor]]:
-        """What it adds to matrices of its base, and what it puts in place of tensors, by the base's names.
 
-        Raises:
-            InputError: half of a pair of factors is missing.
-        """
-        halves: dict[str, dict[str, torch.Tensor]] = {}
-        replaced = {}
-        for name, stored in self.stored.items():
-            tensor = stored.flat.reshape(stored.info.shape)
-            inner = name.removeprefix(_PREFIX).replace(_BASE_LAYER, ".")
-            match = _FACTOR.fullmatch(inner)
-            if match is None:
-                replaced[inner] = tensor
-                continue
-            side = ("embedding " if match["embedding"] else "") + match["side"]
-            halves.setdefault(match["module"], {})[side] = tensor.float()
-        return {f"{module}.weight": self._low_rank(module, pair) for module, pair in halves.items()}, replaced
-
-    def _low_rank(self, module: str, pair: Mapping[str, torch.Tensor]) -> LowRank:
-        embedding = any(side.startswith("embedding") for side in pair)
-        start = "embedding " if embedding else ""
-        if {f"{start}A", f"{start}B"} != set(pair):
-            raise InputError(f"{self.folder / WEIGHTS}: {module} has one of two factors; save it again.")
-        a, b = pair[f"{start}A"], pair[f"{start}B"]  # (rank, in) and (out, rank)
-        scaling = self._alpha(module) / (sqrt(len(a)) if self.config.get("use_rslora") else len(a))
-        if embedding or self.config.get("fan_in_fan_out"):
-            a, b = b.T, a.T
-        return LowRank((b * scaling).contiguous(), a.contiguous())
-
-    def _alpha(self, module: str) -> float:
-        """As peft looks it up: the first pattern that ends the module's name, else the common one."""
-        for pattern, alpha in (self.config.get("alpha_pattern") or {}).items():
-            if re.match(rf"(.*\.)?({pattern})$", module):
-                return float(alpha)
-        return float(self.config.get("lora_alpha", 8))
+def inner_name(name: str) -> str:
+    """Return the name in the base of what an adapter stores under a name."""
+    return name.removeprefix(_PREFIX).replace(_BASE_LAYER, ".")
 
 
 def is_adapter(folder: Path) -> bool:

@@ -14,7 +14,7 @@ import transformers
 
 from merging.checkpoints.adapter import WEIGHTS
 from merging.checkpoints.checkpoint import open_adapter_weights
-from merging.checkpoints.pretrained import load_config, loading, refuse_unfit
+from merging.checkpoints.pretrained import load_config, loading, refuse_unfit, unsaveable_generation
 from results.errors import InputError
 
 _PREFIX = "base_model.model."
@@ -32,14 +32,17 @@ def written_out(adapter: Path, base: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as name:
         with loading(adapter):
             whole = transformers.AutoModelForCausalLM.from_pretrained(
-                base, dtype="auto", use_safetensors=True, trust_remote_code=False
+                base, dtype="auto", trust_remote_code=False
             )
         whole = adapted(whole, adapter)
         with loading(adapter):
             ends = whole.get_input_embeddings(), whole.get_output_embeddings()
             if ends[0].weight is not ends[1].weight:
                 whole.config.tie_word_embeddings = False
+            generation = unsaveable_generation(whole, base)
             whole.save_pretrained(name)
+            if generation is not None:
+                shutil.copyfile(generation, Path(name) / generation.name)
             for file in base.iterdir():
                 if file.is_file() and file.suffix in {".json", ".model", ".jinja", ".txt"}:
                     target = Path(name) / file.name

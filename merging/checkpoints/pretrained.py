@@ -1,6 +1,7 @@
 """Checkpoints as transformers loads them, to be trained or scored; errors name the file."""
 
 import copy
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers.utils import logging
+from transformers.utils import logging as hf_logging
 
 import merging.checkpoints.lean_transformers  # noqa: F401
 from merging.checkpoints.checkpoint import Checkpoint
@@ -16,6 +17,7 @@ from merging.checkpoints.folders import read_mapping
 from merging.checkpoints.tied import without_duplicates
 from results.errors import InputError, and_more
 
+logger = logging.getLogger("manyshot.merging")
 _UNLIMITED = 10**9  # tokenizers without a limit report a huge model_max_length
 _DEFAULT_MAX_LENGTH = 2048
 _VOCABULARY_FILES = (
@@ -34,13 +36,13 @@ _OF_BYTES = ("ByT5Tokenizer",)
 @contextmanager
 def without_file_bars() -> Iterator[None]:
     """Without transformers' own bars for the reading and writing of files."""
-    visible = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    visible = hf_logging.is_progress_bar_enabled()
+    hf_logging.disable_progress_bar()
     try:
         yield
     finally:
         if visible:
-            logging.enable_progress_bar()
+            hf_logging.enable_progress_bar()
 
 
 @contextmanager
@@ -135,7 +137,6 @@ def refuse_unfit(checkpoint: Path, config: Any) -> None:
             checkpoint,
             config=copy.deepcopy(config),
             device_map="meta",
-            use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # so that they are named
@@ -180,6 +181,25 @@ def load_generation_config(checkpoint: Path, config: Any) -> Any:
         with loading(checkpoint, "generation settings"):
             return transformers.GenerationConfig.from_pretrained(checkpoint)
     return transformers.GenerationConfig.from_model_config(config)
+
+
+def unsaveable_generation(model: Any, folder: Path) -> Path | None:
+    """Return the file of generation settings that transformers reads but does not write; None where it does.
+
+    The model then has none of its own, so that it can be saved; the file is to be copied.
+    """
+    settings = getattr(model, "generation_config", None)
+    if settings is None:
+        return None
+    try:
+        settings.validate(strict=True)
+    except ValueError as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        file = folder / "generation_config.json"
+        logger.warning("%s contradicts itself, and is copied as it is: %s", file, " ".join(lines[:2]))
+        model.generation_config = transformers.GenerationConfig()
+        return file if file.is_file() else None
+    return None
 
 
 def end_tokens(tokenizer: Any, generation_config: Any) -> frozenset[int]:

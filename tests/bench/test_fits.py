@@ -194,3 +194,17 @@ def test_an_adapter_that_is_not_whole_or_no_weights_is_refused(llama, tmp_path, 
     save_file(stored, file, metadata={"format": "pt"})
     with pytest.raises(InputError, match=says):
         open_engine(adapter, EngineSettings())
+
+
+def test_a_folder_with_a_bin_file_alone_is_scored_as_its_weights(llama, tmp_path):
+    old = changed(llama, tmp_path / "old", lambda weights: None)
+    torch.save(load_file(llama / "model.safetensors"), old / "pytorch_model.bin")
+    (old / "model.safetensors").unlink()
+    asked = [([3, 4], [5]), ([6], [7, 8])]
+    answers = [open_engine(one, EngineSettings()).loglikelihood(asked) for one in (llama, old)]
+    assert answers[0] == answers[1]
+    lacking = load_file(llama / "model.safetensors")
+    del lacking["model.norm.weight"]
+    torch.save(lacking, old / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"lack the tensor 'model\.norm\.weight'"):
+        open_engine(old, EngineSettings())

@@ -173,8 +173,8 @@ def test_unlike_factors_are_refused_and_their_products_merged(base, adapters, tm
 
 def test_what_is_no_plain_adapter_is_refused(base, adapters, tmp_path):
     dora = adapter(base, tmp_path / "dora", 1, use_dora=True)
-    with pytest.raises(InputError, match="kind DoRA"):
-        open_checkpoint(dora)
+    with pytest.raises(InputError, match=r"`use_dora`.*space 'delta'"):
+        merge(recipe(base, {"a": adapters["a"], "b": dora}, "factors"), tmp_path / "out", progress=False)
     other = tiny_llama(tmp_path / "other", width=64)
     with pytest.raises(InputError, match=r"was trained on .*base, which is not .*other"):
         open_checkpoint(f"{other}+{adapters['a']}")

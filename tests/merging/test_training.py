@@ -311,3 +311,21 @@ def test_a_tracker_that_is_not_installed_is_named(base, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("pad", "end", "filled"), [(0, 5, 0), (None, 5, 5), (None, None, 0)])
 def test_rows_are_filled_up_whatever_tokens_a_tokenizer_has(pad, end, filled):
     assert padding_of(SimpleNamespace(pad_token_id=pad, eos_token_id=end)) == filled
+
+
+@pytest.mark.parametrize("adapter", [None, AdapterSettings(targets=["q_proj"])])
+def test_generation_settings_that_contradict_themselves_are_said_first_and_kept(
+    broken, tmp_path, caplog, adapter, monkeypatch
+):
+    """transformers reads such a file with a warning and refuses to write it."""
+    said = {"do_sample": False, "temperature": 0.9, "eos_token_id": 1}
+    (broken / "generation_config.json").write_text(json.dumps(said))
+    before = []
+    monkeypatch.setattr(
+        "merging.training.optimise", lambda *args, **kwargs: before.extend(caplog.messages) or []
+    )
+    out = train(broken, EXAMPLES, FEW_STEPS.but(adapter=adapter), tmp_path / "out")
+    assert any("temperature" in message and str(broken) in message for message in before)
+    if adapter is None:
+        assert json.loads((out / "generation_config.json").read_text()) == said
+    assert any(out.glob("*.safetensors"))
