@@ -6,6 +6,7 @@ comparisons in place, which give zeros and ones as floats, in place of boolean m
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -156,6 +157,33 @@ def disjoint_mean(
         add_scaled(divisor, torch.sign(magnitudes, out=share), count)
     # Where nobody agrees the sum is 0, and any divisor gives 0.
     return total.div_(divisor.clamp_min_(_SMALLEST)).mul_(signs)
+
+
+def elected(
+    deltas: Sequence[torch.Tensor] | torch.Tensor,
+    weights: torch.Tensor,
+    *,
+    undecided: int,
+    aggregate: Literal["mean", "sum"],
+    method: str,
+) -> torch.Tensor:
+    """Return the disjoint mean or sum of what has the sign of Σ_t w_t τ_t, as TIES merges.
+
+    Args:
+        deltas: (n_tasks, …).
+        weights: (n_tasks,).
+        undecided: the sign where the sum is 0: −1, 0 or 1.
+        aggregate: Σ w_t τ_t / Σ w_t, or Σ w_t τ_t, over the tasks that have the sign.
+        method: its name, for the refusal.
+
+    Raises:
+        InputError: a weight is negative.
+    """
+    refuse_negative(weights, method)
+    signs = elected_sign(weighted_sum(deltas, weights), undecided)
+    if aggregate == "sum":
+        return disjoint_sum(deltas, weights, signs)
+    return disjoint_mean(deltas, weights, signs, weights)
 
 
 def refuse_negative(weights: torch.Tensor, method: str) -> None:

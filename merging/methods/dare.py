@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from merging.arithmetic import disjoint_mean, elected_sign, masked, refuse_negative, weighted_sum
+from merging.arithmetic import elected, masked, weighted_sum
 from merging.known_methods import register
 from merging.method import Context, FirstPass, MergedBlock, Method, Scope
 from merging.methods.ties import MAJORITY, MajoritySign
@@ -27,6 +27,9 @@ class Dare(Method):
     """λ."""
     then: Literal["task_arithmetic", "ties"] = "task_arithmetic"
     """What merges the task vectors that are left."""
+    aggregate: Literal["mean", "sum"] = "mean"
+    """After the election the disjoint `mean`, or the disjoint `sum`, which is the default of mergekit's
+    `dare_ties`."""
 
     scope: ClassVar[Scope] = Scope.ELEMENT
     random: ClassVar[bool] = True
@@ -40,12 +43,11 @@ class Dare(Method):
         dropped = self._dropped(deltas, context)
         # All that follows is linear in a common factor, so it is applied once.
         factor = self.scaling / (1 - self.drop_rate)
-        votes = weighted_sum(dropped, weights)
         if self.then == "task_arithmetic":
-            return MergedBlock(votes.mul_(factor), dropped)
-        refuse_negative(weights, "dare")
-        signs = elected_sign(votes, context.statistics[MAJORITY])
-        return MergedBlock(disjoint_mean(dropped, weights, signs, weights).mul_(factor), dropped)
+            return MergedBlock(weighted_sum(dropped, weights).mul_(factor), dropped)
+        undecided = context.statistics[MAJORITY]
+        merged = elected(dropped, weights, undecided=undecided, aggregate=self.aggregate, method="dare")
+        return MergedBlock(merged.mul_(factor), dropped)
 
     def _dropped(self, deltas: torch.Tensor, context: Context) -> Sequence[torch.Tensor]:
         kept = 1 - self.drop_rate

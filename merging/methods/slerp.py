@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 
 from merging.arithmetic import normalised, weighted_sum
+from merging.geometry import dot, norm
 from merging.known_methods import register
 from merging.method import Context, Method, Scope
 from results.errors import InputError
@@ -13,7 +14,6 @@ from results.errors import InputError
 _PARALLEL = 0.9995
 """Cosine from which on the way along the sphere is the straight one."""
 _SMALLEST = 1e-8
-_AT_ONCE = 2**20
 
 
 @register("slerp", paper="https://doi.org/10.1145/325334.325242")
@@ -35,8 +35,8 @@ class Slerp(Method):
             raise InputError(f"Method 'slerp' merges two experts, and there are {len(deltas)}.")
         t = float(normalised(weights, "'slerp'")[1]) if self.t is None else self.t
         first, second = (context.base + delta for delta in deltas)
-        length = _norm(first) * _norm(second)
-        cosine = _dot(first, second) / length if length > _SMALLEST else 1.0
+        length = norm(first) * norm(second)
+        cosine = dot(first, second) / length if length > _SMALLEST else 1.0
         shares = 1 - t, t
         if abs(cosine) <= _PARALLEL:
             angle = acos(cosine)
@@ -59,11 +59,11 @@ class MultiSlerp(Method):
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
         """Return the merged delta of deltas (n_tasks, *shape)."""
         shares = normalised(weights, "'multislerp'")
-        norms = torch.tensor([_norm(delta) for delta in deltas], device=weights.device)
+        norms = torch.tensor([norm(delta) for delta in deltas], device=weights.device)
         if not norms.any():
             return torch.zeros_like(deltas[0])
         mean = weighted_sum(deltas, shares / norms.clamp_min(_SMALLEST))
-        length = _norm(mean)
+        length = norm(mean)
         if length < _SMALLEST:
             if len(deltas) == 2:
                 return weighted_sum(deltas, shares)
@@ -72,13 +72,3 @@ class MultiSlerp(Method):
             )
         # The tangents at μ of Σ w u_t = |Σ w u_t| μ add up to nothing, whatever the weights.
         return mean.mul_(float(norms @ shares) / length)
-
-
-def _dot(first: torch.Tensor, second: torch.Tensor) -> float:
-    """The product in float64, some entries at a time."""
-    pairs = zip(first.reshape(-1).split(_AT_ONCE), second.reshape(-1).split(_AT_ONCE), strict=True)
-    return sum(float(torch.dot(a.double(), b.double())) for a, b in pairs)
-
-
-def _norm(tensor: torch.Tensor) -> float:
-    return _dot(tensor, tensor) ** 0.5

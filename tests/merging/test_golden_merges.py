@@ -22,7 +22,11 @@ SETTINGS = {
     "divmerge": {"coefficients": {"a": 0.5, "b": 0.25, "c": 1.0}},
     "adamerging": {"coefficients": {"a": 0.5, "b": 0.25, "c": 1.0}},
     "slerp": {"t": 0.3},
+    "nearswap": {"t": 0.02},
+    "della": {"drop_rate": 0.5},
 }
+EXPERTS = {"slerp": 2, "nuslerp": 2, "nearswap": 1, "arcee_fusion": 1}
+"""How many experts a method takes, where it is not any number."""
 VALUES = {"a": 0.9, "b": 0.4, "c": 0.6}
 WEIGHTS = {"a": 1.0, "b": 0.5, "c": 1.5}
 
@@ -47,7 +51,7 @@ def test_merges_by_every_method(family, recipe_for, tmp_path):
     base, experts = family
     results = {}
     for name in known_methods():
-        two = dict(list(experts.items())[: 2 if name == "slerp" else 3])
+        two = dict(list(experts.items())[: EXPERTS.get(name, 3)])
         weighted = {task: {"path": str(path), "weight": WEIGHTS[task]} for task, path in two.items()}
         recipe = recipe_for(base, weighted, name, settings=SETTINGS.get(name, {}), seed=3)
         try:

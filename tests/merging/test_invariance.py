@@ -20,6 +20,15 @@ METHODS = [
     ("dare", {"drop_rate": 0.5}),
     ("dare", {"drop_rate": 0.5, "then": "ties"}),
     ("consensus_ta", {"mask_threshold": {"a": 0.2, "b": 0.4, "c": 0.6}}),
+    ("breadcrumbs", {"then": "ties"}),
+    ("della", {}),
+    ("model_stock", {"within": "row"}),
+    ("karcher", {}),
+    ("sce", {"density": 0.5}),
+    ("ram", {"rescale": 0.1, "smallest": 0.05}),
+    ("magmax", {}),
+    ("emr", {}),
+    ("metagpt", {}),
 ]
 
 

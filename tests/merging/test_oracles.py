@@ -6,6 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import oracles_geometry
+import oracles_sparse
 import pytest
 from oracles import ORACLES
 
@@ -15,9 +17,12 @@ from merging.known_methods import known_methods
 from results.errors import InputError
 
 # What the methods are built on, in the order in which it is imported.
-MODULES = ("arithmetic", "linear", "thresholds", "methods.average", "methods.task_arithmetic", "methods.ties",
-           "methods.dare", "methods.consensus_ta", "methods.metis", "methods.slerp", "learned_method",
-           "methods.divmerge", "methods.adamerging")  # fmt: skip
+MODULES = ("arithmetic", "geometry", "ranks", "linear", "thresholds", "methods.average",
+           "methods.task_arithmetic", "methods.ties", "methods.dare", "methods.consensus_ta", "methods.metis",
+           "methods.slerp", "learned_method", "methods.divmerge", "methods.adamerging", "methods.breadcrumbs",
+           "methods.della", "methods.sce", "methods.nearswap", "methods.arcee_fusion", "methods.ram",
+           "methods.magmax", "methods.emr", "methods.model_stock", "methods.nuslerp", "methods.karcher",
+           "methods.metagpt")  # fmt: skip
 BROKEN = [
     ("arithmetic", "deltas[0] * weights[0]", "deltas[0]"),
     ("arithmetic", "(numbers, weights.numpy(), total", "(numbers, 0 * weights.numpy(), total"),
@@ -65,6 +70,8 @@ BROKEN = [
     ("methods.slerp", "if len(deltas) == 2:", "if len(deltas) == 3:"),
     ("learned_method", "weights * torch.tensor(values", "0 * weights + torch.tensor(values[:1] * len(values)"),  # noqa: E501
     ("learned_method", "of_task.get(layer_of(tensor))", "next(iter(of_task.values()))"),
+    *oracles_sparse.BROKEN,
+    *oracles_geometry.BROKEN,
 ]  # fmt: skip
 
 
