@@ -61,7 +61,7 @@ def model_card(report: dict[str, Any]) -> str:
         [
             name,
             _published(expert["path"]),
-            f"{expert['weight']:g}",
+            _weight(expert["weight"]),
             _number(model["experts"][name]["norm"]),
             _percent(model["experts"][name]["kept"], none="all"),
             _percent(model["experts"][name]["sign_agreement"]),
@@ -116,6 +116,10 @@ def _recipe(recipe: dict[str, Any]) -> dict[str, Any]:
 
 def _published(source: str) -> str:
     return Path(source).resolve().name if Path(source).is_dir() else source
+
+
+def _weight(weight: float | list[Any]) -> str:
+    return "as below" if isinstance(weight, list) else f"{weight:g}"
 
 
 def _number(value: float) -> str:

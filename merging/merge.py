@@ -68,9 +68,10 @@ def merge(
             with clock.phase("digests"):
                 prepared = prepared.with_digests()
         with clock.phase("first passes"):
-            statistics = run_first_passes(
-                prepared.method, prepared.vectors, journal, prepared.threads, advance
-            )
+            statistics = [
+                run_first_passes(group, prepared.vectors, journal, prepared.threads, advance, place=place)
+                for place, group in enumerate(prepared.groups)
+            ]
         with clock.phase("merge"):
             tallies = merge_blocks(prepared, statistics, folder, journal, advance)
         with clock.phase("digests"):

@@ -3,7 +3,7 @@
 A block of the merge is read, merged by the method, rounded, written and counted.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -16,9 +16,10 @@ from merging.arithmetic import add_rounded
 from merging.blocks import Block, map_in_order
 from merging.checkpoints.checkpoint import TensorInfo
 from merging.checkpoints.dtypes import BY_CODE, FLOATS
+from merging.groups import Group
 from merging.journal import Journal
 from merging.linear import Linear, merge_bfloat16
-from merging.method import Context, FirstPass, MergedBlock, Method
+from merging.method import Context, FirstPass, MergedBlock
 from merging.method_file import source_of
 from merging.prepare import Prepared
 from merging.tally import Tally, tally
@@ -31,44 +32,57 @@ _JOURNALED_AT_LEAST = 2**24
 
 
 def run_first_passes(
-    method: Method, vectors: TaskVectors, journal: Journal, threads: int, seen: Callable[[str, int], None]
+    group: Group,
+    vectors: TaskVectors,
+    journal: Journal,
+    threads: int,
+    seen: Callable[[str, int], None],
+    *,
+    place: int = 0,
 ) -> dict[str, Any]:
-    """Run a method's first passes in order and return their statistics by name.
+    """Run the first passes of a group's method in order and return their statistics by name.
 
     Args:
-        method: whose passes to run.
-        vectors: what they look at: every tensor of floats by name, each in pieces of `PIECE` entries.
+        group: the method whose passes to run, the weights, and the tensors that they look at, each in pieces
+            of `PIECE` entries.
+        vectors: of all tensors.
         journal: where statistics are kept; those that it has are not gathered again.
         threads: how many pieces are looked at together.
         seen: called with the pass's name and the number of entries after each piece.
+        place: which group it is, by which the journal tells them apart.
     """
     statistics: dict[str, Any] = {}
-    for title, first_pass in method.first_passes().items():
-        if title in journal.statistics:
-            seen(title, sum(vectors.base.info(name).numel for name in vectors.names))
+    for title, first_pass in group.method.first_passes().items():
+        noted = f"{title}, group {place}" if place else title
+        if noted in journal.statistics:
+            seen(title, sum(vectors.base.info(name).numel for name in group.names))
         else:
             total = first_pass.start(len(vectors.experts))
-            observe = partial(_observe, first_pass, vectors, statistics)
-            for (_, block), part in map_in_order(observe, vectors.pieces(), threads):
+            observe = partial(_observe, first_pass, group.weights, vectors, statistics)
+            for (_, block), part in map_in_order(observe, vectors.pieces(group.names), threads):
                 total = first_pass.combine(total, part)
                 seen(title, block.stop - block.start)
-            journal.add_statistic(title, first_pass.finish(total))
+            journal.add_statistic(noted, first_pass.finish(total))
         # As the journal has it, so that a resumed merge finds the same. A new mapping each time, so that a
         # context kept from an earlier pass does not change.
-        statistics = {**statistics, title: journal.statistics[title]}
+        statistics = {**statistics, title: journal.statistics[noted]}
     return statistics
 
 
 def _observe(
-    first_pass: FirstPass, vectors: TaskVectors, statistics: dict[str, Any], piece: tuple[str, Block]
+    first_pass: FirstPass,
+    weights: torch.Tensor,
+    vectors: TaskVectors,
+    statistics: dict[str, Any],
+    piece: tuple[str, Block],
 ) -> Any:
     deltas, context = vectors.read(*piece, statistics)
-    return first_pass.observe(deltas, vectors.weights, context)
+    return first_pass.observe(deltas, weights, context)
 
 
 def merge_blocks(
     prepared: Prepared,
-    statistics: Mapping[str, Any],
+    statistics: Sequence[Mapping[str, Any]],
     folder: Path,
     journal: Journal,
     advance: Callable[[str, int], None],
@@ -77,7 +91,7 @@ def merge_blocks(
 
     Args:
         prepared: the merge.
-        statistics: what the first passes found.
+        statistics: what the first passes found, of each group.
         folder: where the files of weights are, or will be.
         journal: keeps how far each tensor is.
         advance: called with what is done and a number of entries, after each block.
@@ -107,7 +121,10 @@ def merge_blocks(
 
 
 def _merge_block(
-    prepared: Prepared, statistics: Mapping[str, Any], writer: WeightsWriter, cut: tuple[TensorInfo, Block]
+    prepared: Prepared,
+    statistics: Sequence[Mapping[str, Any]],
+    writer: WeightsWriter,
+    cut: tuple[TensorInfo, Block],
 ) -> Tally:
     tensor, block = cut
     vectors = prepared.vectors
@@ -115,14 +132,16 @@ def _merge_block(
         copied = vectors.base.block(tensor.name, block.start, block.stop)
         writer.write(tensor.name, block.start, copied)
         return Tally.empty(len(vectors.experts))
-    if isinstance(prepared.method, Linear) and vectors.are_bfloat16(tensor.name) and tensor.dtype == "BF16":
-        coefficients = prepared.method.coefficients(vectors.weights)
+    place = prepared.group_of[tensor.name]
+    group = prepared.groups[place]
+    if isinstance(group.method, Linear) and vectors.are_bfloat16(tensor.name) and tensor.dtype == "BF16":
+        coefficients = group.method.coefficients(group.weights)
         done = merge_bfloat16(*vectors.blocks(tensor.name, block), coefficients)
         if done is not None:
             writer.write(tensor.name, block.start, done[0])
             return done[1]
-    deltas, context = vectors.read(tensor.name, block, statistics)
-    merged = _by_method(prepared, deltas, context)
+    deltas, context = vectors.read(tensor.name, block, statistics[place])
+    merged = _by_method(prepared.recipe.method.name, group, deltas, context)
     rounded = add_rounded(context.base, merged.delta, BY_CODE[tensor.dtype])
     if not rounded.is_finite:
         raise InputError(
@@ -134,12 +153,12 @@ def _merge_block(
     return tally(deltas, merged, rounded.lost)
 
 
-def _by_method(prepared: Prepared, deltas: torch.Tensor, context: Context) -> MergedBlock:
+def _by_method(name: str, group: Group, deltas: torch.Tensor, context: Context) -> MergedBlock:
     """Have the method merge a block; an error in a user's own method becomes an InputError."""
-    method, name = prepared.method, prepared.recipe.method.name
+    method = group.method
     where = f"Method {name!r}, tensor {context.tensor!r}"
     try:
-        merged = method(deltas, prepared.vectors.weights, context)
+        merged = method(deltas, group.weights, context)
     except InputError:
         raise
     except Exception as error:

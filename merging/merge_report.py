@@ -12,6 +12,7 @@ from typing import Any
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.differences import notices
 from merging.known_methods import find_method
+from merging.mask_reach import MaskReach
 from merging.prepare import Prepared
 from merging.provenance import versions
 from merging.tally import Tally, whole_model
@@ -63,10 +64,11 @@ def report(
     """
     recipe, tasks = prepared.recipe, tuple(prepared.vectors.experts)
     resolved = recipe.model_dump(mode="json")
-    resolved["method"] = {"name": recipe.method.name, **prepared.method.model_dump()}
+    settings = prepared.method.model_dump()
+    differing = {} if len(prepared.groups) == 1 else recipe.method.settings
+    resolved["method"] = {"name": recipe.method.name, **settings, **differing}
     model = whole_model(tallies, len(tasks)).summary(tasks)
-    weights = dict(zip(tasks, prepared.vectors.weights.tolist(), strict=True))
-    reach = prepared.method.mask_reach(weights)
+    reach = _reach(prepared)
     return {
         "recipe": resolved,
         "paper": find_method(recipe.method.name).paper,
@@ -90,6 +92,16 @@ def report(
         "model": model,
         "tensors": {name: tally.summary(tasks) for name, tally in sorted(tallies.items())},
     }
+
+
+def _reach(prepared: Prepared) -> MaskReach | None:
+    """Return what a mask can hold: of the first tensors for which that is nothing, else of the first."""
+    tasks = tuple(prepared.vectors.experts)
+    reaches = [
+        group.method.mask_reach(dict(zip(tasks, group.weights.tolist(), strict=True)))
+        for group in prepared.groups
+    ]
+    return next((reach for reach in reaches if reach and reach.is_short), reaches[0])
 
 
 def _input(checkpoint: Checkpoint) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from merging.checkpoints.tied import same_ties
 from merging.compatible import check_compatible, refuse_remote_code
 from merging.differences import SettingDifference, compare_settings
 from merging.factors import open_factors
-from merging.known_methods import make_method
+from merging.groups import Group, settings_groups
+from merging.known_methods import find_method
 from merging.learned_method import LearnedMethod
 from merging.merged_template import merged_template, without_notice
 from merging.method import Method
@@ -35,7 +37,8 @@ class Prepared:
 
     Attributes:
         recipe: what was asked for.
-        method: the method with its settings.
+        groups: the tensors that are merged alike, with the method and the weights; all in one, or several
+            where settings differ.
         vectors: the task vectors; the experts are in the order of their names, whatever the recipe's.
         differences: in what else than weights the experts differ from the base, and why that may be.
         shards: the files that will be written.
@@ -46,7 +49,7 @@ class Prepared:
     """
 
     recipe: Recipe
-    method: Method
+    groups: tuple[Group, ...]
     vectors: TaskVectors
     differences: tuple[SettingDifference, ...]
     shards: tuple[Shard, ...]
@@ -56,9 +59,19 @@ class Prepared:
     notices: tuple[str, ...] = ()
 
     @property
+    def method(self) -> Method:
+        """The method with its settings, those of the first tensors where they differ."""
+        return self.groups[0].method
+
+    @cached_property
+    def group_of(self) -> Mapping[str, int]:
+        """The place of each tensor's group in `groups`."""
+        return {name: i for i, group in enumerate(self.groups) for name in group.names}
+
+    @property
     def passes(self) -> tuple[str, ...]:
         """Names of the first passes."""
-        return tuple(self.method.first_passes())
+        return tuple(dict.fromkeys(title for group in self.groups for title in group.method.first_passes()))
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
@@ -74,7 +87,8 @@ class Prepared:
         """Yield every block of the output in the order in which they are merged."""
         for shard in self.shards:
             for tensor in shard.tensors:
-                for block in blocks(tensor.shape, self.method.block_scope, self.block_size):
+                method = self.groups[self.group_of.get(tensor.name, 0)].method
+                for block in blocks(tensor.shape, method.block_scope, self.block_size):
                     yield tensor, block
 
     @property
@@ -101,7 +115,7 @@ class Prepared:
         """
         content = [
             self.recipe.model_dump(mode="json", exclude={"method"}),
-            described(self.method),
+            [[described(group.method), group.weights.tolist(), group.names] for group in self.groups],
             [
                 [_stamp(checkpoint.folder / name) for name in checkpoint.files]
                 for checkpoint in self.checkpoints
@@ -125,8 +139,8 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
     Raises:
         InputError: something about the recipe or a checkpoint is wrong.
     """
-    method = make_method(recipe.method.name, recipe.method.settings)
-    if recipe.space == "factors" and isinstance(method, LearnedMethod):
+    method_class = find_method(recipe.method.name).method_class
+    if recipe.space == "factors" and issubclass(method_class, LearnedMethod):
         raise InputError(
             f"Method {recipe.method.name!r} has coefficients of whole task vectors: take the space 'delta'."
         )
@@ -147,7 +161,6 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
     vectors = TaskVectors(
         base,
         experts,
-        weights=torch.tensor([s.weight for s in specs.values()], dtype=torch.float32, device=where),
         seed=recipe.seed,
         device=where,
     )
@@ -155,7 +168,7 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
     on_cpu = where.type == "cpu"
     return Prepared(
         recipe,
-        method,
+        settings_groups(recipe, vectors.names, vectors.positions, where),
         vectors,
         differences,
         _shards(planned, recipe),
@@ -175,7 +188,7 @@ def task_vectors(base: str, experts: Mapping[str, str], device: str = "cpu") -> 
     where = _device(device)
     _, aligned = _fitted(base, experts)
     check_compatible(aligned.base, aligned.experts)
-    return TaskVectors(aligned.base, aligned.experts, weights=torch.ones(len(experts)), device=where)
+    return TaskVectors(aligned.base, aligned.experts, device=where)
 
 
 def _fitted(

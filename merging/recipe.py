@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from merging.method_file import absolute
+from merging.varying import VaryingNumber
 from results.reading import beside, read_yaml
 from results.suite import TaskName
 from results.validation import Settings, validated
@@ -59,8 +60,8 @@ class ExpertSpec(Settings):
 
     path: Location
     """Its folder, or its name on the hub; `base+adapter` for an adapter on a base that it does not name."""
-    weight: float = 1.0
-    """w_t."""
+    weight: VaryingNumber = 1.0
+    """w_t; like a method's settings it may be a list over the depth, or of `{filter, value}`."""
 
 
 class MethodSpec(Settings):

@@ -26,31 +26,30 @@ class TaskVectors:
     Attributes:
         base: the checkpoint θ₀.
         experts: θ_t by name, in the order of the deltas.
-        weights: the experts' weights in the merge, float32, (n_tasks,).
         seed: the merge's seed.
         digests: the experts' weights digests where a method needs them.
         device: where the differences are made and merged.
+        positions: of every tensor in its stack of blocks.
     """
 
     base: Checkpoint
     experts: Mapping[str, Checkpoint]
-    weights: torch.Tensor
     seed: int = 0
     digests: tuple[str, ...] = ()
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - a device never changes
-    _positions: Mapping[str, LayerPosition] = field(init=False, repr=False)
+    positions: Mapping[str, LayerPosition] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_positions", layer_positions(self.base.names))
+        object.__setattr__(self, "positions", layer_positions(self.base.names))
 
     @property
     def names(self) -> tuple[str, ...]:
         """The tensors that have task vectors: those of floats."""
         return tuple(name for name in self.base.names if self.base.info(name).dtype in FLOATS)
 
-    def pieces(self) -> Iterator[tuple[str, Block]]:
-        """Yield every tensor of floats by name, in pieces of `PIECE` entries."""
-        for name in self.names:
+    def pieces(self, names: Sequence[str] | None = None) -> Iterator[tuple[str, Block]]:
+        """Yield the tensors named, by default all of floats by name, in pieces of `PIECE` entries."""
+        for name in self.names if names is None else names:
             for block in blocks(self.base.info(name).shape, Scope.ELEMENT, PIECE):
                 yield name, block
 
@@ -78,7 +77,7 @@ class TaskVectors:
         # NaN and infinity on either side survive the subtraction, so a look at the differences is enough.
         if not _subtract(weights, base, deltas):
             self._refuse(name, block)
-        position = self._positions[name]
+        position = self.positions[name]
         context = Context(
             tensor=name,
             layer=position.layer,

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from merging import thresholds
 from merging.checkpoints.checkpoint import Checkpoint
+from merging.groups import Group
 from merging.journal import Journal
 from merging.merge_blocks import run_first_passes
 from merging.methods.ties import Ties
@@ -39,16 +40,16 @@ def test_the_threshold_of_ten_million_entries_is_that_of_a_full_sort(save, tmp_p
     folder = save("expert", {"a": torch.zeros(1)})
     save_file({name: torch.zeros_like(part) for name, part in parts.items()}, base / "model.safetensors")
     save_file({name: part.clone() for name, part in parts.items()}, folder / "model.safetensors")
-    vectors = TaskVectors(Checkpoint.open(base), {"e": Checkpoint.open(folder)}, torch.ones(1))
+    vectors = TaskVectors(Checkpoint.open(base), {"e": Checkpoint.open(folder)})
     ordered = expert.float().abs().sort().values
     for density in (0.2, 0.01, 0.9, 0.95):  # the last two fall among the zeros
         for exact in (False, True):
             ranking = Ranking(density, per_tensor=False, exact=exact)
             counting = SimpleNamespace(first_passes=ranking.passes)
             with Journal(tmp_path / f"journal {density} {exact}") as journal:
-                found = run_first_passes(counting, vectors, journal, 2, lambda *_: None)[thresholds._LOWER][
-                    "model"
-                ]
+                found = run_first_passes(
+                    Group(counting, torch.ones(1), vectors.names), vectors, journal, 2, lambda *_: None
+                )[thresholds._LOWER]["model"]
             kept = int(ENTRIES * density)
             rank = kept if exact else kept + 1
             assert found["thresholds"] == [ordered[ENTRIES - rank].item()]

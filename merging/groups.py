@@ -1,0 +1,109 @@
+"""Which tensors are merged with which settings: one group for each that differ.
+
+What a method finds in first passes it finds within a group, so a method that decides over the whole model has
+the same settings for all tensors.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from merging.known_methods import find_method, make_method
+from merging.layers import LayerPosition
+from merging.method import Method, Scope
+from merging.recipe import Recipe
+from merging.varying import is_varying, value_for
+from results.errors import InputError
+from results.json_values import cache_key
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tensors that are merged alike.
+
+    Attributes:
+        method: with their settings.
+        weights: of the experts, float32, (n_tasks,).
+        names: of the tensors, sorted.
+    """
+
+    method: Method
+    weights: torch.Tensor
+    names: tuple[str, ...]
+
+
+def settings_groups(
+    recipe: Recipe, names: Sequence[str], positions: Mapping[str, LayerPosition], device: torch.device
+) -> tuple[Group, ...]:
+    """Return the groups of some tensors, one where nothing differs; there is always one.
+
+    Args:
+        recipe: with settings and weights.
+        names: of the tensors, sorted.
+        positions: of every tensor.
+        device: where the weights are wanted.
+
+    Raises:
+        InputError: a method or setting is not in order, a tensor has no value, or the method decides over the
+            whole model and the settings differ.
+    """
+    name, settings = recipe.method.name, recipe.method.settings
+    varying = _varying(name, settings)
+    given = {task: spec.weight for task, spec in sorted(recipe.experts.items())}
+    varying_weights = any(is_varying(weight) for weight in given.values())
+    if not varying and not varying_weights:
+        return (Group(make_method(name, settings), _tensor(given, device), tuple(names)),)
+    alike: dict[str, tuple[dict[str, Any], dict[str, float], list[str]]] = {}
+    for tensor in names:
+        position = positions[tensor]
+        own = settings | {
+            key: value_for(settings[key], tensor, position, f"method.{key}") for key in sorted(varying)
+        }
+        weights = {
+            task: _number(value_for(weight, tensor, position, f"experts.{task}.weight"), task)
+            for task, weight in given.items()
+        }
+        alike.setdefault(cache_key([own, weights]), (own, weights, []))[2].append(tensor)
+    groups = tuple(
+        Group(make_method(name, own), _tensor(weights, device), tuple(tensors))
+        for own, weights, tensors in alike.values()
+    )
+    if len(groups) > 1 and any(group.method.scope == Scope.MODEL for group in groups):
+        raise InputError(
+            f"Method {name!r} decides over the whole model, so its settings and the experts' weights must be "
+            "the same for all tensors; where it has a setting `scope`, `scope: tensor` lets them differ."
+        )
+    return groups
+
+
+def _varying(name: str, settings: Mapping[str, Any]) -> set[str]:
+    """Return the settings that are given for tensors apart: lists where the method itself takes none."""
+    fields = find_method(name).method_class.model_fields
+    return {
+        key
+        for key, value in settings.items()
+        if key in fields
+        and (is_varying(value) or (isinstance(value, Mapping) and any(map(is_varying, value.values()))))
+        and not _takes(fields[key], value)
+    }
+
+
+def _takes(field: Any, value: object) -> bool:
+    try:
+        TypeAdapter(field.annotation).validate_python(value, strict=True)
+    except ValidationError:
+        return False
+    return True
+
+
+def _number(value: object, task: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"The setting 'experts.{task}.weight' is {value!r}, where a number is expected.")
+    return float(value)
+
+
+def _tensor(weights: Mapping[str, Any], device: torch.device) -> torch.Tensor:
+    return torch.tensor(list(weights.values()), dtype=torch.float32, device=device)

@@ -1,0 +1,113 @@
+"""A setting that differs from tensor to tensor: over the depth of the model, or by the tensors' names.
+
+A list of numbers goes evenly over the blocks of a stack, the first number at the first block and the last at
+the last, with a straight line between two of them; tensors outside of blocks have the first number. A list of
+`{filter, value}` gives a tensor the value of the first entry whose filter is a part of the tensor's name; an
+entry without a filter, or with `*`, is for all. This is how mergekit's files say it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from merging.layers import LayerPosition
+from results.errors import InputError
+from results.validation import Settings, quoted, validated
+
+Scalar = float | int | bool | str
+EVERYWHERE = "*"
+
+
+class ForTensors(Settings):
+    """A value for the tensors whose name has a part."""
+
+    filter: str | None = Field(None, min_length=1)
+    """The part; null, or `*`, is all tensors."""
+    value: Scalar | Annotated[list[Scalar], Field(min_length=1)]
+    """The value, or several over the depth."""
+
+    def holds_for(self, tensor: str) -> bool:
+        """Whether a tensor's name has the part."""
+        return self.filter in (None, EVERYWHERE) or str(self.filter) in tensor
+
+
+def refuse_wrong(value: object) -> object:
+    """Return a setting as it is.
+
+    Raises:
+        ValueError: it is a list that is neither of plain values nor of `{filter, value}`.
+    """
+    if is_varying(value):
+        _entries(value)
+    return value
+
+
+VaryingNumber = Annotated[float | list[Any], BeforeValidator(refuse_wrong)]
+"""A number, or how it differs from tensor to tensor."""
+
+
+def is_varying(value: object) -> bool:
+    """Whether a setting, if it is one of several kinds of tensors, is given for them apart."""
+    return isinstance(value, list)
+
+
+def value_for(value: Any, tensor: str, position: LayerPosition, setting: str) -> Any:
+    """Return what a setting is for one tensor; a mapping, as of values by task, has each of its values read.
+
+    Args:
+        value: the setting as it is written.
+        tensor: the tensor's name.
+        position: where it lies.
+        setting: what an error calls it.
+
+    Raises:
+        InputError: no filter is for the tensor, or the list has another form.
+    """
+    if isinstance(value, Mapping):
+        return {key: value_for(inner, tensor, position, f"{setting}.{key}") for key, inner in value.items()}
+    if not is_varying(value):
+        return value
+    try:
+        entries = _entries(value)
+    except ValueError as error:
+        raise InputError(f"The setting '{setting}': {error}.") from None
+    for entry in entries:
+        if entry.holds_for(tensor):
+            return _over_depth(entry.value, position) if isinstance(entry.value, list) else entry.value
+    raise InputError(
+        f"The setting '{setting}' has no value for the tensor {tensor!r}; add one without a filter."
+    )
+
+
+def _entries(value: Any) -> list[ForTensors]:
+    if value and all(isinstance(entry, Scalar) for entry in value):
+        return [ForTensors(value=value)]
+    if not value or not all(isinstance(entry, Mapping) for entry in value):
+        raise ValueError(
+            f"a list of values over the depth, or of {{filter, value}}, is expected, not {quoted(value)}"
+        )
+    try:
+        return [validated(ForTensors, entry, f"entry {i + 1}") for i, entry in enumerate(value)]
+    except InputError as error:
+        raise ValueError(str(error).rstrip(".")) from None
+
+
+def _over_depth(values: Sequence[Scalar], position: LayerPosition) -> Scalar:
+    """Return the value at a block. The only block of a stack has the last, as in mergekit."""
+    if position.layer is None:
+        along = 0.0
+    else:
+        along = position.layer / (position.depth - 1) if position.depth > 1 else 1.0
+    place = along * (len(values) - 1)
+    before = int(place)
+    first, second = values[before], values[min(before + 1, len(values) - 1)]
+    if not (_is_number(first) and _is_number(second)):
+        return first
+    if first == second:
+        return first
+    return (1 - (place - before)) * float(first) + (place - before) * float(second)
+
+
+def _is_number(value: Scalar) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
