@@ -7,7 +7,7 @@ position at which those equal to the threshold run out.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.nn.functional import hardshrink
 
+from merging.by_task import of_each_task
 from merging.checkpoints.compiled import compiled
 from merging.kernels import MAGNITUDE
 from merging.method import Context, FirstPass
@@ -27,14 +28,14 @@ class Ranking:
     """Which entries of a task vector are kept for their magnitude.
 
     Attributes:
-        density: K, the share that is kept, in (0, 1).
+        density: K, the share that is kept, in (0, 1]; one number, or one by task.
         per_tensor: rank within each tensor; else over the whole task vector.
         exact: keep max(1, ⌊K·d⌋) of d entries, of equal ones the first by tensor name and position. Else
             keep every entry whose magnitude is at least the (d − ⌊K·d⌋)-th smallest, which are ⌊K·d⌋ + 1 or
             more.
     """
 
-    density: float
+    density: float | Mapping[str, float]
     per_tensor: bool
     exact: bool
 
@@ -59,9 +60,13 @@ class Ranking:
         """Return the name of what a block is ranked within."""
         return context.tensor if self.per_tensor else "model"
 
-    def rank(self, size: int) -> int:
+    def densities(self, context: Context) -> list[float]:
+        """Return each task's share."""
+        return of_each_task(self.density, context.tasks, "ties", "density")
+
+    def rank(self, size: int, density: float) -> int:
         """Return how many of `size` magnitudes are at least the threshold, were they all different."""
-        kept = int(size * self.density)
+        kept = int(size * density)
         return max(kept, 1) if self.exact else min(kept + 1, size)
 
 
@@ -91,6 +96,7 @@ class _Counts:
     """How often each value occurs in a piece or a group, (n_tasks, values), and where it lies."""
 
     group: str
+    densities: list[float]
     size: int
     counts: torch.Tensor
     earlier: dict[str, Any]
@@ -116,7 +122,13 @@ class _CountingPass(ABC):
     def observe(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> _Counts:
         group = self.ranking.group(context)
         earlier = context.statistics[_UPPER][group] if _UPPER in context.statistics else {}
-        return _Counts(group, deltas.shape[1], self.count(deltas, earlier).cpu(), earlier)
+        return _Counts(
+            group,
+            self.ranking.densities(context),
+            deltas.shape[1],
+            self.count(deltas, earlier).cpu(),
+            earlier,
+        )
 
     def combine(self, total: _Total, part: _Counts) -> _Total:
         if total.present is None or part.group != total.present.group:
@@ -151,8 +163,10 @@ class _UpperBits(_CountingPass):
         return _count_upper_bits(deltas) if deltas.device.type == "cpu" else _bin_upper_bits(deltas)
 
     def decide(self, group: _Counts) -> dict[str, Any]:
-        rank = self.ranking.rank(group.size)
-        values, ranks = zip(*(_at_rank(row, rank) for row in group.counts), strict=True)
+        wanted = [self.ranking.rank(group.size, density) for density in group.densities]
+        values, ranks = zip(
+            *(_at_rank(row, rank) for row, rank in zip(group.counts, wanted, strict=True)), strict=True
+        )
         return {"upper": list(values), "ranks": list(ranks)}
 
 

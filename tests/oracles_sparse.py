@@ -15,17 +15,17 @@ BROKEN = [
     ("ranks", "dtype=torch.float32, device=values.device)", "device=values.device).flip(0).float()"),
     ("arithmetic", "elected_sign(weighted_sum(deltas, weights), undecided)", "elected_sign(deltas[0], undecided)"),  # noqa: E501
     ("arithmetic", 'if aggregate == "sum"', 'if aggregate != "sum"'),
-    ("methods.breadcrumbs", "int(self.density * size), 1)", "int(self.density * size) + 1, 1)"),
-    ("methods.breadcrumbs", "min(int(self.outliers * size), size - count)", "int(self.outliers * size)"),
+    ("methods.breadcrumbs", "int(density * size), 1)", "int(density * size) + 1, 1)"),
+    ("methods.breadcrumbs", "min(int(too_large * size), size - count)", "int(too_large * size)"),
     ("methods.breadcrumbs", 'self.within == "tensor"', 'self.within != "tensor"'),
     ("methods.breadcrumbs", "undecided=1", "undecided=-1"),
     ("methods.breadcrumbs", "merged.mul_(self.scaling)", "merged"),
-    ("methods.della", "delta / chance", "delta / (1 - self.drop_rate)"),
-    ("methods.della", "1 - self.drop_rate - self.window / 2", "1 - self.drop_rate"),
-    ("methods.della", "self.window / (length - 1)", "self.window / length"),
+    ("methods.della", "delta / chance", "delta / 0.7"),
+    ("methods.della", "add_(1 - rate - window / 2)", "add_(1 - rate)"),
+    ("methods.della", "window / (length - 1)", "window / length"),
     ("methods.della", "context.uniform(task)", "context.uniform(0)"),
     ("methods.della", "undecided=0", "undecided=1"),
-    ("methods.della", "torch.full_like(deltas, 1 - self.drop_rate)", "torch.full_like(deltas, 1)"),
+    ("methods.della", "torch.full_like(delta, 1 - rate)", "torch.full_like(delta, 1)"),
     ("methods.sce", "deltas.var(0, correction=0)", "deltas.abs().amax(0)"),
     ("methods.sce", "int(int(variance.count_nonzero()) * self.density)", "int(variance.numel() * self.density)"),  # noqa: E501
     ("methods.sce", "disjoint_mean(selected, shares, signs, shares)", "disjoint_mean(selected, weights, signs, weights)"),  # noqa: E501

@@ -1,14 +1,19 @@
 """Model Breadcrumbs: drop the outliers and the small entries of each task vector, tensor by tensor."""
 
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 
 from merging.arithmetic import elected, weighted_sum
+from merging.by_task import of_each_task
 from merging.known_methods import register
 from merging.method import Context, MergedBlock, Method, Scope
 from merging.ranks import keep_ranks
+
+_Density = Annotated[float, Field(gt=0, le=1)]
+_Outliers = Annotated[float, Field(ge=0, lt=1)]
 
 
 @register("breadcrumbs", paper="https://arxiv.org/abs/2312.06795")
@@ -21,10 +26,10 @@ class Breadcrumbs(Method):
     is the share of the smallest, 1 − ρ − γ.
     """
 
-    density: float = Field(0.2, gt=0, le=1)
-    """ρ, the share of entries kept."""
-    outliers: float = Field(0.1, ge=0, lt=1)
-    """γ, the share of entries left out as too large; mergekit has 0.01."""
+    density: _Density | dict[str, _Density] = 0.2
+    """ρ, the share of entries kept, one number for all tasks or one for each by the experts' names."""
+    outliers: _Outliers | dict[str, _Outliers] = 0.1
+    """γ, the share of entries left out as too large, likewise; mergekit has 0.01."""
     scaling: float = 0.4
     """λ."""
     within: Literal["tensor", "row"] = "tensor"
@@ -40,16 +45,21 @@ class Breadcrumbs(Method):
 
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> MergedBlock:
         """Return the merged delta of deltas (n_tasks, *shape)."""
-        kept = self._kept(deltas)
+        kept = self._kept(deltas, context.tasks)
         if self.then == "task_arithmetic":
             merged = weighted_sum(kept, weights)
         else:
             merged = elected(kept, weights, undecided=1, aggregate=self.aggregate, method="breadcrumbs")
         return MergedBlock(merged.mul_(self.scaling), list(kept))
 
-    def _kept(self, deltas: torch.Tensor) -> torch.Tensor:
+    def _kept(self, deltas: torch.Tensor, tasks: Sequence[str]) -> torch.Tensor:
         rows = deltas.reshape(len(deltas), -1) if self.within == "tensor" or deltas.dim() == 1 else deltas
         size = rows.shape[-1]
-        count = max(int(self.density * size), 1)
-        first = min(int(self.outliers * size), size - count)
-        return keep_ranks(rows, first, count).reshape(deltas.shape)
+        densities = of_each_task(self.density, tasks, "breadcrumbs", "density")
+        outliers = of_each_task(self.outliers, tasks, "breadcrumbs", "outliers")
+        kept = torch.empty_like(rows)
+        for out, row, density, too_large in zip(kept, rows, densities, outliers, strict=True):
+            count = max(int(density * size), 1)
+            first = min(int(too_large * size), size - count)
+            out.copy_(keep_ranks(row, first, count))
+        return kept.reshape(deltas.shape)

@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 
 from merging.arithmetic import consensus
+from merging.by_task import of_each_task
 from merging.known_methods import register
 from merging.mask_reach import MaskReach
 from merging.method import Context, MaskSums, MergedBlock, Method, Scope
@@ -62,11 +63,4 @@ class ConsensusTA(Method):
         return context.tasks.index(self.only)
 
     def _thresholds(self, context: Context) -> list[float]:
-        if not isinstance(self.mask_threshold, Mapping):
-            return [self.mask_threshold] * len(context.tasks)
-        if set(self.mask_threshold) != set(context.tasks):
-            raise InputError(
-                f"Method 'consensus_ta': setting 'mask_threshold' is for {', '.join(self.mask_threshold)}, "
-                f"but the experts are {', '.join(context.tasks)}; name each once."
-            )
-        return [self.mask_threshold[task] for task in context.tasks]
+        return of_each_task(self.mask_threshold, context.tasks, "consensus_ta", "mask_threshold")

@@ -1,15 +1,18 @@
 """DARE: drop entries of each task vector by chance, and scale up those that are left."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 
 from merging.arithmetic import elected, masked, weighted_sum
+from merging.by_task import of_each_task
 from merging.known_methods import register
 from merging.method import Context, FirstPass, MergedBlock, Method, Scope
 from merging.methods.ties import MAJORITY, MajoritySign
+
+_Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
 @register("dare", paper="https://arxiv.org/abs/2311.03099")
@@ -21,8 +24,9 @@ class Dare(Method):
     expert's weights, the tensor's name and the entry's position in it, and on nothing else.
     """
 
-    drop_rate: float = Field(0.9, ge=0, lt=1)
-    """p; papers use 0.5 to 0.9 and more, MergeBench 0.8."""
+    drop_rate: _Rate | dict[str, _Rate] = 0.9
+    """p, one number for all tasks or one for each by the experts' names; papers use 0.5 to 0.9 and more,
+    MergeBench 0.8."""
     scaling: float = 1.0
     """λ."""
     then: Literal["task_arithmetic", "ties"] = "task_arithmetic"
@@ -30,6 +34,9 @@ class Dare(Method):
     aggregate: Literal["mean", "sum"] = "mean"
     """After the election the disjoint `mean`, or the disjoint `sum`, which is the default of mergekit's
     `dare_ties`."""
+
+    rescale: bool = True
+    """Divide what is left by 1 − p, which keeps the expectation."""
 
     scope: ClassVar[Scope] = Scope.ELEMENT
     random: ClassVar[bool] = True
@@ -42,7 +49,7 @@ class Dare(Method):
         """Return the merged delta of flat deltas (n_tasks, length)."""
         dropped = self._dropped(deltas, context)
         # All that follows is linear in a common factor, so it is applied once.
-        factor = self.scaling / (1 - self.drop_rate)
+        factor = self.scaling * self._common_factor
         if self.then == "task_arithmetic":
             return MergedBlock(weighted_sum(dropped, weights).mul_(factor), dropped)
         undecided = context.statistics[MAJORITY]
@@ -50,5 +57,15 @@ class Dare(Method):
         return MergedBlock(merged.mul_(factor), dropped)
 
     def _dropped(self, deltas: torch.Tensor, context: Context) -> Sequence[torch.Tensor]:
-        kept = 1 - self.drop_rate
-        return [masked(delta, context.keep_mask(task, kept)) for task, delta in enumerate(deltas)]
+        rates = of_each_task(self.drop_rate, context.tasks, "dare", "drop_rate")
+        left = [
+            masked(delta, context.keep_mask(task, 1 - rate))
+            for task, (delta, rate) in enumerate(zip(deltas, rates, strict=True))
+        ]
+        if self.rescale and isinstance(self.drop_rate, dict):
+            return [delta / (1 - rate) for delta, rate in zip(left, rates, strict=True)]
+        return left
+
+    @property
+    def _common_factor(self) -> float:
+        return 1.0 if not self.rescale or isinstance(self.drop_rate, dict) else 1 / (1 - self.drop_rate)

@@ -1,14 +1,18 @@
 """DELLA: drop entries by chance, small ones more often, and scale up those that are left."""
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 
 from merging.arithmetic import elected, weighted_sum
+from merging.by_task import of_each_task
 from merging.known_methods import register
 from merging.method import Context, MergedBlock, Method, Scope
 from merging.ranks import ranks_from_smallest
+
+_Rate = Annotated[float, Field(ge=0, lt=1)]
+_Window = Annotated[float, Field(ge=0, lt=1)]
 
 
 @register("della", paper="https://arxiv.org/abs/2406.11617")
@@ -25,10 +29,11 @@ class Della(Method):
     in place of 1/q: by that small entries come out too small and large ones too large.
     """
 
-    drop_rate: float = Field(0.3, gt=0, lt=1)
-    """p, the mean share of entries dropped."""
-    window: float = Field(0.14, ge=0, lt=1)
-    """ε, by how much the probabilities of the largest and the smallest entry differ."""
+    drop_rate: _Rate | dict[str, _Rate] = 0.3
+    """p, the mean share of entries dropped, one number for all tasks or one for each by the experts' names;
+    0 keeps all, whatever the window."""
+    window: _Window | dict[str, _Window] = 0.14
+    """ε, by how much the probabilities of the largest and the smallest entry differ, likewise."""
     scaling: float = 1.0
     """λ."""
     then: Literal["ties", "task_arithmetic"] = "ties"
@@ -41,13 +46,24 @@ class Della(Method):
 
     @model_validator(mode="after")
     def _refuse_certain_drops(self) -> Self:
-        if self.window / 2 >= min(self.drop_rate, 1 - self.drop_rate):
+        rates, windows = self.drop_rate, self.window
+        tasks = [*(rates if isinstance(rates, dict) else windows if isinstance(windows, dict) else ("",))]
+        pairs = [
+            (
+                rates[task] if isinstance(rates, dict) else rates,
+                windows.get(task, 0.0) if isinstance(windows, dict) else windows,
+            )
+            for task in tasks
+        ]
+        if any(rate > 0 and window / 2 >= min(rate, 1 - rate) for rate, window in pairs):
             raise ValueError("'window' must be less than twice 'drop_rate' and twice 1 − 'drop_rate'")
         return self
 
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> MergedBlock:
         """Return the merged delta of deltas (n_tasks, rows, length)."""
-        chances = self._chances(deltas)
+        rates = of_each_task(self.drop_rate, context.tasks, "della", "drop_rate")
+        windows = of_each_task(self.window, context.tasks, "della", "window")
+        chances = [_chances(*given) for given in zip(deltas, rates, windows, strict=True)]
         kept = [
             delta / chance * (context.uniform(task) < chance)
             for task, (delta, chance) in enumerate(zip(deltas, chances, strict=True))
@@ -57,10 +73,10 @@ class Della(Method):
         merged = elected(kept, weights, undecided=0, aggregate=self.aggregate, method="della")
         return MergedBlock(merged.mul_(self.scaling), kept)
 
-    def _chances(self, deltas: torch.Tensor) -> torch.Tensor:
-        """Return q in the shape of the deltas."""
-        length = deltas.shape[-1]
-        if length == 1:
-            return torch.full_like(deltas, 1 - self.drop_rate)
-        lowest = 1 - self.drop_rate - self.window / 2
-        return ranks_from_smallest(deltas).mul_(self.window / (length - 1)).add_(lowest)
+
+def _chances(delta: torch.Tensor, rate: float, window: float) -> torch.Tensor:
+    """Return q in the shape of one task's delta."""
+    length = delta.shape[-1]
+    if length == 1 or rate == 0:
+        return torch.full_like(delta, 1 - rate)
+    return ranks_from_smallest(delta).mul_(window / (length - 1)).add_(1 - rate - window / 2)

@@ -1,7 +1,7 @@
 """SLERP and Multi-SLERP: merging along the sphere, tensor by tensor."""
 
 from math import acos, sin
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 
@@ -54,12 +54,22 @@ class MultiSlerp(Method):
     times the norm of their mean. Tensors that no expert changed stay the base's.
     """
 
+    of: Literal["task_vectors", "weights"] = "task_vectors"
+    """What τ_t is: the `task_vectors`, or the `weights` themselves, as in mergekit without a base."""
+    normalize: bool = True
+    """Make the weights add up to 1."""
+
     scope: ClassVar[Scope] = Scope.TENSOR
 
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
         """Return the merged delta of deltas (n_tasks, *shape)."""
-        shares = normalised(weights, "'multislerp'")
-        norms = torch.tensor([norm(delta) for delta in deltas], device=weights.device)
+        shares = normalised(weights, "'multislerp'") if self.normalize else weights
+        if self.of == "weights":
+            return self._along_the_sphere(deltas + context.base, shares, context).sub_(context.base)
+        return self._along_the_sphere(deltas, shares, context)
+
+    def _along_the_sphere(self, deltas: torch.Tensor, shares: torch.Tensor, context: Context) -> torch.Tensor:
+        norms = torch.tensor([norm(delta) for delta in deltas], device=shares.device)
         if not norms.any():
             return torch.zeros_like(deltas[0])
         mean = weighted_sum(deltas, shares / norms.clamp_min(_SMALLEST))

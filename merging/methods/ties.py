@@ -1,7 +1,7 @@
 """TIES-Merging: trim small entries, elect a sign, and average the entries that have it."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -12,6 +12,7 @@ from merging.method import Context, FirstPass, MergedBlock, Method
 from merging.thresholds import Ranking
 
 MAJORITY = "majority sign"
+_Density = Annotated[float, Field(gt=0, le=1)]
 
 
 @register("ties", paper="https://arxiv.org/abs/2306.01708")
@@ -26,8 +27,8 @@ class Ties(Method):
     The paper has no weights w_t, and λ = 1 where it cannot be tuned.
     """
 
-    density: float = Field(0.2, gt=0, le=1)
-    """K, the share of entries kept."""
+    density: _Density | dict[str, _Density] = 0.2
+    """K, the share of entries kept, one number for all tasks or one for each by the experts' names."""
     scaling: float = 1.0
     """λ."""
     variant: Literal["paper", "mergekit", "peft"] = "paper"

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import oracles_by_task
 import oracles_geometry
 import oracles_sparse
 import pytest
@@ -17,12 +18,12 @@ from merging.known_methods import known_methods
 from results.errors import InputError
 
 # What the methods are built on, in the order in which it is imported.
-MODULES = ("arithmetic", "geometry", "ranks", "linear", "thresholds", "methods.average",
+MODULES = ("by_task", "arithmetic", "geometry", "ranks", "linear", "thresholds", "methods.average",
            "methods.task_arithmetic", "methods.ties", "methods.dare", "methods.consensus_ta", "methods.metis",
            "methods.slerp", "learned_method", "methods.divmerge", "methods.adamerging", "methods.breadcrumbs",
            "methods.della", "methods.sce", "methods.nearswap", "methods.arcee_fusion", "methods.ram",
            "methods.magmax", "methods.emr", "methods.model_stock", "methods.nuslerp", "methods.karcher",
-           "methods.metagpt")  # fmt: skip
+           "methods.metagpt", "methods.weighted_sum")  # fmt: skip
 BROKEN = [
     ("arithmetic", "deltas[0] * weights[0]", "deltas[0]"),
     ("arithmetic", "(numbers, weights.numpy(), total", "(numbers, 0 * weights.numpy(), total"),
@@ -31,7 +32,7 @@ BROKEN = [
     ("arithmetic", "clamp_min_(0)", "abs_()"),
     ("arithmetic", "add_scaled(divisor, torch.sign(magnitudes, out=share), count)", "divisor += 1"),
     ("arithmetic", ".mul_(signs)\n\n\ndef disjoint_mean", "\n\n\ndef disjoint_mean"),
-    ("thresholds", "int(size * self.density)", "int(size * self.density) + 1"),
+    ("thresholds", "int(size * density)", "int(size * density) + 1"),
     ("thresholds", "min(kept + 1, size)", "kept"),
     ("thresholds", "context.tensor if self.per_tensor else", "context.tensor if not self.per_tensor else"),
     ("thresholds", "upper << 16 | lower", "upper << 16"),
@@ -48,9 +49,9 @@ BROKEN = [
     ("thresholds", "context.tensor < tensor", "context.tensor > tensor"),
     ("methods.ties", "torch.ones_like(weights) if self.variant == \"peft\" else weights\n        return", "weights\n        return"),  # noqa: E501
     ("methods.ties", 'if self.vote == "frequency"', 'if self.vote != "frequency"'),
-    ("methods.dare", "kept = 1 - self.drop_rate", "kept = self.drop_rate"),
-    ("methods.dare", "self.scaling / (1 - self.drop_rate)", "self.scaling"),
-    ("methods.dare", "context.keep_mask(task, kept)", "context.keep_mask(0, kept)"),
+    ("methods.dare", "context.keep_mask(task, 1 - rate)", "context.keep_mask(task, rate)"),
+    ("methods.dare", "else 1 / (1 - self.drop_rate)", "else 1.0"),
+    ("methods.dare", "keep_mask(task, 1 - rate)", "keep_mask(0, 1 - rate)"),
     ("methods.dare", "context.statistics[MAJORITY]", "1"),
     ("methods.consensus_ta", "torch.Tensor.gt_", "torch.Tensor.ge_"),
     ("arithmetic", "(merged - own)", "merged"),
@@ -72,6 +73,7 @@ BROKEN = [
     ("learned_method", "of_task.get(layer_of(tensor))", "next(iter(of_task.values()))"),
     *oracles_sparse.BROKEN,
     *oracles_geometry.BROKEN,
+    *oracles_by_task.BROKEN,
 ]  # fmt: skip
 
 
