@@ -24,10 +24,12 @@ class Answers:
     """What lm-eval makes of a checkpoint's answers to one benchmark.
 
     Attributes:
-        value: the primary metric: the mean over the benchmark's lm-eval tasks.
-        metrics: every metric of every task, "task/metric,filter".
+        value: the primary metric: the mean over the benchmark's lm-eval tasks, or over all their documents.
+        metrics: every metric of every task and group, "task/metric,filter".
         documents: one row per document: lm_eval_task, doc_id, the item where the benchmark says which
-            documents are one, score, prompt, target, output, and each metric.
+            documents are one, score, prompt, target, output, and each metric. Where all documents weigh
+            the same, lm_eval_task is the group, doc_id counts on, and `subtask` and `subtask_doc_id` are
+            lm-eval's.
         tokens: numbers of prompt and generated tokens.
         generated: numbers of generated answers, of those cut at their limit and of empty ones.
         notices: what the reader of the number should know.
@@ -92,17 +94,41 @@ def evaluate(
         results, unjudged = judge_answers(results, benchmark, rows, settings, judge=judge, progress=progress)
         notices += unjudged
     metrics = reported_metrics(results)
-    primary = f"{benchmark.metric},{benchmark.filter}"
-    missing = [task.name for task in benchmark.tasks if f"{task.name}/{primary}" not in metrics]
-    if missing:
-        raise InputError(f"{benchmark.name}: lm-eval gave no '{primary}' for the task {missing[0]}.")
+    documents = pd.DataFrame(list(_documents(benchmark, results["samples"])))
     return Answers(
-        value=sum(metrics[f"{task.name}/{primary}"] for task in benchmark.tasks) / len(benchmark.tasks),
+        value=_value(benchmark, metrics),
         metrics=metrics,
-        documents=pd.DataFrame(list(_documents(benchmark, results["samples"]))),
+        documents=_as_one_task(benchmark.name, documents)
+        if benchmark.weighs_documents_equally
+        else documents,
         tokens=lm.tokens,
         generated=lm.answers,
         notices=(*notices, *lm.notices),
+    )
+
+
+def _value(benchmark: Benchmark, metrics: Mapping[str, float]) -> float:
+    """The primary metric: that of the lm-eval group, or the mean over the benchmark's tasks."""
+    primary = f"{benchmark.metric},{benchmark.filter}"
+    for task in benchmark.tasks:
+        if f"{task.name}/{primary}" not in metrics:
+            given = [name.partition("/")[2] for name in metrics if name.startswith(f"{task.name}/")]
+            raise InputError(
+                f"{benchmark.name}: lm-eval gave no '{primary}' for the task {task.name}; it gave "
+                f"{', '.join(given) or 'nothing'} (metric,filter)."
+            )
+    if benchmark.groups:
+        return metrics[f"{benchmark.name}/{primary}"]
+    return sum(metrics[f"{task.name}/{primary}"] for task in benchmark.tasks) / len(benchmark.tasks)
+
+
+def _as_one_task(name: str, documents: "pd.DataFrame") -> "pd.DataFrame":
+    """The documents of all tasks counted as those of one, so that each weighs the same."""
+    return documents.assign(
+        lm_eval_task=name,
+        doc_id=range(len(documents)),
+        subtask=documents["lm_eval_task"],
+        subtask_doc_id=documents["doc_id"],
     )
 
 
@@ -114,15 +140,16 @@ def generation_requests(
     Raises:
         InputError: a task has no documents, or its rows are not as it expects.
     """
+    from lm_eval.evaluator_utils import get_sample_size
+
     from bench.lm_eval_task import build_task, lm_eval_at_work
 
     requests = []
     with lm_eval_at_work():
         for task in benchmark.tasks:
             built = build_task(task, rows[task.name], settings.seed)
-            built.build_all_requests(
-                limit=settings.limit_of(benchmark.name), **_conversation(lm, settings.chat)
-            )
+            limit = get_sample_size(built, settings.limit_of(benchmark.name))
+            built.build_all_requests(limit=limit, **_conversation(lm, settings.chat))
             requests += [lm.generation(*instance.args) for instance in built.instances]
     return requests
 
@@ -137,16 +164,17 @@ def run_lm_eval(
     """
     from lm_eval.evaluator import evaluate as lm_evaluate
 
-    from bench.lm_eval_task import build_task, lm_eval_at_work
+    from bench.lm_eval_task import build_groups, build_task, lm_eval_at_work
 
     with lm_eval_at_work():
         tasks = {task.name: build_task(task, rows[task.name], settings.seed) for task in benchmark.tasks}
         return lm_evaluate(
             lm,
-            {"tasks": tasks},
+            {"tasks": tasks, "groups": build_groups(benchmark.groups, tasks)},
             limit=settings.limit_of(benchmark.name),
             bootstrap_iters=0,
             log_samples=True,
+            confirm_run_unsafe_code=settings.confirm_run_unsafe_code,
             **_conversation(None, settings.chat),
         )
 

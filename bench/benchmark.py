@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -59,6 +59,21 @@ class EvalTask:
         return f"{path} ({name})" if path and name else path
 
 
+@dataclass(frozen=True)
+class TaskGroup:
+    """A group of lm-eval's, with a score of its own or without.
+
+    Attributes:
+        name: of the group.
+        config: its lm-eval configuration, the members apart.
+        members: names of its tasks and groups.
+    """
+
+    name: str
+    config: Mapping[str, Any] = field(hash=False)
+    members: tuple[str, ...] = ()
+
+
 class RecordedForm(Settings):
     """How recorded outputs of a benchmark look, where they are not ours or lm-eval's own."""
 
@@ -112,6 +127,10 @@ class Benchmark(BenchmarkFacts):
     tasks: tuple[EvalTask, ...]
     items: ItemRule | None = None
     """Tells which documents are one question in several languages; None where no two are."""
+    groups: tuple[TaskGroup, ...] = ()
+    """The lm-eval groups that it is made of, inner ones first; its score is that of the last."""
+    weighs_documents_equally: bool = False
+    """Whether its score is the mean over the documents of all tasks, and not over the tasks' scores."""
 
     @property
     def machine_notice(self) -> str | None:
@@ -139,6 +158,21 @@ class Benchmark(BenchmarkFacts):
         """Numbers of worked examples before a question, each once, in the order of the tasks."""
         return tuple(dict.fromkeys(task.config.get("num_fewshot") or 0 for task in self.tasks))
 
+    def with_fewshot(self, number: int) -> "Benchmark":
+        """The same benchmark with so many worked examples; a task that says 0 keeps it, as in lm-eval."""
+        tasks = (
+            task
+            if task.config.get("num_fewshot") == 0
+            else replace(task, config={**task.config, "num_fewshot": number})
+            for task in self.tasks
+        )
+        return self.but(tasks=tuple(tasks))
+
+    @property
+    def runs_model_code(self) -> bool:
+        """Whether a task of it executes code that a model has written."""
+        return any(task.config.get("unsafe_code") for task in self.tasks)
+
     @property
     def spec(self) -> BenchmarkSpec:
         """The part of the definition that metrics and reports need."""
@@ -159,6 +193,8 @@ class Benchmark(BenchmarkFacts):
         }
         if self.items is not None:
             content["items"] = asdict(self.items)
+        if self.weighs_documents_equally:
+            content["weighs"] = "documents"
         return cache_key(content)
 
 

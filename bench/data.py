@@ -25,6 +25,8 @@ Row = dict[str, Any]
 _LONG_LINE = 10**7
 _UNWRITABLE = re.compile(r"\\ud|\d{19}", re.IGNORECASE)
 """What a line has that holds half of a surrogate pair, or a whole number beyond 64 bits."""
+_FORMATS = ("json", "csv", "parquet", "arrow", "text", "xml")
+"""Names by which `datasets` reads files."""
 logger = logging.getLogger("manyshot.bench")
 
 
@@ -66,18 +68,15 @@ def load_rows(task: EvalTask, root: Path | None) -> Rows:
     splits = (task.scored_split, *_fewshot_splits(task.config))
     if task.generate is not None:
         return Rows({split: generated_rows(task.generate, split) for split in splits}, "generated")
-    if root is None:
-        path, name = task.config.get("dataset_path"), task.config.get("dataset_name")
-        if not path:
-            raise NoDataError(f"{task.name} is not on the hub")
-        options = task.config.get("dataset_kwargs") or {}
-        read = {split: _checked_hub_rows(task, hub_rows(path, name, split, **options)) for split in splits}
-        return Rows(read, f"hub: {task.hub}")
+    if root is None or _has_own_files(task):
+        of_split = _made_rows if task.config.get("custom_dataset") else _hub_rows
+        read = {split: _checked_hub_rows(task, of_split(task, split)) for split in splits}
+        return Rows(read, f"{'files' if _has_own_files(task) else 'hub'}: {task.hub}")
     read = {split: _local_rows(task, split, root) for split in splits}
     scored, notice = len(read[task.scored_split]), None
     if task.size is not None and scored != task.size:
-        notice = f"{scored} rows from {task.files[task.scored_split]}; the hub's split has {task.size}"
-    return Rows(read, ", ".join(task.files[split] for split in splits), notice)
+        notice = f"{scored} rows from {_file_of(task, task.scored_split)}; the hub's split has {task.size}"
+    return Rows(read, ", ".join(_file_of(task, split) for split in splits), notice)
 
 
 def count_rows(task: EvalTask, root: Path | None) -> int:
@@ -88,7 +87,7 @@ def count_rows(task: EvalTask, root: Path | None) -> int:
     """
     if task.generate is not None:
         return len(generated_rows(task.generate, task.scored_split))
-    if root is None:
+    if root is None or _has_own_files(task):
         raise NoDataError(f"the rows of {task.name} are on the hub: {task.hub}")
     with _local_file(task, task.scored_split, root).open("rb") as file:
         return sum(1 for line in file if line.strip())
@@ -150,22 +149,50 @@ def generated_rows(reference: FunctionReference, split: str) -> Sequence[Row]:
 
 
 def _fewshot_splits(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The split that lm-eval takes worked examples from, where it takes any from one."""
     if not config.get("num_fewshot"):
         return ()
     own = config.get("fewshot_config") or {}
-    if own.get("samples"):
-        return ()
-    split = own.get("split") or config.get("fewshot_split") or config.get("training_split")
+    split = own.get("split") or config.get("fewshot_split")
+    if not split and not own.get("samples"):
+        split = config.get("training_split") or config.get("validation_split")
     return (split,) if split else ()
 
 
+def _has_own_files(task: EvalTask) -> bool:
+    """Whether a task's definition itself says where its rows lie on this machine."""
+    path = str(task.config.get("dataset_path") or "")
+    options = task.config.get("dataset_kwargs") or {}
+    return (path in _FORMATS and "data_files" in options) or (os.sep in path and Path(path).is_dir())
+
+
+def _hub_rows(task: EvalTask, split: str) -> list[Row]:
+    path, name = task.config.get("dataset_path"), task.config.get("dataset_name")
+    if not path:
+        raise NoDataError(f"{task.name} is not on the hub")
+    return hub_rows(
+        path, name, split, local=_has_own_files(task), **(task.config.get("dataset_kwargs") or {})
+    )
+
+
+def _made_rows(task: EvalTask, split: str) -> list[Row]:
+    """Rows of a task whose definition names a function that fetches or makes them."""
+    made = task.config["custom_dataset"]
+    options = {**(task.config.get("metadata") or {}), **(task.config.get("dataset_kwargs") or {})}
+    try:
+        return [dict(row) for row in made.resolve()(**options)[split]]
+    except Exception as error:  # whatever the function raises where it does not get what it needs
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise NoDataError(f"the function that makes the rows of {task.name} fails ({reason})") from error
+
+
+def _file_of(task: EvalTask, split: str) -> str:
+    """Where a split's rows lie below a data root: in the file that is named, else by lm-eval's name."""
+    return task.files.get(split) or f"lm_eval/{task.name}/{split}.jsonl"
+
+
 def _local_file(task: EvalTask, split: str, root: Path) -> Path:
-    file = task.files.get(split)
-    if file is None:
-        raise NoDataError(
-            f"no local file is named for the split '{split}' of {task.name}; on the hub: {task.hub}"
-        )
-    path = root / file
+    path = root / _file_of(task, split)
     if not path.is_file():
         raise NoDataError(f"{path} does not exist; on the hub: {task.hub}")
     return path

@@ -7,9 +7,11 @@ so a definition can be listed and fingerprinted without lm-eval.
 import functools
 import importlib
 import importlib.util
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import yaml
@@ -42,6 +44,11 @@ class FunctionReference:
         except (ImportError, AttributeError) as error:
             raise InputError(f"The function {self.module}.{self.name} cannot be loaded: {error}.") from error
 
+    @property
+    def runs_user_code(self) -> bool:
+        """Whether resolving it runs code that is neither ours nor lm-eval's."""
+        return False
+
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(cls._given)
@@ -51,6 +58,48 @@ class FunctionReference:
         if not isinstance(value, cls):
             raise ValueError("a function is written `!function module.name`")
         return value
+
+
+@dataclass(frozen=True)
+class UserFunction(FunctionReference):
+    """A function of a user's own task folder; the module's name holds a digest of the folder's code.
+
+    Attributes:
+        file: the Python file; None for a module that is installed.
+    """
+
+    file: Path | None = None
+
+    @property
+    def runs_user_code(self) -> bool:
+        """Whether resolving it runs code that is neither ours nor lm-eval's."""
+        return True
+
+    def resolve(self) -> Any:
+        """Import the file, or the module, and return the function. Only to be called where that is allowed.
+
+        Raises:
+            InputError: there is no such function.
+        """
+        try:
+            module = importlib.import_module(self.module) if self.file is None else _module_of(self.file)
+            return getattr(module, self.name)
+        except Exception as error:  # whatever the user's code raises
+            where = self.file or self.module
+            raise InputError(
+                f"The function {self.name} of {where} cannot be loaded: {type(error).__name__}: {error}."
+            ) from error
+
+
+@functools.cache
+def _module_of(file: Path) -> ModuleType:
+    """A Python file, run once."""
+    spec = importlib.util.spec_from_file_location(str(file.with_suffix("")), file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sys.modules[spec.name] = module  # so that lm-eval can show the function's source
+    return module
 
 
 class _Includes(Settings):
@@ -112,7 +161,7 @@ def _merged(included: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, An
 
 def resolve_functions(value: Any) -> Any:
     """The same structure with every function reference replaced by its function."""
-    return _replace_references(value, FunctionReference.resolve)
+    return _replace_references(value, lambda reference: reference.resolve())
 
 
 def fingerprint(value: Any) -> Any:

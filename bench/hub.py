@@ -16,21 +16,31 @@ class NoDataError(InputError):
     """A benchmark has no rows where they were looked for."""
 
 
-def hub_rows(path: str, name: str | None, split: str, **options: Any) -> list[dict[str, Any]]:
-    """Rows of a data set on the hub, or of its copy in the cache of `datasets`.
+def hub_rows(
+    path: str, name: str | None, split: str, *, local: bool = False, **options: Any
+) -> list[dict[str, Any]]:
+    """Rows of a data set on the hub, of its copy in the cache of `datasets`, or of files that it reads.
+
+    Args:
+        path: the data set, or a format of files.
+        name: of the data set's configuration.
+        split: which rows.
+        local: whether they are on this machine, so that the hub need not answer.
+        **options: what else `datasets.load_dataset` is given.
 
     Raises:
         NoDataError: they cannot be had.
     """
     import datasets
 
-    if not _reachable():
+    options.pop("trust_remote_code", None)  # which the library no longer takes
+    if not local and not _reachable():
         _stay_offline()
     try:
         return datasets.load_dataset(path, name, split=split, **options).to_list()
     except Exception as error:  # the library raises many kinds; each means that the rows cannot be had
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NoDataError(f"{path} cannot be loaded from the hub: {reason}") from error
+        raise NoDataError(f"{path} cannot be loaded{'' if local else ' from the hub'}: {reason}") from error
 
 
 @functools.cache

@@ -3,16 +3,17 @@
 import functools
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from bench.benchmark import EvalTask
+from bench.benchmark import EvalTask, TaskGroup
 from bench.data import Row, Rows
 from bench.definition import resolve_functions
 from results.errors import InputError
 
 if TYPE_CHECKING:
+    from lm_eval.api.group import Group
     from lm_eval.api.task import ConfigurableTask
 
 
@@ -37,6 +38,9 @@ def build_task(task: EvalTask, rows: Rows, seed: int) -> "ConfigurableTask":
         # lm-eval opens every split that is named, also where nothing is taken from it.
         if config.get(key) not in rows.splits:
             config[key] = None
+    own = config.get("fewshot_config")
+    if isinstance(own, dict) and own.get("split") not in {None, *rows.splits}:
+        config["fewshot_config"] = {**own, "split": None}
     try:
         built = ConfigurableTask(config=config)
     except InputError:
@@ -48,6 +52,24 @@ def build_task(task: EvalTask, rows: Rows, seed: int) -> "ConfigurableTask":
         raise InputError(f"{task.name}: no row of {rows.source} is a document of it.")
     built.set_config("num_fewshot", config.get("num_fewshot") or 0)
     built.set_fewshot_seed(seed)
+    return built
+
+
+def build_groups(groups: Sequence[TaskGroup], tasks: Mapping[str, "ConfigurableTask"]) -> dict[str, "Group"]:
+    """lm-eval's group objects over tasks.
+
+    Args:
+        groups: the definitions, inner ones first.
+        tasks: the task objects by name.
+    """
+    from lm_eval.api.group import Group
+
+    built: dict[str, Group] = {}
+    for group in groups:
+        made = Group.from_config({**resolve_functions(group.config), "group": group.name})
+        for name in group.members:
+            made.add(built[name] if name in built else tasks[name])
+        built[group.name] = made
     return built
 
 
@@ -63,15 +85,21 @@ def _data_set(rows: Sequence[Row]) -> Any:
 def lm_eval_at_work() -> Iterator[None]:
     """Keep lm-eval's and datasets' bars and advice off the terminal, and compile each of its templates once.
 
-    lm-eval compiles a template for every document that it renders, which takes longer than the rest of it.
+    lm-eval compiles a template for every document that it renders, which takes longer than the rest of it;
+    and a template of a user's task, which is run in a sandbox here, could run any code there.
     """
     import datasets
+    from jinja2.sandbox import SandboxedEnvironment
     from lm_eval import utils
     from lm_eval.api import task
 
     logger, bar = logging.getLogger("lm_eval"), task.tqdm
-    compiled = utils.env.from_string
-    utils.env.from_string = functools.lru_cache(compiled)
+    theirs = utils.env
+    utils.env = SandboxedEnvironment(
+        loader=theirs.loader, undefined=theirs.undefined, keep_trailing_newline=theirs.keep_trailing_newline
+    )
+    utils.env.filters |= theirs.filters
+    utils.env.from_string = functools.lru_cache(utils.env.from_string)
     level, bars = logger.level, datasets.are_progress_bars_disabled()
     logger.setLevel(logging.ERROR)
     datasets.disable_progress_bars()
@@ -84,6 +112,6 @@ def lm_eval_at_work() -> Iterator[None]:
     finally:
         logger.setLevel(level)
         task.tqdm = bar
-        utils.env.from_string = compiled
+        utils.env = theirs
         if not bars:
             datasets.enable_progress_bars()

@@ -19,6 +19,7 @@ from bench.engine_registry import find_engine, open_engine, resolved
 from bench.generation_settings import generation_settings
 from bench.hub import NoDataError
 from bench.judge import Judge, PatternJudge
+from bench.model_code import refuse_model_code
 from bench.prompts import prompts_of
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
@@ -59,6 +60,7 @@ class Scorer:
         judge: decides whether answers refuse, for the benchmarks that need it; patterns by default.
 
     Attributes:
+        settings: as given, with the engine `auto` replaced.
         store: where records are kept.
         engine_settings: how checkpoints are run, with `auto` replaced.
         engine_kind: the engine's declaration.
@@ -75,12 +77,12 @@ class Scorer:
     ) -> None:
         self.store = store
         self._judge = judge or PatternJudge()
-        self._settings = settings.but(engine=resolved(settings.engine))
-        self.engine_settings = self._settings.engine
+        self.settings = settings.but(engine=resolved(settings.engine))
+        self.engine_settings = self.settings.engine
         self.engine_kind = find_engine(self.engine_settings.name)
         if self.engine_kind.recorded:  # answers that were given, whatever the prompts looked like
-            self._settings = self._settings.but(chat=ChatSettings(), gen_kwargs="neutral")
-        self.chat = self._settings.chat
+            self.settings = self.settings.but(chat=ChatSettings(), gen_kwargs="neutral")
+        self.chat = self.settings.chat
         self.chat_forms = ChatForms(self.chat)
         self._data_root = data_root
         self._engine: Engine | None = None
@@ -96,7 +98,7 @@ class Scorer:
 
     def settings_key(self) -> object:
         """All settings that may change a score, as a JSON value."""
-        settings = self._settings
+        settings = self.settings
         return [
             self.engine_key(),
             [settings.limit, dict(settings.limits), settings.seed, self._judge.name],
@@ -109,7 +111,7 @@ class Scorer:
         reasons = {}
         for benchmark in benchmarks:
             try:
-                self._benchmark_rows(benchmark)
+                self.rows(benchmark)
             except NoDataError as error:
                 reasons[benchmark.name] = str(error)
         return reasons
@@ -129,6 +131,7 @@ class Scorer:
         Raises:
             InputError: says what is wrong.
         """
+        refuse_model_code(benchmarks, self.settings)
         choices = [benchmark.name for benchmark in benchmarks if not benchmark.is_generated]
         if self.chat.templated and self.chat.enable_thinking and choices:
             raise InputError(
@@ -164,8 +167,8 @@ class Scorer:
         ahead = self._ahead.pop((checkpoint.identity, benchmark.name), _Ahead({}, 0.0))
         lm = self._lm(checkpoint, benchmark, ahead.answers, progress)
         started = time.perf_counter() - ahead.seconds
-        rows = self._benchmark_rows(benchmark)
-        answers = evaluate(lm, benchmark, rows, self._settings, judge=self._judge, progress=progress)
+        rows = self.rows(benchmark)
+        answers = evaluate(lm, benchmark, rows, self.settings, judge=self._judge, progress=progress)
         packages = (*_VERSIONED, self.engine_kind.installed)
         record = Record(
             key=self._key(checkpoint, benchmark),
@@ -211,9 +214,9 @@ class Scorer:
         engine = self.engine_with(checkpoint)
         requests_of: dict[str, list[GenerationRequest]] = {}
         for benchmark in wanted:
-            lm, rows = self._engine_lm(engine, checkpoint, benchmark), self._benchmark_rows(benchmark)
+            lm, rows = self._engine_lm(engine, checkpoint, benchmark), self.rows(benchmark)
             with contextlib.suppress(InputError):
-                requests_of[benchmark.name] = generation_requests(lm, benchmark, rows, self._settings)
+                requests_of[benchmark.name] = generation_requests(lm, benchmark, rows, self.settings)
         requests = list(dict.fromkeys(chain.from_iterable(requests_of.values())))
         started = time.perf_counter()
         answers = dict(zip(requests, engine.generate(requests, progress), strict=True))
@@ -258,7 +261,7 @@ class Scorer:
         from bench.lm import EngineLM, TokenCache
 
         tokens = self._tokens.setdefault((checkpoint.identity.tokenizer, benchmark.name), TokenCache())
-        penalty, neutralised = generation_settings(checkpoint.path, self._settings.gen_kwargs)
+        penalty, neutralised = generation_settings(checkpoint.path, self.settings.gen_kwargs)
         return EngineLM(
             engine,
             progress,
@@ -287,7 +290,12 @@ class Scorer:
         self._loaded = checkpoint.identity
         return self._engine
 
-    def _benchmark_rows(self, benchmark: Benchmark) -> dict[str, Rows]:
+    def rows(self, benchmark: Benchmark) -> dict[str, Rows]:
+        """The rows of a benchmark by lm-eval task, read once.
+
+        Raises:
+            NoDataError: there are none.
+        """
         if benchmark.name not in self._rows:
             self._rows[benchmark.name] = {
                 task.name: load_rows(task, self._data_root) for task in benchmark.tasks
@@ -296,11 +304,11 @@ class Scorer:
 
     def prompts(self, benchmark: Benchmark, limit: int | None) -> list[str]:
         """A benchmark's prompts without the answers, at most so many of each of its tasks."""
-        rows = self._benchmark_rows(benchmark)
+        rows = self.rows(benchmark)
         return [
             prompt.prompt
             for task in benchmark.tasks
-            for prompt in prompts_of(task, rows[task.name], self._settings.seed, limit)
+            for prompt in prompts_of(task, rows[task.name], self.settings.seed, limit)
         ]
 
     def digests(self, benchmark: Benchmark) -> tuple[str, str]:
@@ -310,7 +318,7 @@ class Scorer:
             NoDataError: its rows cannot be had.
         """
         if benchmark.name not in self._digests:
-            rows = self._benchmark_rows(benchmark)
+            rows = self.rows(benchmark)
             joined = "+".join(rows[task.name].digest for task in benchmark.tasks)
             self._digests[benchmark.name] = benchmark.definition_digest, joined
         return self._digests[benchmark.name]
@@ -319,7 +327,7 @@ class Scorer:
         definition, data = self.digests(benchmark)
         engine = self.engine_settings.deciding
         form, system = self.chat_forms.find(checkpoint), self.chat.system_instruction
-        keeps_penalty = self._settings.gen_kwargs == "model" and benchmark.is_generated
+        keeps_penalty = self.settings.gen_kwargs == "model" and benchmark.is_generated
         judge = {"judge": self._judge.name} if benchmark.judged else {}
         return RecordKey(
             checkpoint=checkpoint.identity,
@@ -329,8 +337,8 @@ class Scorer:
             settings={
                 "engine": engine.pop("name"),
                 **engine,
-                "limit": self._settings.limit_of(benchmark.name),
-                "seed": self._settings.seed,
+                "limit": self.settings.limit_of(benchmark.name),
+                "seed": self.settings.seed,
                 **({"gen_kwargs": "model"} if keeps_penalty else {}),
                 "chat_template": None if form is None else form.key,
                 **({"system_instruction": system} if form is None and system else {}),

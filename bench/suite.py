@@ -3,18 +3,22 @@
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator, Field
 
 from bench.benchmark import Benchmark, EvalTask, benchmark_languages, read_benchmark
 from bench.definition import load_definition, tasks_folder
 from bench.examples import ExampleSource
+from bench.lm_eval_tasks.index import nearest
 from bench.score_settings import LARGEST_LIMIT
 from merging.chat import ChatSettings
 from results.errors import InputError
 from results.suite import SuiteSpec, TaskName
 from results.validation import Settings, quoted, validated
+
+if TYPE_CHECKING:
+    from bench.lm_eval_tasks.benchmarks import LmEvalTasks
 
 
 class Preset(Settings):
@@ -28,11 +32,26 @@ class Preset(Settings):
     """Seed of the few-shot sampler, or null for the default."""
 
 
-def _benchmarks(names: object) -> object:
-    """Benchmarks in place of their names."""
-    if not isinstance(names, list):
-        return names
-    return tuple(load_benchmark(name) if isinstance(name, str) else name for name in names)
+def _benchmarks(given: object) -> object:
+    """Benchmarks in place of their names, and of lm-eval's names (`lm_eval: piqa`)."""
+    if not isinstance(given, list):
+        return given
+    return tuple(map(_benchmark, given))
+
+
+def _benchmark(given: object) -> object:
+    if isinstance(given, dict) and "lm_eval" in given:
+        from bench.lm_eval_tasks.benchmarks import LmEvalBenchmark  # which asks the registry for local files
+
+        return _lm_eval_tasks().benchmark(validated(LmEvalBenchmark, given, f"lm_eval: {given['lm_eval']}"))
+    return load_benchmark(given) if isinstance(given, str) else given
+
+
+@functools.cache
+def _lm_eval_tasks() -> "LmEvalTasks":
+    from bench.lm_eval_tasks.benchmarks import LmEvalTasks
+
+    return LmEvalTasks()
 
 
 def _sources(value: object) -> object:
@@ -117,6 +136,16 @@ def suite_names() -> tuple[str, ...]:
 
 
 @functools.cache
+def registered_tasks() -> Mapping[str, EvalTask]:
+    """The lm-eval tasks of all benchmarks in all their languages, by name."""
+    benchmarks = [load_benchmark(name) for name in benchmark_names()]
+    for name in benchmark_names():
+        languages = benchmark_languages(tasks_folder() / name)
+        benchmarks += [load_benchmark(f"{name}_{language}") for language in languages]
+    return {task.name: task for benchmark in benchmarks for task in benchmark.tasks}
+
+
+@functools.cache
 def load_benchmark(name: str) -> Benchmark:
     """Load a benchmark by name, or one language of it by name and language, as in `m_arc_ar`."""
     folder, language = tasks_folder() / name, None
@@ -124,7 +153,10 @@ def load_benchmark(name: str) -> Benchmark:
         stem, _, language = name.rpartition("_")
         folder = tasks_folder() / stem
         if stem not in benchmark_names():
-            raise InputError(f"There is no benchmark '{name}'; there are {', '.join(benchmark_names())}.")
+            raise InputError(
+                f"There is no benchmark '{name}'.{nearest(name, benchmark_names())} `manyshot list "
+                "benchmarks` has all of them; --task, or `lm_eval:` in a suite, takes the names of lm-eval."
+            )
         languages = benchmark_languages(folder)
         if language not in languages:
             known = f"in {', '.join(sorted(languages))}" if languages else "in its own language only"

@@ -80,6 +80,24 @@ def _score(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--suite", help="name of a suite, or a YAML file")
     what.add_argument("--benchmark", action="append", help="name of a benchmark (may be repeated), or `all`")
+    what.add_argument(
+        "--task", action="append", metavar="NAME[,NAME]",
+        help="task, group, tag or pattern of lm-eval's (may be repeated)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--include-path", type=Path, action="append", metavar="DIR",
+        help="with --task: a folder of tasks in lm-eval's format (may be repeated)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--trust-task-code", action="store_true", help="let tasks of --include-path run their Python code"
+    )
+    parser.add_argument(
+        "--num-fewshot", type=whole_number, metavar="N",
+        help="worked examples before a question, in place of the benchmark's own number",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output-path", type=Path, metavar="DIR", help="also write results and samples in lm-eval's files"
+    )
     _preset(parser)
     add_flags(parser, ScoreSettings)
     _chat(parser)

@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.benchmark import Benchmark
 from bench.engine import EngineSettings
+from bench.score_settings import whole
 from bench.signals import WEIGHED_TOP_K
 from bench.suite import Suite, load_suite
 from manyshot.check import check_experiment
@@ -92,7 +93,9 @@ class _Work:
 
         def counted(benchmarks: Iterable[Benchmark]) -> dict[str, Amount]:
             amounts = {
-                benchmark.name: documents(benchmark, root, settings.limit_of(benchmark.name), settings.seed)
+                benchmark.name: documents(
+                    benchmark, root, whole(settings.limit_of(benchmark.name)), settings.seed
+                )
                 for benchmark in benchmarks
             }
             leave_out = skip_missing and root is not None

@@ -89,6 +89,11 @@ def number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{quoted(text)} is no number") from None
 
 
+def whole_or_share(text: str) -> int | float:
+    """Return a number of an argument, whole where it is written so."""
+    return number(text) if "." in text else whole_number(text)
+
+
 def json_object(text: str) -> dict[str, Any]:
     """Return a JSON object of an argument."""
     try:
@@ -129,6 +134,8 @@ def _parsing(kinds: list[Any], flag: str) -> dict[str, Any]:
     for kind in kinds:
         if get_origin(kind) is Literal:
             return {"choices": get_args(kind)}
+    if float in kinds and int in kinds:
+        return {"type": whole_or_share, "metavar": metavar}
     if float in kinds:
         return {"type": number, "metavar": metavar}
     return {"type": whole_number if int in kinds else str, "metavar": metavar}

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bench.engine_registry import choose_engine
 from bench.examples import load_shares
+from bench.score_settings import whole
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.signals import ValidationSignals
@@ -159,7 +160,7 @@ def _run(
         name=name,
         suite=suite.spec,
         settings=RunSettings(
-            limit=settings.limit,
+            limit=whole(settings.limit),
             limits=dict(settings.limits),
             preset=experiment.preset,
             seed=settings.seed,

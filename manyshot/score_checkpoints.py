@@ -52,10 +52,51 @@ def open_judge(name: str, engine: EngineSettings) -> Judge:
     return ClassifierJudge(classifier.path, classifier.identity.digest, settings)
 
 
-def wanted_benchmarks(suite: Suite | None, names: Sequence[str]) -> tuple[Benchmark, ...]:
-    """A suite's benchmarks, or those that are named; `all` names every one."""
+def wanted_benchmarks(
+    suite: Suite | None,
+    names: Sequence[str],
+    tasks: Sequence[str] = (),
+    include: Sequence[Path] = (),
+    *,
+    trust_task_code: bool = False,
+    num_fewshot: int | None = None,
+) -> tuple[Benchmark, ...]:
+    """A suite's benchmarks, or those that are named.
+
+    Args:
+        suite: of which all are wanted.
+        names: benchmarks; `all` names every one.
+        tasks: names of lm-eval's, each text one or several with commas between.
+        include: further folders of tasks in lm-eval's format.
+        trust_task_code: whether Python code of those folders may run.
+        num_fewshot: worked examples before a question, in place of the benchmarks' own numbers.
+
+    Raises:
+        InputError: a name is unknown.
+    """
+    if (include or trust_task_code) and not tasks:
+        raise InputError("--include-path and --trust-task-code are for --task: name a task.")
+    if num_fewshot is not None and num_fewshot < 0:
+        raise InputError(f"--num-fewshot is {num_fewshot}, where a whole number from 0 on is expected.")
+    benchmarks = _wanted(suite, names, tasks, include, trust_task_code)
+    if num_fewshot is None:
+        return benchmarks
+    fixed = [task.name for one in benchmarks for task in one.tasks if task.config.get("num_fewshot") == 0]
+    if fixed and num_fewshot:
+        logger.info("0 worked examples, as lm-eval fixes them, stay for: %s", ", ".join(fixed))
+    return tuple(benchmark.with_fewshot(num_fewshot) for benchmark in benchmarks)
+
+
+def _wanted(
+    suite: Suite | None, names: Sequence[str], tasks: Sequence[str], include: Sequence[Path], trusted: bool
+) -> tuple[Benchmark, ...]:
     if suite is not None:
         return suite.benchmarks
+    if tasks:
+        from bench.lm_eval_tasks.benchmarks import LmEvalTasks
+
+        listed = [name.strip() for text in tasks for name in text.split(",") if name.strip()]
+        return LmEvalTasks(include, trust_task_code=trusted).benchmarks(listed)
     every = benchmark_names() if "all" in names else ()
     return tuple(load_benchmark(name) for name in dict.fromkeys((*names, *every)) if name != "all")
 
@@ -64,11 +105,12 @@ def score_settings(
     suite: Suite | None,
     preset: str | None,
     engine: EngineSettings,
-    limit: int | None = None,
+    limit: int | float | None = None,
     seed: int | None = None,
     *,
     chat: ChatSettings | None = None,
     gen_kwargs: GenKwargs | None = None,
+    confirm_run_unsafe_code: bool = False,
 ) -> ScoreSettings:
     """Return the settings of scoring: a suite's, and what is given beside it, which goes before.
 
@@ -82,7 +124,8 @@ def score_settings(
     seed = of_suite.seed if seed is None else seed
     of_suite_chat = suite.chat if suite else ChatSettings()
     chat = chat.over(of_suite_chat) if chat else of_suite_chat
-    kept = {} if gen_kwargs is None else {"gen_kwargs": gen_kwargs}
+    kept: dict[str, object] = {} if gen_kwargs is None else {"gen_kwargs": gen_kwargs}
+    kept |= {"confirm_run_unsafe_code": confirm_run_unsafe_code}
     given = {"engine": engine, "chat": chat, **kept, **limits} | ({} if seed is None else {"seed": seed})
     return validated(ScoreSettings, given, "The settings of scoring")
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,15 @@ def data() -> Path:
     return Path(root)
 
 
+@pytest.fixture(scope="session")
+def index_cache() -> str:
+    """A folder for the index of lm-eval's tasks, made once for all runs of the tests on this machine."""
+    return str(Path(tempfile.gettempdir()) / f"manyshot-tests-{os.getuid()}")
+
+
 POST_HOC_DEMO = """
 import sys
+import tempfile
 from pathlib import Path
 import yaml
 from manyshot.commands.demo import experiment

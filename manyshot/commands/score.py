@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from bench.data import data_root
 from bench.engine import EngineSettings
 from bench.engine_registry import choose_engine
+from bench.model_code import refuse_model_code
 from bench.score_settings import ScoreSettings
 from bench.scoring import Scorer
 from bench.suite import Suite, load_suite
 from manyshot.console import answer
 from manyshot.flags import given, settings_of
+from manyshot.lm_eval_files import check_output_path, write_for_lm_eval
 from manyshot.score_checkpoints import (
     benchmarks_with_data,
     open_checkpoints,
@@ -28,8 +30,17 @@ from results.store import Store, store_root
 
 def run(options: argparse.Namespace) -> None:
     """Score, and print the records as a table or as JSON."""
+    if options.output_path:
+        check_output_path(options.output_path)
     suite = load_suite(options.suite) if options.suite else None
-    wanted = wanted_benchmarks(suite, options.benchmark or ())
+    wanted = wanted_benchmarks(
+        suite,
+        options.benchmark or (),
+        options.task or (),
+        options.include_path or (),
+        trust_task_code=options.trust_task_code,
+        num_fewshot=options.num_fewshot,
+    )
     engine = settings_of(options, EngineSettings)
     settings = score_settings(
         suite,
@@ -41,10 +52,13 @@ def run(options: argparse.Namespace) -> None:
     checkpoints = open_checkpoints(options.checkpoints, engine.name)
     engine = choose_engine(engine, [checkpoint.path for checkpoint in checkpoints])
     settings = settings.but(engine=engine)
+    refuse_model_code(wanted, settings)
     store = Store(store_root(options.store))
     scorer = Scorer(settings, store, data_root(options.data), judge=open_judge(options.judge, engine))
     benchmarks = benchmarks_with_data(scorer, wanted, options.skip_missing)
     records = score_all(scorer, checkpoints, benchmarks)
+    if options.output_path:
+        write_for_lm_eval(options.output_path, scorer, checkpoints, benchmarks, records)
     if options.json:
         answer(json.dumps(score_rows(records, suite), indent=2))
     else:

@@ -256,7 +256,7 @@ def test_examples_for_training_look_as_the_benchmarks_questions_do(suite, data):
 
 
 def test_unknown_names_are_refused_with_the_known_ones():
-    with pytest.raises(InputError, match=r"no benchmark 'gsm'; there are .*gsm8k_cot"):
+    with pytest.raises(InputError, match=r"no benchmark 'gsm'\. The nearest names are mgsm, gsm8k"):
         load_benchmark("gsm")
     with pytest.raises(InputError, match=r"no suite 'metiss'; there are .*lab, metis"):
         load_suite("metiss")

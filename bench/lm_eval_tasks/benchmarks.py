@@ -1,0 +1,211 @@
+"""Benchmarks made of lm-eval's tasks by their names there, with what lm-eval says of metrics and groups."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from bench.benchmark import Benchmark, EvalTask
+from bench.definition import FunctionReference
+from bench.lm_eval_tasks.expansion import Branch, Leaf, expanded
+from bench.lm_eval_tasks.index import Index, task_index
+from bench.lm_eval_tasks.metrics import chance_of, direction, filters_of, metrics_of, primary
+from bench.suite import registered_tasks
+from results.errors import InputError
+from results.validation import Settings
+
+
+class LmEvalBenchmark(Settings):
+    """A task or a group of lm-eval's as a benchmark, and what is to be otherwise than lm-eval says."""
+
+    lm_eval: str = Field(min_length=1)
+    """Its name in lm-eval."""
+    metric: str | None = None
+    """Primary metric, in place of the rule's."""
+    filter: str | None = None
+    """lm-eval filter whose answers the metric is taken over, in place of the first."""
+    higher_is_better: bool | None = None
+    """In place of what the task says."""
+    chance: float | None = Field(None, ge=0, lt=1)
+    """Score of a model that guesses, where the definition does not show the number of choices."""
+    num_fewshot: int | None = Field(None, ge=0)
+    """Worked examples before a question."""
+
+
+class LmEvalTasks:
+    """Finds lm-eval's tasks by name.
+
+    Args:
+        include: further folders of tasks in lm-eval's format.
+        trust_task_code: whether Python code of those folders may run.
+    """
+
+    def __init__(self, include: Sequence[Path] = (), *, trust_task_code: bool = False) -> None:
+        self._index: Index = task_index(include)
+        self._trusted = trust_task_code
+
+    def benchmarks(self, names: Sequence[str]) -> tuple[Benchmark, ...]:
+        """A benchmark for each task, and for each group that has a score of its own.
+
+        Args:
+            names: tasks, groups, tags, or patterns such as `mmlu_*`.
+
+        Raises:
+            InputError: a name is unknown, or its definition is not as it must be.
+        """
+        found: dict[str, Benchmark] = {}
+        for name in names:
+            for unit in expanded(name, self._index):
+                for one in _scored(unit):
+                    if one.name not in found:
+                        found[one.name] = self._benchmark(one, LmEvalBenchmark(lm_eval=one.name))
+        return tuple(found.values())
+
+    def benchmark(self, given: LmEvalBenchmark) -> Benchmark:
+        """One benchmark, as a suite's YAML gives it.
+
+        Raises:
+            InputError: the name is unknown, or stands for several tasks without a score of their own.
+        """
+        units = expanded(given.lm_eval, self._index)
+        if len(units) != 1 or not _has_score(units[0], given.metric):
+            names = [one.name for unit in units for one in _scored(unit)]
+            raise InputError(
+                f"'{given.lm_eval}' stands for {len(names)} tasks of lm-eval without a mean of their own: "
+                f"name them one by one ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})."
+            )
+        return self._benchmark(units[0], given)
+
+    def _benchmark(self, unit: Leaf | Branch, given: LmEvalBenchmark) -> Benchmark:
+        leaves = unit.leaves if isinstance(unit, Branch) else (unit,)
+        for leaf in leaves:
+            self._refuse(leaf)
+        aggregate = _aggregate(unit, given.metric)
+        wanted = given.metric or (str(aggregate["metric"]) if aggregate else None)
+        metric = primary(metrics_of(leaves[0].config), wanted, leaves[0].name)
+        higher = direction(metric) if given.higher_is_better is None else given.higher_is_better
+        chances = {chance_of(leaf.config, metric.name) for leaf in leaves}
+        chance = chances.pop() if len(chances) == 1 else 0.0
+        source = leaves[0].entry
+        benchmark = Benchmark(
+            name=unit.name,
+            title=f"{unit.name}, as lm-eval has it",
+            category="lm-eval" if source.include is None else "own",
+            licence="see lm-eval" if source.include is None else "own",
+            metric=metric.name,
+            filter=given.filter or _filter(leaves[0].config, aggregate),
+            higher_is_better=higher,
+            chance=chance if given.chance is None else given.chance,
+            tasks=tuple(map(_eval_task, leaves)),
+            groups=unit.groups if isinstance(unit, Branch) else (),
+            weighs_documents_equally=bool(aggregate and aggregate.get("weight_by_size", True)),
+        )
+        return benchmark if given.num_fewshot is None else benchmark.with_fewshot(given.num_fewshot)
+
+    def _refuse(self, leaf: Leaf) -> None:
+        """Refuse what cannot be asked here, and what runs a user's code without being allowed to."""
+        if leaf.entry.kind == "class" or "class" in leaf.config:
+            raise InputError(
+                f"The task {leaf.name} is a Python class of its own in lm-eval ({leaf.entry.file}); only "
+                "tasks that are defined in YAML can be scored."
+            )
+        if leaf.config.get("doc_to_image") or leaf.config.get("doc_to_audio"):
+            raise InputError(f"The task {leaf.name} shows pictures or plays sound; only text can be asked.")
+        code = next(_user_code(leaf.config, leaf.entry.include is not None), None)
+        if code is not None and not self._trusted:
+            raise InputError(
+                f"The task {leaf.name} ({leaf.entry.file}) runs Python code that is not lm-eval's ({code}): "
+                "read it, and allow it with --trust-task-code."
+            )
+
+
+def _scored(unit: Leaf | Branch) -> Iterator[Leaf | Branch]:
+    """What has a score: tasks, and groups with a mean over all their tasks; of other groups their members."""
+    if isinstance(unit, Leaf) or _has_score(unit):
+        yield unit
+    else:
+        for member in unit.members:
+            yield from _scored(member)
+
+
+def _has_score(unit: Leaf | Branch, wanted: str | None = None) -> bool:
+    """Whether lm-eval gives a task or group a score of its own, made of every task in it.
+
+    The mean of a group leaves out tasks without its metric or filter, of which nobody would know.
+    """
+    if isinstance(unit, Leaf):
+        return True
+    aggregate = _aggregate(unit, wanted)
+    if aggregate is None:
+        return False
+    chosen = _filter(unit.leaves[0].config, aggregate)
+    return all(
+        any(metric.name == aggregate["metric"] for metric in metrics_of(leaf.config))
+        and chosen in filters_of(leaf.config)
+        for leaf in unit.leaves
+    )
+
+
+def _aggregate(unit: Leaf | Branch, wanted: str | None) -> Mapping[str, Any] | None:
+    """The group's mean that is its score, by the same rule as of metrics; None where it has none."""
+    given = unit.config.get("aggregate_metric_list") if isinstance(unit, Branch) else None
+    listed = [one for one in (given if isinstance(given, list) else [given]) if isinstance(one, Mapping)]
+    if not listed:
+        return None
+    if wanted is not None:
+        return next((one for one in listed if one.get("metric") == wanted), None)
+    names = [str(one.get("metric")) for one in listed]
+    means = metrics_of({"metric_list": [{"metric": name, "aggregation": "mean"} for name in names]})
+    chosen = primary(means, None, unit.name)
+    return listed[names.index(chosen.name)]
+
+
+def _filter(config: Mapping[str, Any], aggregate: Mapping[str, Any] | None) -> str:
+    """The first filter: that of the group's mean where it names one, else the task's."""
+    named = (aggregate or {}).get("filter_list")
+    if isinstance(named, str):
+        return named
+    return str(named[0]) if named else filters_of(config)[0]
+
+
+def _eval_task(leaf: Leaf) -> EvalTask:
+    """A task, with the local files of the registered benchmark that asks the same rows, if there is one."""
+    task = EvalTask(leaf.name, leaf.config, {})
+    known = registered_tasks().get(leaf.name)
+    if known is None or known.hub is None or known.hub != task.hub:
+        return task
+    return replace(task, files=known.files, columns=known.columns, convert=known.convert, size=known.size)
+
+
+def _user_code(config: Mapping[str, Any], from_include: bool) -> Iterator[str]:
+    """Names of what runs code that is neither ours nor lm-eval's."""
+    yield from (_name(function) for function in _functions(config) if function.runs_user_code)
+    if not from_include:
+        return
+    from lm_eval.api.registry import METRIC_REGISTRY
+
+    # The library `evaluate` runs the file of a metric that lm-eval does not have, and `pandas` reads pickles.
+    for entry in config.get("metric_list") or ():
+        name = entry.get("metric") if isinstance(entry, Mapping) else entry
+        own = isinstance(name, FunctionReference) or config.get("process_results") is not None
+        if not own and (name not in METRIC_REGISTRY or entry.get("hf_evaluate")):
+            yield f"the metric {name}"
+    if config.get("dataset_path") == "pandas":
+        yield "the data set 'pandas'"
+
+
+def _functions(value: object) -> Iterator[FunctionReference]:
+    if isinstance(value, FunctionReference):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _functions(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _functions(item)
+
+
+def _name(function: FunctionReference) -> str:
+    return f"{function.module.partition('@')[0]}.{function.name}"

@@ -1,0 +1,134 @@
+"""Which of a task's metrics is the primary one, whether higher is better, and what guessing scores.
+
+The rule: acc_norm where the task has it, else acc, else exact_match, else the first of its metric_list that
+is a mean over documents; and the first of its filters.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.definition import FunctionReference
+from results.aggregation import MATTHEWS
+from results.errors import InputError
+
+PREFERRED = ("acc_norm", "acc", "exact_match")
+_BY_OUTPUT: Mapping[str, tuple[str, ...]] = {
+    "multiple_choice": ("acc", "acc_norm"),
+    "loglikelihood": ("perplexity", "acc"),
+    "loglikelihood_rolling": ("word_perplexity", "byte_perplexity", "bits_per_byte"),
+    "generate_until": ("exact_match",),
+}
+"""lm-eval's metrics of a task that names none."""
+_RATIOS = ("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "f1", "bleu", "chrf", "ter")
+"""Metrics of lm-eval that no mean over documents gives, where a task does not say how it is aggregated."""
+_CHOICE_METRICS = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of a task.
+
+    Attributes:
+        name: as lm-eval reports it.
+        higher_is_better: None where the task does not say.
+        is_mean: whether it is a mean over documents, or Matthews' correlation, as records need it.
+    """
+
+    name: str
+    higher_is_better: bool | None
+    is_mean: bool
+
+
+def metrics_of(config: Mapping[str, Any]) -> tuple[Metric, ...]:
+    """The metrics that a task's configuration names, or those of its output type."""
+    given = config.get("metric_list")
+    if not given:
+        names = _BY_OUTPUT.get(str(config.get("output_type", "generate_until")), ())
+        return tuple(Metric(name, None, name not in _RATIOS) for name in names)
+    return tuple(_metric(entry) for entry in given if isinstance(entry, Mapping) and "metric" in entry)
+
+
+def primary(metrics: Sequence[Metric], wanted: str | None, task: str) -> Metric:
+    """The metric that is asked for, else the one of the rule.
+
+    Raises:
+        InputError: it is no mean over documents, or there is none.
+    """
+    by_name = {metric.name: metric for metric in metrics}
+    if wanted is not None:
+        # A task's own function may report more than its list says.
+        chosen = by_name.get(wanted, Metric(wanted, None, True))
+    else:
+        means = {name: metric for name, metric in by_name.items() if metric.is_mean} or by_name
+        if not means:
+            raise InputError(f"The task {task} names no metric: give one as `metric` in a suite's YAML.")
+        chosen = next((means[name] for name in PREFERRED if name in means), next(iter(means.values())))
+    if not chosen.is_mean:
+        others = [metric.name for metric in metrics if metric.is_mean]
+        raise InputError(
+            f"The metric {chosen.name} of the task {task} is no mean over documents, as the scores here are: "
+            f"{f'choose {quoted_list(others)}' if others else 'it has no other, so it cannot be scored'}."
+        )
+    return chosen
+
+
+def quoted_list(names: Sequence[str]) -> str:
+    """Names as a choice in a sentence."""
+    return " or ".join(f"'{name}'" for name in names)
+
+
+def direction(metric: Metric) -> bool:
+    """Whether higher is better: as the task says, else as lm-eval's registry does."""
+    if metric.higher_is_better is not None:
+        return metric.higher_is_better
+    from lm_eval.api.registry import is_higher_better
+
+    return is_higher_better(metric.name) is not False
+
+
+def filters_of(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of a task's filters; `none` stands for lm-eval's own."""
+    given = config.get("filter_list") or []
+    return tuple(str(one["name"]) for one in given if isinstance(one, Mapping) and "name" in one) or ("none",)
+
+
+def chance_of(config: Mapping[str, Any], metric: str) -> float:
+    """What guessing scores on a task whose definition shows how many choices there are; else 0."""
+    if config.get("output_type") != "multiple_choice" or metric not in _CHOICE_METRICS:
+        return 0.0
+    number = _choices(config.get("doc_to_choice"))
+    return 1 / number if number else 0.0
+
+
+def _choices(choices: object) -> int | None:
+    if isinstance(choices, list | dict):
+        return len(choices)
+    if not isinstance(choices, str):
+        return None
+    from jinja2 import Environment, TemplateError, nodes
+
+    try:
+        # A template that writes one list, such as {{[sol1, sol2]}} or ["yes", "no"].
+        (output,) = Environment(autoescape=False).parse(choices).body
+        assert isinstance(output, nodes.Output)
+        (node,) = output.nodes
+        if isinstance(node, nodes.TemplateData):
+            import ast
+
+            listed = ast.literal_eval(node.data)
+            return len(listed) if isinstance(listed, list) else None
+    except (TemplateError, ValueError, SyntaxError, AssertionError):
+        return None
+    return len(node.items) if isinstance(node, nodes.List) else None
+
+
+def _metric(entry: Mapping[str, Any]) -> Metric:
+    name, aggregation = entry["metric"], entry.get("aggregation")
+    if isinstance(name, FunctionReference):
+        # The one function of lm-eval's own whose result has another name than itself.
+        first = next(iter(entry.get("k") or ()), None)
+        name = f"pass@{first}" if name.name == "pass_at_k" and first else name.name
+    is_mean = name not in _RATIOS if aggregation is None else aggregation == "mean"
+    better = entry.get("higher_is_better")
+    return Metric(str(name), better if isinstance(better, bool) else None, is_mean or name == MATTHEWS)
