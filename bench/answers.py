@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from bench.benchmark import Benchmark
 from bench.data import Rows
 from bench.engine import GenerationRequest, Progress
 from bench.judge import NO_VERDICT, Judge
 from bench.score_settings import ScoreSettings
 from merging.chat import ChatSettings
+from results.aggregation import PERPLEXITIES, from_means
 from results.errors import InputError
 from results.shared_items import ITEM
 
@@ -270,7 +273,7 @@ def _documents(benchmark: Benchmark, samples: Mapping[str, list[dict[str, Any]]]
                 if isinstance(sample[metric], int | float):
                     row[f"{metric},{sample['filter']}"] = float(sample[metric])
             if sample["filter"] == benchmark.filter:
-                row |= _scores(sample[benchmark.metric])
+                row |= _scores(benchmark.metric, sample[benchmark.metric])
                 row["prompt"] = sample["arguments"][0][0]
                 row["target"] = str(sample["target"])
                 row["output"] = str(
@@ -280,8 +283,15 @@ def _documents(benchmark: Benchmark, samples: Mapping[str, list[dict[str, Any]]]
         yield from by_document.values()
 
 
-def _scores(value: Any) -> dict[str, float]:
-    """A document's score. Of a metric over pairs, such as Matthews' correlation: equality, and the pair."""
+def _scores(metric: str, value: Any) -> dict[str, float]:
+    """A document's score. Of a metric over pairs, such as Matthews' correlation: equality, and the pair.
+
+    Of a perplexity it is the document's own; its pair is the log-likelihood and the number of words or bytes.
+    """
+    if metric in PERPLEXITIES:
+        logprob, units = map(float, value)
+        own = from_means(metric, np.array([logprob, units]))
+        return {"score": float(own), "logprob": logprob, "units": units}
     if isinstance(value, tuple | list):
         gold, predicted = value
         return {"score": float(gold == predicted), "gold": float(gold), "predicted": float(predicted)}

@@ -1,6 +1,6 @@
-"""From documents to a benchmark's score: the mean of their scores, or Matthews' correlation.
+"""From documents to a benchmark's score: the mean of their scores, Matthews' correlation, or a perplexity.
 
-Either is a function of means over documents, so that resampling documents is resampling those means.
+Each is a function of means over documents, so that resampling documents is resampling those means.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 MATTHEWS = "mcc"
+PERPLEXITIES = ("word_perplexity", "byte_perplexity", "bits_per_byte")
+"""Metrics of texts as a whole, from their log-likelihoods and their numbers of words or bytes."""
 
 Values = NDArray[np.float64]
 
 
 def document_columns(metric: str) -> Sequence[str]:
     """Columns of the documents that the metric is made of."""
-    return ("gold", "predicted") if metric == MATTHEWS else ("score",)
+    if metric == MATTHEWS:
+        return ("gold", "predicted")
+    return ("logprob", "units") if metric in PERPLEXITIES else ("score",)
 
 
 def terms(metric: str, documents: pd.DataFrame) -> Values:
@@ -32,8 +36,12 @@ def from_means(metric: str, means: Values) -> Values:
     """The metric, from means of the terms of shape (terms, …); shape (…).
 
     Matthews' correlation of two classes, 0 and 1, is the covariance of gold and predicted over their standard
-    deviations; it is 0 where either is constant, and NaN where a mean is.
+    deviations; it is 0 where either is constant, and NaN where a mean is. A perplexity is
+    exp(−Σ log-likelihoods / Σ units), and bits per byte its logarithm to base 2.
     """
+    if metric in PERPLEXITIES:
+        nats = -means[0] / means[1]
+        return nats / np.log(2) if metric == "bits_per_byte" else np.exp(nats)
     if metric != MATTHEWS:
         return means[0]
     gold, predicted, both = means

@@ -13,6 +13,7 @@ from bench.lm_eval_tasks.expansion import Branch, Leaf, expanded
 from bench.lm_eval_tasks.index import Index, task_index
 from bench.lm_eval_tasks.metrics import chance_of, direction, filters_of, metrics_of, primary
 from bench.suite import registered_tasks
+from results.aggregation import PERPLEXITIES
 from results.errors import InputError
 from results.validation import Settings
 
@@ -76,7 +77,13 @@ class LmEvalTasks:
                 f"'{given.lm_eval}' stands for {len(names)} tasks of lm-eval without a mean of their own: "
                 f"name them one by one ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})."
             )
-        return self._benchmark(units[0], given)
+        benchmark = self._benchmark(units[0], given)
+        if benchmark.metric in PERPLEXITIES:
+            raise InputError(
+                f"lm_eval: {given.lm_eval}: checkpoints cannot be compared by {benchmark.metric}, which is "
+                "no rate from 0 to 1; it is scored with `manyshot score --task`."
+            )
+        return benchmark
 
     def _benchmark(self, unit: Leaf | Branch, given: LmEvalBenchmark) -> Benchmark:
         leaves = unit.leaves if isinstance(unit, Branch) else (unit,)
@@ -142,7 +149,7 @@ def _has_score(unit: Leaf | Branch, wanted: str | None = None) -> bool:
         return False
     chosen = _filter(unit.leaves[0].config, aggregate)
     return all(
-        any(metric.name == aggregate["metric"] for metric in metrics_of(leaf.config))
+        any(metric.name == aggregate["metric"] and metric.is_rate for metric in metrics_of(leaf.config))
         and chosen in filters_of(leaf.config)
         for leaf in unit.leaves
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.definition import FunctionReference
-from results.aggregation import MATTHEWS
+from results.aggregation import MATTHEWS, PERPLEXITIES
 from results.errors import InputError
 
 PREFERRED = ("acc_norm", "acc", "exact_match")
@@ -20,7 +20,7 @@ _BY_OUTPUT: Mapping[str, tuple[str, ...]] = {
     "generate_until": ("exact_match",),
 }
 """lm-eval's metrics of a task that names none."""
-_RATIOS = ("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "f1", "bleu", "chrf", "ter")
+_OTHERS = ("perplexity", "f1", "bleu", "chrf", "chrf++", "ter", "brier_score")
 """Metrics of lm-eval that no mean over documents gives, where a task does not say how it is aggregated."""
 _CHOICE_METRICS = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match")
 
@@ -32,12 +32,18 @@ class Metric:
     Attributes:
         name: as lm-eval reports it.
         higher_is_better: None where the task does not say.
-        is_mean: whether it is a mean over documents, or Matthews' correlation, as records need it.
+        from_documents: whether it is a mean over documents, Matthews' correlation or a perplexity, which are
+            made of a record's documents.
     """
 
     name: str
     higher_is_better: bool | None
-    is_mean: bool
+    from_documents: bool
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether it is on a scale on which checkpoints can be divided, as perplexities are not."""
+        return self.name not in PERPLEXITIES
 
 
 def metrics_of(config: Mapping[str, Any]) -> tuple[Metric, ...]:
@@ -45,7 +51,7 @@ def metrics_of(config: Mapping[str, Any]) -> tuple[Metric, ...]:
     given = config.get("metric_list")
     if not given:
         names = _BY_OUTPUT.get(str(config.get("output_type", "generate_until")), ())
-        return tuple(Metric(name, None, name not in _RATIOS) for name in names)
+        return tuple(Metric(name, None, _is_known(name, None)) for name in names)
     return tuple(_metric(entry) for entry in given if isinstance(entry, Mapping) and "metric" in entry)
 
 
@@ -53,19 +59,19 @@ def primary(metrics: Sequence[Metric], wanted: str | None, task: str) -> Metric:
     """The metric that is asked for, else the one of the rule.
 
     Raises:
-        InputError: it is no mean over documents, or there is none.
+        InputError: it cannot be made of a record's documents, or there is none.
     """
     by_name = {metric.name: metric for metric in metrics}
     if wanted is not None:
         # A task's own function may report more than its list says.
         chosen = by_name.get(wanted, Metric(wanted, None, True))
     else:
-        means = {name: metric for name, metric in by_name.items() if metric.is_mean} or by_name
+        means = {name: metric for name, metric in by_name.items() if metric.from_documents} or by_name
         if not means:
             raise InputError(f"The task {task} names no metric: give one as `metric` in a suite's YAML.")
         chosen = next((means[name] for name in PREFERRED if name in means), next(iter(means.values())))
-    if not chosen.is_mean:
-        others = [metric.name for metric in metrics if metric.is_mean]
+    if not chosen.from_documents:
+        others = [metric.name for metric in metrics if metric.from_documents]
         raise InputError(
             f"The metric {chosen.name} of the task {task} is no mean over documents, as the scores here are: "
             f"{f'choose {quoted_list(others)}' if others else 'it has no other, so it cannot be scored'}."
@@ -129,6 +135,15 @@ def _metric(entry: Mapping[str, Any]) -> Metric:
         # The one function of lm-eval's own whose result has another name than itself.
         first = next(iter(entry.get("k") or ()), None)
         name = f"pass@{first}" if name.name == "pass_at_k" and first else name.name
-    is_mean = name not in _RATIOS if aggregation is None else aggregation == "mean"
     better = entry.get("higher_is_better")
-    return Metric(str(name), better if isinstance(better, bool) else None, is_mean or name == MATTHEWS)
+    return Metric(str(name), better if isinstance(better, bool) else None, _is_known(str(name), aggregation))
+
+
+def _is_known(name: str, aggregation: object) -> bool:
+    """Whether a metric, so aggregated, can be made of a record's documents."""
+    if name in PERPLEXITIES:
+        usual = "bits_per_byte" if name == "bits_per_byte" else "weighted_perplexity"
+        return aggregation in (None, usual)
+    if name == MATTHEWS:
+        return aggregation in (None, "matthews_corrcoef")
+    return name not in _OTHERS if aggregation is None else aggregation == "mean"

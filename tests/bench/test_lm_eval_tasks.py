@@ -145,6 +145,25 @@ def test_worked_examples_and_a_share_of_the_documents_are_lm_evals_and_in_the_ke
     assert ours(llama, tmp_path, [with_two], limit=0.4)["fruit"].found
 
 
+@pytest.mark.parametrize("metric", ["word_perplexity", "byte_perplexity", "bits_per_byte"])
+def test_perplexities_of_whole_texts_are_lm_evals(llama, folder, tmp_path, metric):
+    files = {"test": str(folder / "fruit.jsonl")}
+    text = {
+        **CHOICES, "task": "text", "output_type": "loglikelihood_rolling", "doc_to_text": "",
+        "doc_to_choice": None, "doc_to_target": "{{question}} how many {{question}}",
+        "metric_list": [{"metric": metric}], "dataset_kwargs": {"data_files": files},
+    }  # fmt: skip
+    write_task(tmp_path, "text", **text)
+    (benchmark,) = LmEvalTasks([tmp_path]).benchmarks(["text"])
+    record = ours(llama, tmp_path / "store", [benchmark])["text"].record
+    reference = theirs(llama, ["text"], tmp_path)["results"]["text"][f"{metric},none"]
+    assert record.value == pytest.approx(reference, rel=1e-5)
+    assert not benchmark.higher_is_better
+    documents = Store(tmp_path / "store").documents(record)
+    assert documents["score"].nunique() > 5
+    assert record.value != pytest.approx(documents["score"].mean(), rel=1e-9)
+
+
 def test_rows_of_a_local_root_are_asked_by_lm_evals_name(llama, tmp_path):
     (piqa,) = LmEvalTasks().benchmarks(["piqa"])
     root = tmp_path / "data"
@@ -273,7 +292,7 @@ def test_templates_are_run_in_a_sandbox(llama, folder, tmp_path):
     ("name", "message"),
     [
         ("squadv2", "The task squadv2 is a Python class"),
-        ("wikitext", "The metric word_perplexity of the task wikitext is no mean over documents"),
+        ("wmt16-de-en", "The metric bleu of the task wmt16-de-en is no mean over documents"),
         ("mmmu_val_math", "shows pictures"),
         ("nothing_like_*", "No task of lm-eval has a name like 'nothing_like_*'"),
     ],
@@ -325,6 +344,7 @@ def test_a_suite_names_a_task_in_one_line(tmp_path):
     [
         ({"lm_eval": "piqa", "metrik": "acc"}, "the key 'metrik' is unknown"),
         ({"lm_eval": "piqaa"}, "The nearest names are piqa"),
+        ({"lm_eval": "wikitext"}, "cannot be compared by word_perplexity"),
         ({"lm_eval": "glue"}, "stands for 9 tasks of lm-eval without a mean"),
         ({"lm_eval": "piqa", "num_fewshot": -1}, "'num_fewshot' is -1"),
     ],

@@ -62,3 +62,10 @@ def test_means_of_many_resamples_are_turned_at_once():
     means = terms("mcc", table).mean(axis=1)
     stacked = np.stack([means, means], axis=1)
     assert from_means("mcc", stacked) == pytest.approx([float(from_means("mcc", means))] * 2)
+
+
+def test_a_perplexity_is_over_all_words_together():
+    logprobs, units = [-6.0, -1.0], [3, 4]
+    table = pd.DataFrame({"lm_eval_task": "a", "logprob": logprobs, "units": units})
+    assert aggregate("word_perplexity", table) == pytest.approx(np.exp(7 / 7))
+    assert aggregate("bits_per_byte", table) == pytest.approx(1 / np.log(2))
