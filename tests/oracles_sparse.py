@@ -16,11 +16,11 @@ BROKEN = [
     ("arithmetic", "elected_sign(weighted_sum(deltas, weights), undecided)", "elected_sign(deltas[0], undecided)"),  # noqa: E501
     ("arithmetic", 'if aggregate == "sum"', 'if aggregate != "sum"'),
     ("methods.breadcrumbs", "int(density * size), 1)", "int(density * size) + 1, 1)"),
-    ("methods.breadcrumbs", "min(int(too_large * size), size - count)", "int(too_large * size)"),
+    ("methods.breadcrumbs", "min(int(outliers * size), size - count)", "int(outliers * size)"),
     ("methods.breadcrumbs", 'self.within == "tensor"', 'self.within != "tensor"'),
     ("methods.breadcrumbs", "undecided=1", "undecided=-1"),
     ("methods.breadcrumbs", "merged.mul_(self.scaling)", "merged"),
-    ("methods.della", "delta / chance", "delta / 0.7"),
+    ("methods.della", " / chance", " / 0.7"),
     ("methods.della", "add_(1 - rate - window / 2)", "add_(1 - rate)"),
     ("methods.della", "window / (length - 1)", "window / length"),
     ("methods.della", "context.uniform(task)", "context.uniform(0)"),

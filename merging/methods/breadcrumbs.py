@@ -50,16 +50,17 @@ class Breadcrumbs(Method):
             merged = weighted_sum(kept, weights)
         else:
             merged = elected(kept, weights, undecided=1, aggregate=self.aggregate, method="breadcrumbs")
-        return MergedBlock(merged.mul_(self.scaling), list(kept))
+        return MergedBlock(merged.mul_(self.scaling), kept)
 
-    def _kept(self, deltas: torch.Tensor, tasks: Sequence[str]) -> torch.Tensor:
-        rows = deltas.reshape(len(deltas), -1) if self.within == "tensor" or deltas.dim() == 1 else deltas
-        size = rows.shape[-1]
+    def _kept(self, deltas: torch.Tensor, tasks: Sequence[str]) -> list[torch.Tensor]:
         densities = of_each_task(self.density, tasks, "breadcrumbs", "density")
         outliers = of_each_task(self.outliers, tasks, "breadcrumbs", "outliers")
-        kept = torch.empty_like(rows)
-        for out, row, density, too_large in zip(kept, rows, densities, outliers, strict=True):
-            count = max(int(density * size), 1)
-            first = min(int(too_large * size), size - count)
-            out.copy_(keep_ranks(row, first, count))
-        return kept.reshape(deltas.shape)
+        return [self._band(*given) for given in zip(deltas, densities, outliers, strict=True)]
+
+    def _band(self, delta: torch.Tensor, density: float, outliers: float) -> torch.Tensor:
+        """Return one task's delta with zeros for what is not kept."""
+        rows = delta.reshape(-1) if self.within == "tensor" or delta.dim() == 0 else delta
+        size = rows.shape[-1]
+        count = max(int(density * size), 1)
+        first = min(int(outliers * size), size - count)
+        return keep_ranks(rows, first, count).reshape(delta.shape)

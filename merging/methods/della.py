@@ -63,18 +63,17 @@ class Della(Method):
         """Return the merged delta of deltas (n_tasks, rows, length)."""
         rates = of_each_task(self.drop_rate, context.tasks, "della", "drop_rate")
         windows = of_each_task(self.window, context.tasks, "della", "window")
-        chances = [_chances(*given) for given in zip(deltas, rates, windows, strict=True)]
-        kept = [
-            delta / chance * (context.uniform(task) < chance)
-            for task, (delta, chance) in enumerate(zip(deltas, chances, strict=True))
-        ]
+        kept = []
+        for task, (delta, rate, window) in enumerate(zip(deltas, rates, windows, strict=True)):
+            chance = _chance(delta, rate, window)
+            kept.append(delta * (context.uniform(task) < chance) / chance)
         if self.then == "task_arithmetic":
             return MergedBlock(weighted_sum(kept, weights).mul_(self.scaling), kept)
         merged = elected(kept, weights, undecided=0, aggregate=self.aggregate, method="della")
         return MergedBlock(merged.mul_(self.scaling), kept)
 
 
-def _chances(delta: torch.Tensor, rate: float, window: float) -> torch.Tensor:
+def _chance(delta: torch.Tensor, rate: float, window: float) -> torch.Tensor:
     """Return q in the shape of one task's delta."""
     length = delta.shape[-1]
     if length == 1 or rate == 0:

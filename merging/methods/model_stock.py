@@ -50,8 +50,11 @@ def _mean_of_pairs(values: torch.Tensor) -> torch.Tensor:
 
 def _mean_cosine_of_rows(deltas: torch.Tensor) -> torch.Tensor:
     """Return the mean cosine of pairs for each last dimension of (n_tasks, …, length), (…, 1)."""
-    wide = deltas.double()
-    norms = wide.norm(dim=-1, keepdim=True)
-    units = wide / torch.where(norms > 0, norms, 1)
-    pairs = [(units[i] * units[j]).sum(-1, keepdim=True) for i, j in combinations(range(len(units)), 2)]
+    pairs = [_cosine_of_rows(first.double(), second.double()) for first, second in combinations(deltas, 2)]
     return torch.stack(pairs).mean(0)
+
+
+def _cosine_of_rows(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Return the cosines along the last dimension, which has length 1 then; 0 beside zeros."""
+    lengths = first.norm(dim=-1, keepdim=True) * second.norm(dim=-1, keepdim=True)
+    return (first * second).sum(-1, keepdim=True) / torch.where(lengths > 0, lengths, 1)

@@ -29,6 +29,11 @@ METHODS = [
     ("magmax", {}),
     ("emr", {}),
     ("metagpt", {}),
+    ("tsv_merge", {}),
+    ("iso", {"common": 0.5}),
+    ("star", {}),
+    ("cart", {}),
+    ("knots", {}),
 ]
 
 

@@ -231,7 +231,7 @@ def test_settings_are_taken_as_given():
 @pytest.mark.parametrize(
     ("name", "settings", "says"),
     [
-        ("tis", {}, ["'tis'", "adamerging, arcee_fusion, average, breadcrumbs, consensus_ta, dare"]),
+        ("tis", {}, ["'tis'", "adamerging, arcee_fusion, average", "tsv_merge"]),
         ("task_arithmetic", {"scale": 1.0}, ["'scale'", "scaling, normalize"]),
         ("task_arithmetic", {"scaling": "big"}, ["'scaling'", "'big'", "a number is expected"]),
         ("task_arithmetic", {"scaling": True}, ["'scaling'", "True", "a number is expected"]),
@@ -249,6 +249,7 @@ def test_settings_are_taken_as_given():
         ("della", {"drop_rate": 0.9, "window": 0.2}, ["'window'", "less than twice"]),
         ("breadcrumbs", {"outliers": 1.0}, ["'outliers'", "1.0", "below 1"]),
         ("nearswap", {}, ["'t'", "required"]),
+        ("cart", {"rank": 0.0}, ["'rank'", "0.0", "above 0"]),
         ("consensus_ta", {"consensus": -1}, ["'consensus'", "-1", "from 0 on"]),
         ("consensus_ta", {"mask_threshold": -0.4}, ["mask_threshold", "-0.4", "from 0 on"]),
         ("consensus_ta", {"mask_threshold": {"a": "b"}}, ["mask_threshold", "a number is expected"]),

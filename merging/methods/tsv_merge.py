@@ -1,0 +1,34 @@
+"""TSV-Merge: the largest singular vectors of every task, made orthogonal to each other."""
+
+from typing import ClassVar
+
+import torch
+
+from merging.known_methods import register
+from merging.method import Context, Method, Scope
+from merging.spectral import is_matrix, joined, mean, relatively_weighted, svd
+
+
+@register("tsv_merge", paper="https://arxiv.org/abs/2412.00081")
+class TsvMerge(Method):
+    """Δ = λ U_⊥ S V_⊥' of the ⌊r/T⌋ largest singular triplets (at least one) of each task's matrix.
+
+    r is the matrix's smaller side. U, S and V hold the T tasks' triplets side by side, and U_⊥ and V_⊥ are
+    the orthogonal factors nearest to U and V, by which the tasks' directions no longer interfere. Tensors
+    that are no matrix of a transformer block get λ times their mean. Weights w_t count relatively: τ_t is
+    scaled by T w_t / Σ w, 1 in the paper.
+    """
+
+    scaling: float = 1.0
+    """λ; the paper searches 0 to 3."""
+
+    scope: ClassVar[Scope] = Scope.TENSOR
+
+    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
+        """Return the merged delta of deltas (n_tasks, *shape)."""
+        if not is_matrix(context):
+            return mean(deltas, weights, "tsv_merge").mul_(self.scaling)
+        rank = max(min(context.shape) // len(deltas), 1)
+        own = relatively_weighted(deltas, weights, "tsv_merge")
+        left, values, right = joined([svd(matrix, rank) for matrix in own])
+        return ((left * values) @ right).mul_(self.scaling)

@@ -1,0 +1,56 @@
+"""What the methods share that work on singular values and vectors of weight matrices.
+
+They change the matrices inside of transformer blocks. Everything else (norms, biases, embeddings, the head)
+is averaged, as their papers have it for what is no linear layer.
+"""
+
+import torch
+
+from merging.arithmetic import normalised, weighted_sum
+from merging.method import Context
+
+Decomposition = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""U (m, r), singular values (r,) and V' (r, n)."""
+NEGLIGIBLE = 1e-5
+"""Share of the largest singular value up to which one is rounding, such as those beyond an adapter's rank."""
+
+
+def is_matrix(context: Context) -> bool:
+    """Whether a tensor is a matrix of a transformer block, with entries."""
+    return len(context.shape) == 2 and context.layer is not None and min(context.shape) > 0
+
+
+def mean(deltas: torch.Tensor, weights: torch.Tensor, method: str) -> torch.Tensor:
+    """Return Σ_t w_t τ_t / Σ_t w_t of deltas (n_tasks, *shape)."""
+    return weighted_sum(deltas, normalised(weights, f"'{method}'"))
+
+
+def relatively_weighted(deltas: torch.Tensor, weights: torch.Tensor, method: str) -> torch.Tensor:
+    """Return u_t τ_t with u_t = T w_t / Σ w, which is 1 for equal weights, in the shape of the deltas."""
+    relative = normalised(weights, f"'{method}'") * len(weights)
+    return deltas * relative.reshape(-1, *[1] * (deltas.dim() - 1))
+
+
+def svd(matrix: torch.Tensor, rank: int | None = None) -> Decomposition:
+    """Return U (m, r), the singular values (r,) from the largest on, and V' (r, n), up to a rank."""
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    return left[:, :rank], values[:rank], right[:rank]
+
+
+def above_rounding(parts: Decomposition, largest: torch.Tensor) -> Decomposition:
+    """Return a decomposition without the singular values that are rounding beside the largest one."""
+    kept = int((parts[1] > NEGLIGIBLE * largest).sum())
+    return parts[0][:, :kept], parts[1][:kept], parts[2][:kept]
+
+
+def nearest_orthogonal(matrix: torch.Tensor) -> torch.Tensor:
+    """Return P Q' of the matrix's singular value decomposition P D Q', the polar factor."""
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    return left @ right
+
+
+def joined(parts: list[Decomposition]) -> Decomposition:
+    """Return several decompositions side by side, with U and V' made orthogonal."""
+    left = torch.cat([part[0] for part in parts], dim=1)
+    right = torch.cat([part[2] for part in parts], dim=0)
+    return nearest_orthogonal(left), torch.cat([part[1] for part in parts]), nearest_orthogonal(right)
