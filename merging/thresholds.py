@@ -49,12 +49,17 @@ class Ranking:
     def trim(self, deltas: torch.Tensor, context: Context) -> list[torch.Tensor]:
         """Return each task's flat block with zeros for the entries that are not kept."""
         group = self.group(context)
-        thresholds = context.statistics[_LOWER][group]["thresholds"]
+        thresholds = self.thresholds(context)
         cuts = context.statistics[_CUTS].get(group, {}) if self.exact else {}
         return [
             _trimmed(delta, threshold, _kept_equals(cuts.get(str(task)), context, len(delta)))
             for task, (delta, threshold) in enumerate(zip(deltas, thresholds, strict=True))
         ]
+
+    def thresholds(self, context: Context) -> list[float]:
+        """Return each task's magnitude from which on entries are kept."""
+        found: list[float] = context.statistics[_LOWER][self.group(context)]["thresholds"]
+        return found
 
     def group(self, context: Context) -> str:
         """Return the name of what a block is ranked within."""

@@ -30,6 +30,11 @@ BROKEN = [
     ("methods.metagpt", "squares / squares.sum() if", "squares if"),
     ("methods.metagpt", "deltas.double().square()", "deltas.double().abs()"),
     ("methods.metagpt", "weights * shares", "shares"),
+    ("methods.lines", "self.beta * context.layer", "self.beta * (context.layer + 1)"),
+    ("methods.lines", "max(context.depth - 1, 1)", "context.depth"),
+    ("methods.lines", "of_sum / (n_tasks * of_merged)", "of_sum / of_merged"),
+    ("methods.lines", "values.abs().sum(dtype=torch.float64)", "values.square().sum(dtype=torch.float64)"),
+    ("methods.lines", "if context.layer is not None", "if False"),
 ]  # fmt: skip
 
 
@@ -138,6 +143,36 @@ def karcher_is_where_the_ways_to_all_experts_cancel(kinds: Kinds) -> None:
         assert ways.norm(dim=1).min() > 0.01
     still = merged(kinds["karcher"](), {"w": torch.zeros(2, 4)}, base={"w": torch.zeros(4)})
     assert not still["w"].any()
+
+
+@oracle
+def lines_scales_layers_by_their_depth(kinds: Kinds) -> None:
+    random = torch.Generator().manual_seed(36)
+    names = ("embed", *(f"model.layers.{i}.w" for i in range(3)))
+    model = {name: torch.randn((2, 50), generator=random) for name in names}
+    depth = dict(zip(names, (0, 0, 1, 2), strict=True))
+
+    def expected(
+        alpha: float, beta: float, merged_deltas: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        return {name: (alpha + beta * depth[name] / 2) * merged_deltas[name] for name in names}
+
+    total = {name: delta.sum(0) for name, delta in model.items()}
+    found = merged(kinds["lines"](beta=0.8), model)
+    same(found, torch.cat([expected(0.5, 0.8, total)[name] for name in sorted(names)]))
+    found = merged(kinds["lines"](beta=0.8, alpha=0.1), model)
+    same(found, torch.cat([expected(0.1, 0.8, total)[name] for name in sorted(names)]))
+    by_ties = merged(kinds["ties"](density=0.4), model, [1.0, 2.0])
+    of_sum = (torch.tensor([1.0, 2.0]) @ whole(model)).abs().sum()
+    alpha = of_sum / (2 * torch.cat(list(by_ties.values())).abs().sum())
+    found = merged(kinds["lines"](of={"name": "ties", "density": 0.4}, beta=0.3), model, [1.0, 2.0])
+    same(found, torch.cat([expected(float(alpha), 0.3, by_ties)[name] for name in sorted(names)]))
+    by_star = kinds["lines"](of={"name": "star"}, alpha=0.2, beta=0.3)
+    mean = {name: delta.mean(0) for name, delta in model.items()}
+    same(merged(by_star, model), torch.cat([expected(0.2, 0.3, mean)[name] for name in sorted(names)]))
+    one_layer = {"model.layers.0.w": torch.ones(2, 3)}
+    same(merged(kinds["lines"](beta=0.3), one_layer), torch.ones(3))
+    assert not merged(kinds["lines"](), {"w": torch.zeros(2, 3)})["w"].any()
 
 
 @oracle

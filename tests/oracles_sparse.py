@@ -46,6 +46,15 @@ BROKEN = [
     ("methods.emr", "agreeing(delta, signs, magnitudes).mul_(weight)", "agreeing(delta, signs, magnitudes)"),
     ("methods.emr", "torch.maximum(largest,", "torch.add(largest,"),
     ("methods.emr", ".mul_(self.scaling)", ""),
+    ("quantiles", "return min(max(self.at(size), 1), size)", "return min(max(self.at(size) + 1, 1), size)"),
+    ("methods.pcb", "floor(size * _OUTSIDE)", "0"),
+    ("methods.pcb", "floor(size * (1 - _OUTSIDE) - 1)", "floor(size * (1 - _OUTSIDE))"),
+    ("methods.pcb", "floor(size * (1 - self.density))", "floor(size * 0.9)"),
+    ("methods.pcb", "mul_(len(deltas))", "mul_(1)"),
+    ("methods.pcb", "torch.tanh(own * weighted_sum(deltas, weights))", "torch.tanh(own * own)"),
+    ("methods.pcb", "torch.sign(own) * own.abs().clamp(_LOW.of(context), _HIGH.of(context))", "own"),
+    ("methods.pcb", "merged.mul_(self.scaling)", "merged"),
+    ("methods.pcb", "self._largest.of(context) - cut", "1 + 0 * cut"),
 ]  # fmt: skip
 
 
@@ -210,6 +219,46 @@ def magmax_takes_each_entry_from_the_task_that_moves_it_most(kinds: Kinds) -> No
     deltas = torch.tensor([[1.0, -4.0, 2.0], [-3.0, 2.0, 2.0]])
     assert merged(kinds["magmax"](), {"w": deltas})["w"].tolist() == [-1.5, -2.0, 1.0]
     assert merged(kinds["magmax"](scaling=1.0), {"w": deltas}, [1.0, 3.0])["w"].tolist() == [-9.0, 6.0, 6.0]
+
+
+def pcb_of_the_paper(deltas: torch.Tensor, share: float) -> torch.Tensor:
+    """PCB over whole vectors (n_tasks, d) as its authors' code ranks them, with full sorts, in float64."""
+    deltas = deltas.double()
+    size = deltas.shape[1]
+    in_order = deltas.abs().sort(dim=1).values
+    low, high = in_order[:, int(size * 1e-4), None], in_order[:, int(size * (1 - 1e-4) - 1), None]
+    magnitudes = deltas.abs().clamp(low, high)
+    place = (magnitudes - low) / (high - low)
+    competition = torch.exp(len(deltas) * place**2) * torch.tanh(deltas * deltas.sum(0))
+    quantile = competition.sort(dim=1).values[:, int(size * (1 - share)), None]
+    assert (quantile > 0).all()
+    scale = (competition.clamp(min=quantile) - quantile) / (competition.amax(1, keepdim=True) - quantile)
+    total = scale.sum(0)
+    return torch.where(total > 0, (scale * deltas.sign() * magnitudes).sum(0) / total, 0).float()
+
+
+def close(found: dict[str, torch.Tensor], expected: torch.Tensor) -> None:
+    """Near the quantile a share is a difference of nearly equal numbers."""
+    torch.testing.assert_close(whole_of(found), expected, rtol=1e-4, atol=2e-5)
+
+
+@oracle
+def pcb_weighs_entries_by_how_they_compete(kinds: Kinds) -> None:
+    drawn = steps(24, tasks=3)
+    model = {
+        name: delta.repeat(1, 6) * torch.linspace(0.5, 1.5, 6 * delta.shape[1])
+        for name, delta in drawn.items()
+    }
+    for share, block in ((0.1, 1000), (0.3, 77_777)):
+        found = merged(kinds["pcb"](density=share, scaling=0.7), model, block=block)
+        close(found, 0.7 * pcb_of_the_paper(whole(model), share))
+    weights = torch.tensor([1.0, 0.5, 2.0])
+    expected = pcb_of_the_paper(weights[:, None] * whole(model), 0.1)
+    close(merged(kinds["pcb"](), model, weights.tolist()), expected)
+    # Of eight entries one is above the 0.75-quantile, the seventh's, and is cut to the seventh's magnitude.
+    alone = {"w": torch.tensor([[0.1, -0.8, 0.3, 0.4, 0.5, -0.6, 0.7, 0.2]])}
+    same(merged(kinds["pcb"](density=0.25), alone), torch.tensor([0, -0.7, 0, 0, 0, 0, 0, 0]))
+    assert not merged(kinds["pcb"](), {"w": torch.zeros(2, 5)})["w"].any()
 
 
 @oracle
