@@ -34,7 +34,8 @@ class Lines(Method):
     beta: float = 0.5
     """β; the paper searches 0.1 to 1.0."""
 
-    scope: ClassVar[Scope] = Scope.ELEMENT
+    scope: ClassVar[Scope] = Scope.MODEL
+    streamed: ClassVar[bool] = True
     random: ClassVar[bool] = True
 
     @model_validator(mode="after")

@@ -18,7 +18,8 @@ class MetaGpt(Method):
     The paper has no weights w_t.
     """
 
-    scope: ClassVar[Scope] = Scope.ELEMENT
+    scope: ClassVar[Scope] = Scope.MODEL
+    streamed: ClassVar[bool] = True
 
     def first_passes(self) -> dict[str, FirstPass]:
         """Return the pass that finds ‖τ_t‖²."""
