@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.patched import Borrowed, PatchedCheckpoint
+from merging.checkpoints.tied import TIE_ADVICE, class_ties
 from merging.recipe import Missing
-from results.errors import and_more
+from results.errors import InputError, and_more
 
 _BUFFERS = re.compile(r"(.+\.)?(rotary_emb\.inv_freq|attn\.masked_bias|attention\.masked_bias)")
 _MASKS = re.compile(r"(.+\.)?(attn|attention)\.bias")
@@ -62,10 +63,14 @@ def fill_missing(base: Checkpoint, experts: Mapping[str, Checkpoint], missing: M
         experts: by name.
         missing: `refuse` leaves all as it is, for `check_compatible` to refuse; `base` takes the base's for
             an expert that lacks one, whose task vector is 0 there; `skip` takes it for all experts.
+
+    Raises:
+        InputError: what one side lacks is tied there.
     """
     if missing == "refuse":
         return Aligned(base, dict(experts))
     ours = set(base.names)
+    _refuse_tied(base, experts)
     lacking = {name: sorted(ours - set(expert.names)) for name, expert in experts.items()}
     skipped = {tensor for tensors in lacking.values() for tensor in tensors} if missing == "skip" else set()
     notices, filled = [], {}
@@ -80,6 +85,18 @@ def fill_missing(base: Checkpoint, experts: Mapping[str, Checkpoint], missing: M
         shown = expert.showing({tensor: tensor for tensor in expert.names if tensor in ours})
         filled[name] = PatchedCheckpoint(shown, parts) if parts else shown
     return Aligned(base, filled, tuple(notices))
+
+
+def _refuse_tied(base: Checkpoint, experts: Mapping[str, Checkpoint]) -> None:
+    """Refuse to take a table for missing that is tied to another."""
+    for name, expert in experts.items():
+        for one, other in ((expert, base), (base, expert)):
+            absent = set(other.names) - set(one.names)
+            if absent and (tied := sorted(absent.intersection(class_ties(one)))):
+                raise InputError(
+                    f"Of the base and expert {name!r} only one ties {tied[0]!r} to another table, where "
+                    f"it is not missing; {TIE_ADVICE}"
+                )
 
 
 def _listed(names: Sequence[str]) -> str:

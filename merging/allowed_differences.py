@@ -86,8 +86,10 @@ _WEIGHTS = Reason(
 _DRAWING = Reason("how tokens are drawn from the logits, which are the same; the base's is kept", True)
 _TEMPLATE = Reason("how a conversation is written as a prompt; the base's is kept", True)
 _DECODING = Reason("how tokens are written as text; the base's is kept", True)
-_DROPPED = Reason("the merged model has the base's tokenizer, which lacks them", True)
-_LACKING = Reason("the merged model has the base's tokenizer, with all its tokens", True)
+_DROPPED = Reason("the merged model's tokenizer lacks them", True)
+_LACKING = Reason("the merged model's tokenizer has them", True)
+JOINED = Reason("the merged model's tokenizer has them too, and their rows")
+CHOSEN = Reason("the recipe names a tokenizer, and with it which token is which", True)
 _CODE = Reason("accepted by `trust_remote_code`, without which it is refused; the base's code is kept", True)
 _NO_FILES = Reason("the merged model has the base's tokenizer, if it has one", True)
 

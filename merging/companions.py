@@ -11,23 +11,32 @@ from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.tokenizer_files import copy_tokenizer
 from merging.compatible import asks_for_code
 from merging.method_file import class_name
+from merging.vocabularies import MergedVocabulary
 
 
-def copy_companions(base: Checkpoint, folder: Path, dtype: str | None) -> None:
+def copy_companions(
+    base: Checkpoint, folder: Path, dtype: str | None, vocabulary: MergedVocabulary | None = None
+) -> None:
     """Copy the base's configuration and tokenizer files into a folder, and code that the configuration names.
 
     Args:
         base: where they come from.
         folder: where they go.
         dtype: the name that config.json gives to the weights' dtype; None leaves it as it is.
+        vocabulary: the merged model's tokens, where they are not simply the base's.
     """
     config = base.config if dtype is None else _with_dtype(base.config, dtype)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     code = [path.name for path in base.home.glob("*.py")] if asks_for_code(base) else []
-    copy_tokenizer(base.home, folder)
+    copy_tokenizer(base.home if vocabulary is None else vocabulary.folder, folder)
     for name in ("generation_config.json", *code):
         if (base.home / name).is_file():
             shutil.copyfile(base.home / name, folder / name)
+    if vocabulary is not None:
+        vocabulary.added.write(folder)
+        if (settings := base.generation_settings()) is not None:
+            text = json.dumps(settings, indent=2) + "\n"
+            (folder / "generation_config.json").write_text(text, encoding="utf-8")
 
 
 def _with_dtype(config: dict[str, Any], dtype: str) -> dict[str, Any]:
@@ -111,7 +120,8 @@ def _recipe(recipe: dict[str, Any]) -> dict[str, Any]:
         name: {**expert, "path": _published(expert["path"])} for name, expert in recipe["experts"].items()
     }
     template = {"chat_template": Path(recipe["chat_template"]).name} if recipe["chat_template"] else {}
-    return {**recipe, "base": _published(recipe["base"]), "experts": experts, **template}
+    published = {"base": _published(recipe["base"]), "tokenizer": _published(recipe["tokenizer"])}
+    return {**recipe, **published, "experts": experts, **template}
 
 
 def _published(source: str) -> str:

@@ -12,8 +12,6 @@ from typing import Any
 
 from merging.allowed_differences import GENERATION_DEFAULTS, Reason, allowed
 from merging.checkpoints.checkpoint import Checkpoint
-from merging.checkpoints.folders import read_mapping
-from merging.checkpoints.tokenizer_files import same_file
 
 
 @dataclass(frozen=True)
@@ -114,12 +112,12 @@ def _settled(config: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def generation_pairs(base: Checkpoint, expert: Checkpoint) -> dict[str, Pair]:
     """Return the same of generation settings."""
-    files = [opened.home / "generation_config.json" for opened in (base, expert)]
-    if not any(file.is_file() for file in files) or same_file(*files):
+    settings = base.generation_settings(), expert.generation_settings()
+    if settings[0] == settings[1]:
         return {}
     ours, theirs = (
-        {**GENERATION_DEFAULTS, **(read_mapping(file) if file.is_file() else _ends(one))}
-        for file, one in zip(files, (base, expert), strict=True)
+        {**GENERATION_DEFAULTS, **(_ends(one) if said is None else said)}
+        for said, one in zip(settings, (base, expert), strict=True)
     )
     return with_reasons(unequal(ours, theirs, "generation"))
 

@@ -7,15 +7,21 @@ import torch
 
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.dtypes import FLOATS
+from merging.checkpoints.tied import TIE_ADVICE, class_ties
 from merging.checkpoints.tokenizer_files import both_vocabularies, read_mapping
 from results.errors import InputError, and_more
 
 
-def check_compatible(base: Checkpoint, experts: Mapping[str, Checkpoint]) -> None:
+def check_compatible(base: Checkpoint, experts: Mapping[str, Checkpoint], *, by_token: bool = False) -> None:
     """Refuse experts that do not have the base's tensors, vocabulary and model type.
 
     Floats may differ in dtype. Tensors that are not floats (masks, position ids) must be equal, since
     there is no meaning in their difference. Only headers, tokenizers and those tensors are read.
+
+    Args:
+        base: the base.
+        experts: by name.
+        by_token: whether rows were matched by token, so that ids may differ.
 
     Raises:
         InputError: names the expert, the tensor or token, and both sides of the difference.
@@ -26,7 +32,8 @@ def check_compatible(base: Checkpoint, experts: Mapping[str, Checkpoint]) -> Non
         _check_names(called, base, expert)
         for tensor in base.names:
             _check_shape(called, tensor, base, expert)
-        _check_tokens(called, base.home, expert.tokenizer_folder)
+        if not by_token:
+            _check_tokens(called, base.home, expert.tokenizer_folder)
         for tensor in base.names:
             _check_dtype(called, tensor, base, expert)
 
@@ -72,10 +79,16 @@ def _check_names(called: str, base: Checkpoint, expert: Checkpoint) -> None:
         "`missing: base` in the recipe."
     )
     if missing:
+        if missing[0] in class_ties(expert):
+            raise InputError(
+                f"{called} ties {missing[0]!r} to another table and the base does not; {TIE_ADVICE}"
+            )
         raise InputError(
             f"{called} lacks tensor {missing[0]!r}{and_more(missing)} that the base has; {advice}"
         )
     if extra:
+        if extra[0] in class_ties(base):
+            raise InputError(f"{called} has {extra[0]!r}, which the base ties to another table; {TIE_ADVICE}")
         raise InputError(f"{called} has tensor {extra[0]!r}{and_more(extra)} that the base lacks; {advice}")
 
 
@@ -87,20 +100,13 @@ def _check_shape(called: str, tensor: str, base: Checkpoint, expert: Checkpoint)
     table = bool(ours and theirs) and ours[1:] == theirs[1:]
     if table and (ours[0], theirs[0]) == (base.config.get("vocab_size"), expert.config.get("vocab_size")):
         raise InputError(
-            f"{called} has a vocabulary of {theirs[0]} rows in {tensor!r} but the base has {ours[0]}"
-            f"{_first_added(base.home, expert.tokenizer_folder)}; "
-            "resize the expert's embedding to the base's tokenizer."
+            f"{called} has a vocabulary of {theirs[0]} rows in {tensor!r} but the base has {ours[0]}; "
+            "to match rows by token, both need a tokenizer with a tokenizer.json or vocab.json beside them."
         )
     raise InputError(
         f"{called}: tensor {tensor!r} has shape {list(theirs)} but the base has {list(ours)}; "
         "an expert must be the base fine-tuned, with the same shapes."
     )
-
-
-def _first_added(base: Path, expert: Path) -> str:
-    ours, theirs = both_vocabularies(base, expert)
-    added = sorted(theirs.keys() - ours.keys(), key=lambda token: (theirs[token], token))
-    return f" (the first token that only the expert has is {added[0]!r})" if added else ""
 
 
 def _check_tokens(called: str, base: Path, expert: Path) -> None:
@@ -110,7 +116,7 @@ def _check_tokens(called: str, base: Path, expert: Path) -> None:
         token = min(moved, key=lambda token: (ours[token], token))
         raise InputError(
             f"{called} maps token {token!r} to id {theirs[token]} but the base maps it to {ours[token]}; "
-            "merge models of one tokenizer."
+            "merge models of one tokenizer, or say `tokenizer: union` in the recipe."
         )
 
 

@@ -2,19 +2,24 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
-from merging.allowed_differences import allowed
+from merging.allowed_differences import CHOSEN, JOINED, allowed
 from merging.checkpoints.checkpoint import FACTORS, Checkpoint
 from merging.checkpoints.tokenizer_files import both_vocabularies, vocabulary
 from merging.compared_settings import Pair, config_pairs, current_name, generation_pairs
 from merging.compared_tokenizers import tokenizer_pairs
+from merging.vocabularies import MergedVocabulary
 from results.errors import InputError
 
 Verdict = Literal["allowed", "notice", "accepted"]
 _ADDED = "tokenizer.added_tokens"
 _MISSING = "tokenizer.missing_tokens"
+_BASE = "the base"
+"""Stands for an expert where the base's own tokenizer differs from the one that the recipe names."""
+_NAMES_A_TOKEN = ("_token", "_token_id")
 _LONGEST_VALUE = 300
 """Characters of a value that are written; a list of merges has millions."""
 
@@ -40,7 +45,10 @@ class SettingDifference:
 
 
 def compare_settings(
-    base: Checkpoint, experts: Mapping[str, Checkpoint], accepted: Sequence[str] = ()
+    base: Checkpoint,
+    experts: Mapping[str, Checkpoint],
+    accepted: Sequence[str] = (),
+    merged: MergedVocabulary | None = None,
 ) -> tuple[SettingDifference, ...]:
     """Return all differences of configuration, generation settings, tokenizer and chat template.
 
@@ -48,6 +56,7 @@ def compare_settings(
         base: what the merged model takes its settings from.
         experts: by their names.
         accepted: keys in which the recipe accepts that the experts differ; a key stands for all below it.
+        merged: the merged model's tokens, where they are not simply the base's.
 
     Raises:
         InputError: experts differ in a key that is neither known not to change the computation nor accepted;
@@ -55,9 +64,12 @@ def compare_settings(
     """
     by_key: dict[str, dict[str, Pair]] = {}
     for name, expert in experts.items():
-        for key, pair in _differing(base, expert).items():
+        for key, pair in _differing(base, expert, merged).items():
             by_key.setdefault(key, {})[name] = pair
-    clash = _compare_tokens(base, experts, by_key)
+    if merged and merged.chosen:
+        for key, pair in _tokenizer_pairs(base, base.home, merged).items():
+            by_key.setdefault(key, {})[_BASE] = pair
+    clash = _compare_tokens(base, experts, by_key, merged)
     differences, refused, used = [], [], set()
     for key, pairs in by_key.items():
         reasons = [pair.reason for pair in pairs.values() if pair.reason]
@@ -80,7 +92,7 @@ def compare_settings(
         theirs = {name: _short(pair.theirs) for name, pair in pairs.items()}
         differences.append(SettingDifference(key, _short(ours), theirs, verdict, why))
     if refused:
-        raise InputError(_refusal(refused, by_key, experts, clash))
+        raise InputError(_refusal(refused, by_key, experts, clash, merged))
     for name in accepted:
         if name not in used:
             raise InputError(
@@ -90,11 +102,26 @@ def compare_settings(
     return tuple(differences)
 
 
-def _differing(base: Checkpoint, expert: Checkpoint) -> dict[str, Pair]:
-    tokenizer = tokenizer_pairs(base.home, expert.tokenizer_folder)
+def _differing(base: Checkpoint, expert: Checkpoint, merged: MergedVocabulary | None) -> dict[str, Pair]:
+    tokenizer = _tokenizer_pairs(base, expert.tokenizer_folder, merged)
     if base.config.get("model_type") == FACTORS:  # whose settings are judged where they are opened
         return tokenizer
-    return {**config_pairs(base.config, expert.config), **generation_pairs(base, expert), **tokenizer}
+    settings = {**config_pairs(base.config, expert.config), **generation_pairs(base, expert)}
+    return {**_which_token(settings, merged), **tokenizer}
+
+
+def _tokenizer_pairs(base: Checkpoint, folder: Path, merged: MergedVocabulary | None) -> dict[str, Pair]:
+    return _which_token(tokenizer_pairs(merged.folder if merged else base.home, folder), merged)
+
+
+def _which_token(pairs: dict[str, Pair], merged: MergedVocabulary | None) -> dict[str, Pair]:
+    """Return pairs of which those that say which token is which may differ where the recipe chooses."""
+    if merged is None or not merged.chosen:
+        return pairs
+    return {
+        key: replace(pair, reason=CHOSEN) if pair.reason is None and key.endswith(_NAMES_A_TOKEN) else pair
+        for key, pair in pairs.items()
+    }
 
 
 def notices(differences: Sequence[SettingDifference]) -> list[str]:
@@ -113,27 +140,34 @@ def _code(value: Any) -> str:
 
 
 def _compare_tokens(
-    base: Checkpoint, experts: Mapping[str, Checkpoint], by_key: dict[str, dict[str, Pair]]
+    base: Checkpoint,
+    experts: Mapping[str, Checkpoint],
+    by_key: dict[str, dict[str, Pair]],
+    merged: MergedVocabulary | None,
 ) -> str:
     """Add the tokens that only some have to the differences; return what is wrong where two share an id."""
-    vocabulary(base.home)  # which refuses a broken one, also where all have it
+    home = merged.folder if merged else base.home
+    vocabulary(home)  # which refuses a broken one, also where all have it
+    by_token = merged is not None and (merged.chosen or merged.joins)
     owners: dict[int, tuple[str, str]] = {}
     clash = ""
     for name, expert in experts.items():
-        ours, theirs = both_vocabularies(base.home, expert.tokenizer_folder)
+        ours, theirs = both_vocabularies(home, expert.tokenizer_folder)
         owners |= {token_id: ("the base", token) for token, token_id in ours.items()}
         added = {token: token_id for token, token_id in theirs.items() if token not in ours}
         missing = {token: token_id for token, token_id in ours.items() if token not in theirs}
         if added:
-            by_key.setdefault(_ADDED, {})[name] = Pair({}, added, allowed(_ADDED))
+            joined = merged is not None and merged.joins
+            by_key.setdefault(_ADDED, {})[name] = Pair({}, added, JOINED if joined else allowed(_ADDED))
         if missing:
             by_key.setdefault(_MISSING, {})[name] = Pair({}, missing, allowed(_MISSING))
         for token, token_id in added.items():
             whose, other = owners.setdefault(token_id, (f"expert {name!r}", token))
-            if other != token and not clash:
+            if other != token and not clash and not by_token:
                 clash = (
                     f"Expert {name!r} ({expert.folder}) has the token {token!r} at the id {token_id}, where "
-                    f"{whose} has {other!r}, so that one row of the embedding stands for both"
+                    f"{whose} has {other!r}, so that one row of the embedding stands for both (which "
+                    "`tokenizer: union` in the recipe keeps apart)"
                 )
     return clash
 
@@ -143,12 +177,16 @@ def _refusal(
     by_key: Mapping[str, Mapping[str, Pair]],
     experts: Mapping[str, Checkpoint],
     clash: str,
+    merged: MergedVocabulary | None,
 ) -> str:
     key = refused[0]
     name, pair = min(by_key[key].items(), key=lambda item: item[1].reason is not None)  # the first unknown
+    called = "The base" if name == _BASE else f"Expert {name!r} ({experts[name].folder})"
+    chosen = merged is not None and merged.chosen and key.startswith("tokenizer.")
     start = (
-        f"Expert {name!r} ({experts[name].folder}) has {key} {_text(_short(pair.theirs))} but the base has "
-        f"{_text(_short(pair.ours))}, which can change what the model computes"
+        f"{called} has {key} {_text(_short(pair.theirs))} but the "
+        f"{'tokenizer that the recipe names' if chosen else 'base'} has {_text(_short(pair.ours))}, "
+        "which can change what the model computes"
     )
     if key == _ADDED:
         start = clash

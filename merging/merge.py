@@ -80,7 +80,7 @@ def merge(
         if recipe.space == "factors":
             write_companions(next(iter(prepared.vectors.experts.values())), folder)
         else:
-            copy_companions(prepared.vectors.base, folder, recipe.output_dtype)
+            copy_companions(prepared.vectors.base, folder, recipe.output_dtype, prepared.vocabulary)
         if prepared.chat_template is not None:
             write_chat_template(prepared.chat_template, folder)
         content = report(prepared, tallies, clock, resumed, memory.bytes)

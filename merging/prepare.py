@@ -13,6 +13,7 @@ from merging.blocks import BLOCK, BLOCK_ON_DEVICE, Block, blocks
 from merging.checkpoints.adapted import open_checkpoint
 from merging.checkpoints.adapter import WEIGHTS
 from merging.checkpoints.checkpoint import Checkpoint, TensorInfo
+from merging.checkpoints.digests import tokenizer_digest
 from merging.checkpoints.dtypes import BY_NAME, FLOATS
 from merging.checkpoints.tied import same_ties
 from merging.compatible import check_compatible, refuse_remote_code
@@ -26,9 +27,13 @@ from merging.method import Method
 from merging.provenance import MERGING_VERSION, described, versions
 from merging.recipe import Missing, Recipe
 from merging.task_vectors import TaskVectors
+from merging.vocabularies import MergedVocabulary, merged_vocabulary
+from merging.vocabulary_views import in_vocabulary, settings_in_vocabulary
 from merging.write import Shard, plan_shards
 from results.errors import InputError
 from results.json_values import cache_key
+
+_TIE = "config.tie_word_embeddings"
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class Prepared:
         threads: how many blocks are worked on at once: one for each core, or two on an accelerator.
         chat_template: that of the merged model, where it is not the base's; text, or several by name.
         notices: what was done to make the checkpoints fit together, a sentence each.
+        vocabulary: the merged model's tokens, where they are not simply the base's.
     """
 
     recipe: Recipe
@@ -57,6 +63,7 @@ class Prepared:
     threads: int
     chat_template: Any = None
     notices: tuple[str, ...] = ()
+    vocabulary: MergedVocabulary | None = None
 
     @property
     def method(self) -> Method:
@@ -122,6 +129,7 @@ class Prepared:
             ],
             [checkpoint.config for checkpoint in self.checkpoints],
             self.chat_template,
+            self.vocabulary and [dict(self.vocabulary.tokens), tokenizer_digest(self.vocabulary.folder)],
             [self.block_size, str(self.vectors.device)],
             [MERGING_VERSION, versions(), _machine_start()],
         ]
@@ -151,13 +159,23 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         stored = open_factors(recipe.base, paths)
         aligned = Aligned(*stored)
     else:
-        stored, aligned = _fitted(recipe.base, paths, recipe.missing)
-    base, experts = aligned.base, aligned.experts
+        stored, aligned = _fitted(recipe.base, paths, recipe.missing, apart=_TIE in recipe.accept_differences)
+    base, experts, merged = aligned.base, aligned.experts, None
+    if recipe.space == "delta":
+        merged = merged_vocabulary(base, experts, recipe.tokenizer, recipe.pad_to_multiple_of)
+    elif recipe.tokenizer != "base" or recipe.pad_to_multiple_of is not None:
+        raise InputError(
+            "Factors of adapters have no rows of tokens: leave `tokenizer` and `pad_to_multiple_of` out, or "
+            "take the space 'delta'."
+        )
+    if merged is not None:
+        base, experts = in_vocabulary(merged, base, experts)
+        stored = settings_in_vocabulary(merged, *stored)
     if not recipe.trust_remote_code:
         refuse_remote_code(base, experts)
-    check_compatible(base, experts)
+    check_compatible(base, experts, by_token=merged is not None and (merged.chosen or merged.joins))
     template = merged_template(recipe, stored[1])
-    differences = without_notice(compare_settings(*stored, recipe.accept_differences), recipe)
+    differences = without_notice(compare_settings(*stored, recipe.accept_differences, merged), recipe)
     vectors = TaskVectors(
         base,
         experts,
@@ -175,7 +193,8 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         block_size or (BLOCK if on_cpu else BLOCK_ON_DEVICE),
         torch.get_num_threads() if on_cpu else min(torch.get_num_threads(), 2),
         template,
-        aligned.notices,
+        (*aligned.notices, *(merged.notices if merged else ())),
+        merged,
     )
 
 
@@ -187,17 +206,20 @@ def task_vectors(base: str, experts: Mapping[str, str], device: str = "cpu") -> 
     """
     where = _device(device)
     _, aligned = _fitted(base, experts)
-    check_compatible(aligned.base, aligned.experts)
-    return TaskVectors(aligned.base, aligned.experts, device=where)
+    opened_base, opened_experts = aligned.base, aligned.experts
+    if (merged := merged_vocabulary(opened_base, opened_experts)) is not None:
+        opened_base, opened_experts = in_vocabulary(merged, opened_base, opened_experts)
+    check_compatible(opened_base, opened_experts)
+    return TaskVectors(opened_base, opened_experts, device=where)
 
 
 def _fitted(
-    base: str, experts: Mapping[str, str], missing: Missing = "refuse"
+    base: str, experts: Mapping[str, str], missing: Missing = "refuse", *, apart: bool = False
 ) -> tuple[tuple[Checkpoint, dict[str, Checkpoint]], Aligned]:
     """Return checkpoints as they are stored, and with like names, ties and tensors."""
     stored = _open(base, experts)
     named = align_names(*stored)
-    filled = fill_missing(*same_ties(named.base, named.experts), missing)
+    filled = fill_missing(*same_ties(named.base, named.experts, apart=apart), missing)
     return stored, replace(filled, notices=(*named.notices, *filled.notices))
 
 

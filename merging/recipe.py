@@ -101,10 +101,15 @@ class Recipe(Settings):
     and B of every matrix apart, into an adapter, as METIS's released code does."""
     chat_template: str | None = None
     """Whose chat template the merged model has: an expert's by its name, or that of a jinja file; null for
-    the base's."""
+    the tokenizer's."""
     trust_remote_code: bool = False
     """Accept checkpoints whose configuration asks for code of its own. Merging runs none; the files of code
     that lie beside the base's weights are copied beside the merged ones."""
+    tokenizer: str = "base"
+    """Whose tokens the merged model has: `base`; `union`, the base's with those that only experts have behind
+    them; an expert by its name; or a folder with a tokenizer. Rows of tables are matched by token."""
+    pad_to_multiple_of: int | None = Field(None, ge=1, le=2**20)
+    """Rows of the tables are filled up to a multiple of this; null keeps the base's, where they suffice."""
     missing: Missing = "refuse"
     """What becomes of tensors that only the base or only an expert has: `refuse`; `base` takes the base's in
     an expert that lacks one, and leaves out what the base lacks; `skip` merges no expert's where one lacks
@@ -133,5 +138,10 @@ def load_recipe(path: Path) -> Recipe:
             "experts": experts,
             "method": method,
             "chat_template": template if template in experts else template and beside(path, template),
+            "tokenizer": (
+                recipe.tokenizer
+                if recipe.tokenizer in {"base", "union", *experts}
+                else beside(path, recipe.tokenizer)
+            ),
         }
     )

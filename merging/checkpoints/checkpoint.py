@@ -142,6 +142,11 @@ class Checkpoint:
         view._hashes = self._hashes
         return view
 
+    def generation_settings(self) -> dict[str, Any] | None:
+        """Return the content of generation_config.json; None where there is none."""
+        file = self.home / "generation_config.json"
+        return read_mapping(file) if file.is_file() else None
+
     def hash(self, names: Iterable[str]) -> None:
         """Hash some tensors now, while their pages are in memory; `identity` hashes the rest."""
         self._hash([self._shown[name] for name in names])

@@ -55,16 +55,26 @@ class PatchedCheckpoint(Checkpoint):
         whole: the checkpoint.
         parts: tensors by name, in place of the checkpoint's or beside them.
         config: in place of its configuration.
+        generation: in place of its generation settings.
     """
 
     def __init__(
-        self, whole: Checkpoint, parts: Mapping[str, Part], config: dict[str, Any] | None = None
+        self,
+        whole: Checkpoint,
+        parts: Mapping[str, Part],
+        config: dict[str, Any] | None = None,
+        generation: dict[str, Any] | None = None,
     ) -> None:
         self._whole, self._parts = whole, dict(parts)
         self._inner = {name: name for name in {*whole.names, *parts}}
         self.folder, self.home, self.files = whole.folder, whole.home, whole.files
         self.tokenizer_folder, self.was_tied = whole.tokenizer_folder, whole.was_tied
         self.config = whole.config if config is None else config
+        self._generation = whole.generation_settings() if generation is None else generation
+
+    def generation_settings(self) -> dict[str, Any] | None:
+        """Return the generation settings; None where there are none."""
+        return self._generation
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -13,6 +13,10 @@ import torch
 from merging.checkpoints.checkpoint import Checkpoint
 from results.errors import InputError
 
+TIE_ADVICE = (
+    "merge models that tie alike, or say `accept_differences: [config.tie_word_embeddings]` in the recipe, "
+    "which takes the tables of all apart."
+)
 _COMPARED_AT_ONCE = 2**20
 
 
@@ -55,11 +59,17 @@ def untied(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def same_ties(
-    base: Checkpoint, experts: Mapping[str, Checkpoint]
+    base: Checkpoint, experts: Mapping[str, Checkpoint], *, apart: bool = False
 ) -> tuple[Checkpoint, dict[str, Checkpoint]]:
-    """Return checkpoints without duplicates; all have their tables apart where an adapter made one's so."""
+    """Return checkpoints without duplicates; all have their tables apart where an adapter made one's so.
+
+    Args:
+        base: the base.
+        experts: by name.
+        apart: whether tables that any of them ties are taken apart in all.
+    """
     views = [without_duplicates(opened) for opened in (base, *experts.values())]
-    if any(view.was_tied for view in views):
+    if apart or any(view.was_tied for view in views):
         views = [untied(view) for view in views]
     return views[0], dict(zip(experts, views[1:], strict=True))
 
@@ -68,7 +78,7 @@ def _unread(checkpoint: Checkpoint) -> set[str]:
     """Return the tensors that the model class says it does not read; only encoder-decoders have some."""
     if not checkpoint.config.get("is_encoder_decoder"):
         return set()
-    patterns = getattr(_model_class(checkpoint.config), "_keys_to_ignore_on_load_unexpected", None) or ()
+    patterns = getattr(model_class(checkpoint.config), "_keys_to_ignore_on_load_unexpected", None) or ()
     return {name for name in checkpoint.names if any(re.search(pattern, name) for pattern in patterns)}
 
 
@@ -106,10 +116,11 @@ def class_ties(checkpoint: Checkpoint) -> dict[str, str]:
         return {}
     if not getattr(settled, "tie_word_embeddings", False):
         return {}
-    return dict(getattr(_model_class(config), "_tied_weights_keys", None) or {})
+    return dict(getattr(model_class(config), "_tied_weights_keys", None) or {})
 
 
-def _model_class(config: dict[str, Any]) -> Any:
+def model_class(config: Mapping[str, Any]) -> Any:
+    """Return the class of transformers that a configuration is of; None where none is known."""
     import transformers
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,

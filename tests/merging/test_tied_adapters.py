@@ -102,3 +102,21 @@ def test_adapters_that_are_no_fixed_sum_are_refused(tied, tmp_path, setting):
         packed = {name: tensor.to(torch.int8) for name, tensor in stored.items()}
         save_file(packed, adapter / "adapter_model.safetensors")
         open_checkpoint(adapter)
+
+
+@pytest.mark.parametrize("base_ties", [True, False])
+def test_tables_that_only_one_ties_are_taken_apart_where_that_is_accepted(tmp_path, base_ties):
+    base = tiny_llama(tmp_path / "base", tie_word_embeddings=base_ties)
+    expert = tiny_llama(tmp_path / "expert", 1, tie_word_embeddings=not base_ties)
+    recipe = {
+        "base": base,
+        "experts": {"a": expert},
+        "method": {"name": "task_arithmetic", "scaling": 1.0},
+    }
+    for missing in ("refuse", "base"):
+        with pytest.raises(InputError, match=r"lm_head\.weight.*accept_differences: \[config\.tie_word"):
+            merge(Recipe(**recipe, missing=missing), tmp_path / "refused", progress=False)
+    accepted = Recipe(**recipe, accept_differences=["config.tie_word_embeddings"])
+    out = merge(accepted, tmp_path / "out", progress=False)
+    torch.testing.assert_close(logits(out), logits(expert), rtol=1e-4, atol=1e-4)
+    assert json.loads((out / "config.json").read_text())["tie_word_embeddings"] is False

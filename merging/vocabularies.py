@@ -1,0 +1,137 @@
+"""The tokens of a merged model, where they are not simply the base's, and its tables' rows by token."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from merging.checkpoints.checkpoint import Checkpoint
+from merging.checkpoints.token_rows import (
+    vocabulary_size,
+)
+from merging.checkpoints.tokenizer_files import tokenizer_files, vocabulary
+from merging.joined_tokenizer import AddedTokens, added_tokens
+from results.errors import InputError, and_more
+
+
+@dataclass(frozen=True)
+class MergedVocabulary:
+    """The tokens that a merged model has.
+
+    Attributes:
+        folder: of the tokenizer's files.
+        called: whose it is, in a sentence.
+        tokens: token -> id.
+        rows: of the tables.
+        chosen: whether the recipe names a tokenizer that may be another than the base's.
+        joins: whether it is a union.
+        added: what a union adds to the files.
+        notices: a sentence each.
+    """
+
+    folder: Path
+    called: str
+    tokens: Mapping[str, int]
+    rows: int
+    chosen: bool = False
+    joins: bool = False
+    added: AddedTokens = field(default_factory=AddedTokens)
+    notices: tuple[str, ...] = ()
+
+
+def merged_vocabulary(
+    base: Checkpoint,
+    experts: Mapping[str, Checkpoint],
+    tokenizer: str = "base",
+    pad_to_multiple_of: int | None = None,
+) -> MergedVocabulary | None:
+    """Return the tokens that a recipe asks for; None where nothing is to be matched by token.
+
+    Under `base` that is where all have the same rows, or no tokens are known to match them by.
+
+    Raises:
+        InputError: the recipe names neither an expert nor a folder with a tokenizer, or tokens are unknown.
+    """
+    known = {name: tokens_of(expert, base) for name, expert in experts.items()}
+    ours = vocabulary(base.home)
+    rows = {vocabulary_size(one.config) for one in (base, *experts.values())}
+    own_rows = vocabulary_size(base.config)
+    if (
+        tokenizer == "base"
+        and pad_to_multiple_of is None
+        and (len(rows) == 1 or ours is None or any(one is None for one in known.values()))
+    ):
+        return None
+    if ours is None or own_rows is None:
+        raise InputError(
+            f"The base ({base.home}) has no vocabulary that can be read (tokenizer.json or vocab.json) or no "
+            "`vocab_size`, by which rows could be matched; save its tokenizer with transformers."
+        )
+    if tokenizer == "base":
+        chosen = MergedVocabulary(base.home, "the base's", ours, own_rows)
+    elif tokenizer == "union":
+        chosen = _union(base, experts, ours, own_rows, known)
+    else:
+        chosen = _named(tokenizer, experts)
+    if pad_to_multiple_of is not None:
+        needed = max(chosen.tokens.values()) + 1
+        chosen = replace(chosen, rows=-(-needed // pad_to_multiple_of) * pad_to_multiple_of)
+    alike = all(one is None or one.items() <= ours.items() for one in known.values())
+    is_bases = chosen.folder == base.home and not chosen.added.tokens and rows == {chosen.rows}
+    return None if is_bases and alike else chosen
+
+
+def _union(
+    base: Checkpoint,
+    experts: Mapping[str, Checkpoint],
+    ours: Mapping[str, int],
+    rows: int,
+    known: Mapping[str, Mapping[str, int] | None],
+) -> MergedVocabulary:
+    owners: dict[str, list[str]] = {}
+    for name, tokens in known.items():
+        for token in sorted(set(tokens or ()) - set(ours), key=lambda one: (tokens or {})[one]):
+            owners.setdefault(token, []).append(name)
+    added = added_tokens(base.home, ours, {token: experts[names[0]] for token, names in owners.items()})
+    notices = [
+        f"the token {token!r} of {_experts(names)} is in the merged model at the id {added.tokens[token]}"
+        for token, names in list(owners.items())[:10]
+    ]
+    if len(owners) > len(notices):
+        notices.append(f"so are {len(owners) - len(notices)} more tokens of experts")
+    tokens = {**ours, **added.tokens}
+    needed = max(tokens.values()) + 1
+    return MergedVocabulary(
+        base.home, "union", tokens, max(rows, needed), joins=True, added=added, notices=tuple(notices)
+    )
+
+
+def _named(wanted: str, experts: Mapping[str, Checkpoint]) -> MergedVocabulary:
+    owner = experts.get(wanted)
+    folder = Path(wanted) if owner is None else owner.tokenizer_folder
+    if owner is None and (not folder.is_dir() or not tokenizer_files(folder)):
+        raise InputError(
+            f"`tokenizer` is {wanted!r}, which is neither base, union, an expert ({', '.join(experts)}) nor "
+            "a folder with a tokenizer."
+        )
+    tokens = vocabulary(folder)
+    if not tokens:
+        raise InputError(
+            f"{folder} has no vocabulary that can be read (tokenizer.json or vocab.json); save its tokenizer "
+            "with transformers."
+        )
+    needed = max(tokens.values()) + 1
+    rows = needed if owner is None else max(needed, vocabulary_size(owner.config) or 0)
+    notice = f"the merged model has the tokenizer of {_experts([wanted]) if owner else folder.name}"
+    return MergedVocabulary(folder, folder.name, tokens, rows, chosen=True, notices=(notice,))
+
+
+def _experts(names: Iterable[str]) -> str:
+    named = [repr(name) for name in names]
+    return f"expert {named[0]}" + (f"{and_more(named)}" if len(named) > 1 else "")
+
+
+def tokens_of(one: Checkpoint, base: Checkpoint) -> Mapping[str, int] | None:
+    """Return a checkpoint's tokens: the base's where it has no tokenizer and as many rows; else None."""
+    if tokenizer_files(one.tokenizer_folder) or one.config.get("vocab_size") != base.config.get("vocab_size"):
+        return vocabulary(one.tokenizer_folder)
+    return vocabulary(base.home)
