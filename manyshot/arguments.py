@@ -23,6 +23,7 @@ def add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
         "rescore": _rescore,
         "merge": _merge,
         "convert": _convert,
+        "extract": _extract,
         "train": _train,
         "signals": _signals,
         "report": _report,
@@ -141,6 +142,13 @@ def _convert(parser: argparse.ArgumentParser) -> None:
         "--tokenizer", type=Path, metavar="FOLDER",
         help="a folder whose tokenizer and chat template are taken, in place of the file's",
     )  # fmt: skip
+
+
+def _extract(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("base", metavar="BASE", help="folder of the base, or hub name")
+    parser.add_argument("expert", metavar="EXPERT", help="folder of the fine-tuned model, or hub name")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the adapter; must not exist")
+    parser.add_argument("--rank", type=count, required=True, help="most terms of a matrix")
 
 
 def _train(parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,7 @@ _COMMANDS = {
     "rescore": "score recorded outputs without a model",
     "merge": "merge experts as a recipe file says",
     "convert": "make a checkpoint of a GGUF file",
+    "extract": "make a LoRA adapter of a fine-tuned model",
     "train": "fine-tune an expert on a suite's task",
     "signals": "losses, loss gaps, divergences and cosines of a base and its experts",
     "report": "tables and figures of a run, two checkpoints head to head, and the leaderboard",

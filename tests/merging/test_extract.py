@@ -1,0 +1,89 @@
+"""Adapters extracted from whole models: peft opens them, and each is as near as its rank allows."""
+
+import json
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from tied_adapters import logits, peft_logits
+from tiny import tiny_llama
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from manyshot.cli import main
+from merging.checkpoints.adapted import open_checkpoint
+from merging.extract import extract, low_rank
+from results.errors import InputError
+
+UP = "model.layers.0.mlp.up_proj.weight"
+
+
+def tuned(base, folder, rank=None, **changes):
+    """A base whose matrices moved by some rank, with other changes by name."""
+    model = AutoModelForCausalLM.from_pretrained(base)
+    random = torch.Generator().manual_seed(3)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 2:
+            rows, columns = parameter.shape
+            k = rank or min(rows, columns)
+            step = torch.randn(rows, k, generator=random) @ torch.randn(k, columns, generator=random)
+            parameter.data += 0.05 * step / k**0.5
+        elif "norm" in name:
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=random)
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_step_of_low_rank_comes_back_whole(tmp_path, tied):
+    base = tiny_llama(tmp_path / "base", tie_word_embeddings=tied, initializer_range=0.05)
+    expert = tuned(base, tmp_path / "expert", 3)
+    out = extract(str(base), str(expert), tmp_path / "out", 3)
+    report = json.loads((out / "extract.json").read_text())
+    assert max(report["tensors"].values()) < 1e-5
+    assert len(report["tensors"]) == (20 if tied else 21)
+    torch.testing.assert_close(peft_logits(base, out), logits(expert), rtol=1e-4, atol=1e-4)
+    opened, whole = open_checkpoint(out), load_file(expert / "model.safetensors")
+    for name in whole:
+        torch.testing.assert_close(opened.tensor(name).float(), whole[name], rtol=1e-4, atol=1e-5)
+
+
+def test_errors_are_those_of_the_adapter_and_the_least_that_its_rank_allows(tmp_path):
+    base = tiny_llama(tmp_path / "base")
+    expert = tuned(base, tmp_path / "expert")
+    out = extract(str(base), str(expert), tmp_path / "out", 4)
+    report = json.loads((out / "extract.json").read_text())
+    start, end = (load_file(one / "model.safetensors") for one in (base, expert))
+    adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), out)
+    found = adapted.merge_and_unload().state_dict()
+    lost = total = 0.0
+    for name, error in report["tensors"].items():
+        delta, left = end[name] - start[name], end[name] - found[name]
+        assert error == pytest.approx((left.norm() / delta.norm()).item(), abs=1e-5)
+        lost, total = lost + left.square().sum().item(), total + delta.square().sum().item()
+    assert report["error"] == pytest.approx((lost / total) ** 0.5, rel=1e-4)
+    assert 0.1 < report["tensors"][UP] < 1
+    values = torch.linalg.svdvals(end[UP] - start[UP])
+    assert report["tensors"][UP] == pytest.approx(
+        (values[4:].square().sum() / values.square().sum()).sqrt().item(), rel=1e-4
+    )
+
+
+def test_a_rank_beyond_a_matrix(tmp_path):
+    b, a, lost = low_rank(torch.tensor([[3.0, 0.0, 0.0], [0.0, 2.0, 0.0]]), 8)
+    assert b.shape == (2, 2) and a.shape == (2, 3) and lost == 0
+    torch.testing.assert_close(b @ a, torch.tensor([[3.0, 0.0, 0.0], [0.0, 2.0, 0.0]]))
+    base = tiny_llama(tmp_path / "base", initializer_range=0.05)
+    expert = tuned(base, tmp_path / "expert")
+    out = extract(str(base), str(expert), tmp_path / "out", 64)
+    torch.testing.assert_close(peft_logits(base, out), logits(expert), rtol=1e-4, atol=1e-4)
+
+
+def test_the_command_says_the_error_and_refuses_what_does_not_differ(tmp_path, capsys):
+    base = tiny_llama(tmp_path / "base")
+    expert = tuned(base, tmp_path / "expert")
+    main(["extract", str(base), str(expert), str(tmp_path / "out"), "--rank", "2"])
+    assert "relative error 0." in capsys.readouterr().out
+    with pytest.raises(InputError, match="nothing to extract"):
+        extract(str(base), str(base), tmp_path / "none", 2)
