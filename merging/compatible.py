@@ -55,6 +55,20 @@ def refuse_remote_code(base: Checkpoint, experts: Mapping[str, Checkpoint]) -> N
             )
 
 
+def refuse_tokenizer_code(folder: Path) -> None:
+    """Refuse a tokenizer that asks for code of its own, which the merged checkpoint would ask for too.
+
+    Raises:
+        InputError: names the folder.
+    """
+    settings = folder / "tokenizer_config.json"
+    if settings.is_file() and "auto_map" in read_mapping(settings):
+        raise InputError(
+            f"The tokenizer in {folder} asks for code of its own to be run (`auto_map` in {settings.name}); "
+            "say `trust_remote_code: true` in the recipe if you trust it."
+        )
+
+
 def asks_for_code(checkpoint: Checkpoint) -> str | None:
     """Return the name of the file in which a checkpoint asks for code of its own, None where it does not."""
     if "auto_map" in checkpoint.config:

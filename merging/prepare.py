@@ -16,7 +16,7 @@ from merging.checkpoints.checkpoint import Checkpoint, TensorInfo
 from merging.checkpoints.digests import tokenizer_digest
 from merging.checkpoints.dtypes import BY_NAME, FLOATS
 from merging.checkpoints.tied import same_ties
-from merging.compatible import check_compatible, refuse_remote_code
+from merging.compatible import check_compatible, refuse_remote_code, refuse_tokenizer_code
 from merging.differences import SettingDifference, compare_settings
 from merging.factors import open_factors
 from merging.groups import Group, settings_groups
@@ -173,6 +173,8 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         stored = settings_in_vocabulary(merged, *stored)
     if not recipe.trust_remote_code:
         refuse_remote_code(base, experts)
+        if merged is not None:
+            refuse_tokenizer_code(merged.folder)
     check_compatible(base, experts, by_token=merged is not None and (merged.chosen or merged.joins))
     template = merged_template(recipe, stored[1])
     differences = without_notice(compare_settings(*stored, recipe.accept_differences, merged), recipe)

@@ -268,3 +268,15 @@ def test_rows_in_blocks_of_any_size(base, size):
     for start in (0, 1, 31, 32, 100):
         for stop in (start + 1, start + 64, 320):
             assert torch.equal(rows.block(start, stop), expected.reshape(-1)[start:stop])
+
+
+def test_a_folders_tokenizer_that_asks_for_code_is_refused(base, tmp_path):
+    other = tmp_path / "other"
+    AutoTokenizer.from_pretrained(base).save_pretrained(other)
+    settings = json.loads((other / "tokenizer_config.json").read_text())
+    (other / "tokenizer_config.json").write_text(
+        json.dumps({**settings, "auto_map": {"AutoTokenizer": "x.X"}})
+    )
+    one = expert(tmp_path / "one", 1, ["<new>"])
+    with pytest.raises(InputError, match="code of its own"):
+        merged(base, {"a": one}, tmp_path / "out", tokenizer=str(other))
