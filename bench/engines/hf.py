@@ -50,6 +50,7 @@ from results.errors import InputError
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # What is computed at once should fit into a CPU's caches; an answer adds one token, so many grow together.
 _SCORED_AT_ONCE = {"cpu": 1024}
+_ANSWERED_AT_ONCE = {"cpu": 32768}
 _MOST_AT_ONCE = 16384
 
 logger = logging.getLogger("manyshot.bench")
@@ -87,6 +88,8 @@ class HFEngine:
         self._settings = settings
         scored_at_once = _SCORED_AT_ONCE.get(self._settings.device, _MOST_AT_ONCE)
         self._batch_tokens = self._settings.batch_tokens or scored_at_once
+        answered_at_once = _ANSWERED_AT_ONCE.get(self._settings.device, _MOST_AT_ONCE)
+        self._answer_tokens = self._settings.batch_tokens or answered_at_once
         self._load(checkpoint)
 
     def swap(self, checkpoint: Path) -> None:
@@ -120,13 +123,14 @@ class HFEngine:
         done = _counted(progress, len(requests))
         with torch.inference_mode():
             if not self._shares:
-                most = self._settings.batch_tokens or _MOST_AT_ONCE
-                answers = self._plain.generate(requests, self.tokenizer, most, self._ends, done)
+                answers = self._plain.generate(
+                    requests, self.tokenizer, self._answer_tokens, self._ends, done
+                )
             else:
                 answers = generate(
                     self._model,
                     requests,
-                    batch_tokens=self._settings.batch_tokens or _MOST_AT_ONCE,
+                    batch_tokens=self._answer_tokens,
                     pad=self._pad,
                     ends=self._ends,
                     decode=self.tokenizer.batch_decode,
