@@ -21,7 +21,8 @@ from manyshot.score_checkpoints import (
 )
 from merging.chat import ChatSettings
 from merging.merge import merge as _merge
-from merging.recipe import Recipe, load_recipe
+from merging.recipe import Recipe
+from merging.recipe_file import load_recipe
 from results.store import Store, load_results, store_root
 from results.validation import validated
 

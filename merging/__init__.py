@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from merging.checkpoints.checkpoint import Checkpoint
     from merging.known_methods import known_methods, register
     from merging.method import Context, FirstPass, MergedBlock, Method, Scope
-    from merging.recipe import Recipe, load_recipe
+    from merging.recipe import Recipe
+    from merging.recipe_file import load_recipe
 
 __all__ = [
     "Checkpoint",
@@ -35,7 +36,7 @@ _HOMES = {
     "Recipe": "merging.recipe",
     "Scope": "merging.method",
     "known_methods": "merging.known_methods",
-    "load_recipe": "merging.recipe",
+    "load_recipe": "merging.recipe_file",
     "register": "merging.known_methods",
 }
 

@@ -2,14 +2,17 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from merging.checkpoints.checkpoint import Checkpoint
+from merging.checkpoints.stacked import stack_location, stack_parts
 from merging.checkpoints.tokenizer_files import copy_tokenizer
 from merging.compatible import asks_for_code
+from merging.merged_template import is_text
 from merging.method_file import class_name
 from merging.vocabularies import MergedVocabulary
 
@@ -60,11 +63,12 @@ def model_card(report: dict[str, Any]) -> str:
     """
     recipe, model = report["recipe"], report["model"]
     method, experts = class_name(recipe["method"]["name"]), recipe["experts"]
-    sources = [recipe["base"], *(expert["path"] for expert in experts.values())]
+    named = [recipe["base"], *(expert["path"] for expert in experts.values())]
+    sources = [one for name in named for one in ([part.path for part in stack_parts(name)] or [name])]
     header = {
         "library_name": "transformers",
         "tags": ["merge", "manyshot"],
-        "base_model": [source for source in sources if not Path(source).is_dir()],
+        "base_model": list(dict.fromkeys(source for source in sources if not Path(source).is_dir())),
     }
     rows = [
         [
@@ -119,12 +123,15 @@ def _recipe(recipe: dict[str, Any]) -> dict[str, Any]:
     experts = {
         name: {**expert, "path": _published(expert["path"])} for name, expert in recipe["experts"].items()
     }
-    template = {"chat_template": Path(recipe["chat_template"]).name} if recipe["chat_template"] else {}
+    wanted = recipe["chat_template"]
+    template = {"chat_template": Path(wanted).name} if wanted and not is_text(wanted) else {}
     published = {"base": _published(recipe["base"]), "tokenizer": _published(recipe["tokenizer"])}
     return {**recipe, **published, "experts": experts, **template}
 
 
 def _published(source: str) -> str:
+    if parts := stack_parts(source):
+        return stack_location([replace(part, path=_published(part.path)) for part in parts])
     return Path(source).resolve().name if Path(source).is_dir() else source
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from merging.arithmetic import normalised
 from merging.known_methods import find_method, make_method
 from merging.layers import LayerPosition
 from merging.method import Method, Scope
@@ -55,7 +56,7 @@ def settings_groups(
     given = {task: spec.weight for task, spec in sorted(recipe.experts.items())}
     varying_weights = any(is_varying(weight) for weight in given.values())
     if not varying and not varying_weights:
-        return (Group(make_method(name, settings), _tensor(given, device), tuple(names)),)
+        return (Group(make_method(name, settings), _tensor(given, recipe, device), tuple(names)),)
     alike: dict[str, tuple[dict[str, Any], dict[str, float], list[str]]] = {}
     for tensor in names:
         position = positions[tensor]
@@ -68,7 +69,7 @@ def settings_groups(
         }
         alike.setdefault(cache_key([own, weights]), (own, weights, []))[2].append(tensor)
     groups = tuple(
-        Group(make_method(name, own), _tensor(weights, device), tuple(tensors))
+        Group(make_method(name, own), _tensor(weights, recipe, device), tuple(tensors))
         for own, weights, tensors in alike.values()
     )
     if len(groups) > 1 and any(group.method.scope == Scope.MODEL for group in groups):
@@ -105,5 +106,10 @@ def _number(value: object, task: str) -> float:
     return float(value)
 
 
-def _tensor(weights: Mapping[str, Any], device: torch.device) -> torch.Tensor:
-    return torch.tensor(list(weights.values()), dtype=torch.float32, device=device)
+def _tensor(weights: Mapping[str, Any], recipe: Recipe, device: torch.device) -> torch.Tensor:
+    values = torch.tensor(list(weights.values()), dtype=torch.float32, device=device)
+    return (
+        normalised(values, f"{recipe.method.name!r} with 'normalize_weights'")
+        if recipe.normalize_weights
+        else values
+    )

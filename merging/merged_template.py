@@ -23,6 +23,8 @@ def merged_template(recipe: Recipe, experts: Mapping[str, Checkpoint]) -> Any:
     wanted = recipe.chat_template
     if wanted is None:
         return None
+    if is_text(wanted):
+        return wanted
     if wanted in experts:
         template = chat_template(experts[wanted].tokenizer_folder)
         if not template:
@@ -42,11 +44,17 @@ def merged_template(recipe: Recipe, experts: Mapping[str, Checkpoint]) -> Any:
         raise InputError(f"{wanted} holds no text; a chat template is expected there.") from None
 
 
+def is_text(wanted: str) -> bool:
+    """Whether what a recipe says is a template, not whose it is."""
+    return "{" in wanted
+
+
 def without_notice(differences: Sequence[SettingDifference], recipe: Recipe) -> tuple[SettingDifference, ...]:
     """Return differences in which another template than the base's is accepted, where there is one."""
     if recipe.chat_template is None:
         return tuple(differences)
-    why = f"the recipe takes that of {Path(recipe.chat_template).name}"
+    whose = recipe.chat_template
+    why = f"the recipe takes {'its own' if is_text(whose) else f'that of {Path(whose).name}'}"
     return tuple(
         replace(difference, verdict="accepted", why=why) if difference.key == _KEY else difference
         for difference in differences

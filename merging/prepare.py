@@ -26,6 +26,7 @@ from merging.merged_template import merged_template, without_notice
 from merging.method import Method
 from merging.provenance import MERGING_VERSION, described, versions
 from merging.recipe import Missing, Recipe
+from merging.stacks import stack_notices
 from merging.task_vectors import TaskVectors
 from merging.vocabularies import MergedVocabulary, merged_vocabulary
 from merging.vocabulary_views import in_vocabulary, settings_in_vocabulary
@@ -177,6 +178,7 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
             refuse_tokenizer_code(merged.folder)
     check_compatible(base, experts, by_token=merged is not None and (merged.chosen or merged.joins))
     template = merged_template(recipe, stored[1])
+    of_stacks = stack_notices((stored[0], *stored[1].values()))
     differences = without_notice(compare_settings(*stored, recipe.accept_differences, merged), recipe)
     vectors = TaskVectors(
         base,
@@ -195,7 +197,7 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         block_size or (BLOCK if on_cpu else BLOCK_ON_DEVICE),
         torch.get_num_threads() if on_cpu else min(torch.get_num_threads(), 2),
         template,
-        (*aligned.notices, *(merged.notices if merged else ())),
+        (*recipe.notices, *aligned.notices, *of_stacks, *(merged.notices if merged else ())),
         merged,
     )
 

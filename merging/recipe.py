@@ -1,14 +1,16 @@
 """A recipe: which experts of which base are merged by which method, as a YAML file says."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
+from merging.checkpoints.stacked import stack_location, stack_parts
 from merging.method_file import absolute
 from merging.varying import VaryingNumber
-from results.reading import beside, read_yaml
+from results.reading import beside
 from results.suite import TaskName
 from results.validation import Settings, validated
 
@@ -59,7 +61,8 @@ class ExpertSpec(Settings):
     """One expert: where it is, and its weight in the merge."""
 
     path: Location
-    """Its folder, or its name on the hub; `base+adapter` for an adapter on a base that it does not name."""
+    """Its folder, or its name on the hub; `base+adapter` for an adapter on a base that it does not name;
+    `a[0:8] | b[4:12]` for blocks of several, stacked."""
     weight: VaryingNumber = 1.0
     """w_t; like a method's settings it may be a list over the depth, or of `{filter, value}`."""
 
@@ -90,6 +93,8 @@ class Recipe(Settings):
     """θ_t by name; their order in the file changes nothing."""
     method: MethodSpec
     """Name and settings."""
+    normalize_weights: bool = False
+    """Divide the experts' weights by their sum, of every tensor, before the method has them."""
     output_dtype: OutputDtype | None = None
     """Dtype of the merged floats; null keeps each tensor's dtype in the base."""
     max_shard_size: Annotated[int, BeforeValidator(size_in_bytes)] = 5 * 10**9
@@ -100,8 +105,8 @@ class Recipe(Settings):
     """Where adapters are merged: `delta`, as what each makes of its base, into a whole model; or `factors`, A
     and B of every matrix apart, into an adapter, as METIS's released code does."""
     chat_template: str | None = None
-    """Whose chat template the merged model has: an expert's by its name, or that of a jinja file; null for
-    the tokenizer's."""
+    """Whose chat template the merged model has: an expert's by its name, or that of a jinja file; or the
+    template itself, which has a `{`; null for the tokenizer's."""
     trust_remote_code: bool = False
     """Accept checkpoints whose configuration asks for code of its own. Merging runs none; the files of code
     that lie beside the base's weights are copied beside the merged ones."""
@@ -117,24 +122,38 @@ class Recipe(Settings):
     accept_differences: list[DifferenceKey] = Field(default_factory=list)
     """Keys of configuration, generation settings and tokenizer in which experts may differ from the base,
     whose values are kept: `config.rope_theta`, `tokenizer.added_tokens`."""
+    notices: list[str] = Field(default_factory=list)
+    """Sentences that the merge's report and the model card shall have beside their own."""
 
 
-def load_recipe(path: Path) -> Recipe:
-    """Read a recipe file. A relative path in it is looked for in the file's folder first.
+def location_beside(path: Path, location: str) -> str:
+    """Return where a checkpoint lies that a file names, each part of a stack by itself."""
+    parts = stack_parts(location)
+    return stack_location([replace(part, path=beside(path, part.path)) for part in parts]) or beside(
+        path, location
+    )
+
+
+def recipe_of(content: object, path: Path) -> Recipe:
+    """Return what a recipe file of ours holds. A relative path is looked for in the file's folder first.
+
+    Args:
+        content: of the file, as read.
+        path: of the file.
 
     Raises:
         InputError: names the file and the key that is wrong.
     """
-    recipe = validated(Recipe, read_yaml(path), str(path))
+    recipe = validated(Recipe, content, str(path))
     experts = {
-        name: expert.model_copy(update={"path": beside(path, expert.path)})
+        name: expert.model_copy(update={"path": location_beside(path, expert.path)})
         for name, expert in recipe.experts.items()
     }
     method = recipe.method.model_copy(update={"name": absolute(recipe.method.name, path.parent)})
     template = recipe.chat_template
     return recipe.model_copy(
         update={
-            "base": beside(path, recipe.base),
+            "base": location_beside(path, recipe.base),
             "experts": experts,
             "method": method,
             "chat_template": template if template in experts else template and beside(path, template),

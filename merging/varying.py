@@ -24,12 +24,23 @@ class ForTensors(Settings):
 
     filter: str | None = Field(None, min_length=1)
     """The part; null, or `*`, is all tensors."""
+    layers: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
+    """First block and the one behind the last for which it is, and over which a list goes; null is all, and
+    tensors outside of blocks."""
     value: Scalar | Annotated[list[Scalar], Field(min_length=1)]
     """The value, or several over the depth."""
 
-    def holds_for(self, tensor: str) -> bool:
-        """Whether a tensor's name has the part."""
+    def holds_for(self, tensor: str, position: LayerPosition) -> bool:
+        """Whether a tensor's name has the part, and its block is one of those."""
+        if self.layers and (position.layer is None or not self.layers[0] <= position.layer < self.layers[1]):
+            return False
         return self.filter in (None, EVERYWHERE) or str(self.filter) in tensor
+
+    def within(self, position: LayerPosition) -> LayerPosition:
+        """Return a tensor's position among those blocks."""
+        if not self.layers or position.layer is None:
+            return position
+        return LayerPosition(position.layer - self.layers[0], self.layers[1] - self.layers[0])
 
 
 def refuse_wrong(value: object) -> object:
@@ -73,8 +84,12 @@ def value_for(value: Any, tensor: str, position: LayerPosition, setting: str) ->
     except ValueError as error:
         raise InputError(f"The setting '{setting}': {error}.") from None
     for entry in entries:
-        if entry.holds_for(tensor):
-            return _over_depth(entry.value, position) if isinstance(entry.value, list) else entry.value
+        if entry.holds_for(tensor, position):
+            return (
+                _over_depth(entry.value, entry.within(position))
+                if isinstance(entry.value, list)
+                else entry.value
+            )
     raise InputError(
         f"The setting '{setting}' has no value for the tensor {tensor!r}; add one without a filter."
     )

@@ -4,7 +4,7 @@ import json
 import math
 import re
 import stat
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +29,44 @@ def beside(file: Path, location: str) -> str:
 
 
 def read_yaml(path: Path, loader: type["StrictLoader"] | None = None) -> Any:
-    """What a YAML file holds, by the safe loader.
+    """What a YAML file of one document holds, by the safe loader.
 
     Args:
         path: the file.
         loader: a loader with further tags.
 
     Raises:
+        InputError: it cannot be read, is not YAML, has several documents, or gives a key twice.
+    """
+    return _read(path, loader or StrictLoader, single=True)[0]
+
+
+def read_yaml_documents(path: Path) -> list[Any]:
+    """What a YAML file holds, one document or several.
+
+    Raises:
         InputError: it cannot be read, is not YAML, or gives a key twice.
     """
+    return _read(path, StrictLoader, single=False) or [None]
+
+
+def _documents(reader: yaml.SafeLoader) -> Iterator[Any]:
+    while reader.check_data():
+        yield reader.get_data()
+
+
+def _read(path: Path, loader: type["StrictLoader"], *, single: bool) -> list[Any]:
     try:
         size = path.stat().st_size
         if size > _LARGEST_YAML:
             raise InputError(f"{path} has {size} bytes; at most {_LARGEST_YAML} are read.")
-        reader = (loader or StrictLoader)(path.read_text(encoding="utf-8"))
+        reader = loader(path.read_text(encoding="utf-8"))
         try:
-            content = reader.get_single_data()
+            contents = [reader.get_single_data()] if single else list(_documents(reader))
         finally:
             reader.dispose()
-        refuse_unwritable(content)
-        return content
+        refuse_unwritable(contents)
+        return contents
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}).") from None
     except yaml.MarkedYAMLError as error:

@@ -19,12 +19,11 @@ def llama(tokenizer, max_length: int, width: int, **options) -> LlamaForCausalLM
             vocab_size=len(tokenizer),
             hidden_size=width,
             intermediate_size=2 * width,
-            num_hidden_layers=2,
             max_position_embeddings=max_length,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
-            **{"num_attention_heads": 4, **options},
+            **{"num_hidden_layers": 2, "num_attention_heads": 4, **options},
         )
     )
 

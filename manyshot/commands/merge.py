@@ -1,4 +1,4 @@
-"""`manyshot merge`: merge experts as a recipe file says."""
+"""`manyshot merge`: merge experts as a recipe file says, ours or mergekit's."""
 
 import argparse
 from collections.abc import Iterator
@@ -6,22 +6,34 @@ from collections.abc import Iterator
 from manyshot.console import answer, counted, size
 from merging.merge import merge
 from merging.prepare import Prepared, prepare
-from merging.recipe import load_recipe
+from merging.recipe_file import Step, load_steps
 from merging.staging import refuse_existing
 from results.errors import InputError
 
 
 def run(options: argparse.Namespace) -> None:
     """Merge and print the folder of the result, or print the plan."""
-    recipe = load_recipe(options.recipe)
+    steps = load_steps(options.recipe, options.out)
     if options.plan:
         if options.out is not None:
             refuse_existing(options.out)
-        answer("\n".join(_plan(prepare(recipe, options.device))))
+        answer("\n".join(line for step in steps for line in _planned(step, options.device)))
         return
     if options.out is None:
         raise InputError("Name the folder of the merged checkpoint: manyshot merge RECIPE.yaml OUT.")
-    answer(str(merge(recipe, options.out, device=options.device)))
+    refuse_existing(options.out)
+    for step in steps:
+        if step.out is not None and not step.is_made():
+            answer(str(merge(step.recipe, step.out, device=options.device)))
+
+
+def _planned(step: Step, device: str) -> Iterator[str]:
+    if step.out is not None and not step.is_last:
+        yield f"makes    {step.out}"
+    if step.builds_on:
+        yield f"plan     once there is: {', '.join(step.builds_on)}"
+        return
+    yield from _plan(prepare(step.recipe, device))
 
 
 def _plan(planned: Prepared) -> Iterator[str]:

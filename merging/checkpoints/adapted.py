@@ -11,6 +11,7 @@ from merging.checkpoints.adapter_changes import Changes, Rows, changes_of, row_f
 from merging.checkpoints.checkpoint import Checkpoint, TensorInfo
 from merging.checkpoints.digests import tensor_digest, weights_digest
 from merging.checkpoints.folders import exists, locate
+from merging.checkpoints.stacked import StackedCheckpoint, stack_parts
 from merging.checkpoints.tied import class_ties, untied
 from merging.checkpoints.tokenizer_files import both_vocabularies, tokenizer_files
 from results.errors import InputError, and_more
@@ -113,13 +114,15 @@ class AdaptedCheckpoint(Checkpoint):
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
-    """Open a whole model by folder or hub name; or an adapter, also as `base+adapter`, as what it makes.
+    """Open a whole model by folder or hub name, an adapter or `base+adapter` as what it makes, or a stack.
 
     The folder of `base+adapter` is the adapter's: an engine runs that on the base which it names itself.
 
     Raises:
         InputError: it is not there, is not whole, or is of a kind that cannot be merged.
     """
+    if (parts := stack_parts(path)) and not exists(path):
+        return StackedCheckpoint(parts, open_checkpoint)
     base, plus, adapter = str(path).rpartition("+")
     if plus and base and not exists(path):
         opened, given = Adapter.open(_adapter_folder(adapter)), Checkpoint.open(base)

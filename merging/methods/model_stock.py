@@ -18,8 +18,9 @@ class ModelStock(Method):
 
     cos is the mean of the cosines between every two of the N ≥ 2 task vectors (the paper has no weights w_t,
     and its figures N = 2). A negative one counts as 0, which gives the base: it says that the experts have no
-    common direction, and the formula would go away from their mean, for large angles without bounds. So
-    does mergekit, which also takes too small a cosine where the product of two norms is below 1e-6.
+    common direction, and the formula, which mergekit follows there, would go away from their mean, for
+    large angles without bounds. mergekit also takes too small a cosine where the product of two norms is
+    below 1e-6.
     """
 
     within: Literal["tensor", "row"] = "tensor"

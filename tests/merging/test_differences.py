@@ -17,7 +17,8 @@ from merging.checkpoints.tokenizer_files import chat_template
 from merging.compared_settings import current_name
 from merging.differences import compare_settings
 from merging.merge import merge
-from merging.recipe import Recipe, load_recipe
+from merging.recipe import Recipe
+from merging.recipe_file import load_recipe
 from results.errors import InputError
 
 ROPE = "config.rope_parameters.rope_theta"

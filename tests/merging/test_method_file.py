@@ -11,7 +11,7 @@ from merging.known_methods import find_method, make_method
 from merging.merge import merge
 from merging.method_file import _module, source_of
 from merging.provenance import described
-from merging.recipe import load_recipe
+from merging.recipe_file import load_recipe
 from results.errors import InputError
 
 HALF = '''"""Half of the first task vector."""

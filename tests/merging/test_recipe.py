@@ -3,7 +3,8 @@
 import pytest
 
 from merging.merge import merge
-from merging.recipe import load_recipe, size_in_bytes
+from merging.recipe import size_in_bytes
+from merging.recipe_file import load_recipe
 from results.errors import InputError
 
 WHOLE = """

@@ -14,7 +14,7 @@ from manyshot.check import check_experiment
 from manyshot.commands import list as list_command
 from manyshot.experiment import load_experiment
 from merging.merge import merge
-from merging.recipe import load_recipe
+from merging.recipe_file import load_recipe
 from results.errors import InputError
 
 TOY = '''"""Keeps the first expert alone."""

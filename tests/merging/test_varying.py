@@ -129,3 +129,15 @@ def test_tensors_with_equal_settings_are_one_group(deep, tmp_path):
     groups = prepare(recipe).groups
     assert [len(group.names) for group in groups] == [7, 5]
     assert {group.method.scaling for group in groups} == {1.0, 2.0}
+
+
+def test_a_value_may_be_for_some_blocks_over_which_its_list_goes():
+    value = [
+        {"layers": [2, 5], "filter": "mlp", "value": [0.0, 1.0]},
+        {"layers": [0, 3], "value": 7.0},
+        {"value": 9.0},
+    ]
+    found = [value_for(value, "mlp", LayerPosition(place, 6), "s") for place in range(6)]
+    assert found == [7.0, 7.0, 0.0, 0.5, 1.0, 9.0]
+    assert value_for(value, "attn", LayerPosition(2, 6), "s") == 7.0
+    assert value_for(value, "mlp", LayerPosition(None, 6), "s") == 9.0

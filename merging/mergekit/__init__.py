@@ -1,0 +1,1 @@
+"""Files of mergekit, read with mergekit's meaning and merged by our methods."""

@@ -1,0 +1,200 @@
+"""A document of mergekit as a recipe of ours, with notices of what is done otherwise."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from merging.checkpoints.folders import locate
+from merging.checkpoints.tokenizer_files import both_vocabularies, chat_template
+from merging.mergekit.document import Document, Parameters, Slice, TokenizerSpec, output_dtype
+from merging.mergekit.experts import Merged, named, with_base
+from merging.mergekit.methods import THEIRS, Given, TheirMethod, their_method
+from merging.mergekit.slices import Sliced, read_slices
+from merging.recipe import ExpertSpec, MethodSpec, Recipe
+from results.errors import InputError
+from results.reading import beside
+from results.validation import quoted, validated
+
+_SHORTEST_TEMPLATE = 20
+_UNSUPPORTED = {"modules": "merges of models of several parts"}
+
+
+def read_document(content: Mapping[str, Any], file: Path, made: Mapping[str, Path] | None = None) -> Recipe:
+    """Return a recipe that merges as a document of mergekit says.
+
+    Args:
+        content: of the document.
+        file: where it stands; relative paths are looked for beside it first.
+        made: folders of the models that earlier documents of the file make, by their names.
+
+    Raises:
+        InputError: a key, a method or a value is not supported, or something is missing.
+    """
+    where = str(file)
+    for key, what in _UNSUPPORTED.items():
+        if content.get(key) is not None:
+            raise InputError(f"{where}: the key '{key}' ({what}) is not supported; use 'models' or 'slices'.")
+    document = validated(Document, dict(content), where)
+    theirs = their_method(document.merge_method, where)
+    if (document.models is None) == (document.slices is None):
+        raise InputError(f"{where}: give either 'models' or 'slices'.")
+    places = _Places(file, made or {})
+    base = None if document.base_model is None else places.of(document.base_model)
+    if document.slices is None:
+        merge = _of_models(document, theirs, base, places, where)
+    else:
+        merge = read_slices(document, [places.of_slice(one) for one in document.slices], theirs, base, where)
+    models = [base] if base is not None else []
+    models += merge.models
+    scopes = [document.parameters, *(one.parameters for one in document.models or ())]
+    scopes += [one.parameters for one in document.slices or ()]
+    scopes += [source.parameters for one in document.slices or () for source in one.sources]
+    return Recipe(
+        base=merge.base,
+        experts={
+            name: ExpertSpec(path=path, weight=merge.ours.weights.get(name, 1.0))
+            for name, path in merge.experts.items()
+        },
+        method=MethodSpec(name=merge.ours.name, **merge.ours.settings),
+        normalize_weights=merge.ours.divide,
+        output_dtype=output_dtype(document, where),
+        seed=document.random_seed or 0,
+        chat_template=_template(document.chat_template, models, where),
+        notices=[
+            *merge.ours.notices,
+            *_ignored(document.merge_method, theirs, scopes, where),
+            *_tokenizer(document, models, where),
+        ],
+    )
+
+
+def _of_models(
+    document: Document, theirs: TheirMethod, base: str | None, places: "_Places", where: str
+) -> Sliced:
+    listed = [Merged(places.of(one.model), one.parameters) for one in document.models or ()]
+    merged = with_base(theirs, document.merge_method, base, listed, where)
+    by_name = dict(zip(named([one.location for one in merged]), merged, strict=True))
+    given = Given(
+        (document.parameters,),
+        {name: (one.parameters, document.parameters) for name, one in by_name.items()},
+        has_base=base is not None and theirs.base != "merged",
+        where=where,
+    )
+    experts = {name: one.location for name, one in by_name.items()}
+    return Sliced(base or listed[0].location, experts, theirs.read(given), list(experts.values()))
+
+
+class _Places:
+    """Where the models of a file lie."""
+
+    def __init__(self, file: Path, made: Mapping[str, Path]) -> None:
+        self._file, self._made = file, made
+
+    def of(self, reference: str) -> str:
+        """Return a model's folder or hub name; one that an earlier document makes is where that writes it."""
+        if reference in self._made:
+            return str(self._made[reference])
+        return "+".join(beside(self._file, part) for part in reference.split("+"))
+
+    def of_slice(self, one: Slice) -> Slice:
+        """Return a slice whose models are locations."""
+        base = None if one.base_model is None else self.of(one.base_model)
+        sources = [source.but(model=self.of(source.model)) for source in one.sources]
+        return one.but(sources=sources, base_model=base)
+
+
+def _ignored(method: str, theirs: TheirMethod, scopes: Sequence[Parameters | None], where: str) -> list[str]:
+    """Return a notice of parameters that mergekit passes over too.
+
+    Raises:
+        InputError: a parameter is none of any of mergekit's methods.
+    """
+    given = list(dict.fromkeys(name for scope in scopes for name in scope or ()))
+    known = {name for one in THEIRS.values() for name in one.parameters}
+    for name in given:
+        if name not in known:
+            raise InputError(
+                f"{where}: the parameter {quoted(name)} is unknown; merge_method {method!r} takes "
+                f"{', '.join(theirs.parameters) or 'none'}."
+            )
+    passed_over = [name for name in given if name not in theirs.parameters]
+    notices = []
+    if passed_over:
+        notices.append(
+            f"mergekit's {method} does not read {', '.join(f'`{name}`' for name in passed_over)}, which is "
+            "passed over here too"
+        )
+    if "int8_mask" in given:
+        notices.append("`int8_mask` is ignored: it saves memory in mergekit and changes no result")
+    return notices
+
+
+def _tokenizer(document: Document, models: Sequence[str], where: str) -> list[str]:
+    """Return a notice where the tokenizer is the base's for another reason than that the document says so.
+
+    Raises:
+        InputError: the document wants another tokenizer.
+    """
+    wanted: Any = document.tokenizer_source
+    if document.tokenizer is not None:
+        if wanted is not None:
+            raise InputError(f"{where}: give either 'tokenizer_source' or 'tokenizer'.")
+        given = document.tokenizer
+        spec = given if isinstance(given, TokenizerSpec) else TokenizerSpec(source=given)
+        for key in ("tokens", "pad_to_multiple_of"):
+            if getattr(spec, key):
+                raise InputError(
+                    f"{where}: the key 'tokenizer.{key}' is not supported; the tokens are the base's."
+                )
+        wanted = spec.source
+    if wanted in (None, "base"):
+        return []
+    if wanted == "union":
+        base = models[0]
+        for model in models[1:]:
+            ours, theirs = both_vocabularies(_folder(base), _folder(model))
+            if ours != theirs:
+                raise InputError(
+                    f"{where}: the tokenizer 'union' would join the tokens of {model} and {base}, which "
+                    "differ; resize both to one tokenizer first, or say 'tokenizer_source: base'."
+                )
+        return ["the tokenizer is the base's, which is the union: all models have the same tokens"]
+    raise InputError(
+        f"{where}: the tokenizer source {quoted(wanted)} is not supported; say 'base', or 'union' where all "
+        "models have the same tokens."
+    )
+
+
+def _template(wanted: str | None, models: Sequence[str], where: str) -> str | None:
+    """Return the chat template as a recipe of ours says it.
+
+    Raises:
+        InputError: it is the name of one that comes with mergekit.
+    """
+    if wanted is None:
+        return None
+    if wanted == "auto":
+        return _commonest(models)
+    if "{" in wanted and len(wanted) >= _SHORTEST_TEMPLATE:
+        return wanted
+    raise InputError(
+        f"{where}: 'chat_template' is {quoted(wanted)}; give 'auto' or the template itself, since those that "
+        "come with mergekit by name are not here."
+    )
+
+
+def _commonest(models: Sequence[str]) -> str | None:
+    """Return the template that most models have; None where that is the base's, or there is none."""
+    templates = []
+    for model in dict.fromkeys(models):
+        template = chat_template(_folder(model))
+        text = template.get("default") if isinstance(template, Mapping) else template
+        templates.append(text.strip() if isinstance(text, str) else "")
+    counted = Counter(text for text in templates if text)
+    commonest = counted.most_common(1)[0][0] if counted else ""
+    return commonest if commonest != templates[0] and "{" in commonest else None
+
+
+def _folder(model: str) -> Path:
+    return locate(model.rpartition("+")[0] or model)

@@ -1,0 +1,93 @@
+"""Recipe files: ours, and mergekit's, of which one may hold several merges that build on each other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from merging.mergekit.document import is_document
+from merging.mergekit.reader import read_document
+from merging.mergekit.several import Named, in_order
+from merging.recipe import Recipe, recipe_of
+from results.errors import InputError
+from results.reading import read_json, read_yaml_documents
+
+
+@dataclass(frozen=True)
+class Step:
+    """One merge of a file.
+
+    Attributes:
+        recipe: what is merged.
+        out: where to; None for the last, where none was named.
+        builds_on: names of the file's other merges that it takes models from.
+        is_last: whether it is what the file is for.
+    """
+
+    recipe: Recipe
+    out: Path | None
+    builds_on: tuple[str, ...] = ()
+    is_last: bool = True
+
+    def is_made(self) -> bool:
+        """Whether an earlier run of the same file has made this step for the next ones."""
+        if self.is_last or self.out is None:
+            return False
+        report = self.out / "merge.json"
+        if not report.is_file():
+            return False
+        made = read_json(report)["recipe"]
+        asked = self.recipe.model_dump(mode="json")
+        own, method = made.pop("method"), asked.pop("method")
+        return made == asked and all(own.get(key) == value for key, value in method.items())
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe file of one merge, ours or mergekit's. A relative path is looked for beside it first.
+
+    Raises:
+        InputError: names the file and the key that is wrong.
+    """
+    steps = load_steps(path, None)
+    if len(steps) > 1:
+        raise InputError(
+            f"{path} holds {len(steps)} merges, and one is expected here; merge them with `manyshot merge`."
+        )
+    return steps[0].recipe
+
+
+def load_steps(path: Path, out: Path | None) -> list[Step]:
+    """Read a recipe file: its merges in the order in which they can be made.
+
+    Args:
+        path: the file.
+        out: where the last merge goes; the others, which have names, go to `out-name` beside it.
+
+    Raises:
+        InputError: names the file and the key that is wrong.
+    """
+    contents = read_yaml_documents(path)
+    if len(contents) == 1:
+        return [Step(_recipe(contents[0], path, {}), out)]
+    documents = in_order(contents, path)
+    folders = {
+        one.name: _beside(out or Path("merged"), one.name) for one in documents[:-1] if one.name is not None
+    }
+    return [
+        _step(
+            one, path, folders, out if one is documents[-1] else folders[str(one.name)], one is documents[-1]
+        )
+        for one in documents
+    ]
+
+
+def _step(document: Named, path: Path, folders: Mapping[str, Path], out: Path | None, is_last: bool) -> Step:
+    return Step(_recipe(document.content, path, folders), out, document.builds_on, is_last)
+
+
+def _beside(out: Path, name: str) -> Path:
+    return out.absolute().parent / f"{out.name}-{name}"
+
+
+def _recipe(content: Any, path: Path, named: Mapping[str, Path]) -> Recipe:
+    return read_document(content, path, named) if is_document(content) else recipe_of(content, path)

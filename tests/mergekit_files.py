@@ -1,0 +1,165 @@
+"""Files of mergekit in every form that is read, and the tiny models that they merge."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from tiny import tiny_llama
+
+BLOCKS = 4
+
+
+def make_models(folder: Path) -> None:
+    """Write a base of four blocks in float32, and three models a small step away from it."""
+    tiny_llama(folder / "base", seed=0, num_hidden_layers=BLOCKS)
+    start = load_file(folder / "base/model.safetensors")
+    for seed, name in enumerate("abc", start=1):
+        tiny_llama(folder / name, seed=0, num_hidden_layers=BLOCKS)
+        draw = torch.Generator().manual_seed(seed)
+        moved = {
+            key: start[key] + 0.1 * torch.randn(start[key].shape, generator=draw) for key in sorted(start)
+        }
+        save_file(moved, folder / name / "model.safetensors", metadata={"format": "pt"})
+
+
+def _file(
+    method: str,
+    *,
+    base: bool = True,
+    shared: dict[str, Any] | None = None,
+    each: dict[str, dict[str, Any]] | None = None,
+    **more: Any,
+) -> Callable[[Path], dict[str, Any]]:
+    each = {"a": {}, "b": {}, "c": {}} if each is None else each
+
+    def content(folder: Path) -> dict[str, Any]:
+        models = [
+            {"model": str(folder / name), **({"parameters": parameters} if parameters else {})}
+            for name, parameters in each.items()
+        ]
+        return {
+            "merge_method": method,
+            "models": models,
+            **({"base_model": str(folder / "base")} if base else {}),
+            **({"parameters": shared} if shared else {}),
+            "dtype": "float32",
+            "out_dtype": "bfloat16",
+            **more,
+        }
+
+    return content
+
+
+def _slices(
+    method: str,
+    slices: list[dict[str, tuple[Any, ...]]],
+    *,
+    base: bool = True,
+    own: list[dict[str, Any]] | None = None,
+    **more: Any,
+) -> Callable[[Path], dict[str, Any]]:
+    def content(folder: Path) -> dict[str, Any]:
+        whole = _file(method, base=base, each={}, **more)(folder)
+        del whole["models"]
+        whole["slices"] = [
+            {
+                "sources": [
+                    {
+                        "model": str(folder / name),
+                        "layer_range": list(taken[:2]),
+                        **({"parameters": taken[2]} if taken[2:] else {}),
+                    }
+                    for name, taken in sources.items()
+                ],
+                **({"parameters": own[i]} if own else {}),
+            }
+            for i, sources in enumerate(slices)
+        ]
+        return whole
+
+    return content
+
+
+_WEIGHTS = {"a": {"weight": 1.0}, "b": {"weight": 0.5}, "c": {"weight": 0.25}}
+_GRADIENT = [0.0, 0.2, 1.0]
+_FILTERED = [{"filter": "self_attn", "value": [0.1, 0.9]}, {"filter": "mlp", "value": 0.7}, {"value": 0.4}]
+
+FILES: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "linear": _file("linear", base=False, each=_WEIGHTS),
+    "linear_unnormalised": _file("linear", base=False, each=_WEIGHTS, shared={"normalize": False}),
+    "linear_with_base": _file("linear", each={**_WEIGHTS, "base": {"weight": 2.0}}),
+    "linear_gradient": _file(
+        "linear", base=False, each={"a": {"weight": _GRADIENT}, "b": {"weight": _FILTERED}}
+    ),
+    "task_arithmetic": _file("task_arithmetic", each=_WEIGHTS, shared={"lambda": 0.6}),
+    "task_arithmetic_filters": _file(
+        "task_arithmetic",
+        each={"a": {"weight": [{"filter": "mlp", "value": [1.0, 0.0]}]}, "b": {}},
+        shared={"weight": _FILTERED, "normalize": True, "int8_mask": True},
+    ),
+    "ties": _file(
+        "ties",
+        each={"a": {"weight": 1.0, "density": [1.0, 0.7, 0.1]}, "b": {"weight": 0.5, "density": 0.4},
+              "c": {"weight": _FILTERED}},
+        shared={"density": 0.33},
+    ),
+    "ties_sum": _file("ties", each=_WEIGHTS, shared={"density": 0.5, "normalize": False, "lambda": 0.8}),
+    "dare_linear": _file("dare_linear", each=_WEIGHTS, shared={"density": 0.5}),
+    "dare_ties": _file(
+        "dare_ties", each={"a": {"weight": 1.0, "density": 0.9}, "b": {"weight": 0.5, "density": 0.4}}
+    ),
+    "slerp": _file(
+        "slerp",
+        each={"a": {}},
+        shared={"t": [{"filter": "self_attn", "value": [0, 0.5, 0.3, 0.7, 1]},
+                      {"filter": "mlp", "value": [1, 0.5, 0.7, 0.3, 0]}, {"value": 0.5}]},
+    ),
+    "slerp_before_base": _file("slerp", each={"c": {}, "base": {}}, shared={"t": 0.25}),
+    "multislerp": _file("multislerp", each=_WEIGHTS),
+    "multislerp_no_base": _file("multislerp", base=False, each=_WEIGHTS, shared={"normalize_weights": False}),
+    "nuslerp": _file("nuslerp", each={"a": {"weight": 0.7}, "b": {"weight": 0.2}}),
+    "nuslerp_rows": _file(
+        "nuslerp", base=False, each={"a": {"weight": 0.7}, "b": {"weight": 0.2}},
+        shared={"nuslerp_flatten": False, "nuslerp_row_wise": True},
+    ),
+    "passthrough": _file(
+        "passthrough", base=False, each={"a": {"scale": [{"filter": "o_proj", "value": 0.0}, {"value": 1.0}]}}
+    ),
+    "breadcrumbs": _file("breadcrumbs", each=_WEIGHTS, shared={"density": 0.6, "gamma": 0.1}),
+    "breadcrumbs_ties": _file("breadcrumbs_ties", each=_WEIGHTS, shared={"density": 0.6, "gamma": 0.1}),
+    "della": _file("della", each=_WEIGHTS, shared={"density": 0.6, "epsilon": 0.1}),
+    "della_linear": _file("della_linear", each=_WEIGHTS, shared={"density": 0.6, "epsilon": 0.1}),
+    "model_stock": _file("model_stock"),
+    "sce": _file("sce", shared={"select_topk": 0.3}),
+    "karcher": _file("karcher", base=False),
+    "nearswap": _file("nearswap", each={"a": {}}, shared={"t": 0.05}),
+    "arcee_fusion": _file("arcee_fusion", each={"a": {}}),
+    "ram": _file("ram", shared={"epsilon": 0.05}),
+    "ramplus_tl": _file("ramplus_tl", shared={"epsilon": 0.05, "r": 0.2, "alpha": 0.3}),
+    "slices_passthrough": _slices("passthrough", [{"a": (0, 3)}, {"b": (1, 4)}], base=False),
+    "slices_slerp": _slices(
+        "slerp", [{"base": (0, 4), "a": (0, 4)}],
+        shared={"t": [{"filter": "self_attn", "value": [0, 1]}, {"value": 0.25}]},
+    ),
+    "slices_ties": _slices(
+        "ties",
+        [{"base": (0, 2), "a": (0, 2, {"weight": [0.2, 1.0]}), "b": (0, 2)},
+         {"base": (1, 4), "c": (1, 4), "a": (0, 3, {"density": 0.9})}],
+        own=[{"density": 0.7}, {"weight": [{"filter": "mlp", "value": [1, 0.5]}, {"value": 0.3}]}],
+        shared={"weight": 0.5, "density": 0.4},
+    ),
+    "slices_linear": _slices(
+        "linear", [{"a": (0, 1, {"weight": 1.0}), "b": (3, 4, {"weight": [1, 3]})},
+                   {"c": (1, 3, {"weight": [1, 0.2]}), "b": (0, 2, {"weight": 0.5})}], base=False,
+    ),
+}  # fmt: skip
+"""Content of a file by a name, given the models' folder."""
+
+LOOKED_AT = (
+    "model.layers.0.mlp.up_proj.weight",
+    "model.layers.2.self_attn.q_proj.weight",
+    "model.norm.weight",
+)
+"""Tensors of which the tests know some entries of mergekit's results."""
