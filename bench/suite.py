@@ -10,10 +10,9 @@ from pydantic import BeforeValidator, Field
 from bench.benchmark import Benchmark, EvalTask, benchmark_languages, read_benchmark
 from bench.definition import load_definition, tasks_folder
 from bench.examples import ExampleSource
-from bench.lm_eval_tasks.index import nearest
 from bench.score_settings import LARGEST_LIMIT
 from merging.chat import ChatSettings
-from results.errors import InputError
+from results.errors import InputError, nearest
 from results.suite import SuiteSpec, TaskName
 from results.validation import Settings, quoted, validated
 

@@ -11,7 +11,7 @@ from pydantic.errors import PydanticUserError
 
 from merging.method import Method, MethodPreset, Scope
 from merging.method_file import class_name, is_method_file, load_class
-from results.errors import InputError
+from results.errors import InputError, nearest
 from results.validation import quoted, validated
 
 
@@ -92,8 +92,8 @@ def find_method(name: str) -> KnownMethod:
     methods = known_methods()
     if name not in methods:
         raise InputError(
-            f"Method {quoted(name)} is not known; choose one of {', '.join(methods)}, or name your own as "
-            "path/to/file.py:Class."
+            f"Method {quoted(name)} is not known.{nearest(name, methods)} `manyshot list methods` has all of "
+            "them; name your own as path/to/file.py:Class."
         )
     return methods[name]
 

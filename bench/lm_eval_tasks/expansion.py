@@ -7,8 +7,8 @@ from typing import Any
 
 from bench.benchmark import TaskGroup
 from bench.lm_eval_tasks.files import read_task_file
-from bench.lm_eval_tasks.index import Index, IndexEntry, nearest
-from results.errors import InputError
+from bench.lm_eval_tasks.index import Index, IndexEntry
+from results.errors import InputError, nearest
 
 _GROUP_KEYS = {"group", "group_alias", "task", "aggregate_metric_list", "metadata"}
 _INDEX_KEYS = ("tag", "group", "task_list")

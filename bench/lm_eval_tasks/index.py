@@ -4,7 +4,6 @@ lm-eval parses 14,000 files for it, which takes a quarter of a minute. What is k
 version of lm-eval and the names, times and sizes of the files are the same.
 """
 
-import difflib
 import hashlib
 import json
 import logging
@@ -22,7 +21,6 @@ from results.json_values import cache_key
 from results.writing import write_atomically
 
 _FORMAT = 1
-_SHOWN = 5  # names that resemble an unknown one
 _SKIPPED = {"__pycache__", ".ipynb_checkpoints", ".git"}
 logger = logging.getLogger("manyshot.bench")
 
@@ -62,12 +60,6 @@ def task_index(include: Sequence[Path] = ()) -> Index:
             raise InputError(f"--include-path: {folder} holds no task in lm-eval's format (*.yaml).")
         index |= names
     return index
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """The names that resemble an unknown one, as the end of a sentence; empty where none does."""
-    near = difflib.get_close_matches(name, list(names), n=_SHOWN, cutoff=0.6)
-    return f" The nearest names are {', '.join(near)}." if near else ""
 
 
 def _names_of(root: Path, include: Path | None) -> dict[str, IndexEntry]:
