@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from merging.checkpoints.folders import locate
-from merging.checkpoints.tokenizer_files import both_vocabularies, chat_template
+from merging.checkpoints.tokenizer_files import chat_template
 from merging.mergekit.document import Document, Parameters, Slice, TokenizerSpec, output_dtype
 from merging.mergekit.experts import Merged, named, with_base
 from merging.mergekit.methods import THEIRS, Given, TheirMethod, their_method
@@ -17,6 +17,13 @@ from results.reading import beside
 from results.validation import quoted, validated
 
 _SHORTEST_TEMPLATE = 20
+
+
+class _Tokenizer(NamedTuple):
+    source: str
+    pad_to_multiple_of: int | None
+
+
 _UNSUPPORTED = {"modules": "merges of models of several parts"}
 
 
@@ -50,6 +57,7 @@ def read_document(content: Mapping[str, Any], file: Path, made: Mapping[str, Pat
     scopes = [document.parameters, *(one.parameters for one in document.models or ())]
     scopes += [one.parameters for one in document.slices or ()]
     scopes += [source.parameters for one in document.slices or () for source in one.sources]
+    tokenizer = _tokenizer(document, merge.experts, places, where)
     return Recipe(
         base=merge.base,
         experts={
@@ -61,10 +69,11 @@ def read_document(content: Mapping[str, Any], file: Path, made: Mapping[str, Pat
         output_dtype=output_dtype(document, where),
         seed=document.random_seed or 0,
         chat_template=_template(document.chat_template, models, where),
+        tokenizer=tokenizer.source,
+        pad_to_multiple_of=tokenizer.pad_to_multiple_of,
         notices=[
             *merge.ours.notices,
             *_ignored(document.merge_method, theirs, scopes, where),
-            *_tokenizer(document, models, where),
         ],
     )
 
@@ -130,40 +139,34 @@ def _ignored(method: str, theirs: TheirMethod, scopes: Sequence[Parameters | Non
     return notices
 
 
-def _tokenizer(document: Document, models: Sequence[str], where: str) -> list[str]:
-    """Return a notice where the tokenizer is the base's for another reason than that the document says so.
+def _tokenizer(document: Document, experts: Mapping[str, str], places: "_Places", where: str) -> _Tokenizer:
+    """Return the tokenizer as a recipe of ours says it, and what its rows are filled up to.
 
     Raises:
-        InputError: the document wants another tokenizer.
+        InputError: the document chooses rows by token, or has both keys.
     """
-    wanted: Any = document.tokenizer_source
-    if document.tokenizer is not None:
-        if wanted is not None:
-            raise InputError(f"{where}: give either 'tokenizer_source' or 'tokenizer'.")
-        given = document.tokenizer
-        spec = given if isinstance(given, TokenizerSpec) else TokenizerSpec(source=given)
-        for key in ("tokens", "pad_to_multiple_of"):
-            if getattr(spec, key):
-                raise InputError(
-                    f"{where}: the key 'tokenizer.{key}' is not supported; the tokens are the base's."
-                )
-        wanted = spec.source
-    if wanted in (None, "base"):
-        return []
-    if wanted == "union":
-        base = models[0]
-        for model in models[1:]:
-            ours, theirs = both_vocabularies(_folder(base), _folder(model))
-            if ours != theirs:
-                raise InputError(
-                    f"{where}: the tokenizer 'union' would join the tokens of {model} and {base}, which "
-                    "differ; resize both to one tokenizer first, or say 'tokenizer_source: base'."
-                )
-        return ["the tokenizer is the base's, which is the union: all models have the same tokens"]
-    raise InputError(
-        f"{where}: the tokenizer source {quoted(wanted)} is not supported; say 'base', or 'union' where all "
-        "models have the same tokens."
-    )
+    given = document.tokenizer
+    if given is not None and document.tokenizer_source is not None:
+        raise InputError(f"{where}: give either 'tokenizer_source' or 'tokenizer'.")
+    spec = given if isinstance(given, TokenizerSpec) else TokenizerSpec(source=given)
+    if spec.tokens:
+        raise InputError(
+            f"{where}: the key 'tokenizer.tokens' is not supported; rows are those of 'base', 'union' or a "
+            "model."
+        )
+    wanted = document.tokenizer_source if given is None else spec.source
+    if wanted is None:
+        return _Tokenizer("base", spec.pad_to_multiple_of)
+    if not isinstance(wanted, str):
+        raise InputError(
+            f"{where}: the tokenizer source {quoted(wanted)} is not supported; say 'base', 'union' or a "
+            "model."
+        )
+    if wanted in {"base", "union"}:
+        return _Tokenizer(wanted, spec.pad_to_multiple_of)
+    place = places.of(wanted)
+    name = next((name for name, location in experts.items() if location == place), place)
+    return _Tokenizer(name, spec.pad_to_multiple_of)
 
 
 def _template(wanted: str | None, models: Sequence[str], where: str) -> str | None:

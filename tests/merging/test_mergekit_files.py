@@ -221,7 +221,7 @@ def test_slerp_goes_from_the_base_whatever_the_names(models, tmp_path):
         ({"merge_method": "slerp", "models": [{"model": "a"}]}, ["'t'", "required"]),
         ({"models": ...}, ["models", "slices"]),
         ({"dtype": "int8"}, ["dtype", "bfloat16"]),
-        ({"tokenizer_source": "a"}, ["tokenizer", "base"]),
+        ({"tokenizer_source": 5}, ["'base', 'union' or a model"]),
         ({"tokenizer": {"source": "base", "tokens": {"x": {}}}}, ["tokenizer.tokens"]),
         ({"tokenizer_source": "base", "tokenizer": {"source": "base"}}, ["either"]),
         ({"chat_template": "chatml"}, ["chat_template", "auto"]),
@@ -268,23 +268,15 @@ def test_weights_are_divided_by_their_sum_where_mergekit_divides_them(models, tm
         torch.testing.assert_close(tensor, (a[name] + b[name]) / 2)
 
 
-def test_a_union_of_equal_tokenizers_is_the_bases(models, tmp_path):
-    recipe = read(models, tmp_path, tokenizer_source="union")
-    assert any("tokenizer" in notice for notice in recipe.notices)
-    other = tmp_path / "other"
-    other.mkdir()
-    for file in ("config.json", "tokenizer.json", "model.safetensors"):
-        (other / file).write_bytes((models / "a" / file).read_bytes())
-    content = json.loads((other / "tokenizer.json").read_text())
-    content["added_tokens"].append({**content["added_tokens"][0], "id": 10_000, "content": "<more>"})
-    (other / "tokenizer.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match="union"):
-        read(
-            models,
-            tmp_path,
-            tokenizer={"source": "union"},
-            models=[{"model": str(other), "parameters": {"weight": 1}}],
-        )
+def test_the_tokenizer_is_the_bases_the_union_or_a_models(models, tmp_path):
+    assert read(models, tmp_path).tokenizer == "base"
+    assert read(models, tmp_path, tokenizer_source="union").tokenizer == "union"
+    recipe = read(models, tmp_path, tokenizer={"source": "union", "pad_to_multiple_of": 64})
+    assert (recipe.tokenizer, recipe.pad_to_multiple_of) == ("union", 64)
+    named = read(models, tmp_path, tokenizer_source=str(models / "b"))
+    assert named.experts[named.tokenizer].path == str(models / "b")
+    other = read(models, tmp_path, tokenizer_source=str(tmp_path / "elsewhere"))
+    assert other.tokenizer == str(tmp_path / "elsewhere")
 
 
 def test_the_chat_template_is_the_commonest_or_the_one_that_is_given(models, tmp_path):
