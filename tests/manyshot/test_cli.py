@@ -163,7 +163,7 @@ def test_checkpoints_that_do_not_fit_are_refused_by_name(damage, names, family, 
 @pytest.mark.parametrize(
     ("method", "names"),
     [
-        ({"name": "magic"}, ["magic", "task_arithmetic"]),
+        ({"name": "magic"}, ["magic", "manyshot list methods"]),
         ({"name": "task_arithmetic", "scale": 1.0}, ["scale", "scaling"]),
         ({"name": "task_arithmetic", "scaling": "much"}, ["scaling", "much"]),
     ],
@@ -216,7 +216,7 @@ def test_score_prints_one_object_per_record(family, tmp_path):
         ("models/math", "lab_yes_no", 5),
     ]
     assert set(rows[0]) == {
-        "checkpoint", "digest", "benchmark", "task", "metric", "value", "n", "seconds", "engine"
+        "checkpoint", "digest", "benchmark", "task", "metric", "value", "n", "seconds", "answers", "engine"
     }  # fmt: skip
     assert json.loads(manyshot(*arguments, cwd=tmp_path).stdout) == rows
 

@@ -231,7 +231,7 @@ def test_settings_are_taken_as_given():
 @pytest.mark.parametrize(
     ("name", "settings", "says"),
     [
-        ("tis", {}, ["'tis'", "adamerging, arcee_fusion, average", "tsv_merge"]),
+        ("tis", {}, ["'tis'", "ties, metis", "manyshot list methods"]),
         ("task_arithmetic", {"scale": 1.0}, ["'scale'", "scaling, normalize"]),
         ("task_arithmetic", {"scaling": "big"}, ["'scaling'", "'big'", "a number is expected"]),
         ("task_arithmetic", {"scaling": True}, ["'scaling'", "True", "a number is expected"]),
