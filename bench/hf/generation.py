@@ -165,6 +165,9 @@ class PaddedBatch:
             ids[line, width - len(prompt) :] = torch.tensor(prompt)
             real[line, width - len(prompt) :] = True
         self._real = real.to(model.device)
+        # A finished sequence may be read on beside others, at no position that none of its own would have.
+        ends = [len(request.prompt) + request.max_new_tokens - 1 for request in requests]
+        self._last = torch.tensor(ends, device=model.device)[:, None]
         self._penalties = _penalties(requests, model) if penalise else None
         self.tokens = self._likeliest(ids.to(model.device))
 
@@ -181,6 +184,7 @@ class PaddedBatch:
             visible = visible.tril() | torch.eye(tokens, dtype=torch.bool, device=ids.device)
         mask = torch.zeros(visible.shape, dtype=self._model.dtype, device=ids.device)
         positions = (self._real.cumsum(1) - 1).clamp(min=0)[:, -tokens:] + self._prefix.tokens
+        positions = positions.minimum(self._last)
         with attending(self._model, self._prefix):
             hidden = self._model.base_model(
                 input_ids=ids,
@@ -202,7 +206,7 @@ class PaddedBatch:
         index = torch.tensor(rows, dtype=torch.long, device=self._real.device)
         real = self._real[index]
         start = int(real.any(0).nonzero()[0]) if rows else real.shape[1]
-        self._real, self.tokens = real[:, start:], self.tokens[index]
+        self._real, self.tokens, self._last = real[:, start:], self.tokens[index], self._last[index]
         if self._penalties is not None:
             self._penalties = self._penalties[0][index], self._penalties[1][index]
         for layer in self._cache.layers:
@@ -213,6 +217,7 @@ class PaddedBatch:
         width = max(self._real.shape[1], other._real.shape[1])
         self._real = torch.cat([_padded_left(batch._real, 1, width) for batch in (self, other)])
         self.tokens = torch.cat([self.tokens, other.tokens])
+        self._last = torch.cat([self._last, other._last])
         if self._penalties is not None and other._penalties is not None:
             mine, theirs = self._penalties, other._penalties
             self._penalties = torch.cat([mine[0], theirs[0]]), torch.cat([mine[1], theirs[1]])

@@ -11,10 +11,13 @@ from transformers import (
     AutoTokenizer,
     BartConfig,
     BartForConditionalGeneration,
+    GPT2Config,
+    GPT2LMHeadModel,
 )
 
 from bench.engine import EngineSettings, GenerationRequest
 from bench.engine_registry import open_engine
+from bench.hf.generation import generate
 from results.errors import InputError
 from results.validation import validated
 
@@ -138,6 +141,28 @@ def test_answers_that_take_up_finished_ones_room_are_those_of_one_prompt_at_a_ti
     asked = list(requests(many.tokenizer))
     alone = open_engine(llama, EngineSettings(batch_tokens=1))
     assert many.generate(asked) == [alone.generate([request])[0] for request in asked]
+
+
+def test_a_finished_answer_is_read_on_at_no_position_that_the_model_lacks():
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=64, n_positions=40, n_embd=32, n_layer=1, n_head=2)
+    model = GPT2LMHeadModel(config).eval()
+    requests = [GenerationRequest([1, 2] + [3] * 36, 2)]
+    requests += [GenerationRequest([1, 4, number] + [5] * 20, 5) for number in range(7)]
+    requests += [GenerationRequest([number + 4, 6], 20) for number in range(14)]
+
+    def said(some, batch_tokens):
+        with torch.inference_mode():
+            return generate(
+                model,
+                some,
+                batch_tokens=batch_tokens,
+                pad=0,
+                ends=frozenset(),
+                decode=lambda rows: [""] * len(rows),
+            )
+
+    assert said(requests, 320) == [said([request], 1)[0] for request in requests]
 
 
 def test_a_long_answer_does_not_keep_others_waiting(llama, monkeypatch):
