@@ -132,6 +132,9 @@ class Benchmark(BenchmarkFacts):
     weighs_documents_equally: bool = False
     """Whether its score is the mean over the documents of all tasks, and not over the tasks' scores."""
 
+    code: tuple[str, ...] = ()
+    """Digests of code that decides scores and that no function's name shows."""
+
     @property
     def machine_notice(self) -> str | None:
         """What a reader should know of how this machine scores the benchmark."""
@@ -195,6 +198,8 @@ class Benchmark(BenchmarkFacts):
             content["items"] = asdict(self.items)
         if self.weighs_documents_equally:
             content["weighs"] = "documents"
+        if self.code:
+            content["code"] = self.code
         return cache_key(content)
 
 

@@ -62,13 +62,18 @@ class FunctionReference:
 
 @dataclass(frozen=True)
 class UserFunction(FunctionReference):
-    """A function of a user's own task folder; the module's name holds a digest of the folder's code.
+    """A function of a user's own task folder; the module's name is followed by `@` and a digest of the code.
 
     Attributes:
         file: the Python file; None for a module that is installed.
     """
 
     file: Path | None = None
+
+    @property
+    def source(self) -> str:
+        """The module's name alone."""
+        return self.module.partition("@")[0]
 
     @property
     def runs_user_code(self) -> bool:
@@ -82,10 +87,10 @@ class UserFunction(FunctionReference):
             InputError: there is no such function.
         """
         try:
-            module = importlib.import_module(self.module) if self.file is None else _module_of(self.file)
+            module = _module_of(self.file) if self.file else importlib.import_module(self.source)
             return getattr(module, self.name)
         except Exception as error:  # whatever the user's code raises
-            where = self.file or self.module
+            where = self.file or self.source
             raise InputError(
                 f"The function {self.name} of {where} cannot be loaded: {type(error).__name__}: {error}."
             ) from error

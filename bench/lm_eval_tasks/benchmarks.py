@@ -10,8 +10,17 @@ from pydantic import Field
 from bench.benchmark import Benchmark, EvalTask
 from bench.definition import FunctionReference
 from bench.lm_eval_tasks.expansion import Branch, Leaf, expanded
+from bench.lm_eval_tasks.files import code_digest
 from bench.lm_eval_tasks.index import Index, task_index
-from bench.lm_eval_tasks.metrics import chance_of, direction, filters_of, metrics_of, primary
+from bench.lm_eval_tasks.metrics import (
+    chance_of,
+    direction,
+    filters_of,
+    may_report_others,
+    metrics_of,
+    primary,
+    quoted_list,
+)
 from bench.suite import registered_tasks
 from results.aggregation import PERPLEXITIES
 from results.errors import InputError
@@ -50,18 +59,26 @@ class LmEvalTasks:
     def benchmarks(self, names: Sequence[str]) -> tuple[Benchmark, ...]:
         """A benchmark for each task, and for each group that has a score of its own.
 
+        A member that its group gives other keys than its file is named `group::member`.
+
         Args:
             names: tasks, groups, tags, or patterns such as `mmlu_*`.
 
         Raises:
-            InputError: a name is unknown, or its definition is not as it must be.
+            InputError: a name is unknown, or its definition is not as it must be, or two of one name differ.
         """
         found: dict[str, Benchmark] = {}
         for name in names:
             for unit in expanded(name, self._index):
                 for one in _scored(unit):
-                    if one.name not in found:
-                        found[one.name] = self._benchmark(one, LmEvalBenchmark(lm_eval=one.name))
+                    named = f"{unit.name}::{one.name}" if one.overridden else one.name
+                    benchmark = self._benchmark(one, LmEvalBenchmark(lm_eval=named), named)
+                    before = found.setdefault(named, benchmark)
+                    if before.definition_digest != benchmark.definition_digest:
+                        raise InputError(
+                            f"Two definitions of the task {named} are asked for, as groups give it different "
+                            "keys: name one of the groups."
+                        )
         return tuple(found.values())
 
     def benchmark(self, given: LmEvalBenchmark) -> Benchmark:
@@ -77,7 +94,7 @@ class LmEvalTasks:
                 f"'{given.lm_eval}' stands for {len(names)} tasks of lm-eval without a mean of their own: "
                 f"name them one by one ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})."
             )
-        benchmark = self._benchmark(units[0], given)
+        benchmark = self._benchmark(units[0], given, units[0].name)
         if benchmark.metric in PERPLEXITIES:
             raise InputError(
                 f"lm_eval: {given.lm_eval}: checkpoints cannot be compared by {benchmark.metric}, which is "
@@ -85,27 +102,39 @@ class LmEvalTasks:
             )
         return benchmark
 
-    def _benchmark(self, unit: Leaf | Branch, given: LmEvalBenchmark) -> Benchmark:
+    def _benchmark(self, unit: Leaf | Branch, given: LmEvalBenchmark, name: str) -> Benchmark:
+        if isinstance(unit, Branch):
+            unit = replace(unit, name=name)
         leaves = unit.leaves if isinstance(unit, Branch) else (unit,)
         for leaf in leaves:
             self._refuse(leaf)
         aggregate = _aggregate(unit, given.metric)
         wanted = given.metric or (str(aggregate["metric"]) if aggregate else None)
-        metric = primary(metrics_of(leaves[0].config), wanted, leaves[0].name)
+        metric = primary(
+            metrics_of(leaves[0].config), wanted, leaves[0].name, others=may_report_others(leaves[0].config)
+        )
+        chosen = given.filter or _filter(leaves[0].config, aggregate)
+        for leaf in leaves:
+            filters = tuple(one for one in filters_of(leaf.config) if one in _filters(aggregate, one))
+            if chosen not in filters:
+                raise InputError(
+                    f"The task {leaf.name} has no filter '{chosen}': choose {quoted_list(filters)}."
+                )
         higher = direction(metric) if given.higher_is_better is None else given.higher_is_better
         chances = {chance_of(leaf.config, metric.name) for leaf in leaves}
         chance = chances.pop() if len(chances) == 1 else 0.0
-        source = leaves[0].entry
+        own = any(leaf.own for leaf in leaves)
         benchmark = Benchmark(
-            name=unit.name,
-            title=f"{unit.name}, as lm-eval has it",
-            category="lm-eval" if source.include is None else "own",
-            licence="see lm-eval" if source.include is None else "own",
+            name=name,
+            title=f"{name}, as lm-eval has it",
+            category="own" if own else "lm-eval",
+            licence="own" if own else "see lm-eval",
             metric=metric.name,
-            filter=given.filter or _filter(leaves[0].config, aggregate),
+            filter=chosen,
             higher_is_better=higher,
             chance=chance if given.chance is None else given.chance,
             tasks=tuple(map(_eval_task, leaves)),
+            code=tuple(digest for leaf in leaves if leaf.own for digest in _code_of_metrics(leaf.config)),
             groups=unit.groups if isinstance(unit, Branch) else (),
             weighs_documents_equally=bool(aggregate and aggregate.get("weight_by_size", True)),
         )
@@ -120,7 +149,8 @@ class LmEvalTasks:
             )
         if leaf.config.get("doc_to_image") or leaf.config.get("doc_to_audio"):
             raise InputError(f"The task {leaf.name} shows pictures or plays sound; only text can be asked.")
-        code = next(_user_code(leaf.config, leaf.entry.include is not None), None)
+        metrics_of(leaf.config)  # which refuses a list that is none
+        code = next(_user_code(leaf.config, leaf.own), None)
         if code is not None and not self._trusted:
             raise InputError(
                 f"The task {leaf.name} ({leaf.entry.file}) runs Python code that is not lm-eval's ({code}): "
@@ -171,10 +201,13 @@ def _aggregate(unit: Leaf | Branch, wanted: str | None) -> Mapping[str, Any] | N
 
 def _filter(config: Mapping[str, Any], aggregate: Mapping[str, Any] | None) -> str:
     """The first filter: that of the group's mean where it names one, else the task's."""
+    return _filters(aggregate, filters_of(config)[0])[0]
+
+
+def _filters(aggregate: Mapping[str, Any] | None, default: str) -> tuple[str, ...]:
+    """The filters that a group's mean names, else the default."""
     named = (aggregate or {}).get("filter_list")
-    if isinstance(named, str):
-        return named
-    return str(named[0]) if named else filters_of(config)[0]
+    return (named,) if isinstance(named, str) else tuple(map(str, named or ())) or (default,)
 
 
 def _eval_task(leaf: Leaf) -> EvalTask:
@@ -186,21 +219,29 @@ def _eval_task(leaf: Leaf) -> EvalTask:
     return replace(task, files=known.files, columns=known.columns, convert=known.convert, size=known.size)
 
 
-def _user_code(config: Mapping[str, Any], from_include: bool) -> Iterator[str]:
+def _user_code(config: Mapping[str, Any], own: bool) -> Iterator[str]:
     """Names of what runs code that is neither ours nor lm-eval's."""
     yield from (_name(function) for function in _functions(config) if function.runs_user_code)
-    if not from_include:
+    if not own:
         return
     from lm_eval.api.registry import METRIC_REGISTRY
 
     # The library `evaluate` runs the file of a metric that lm-eval does not have, and `pandas` reads pickles.
     for entry in config.get("metric_list") or ():
-        name = entry.get("metric") if isinstance(entry, Mapping) else entry
-        own = isinstance(name, FunctionReference) or config.get("process_results") is not None
-        if not own and (name not in METRIC_REGISTRY or entry.get("hf_evaluate")):
+        name = entry["metric"]
+        known = isinstance(name, FunctionReference) or config.get("process_results") is not None
+        if not known and (name not in METRIC_REGISTRY or entry.get("hf_evaluate")):
             yield f"the metric {name}"
     if config.get("dataset_path") == "pandas":
         yield "the data set 'pandas'"
+
+
+def _code_of_metrics(config: Mapping[str, Any]) -> Iterator[str]:
+    """Digests of the files of metrics that the library `evaluate` would run."""
+    for entry in config.get("metric_list") or ():
+        path = Path(str(entry["metric"]))
+        if not isinstance(entry["metric"], FunctionReference) and path.exists():
+            yield code_digest(path)
 
 
 def _functions(value: object) -> Iterator[FunctionReference]:

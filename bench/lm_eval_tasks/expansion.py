@@ -2,7 +2,7 @@
 
 import fnmatch
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.benchmark import TaskGroup
@@ -16,6 +16,20 @@ Config = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class _Around:
+    """What is around a name: the groups that it is in, the keys they give it, and whether one is a user's."""
+
+    groups: tuple[str, ...] = ()
+    overrides: Config = field(default_factory=dict)
+    own: bool = False
+
+    def member(self, item: Config) -> "_Around":
+        """The same with the keys that a group gives for one member, which go first."""
+        own = {key: value for key, value in item.items() if key not in {"group", "task"}}
+        return replace(self, overrides={**self.overrides, **own})
+
+
+@dataclass(frozen=True)
 class Leaf:
     """One task.
 
@@ -23,11 +37,15 @@ class Leaf:
         name: of the task, in the group that it is from.
         config: its lm-eval configuration; functions are still references.
         entry: where it is defined.
+        own: whether any key may be from a user's folder: its own file is there, or that of a group around it.
+        overridden: whether a group around it gives it another configuration than its file.
     """
 
     name: str
     config: Config
     entry: IndexEntry
+    own: bool
+    overridden: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,11 +56,13 @@ class Branch:
         name: of the group.
         config: its own keys.
         members: tasks and groups, each once, in their order.
+        overridden: whether a group around it gives keys for its members.
     """
 
     name: str
     config: Config
     members: tuple["Leaf | Branch", ...]
+    overridden: bool = False
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:
@@ -79,45 +99,50 @@ def expanded(name: str, index: Index) -> tuple[Leaf | Branch, ...]:
             f"There is no task '{name}' in lm-eval.{nearest(name, index)} Tasks of your own are found with "
             "--include-path."
         )
-    return _built(name, entry, {}, index)
+    return _built(name, entry, _Around(), index)
 
 
-def _built(name: str, entry: IndexEntry, overrides: Config, index: Index) -> tuple[Leaf | Branch, ...]:
+def _built(name: str, entry: IndexEntry, around: _Around, index: Index) -> tuple[Leaf | Branch, ...]:
     if entry.kind == "tag":
         return tuple(
             one
             for member in entry.members
             if member in index
-            for one in _built(member, index[member], overrides, index)
+            for one in _built(member, index[member], around, index)
         )
     assert entry.file is not None
+    if name in around.groups:
+        raise InputError(f"The group {name} contains itself ({entry.file}).")
     config = read_task_file(entry.file, entry.include)
     if entry.kind == "group":
-        return (_branch(name, config, entry, overrides, index),)
-    return (_leaf(name, config | overrides, entry),)
+        return (_branch(name, config, entry, around, index),)
+    return (_leaf(name, config, entry, around),)
 
 
-def _leaf(name: str, config: Config, entry: IndexEntry) -> Leaf:
-    kept = {key: value for key, value in config.items() if key not in _INDEX_KEYS}
-    return Leaf(name, {**kept, "task": name}, entry)
+def _leaf(name: str, config: Config, entry: IndexEntry, around: _Around) -> Leaf:
+    given = config | around.overrides
+    kept = {key: value for key, value in given.items() if key not in _INDEX_KEYS}
+    own = around.own or entry.include is not None
+    return Leaf(name, {**kept, "task": name}, entry, own, overridden=given != config)
 
 
-def _branch(name: str, config: Config, entry: IndexEntry, overrides: Config, index: Index) -> Branch:
+def _branch(name: str, config: Config, entry: IndexEntry, around: _Around, index: Index) -> Branch:
     """A group: what is beside its own keys, and what is given for it, goes before its members' keys."""
-    passed = {key: value for key, value in config.items() if key not in _GROUP_KEYS} | overrides
+    passed = {key: value for key, value in config.items() if key not in _GROUP_KEYS} | around.overrides
+    within = _Around((*around.groups, name), passed, around.own or entry.include is not None)
     task = config.get("task") or []
     members: dict[str, Leaf | Branch] = {}
     for item in [task] if isinstance(task, str) else task:
-        for member in _members(name, item, entry, passed, index):
+        for member in _members(name, item, entry, within, index):
             members[member.name] = member
     if not members:
         raise InputError(f"The group {name} ({entry.file}) names no tasks.")
     own = {key: value for key, value in config.items() if key in _GROUP_KEYS}
-    return Branch(name, own, tuple(members.values()))
+    return Branch(name, own, tuple(members.values()), overridden=bool(around.overrides))
 
 
 def _members(
-    group: str, item: object, entry: IndexEntry, passed: Config, index: Index
+    group: str, item: object, entry: IndexEntry, within: _Around, index: Index
 ) -> Sequence[Leaf | Branch]:
     if isinstance(item, str):
         item = {"task": item}
@@ -126,12 +151,11 @@ def _members(
     if "group" in item:
         name = str(item["group"])
         if name in index:
-            own = {key: value for key, value in item.items() if key not in {"group", "task"}}
-            return _built(name, index[name], {**passed, **own}, index)
-        return (_branch(f"{group}::{name}", item, entry, passed, index),)
+            return _built(name, index[name], within.member(item), index)
+        return (_branch(f"{group}::{name}", item, entry, within, index),)
     name, own = str(item["task"]), {key: value for key, value in item.items() if key != "task"}
     if name in index:
-        return _built(name, index[name], {**passed, **own}, index)
+        return _built(name, index[name], within.member(item), index)
     if not own:
         raise InputError(f"The group {group} ({entry.file}) names the task '{name}', which is not there.")
-    return (_leaf(f"{group}::{name}", {**passed, **own}, entry),)
+    return (_leaf(f"{group}::{name}", {**within.overrides, **own}, entry, replace(within, overrides={})),)

@@ -6,6 +6,7 @@ whole.
 
 import functools
 import hashlib
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -71,16 +72,33 @@ def _reference(spec: str, folder: Path, include: Path | None) -> FunctionReferen
             return FunctionReference(
                 ".".join(("lm_eval", "tasks", *file.relative_to(root).with_suffix("").parts)), name
             )
-        return UserFunction(f"{module}@{code_digest(include or folder)[:16]}", name, file=file)
+        digest = code_digest(include or folder)[:16]
+        if include is not None and not file.is_relative_to(include.resolve()):
+            # The file that names it was included from elsewhere.
+            digest += f"-{code_digest(file.parent)[:16]}"
+        return UserFunction(f"{module}@{digest}", name, file=file)
     if module.startswith("lm_eval.tasks."):
         return FunctionReference(module, name)
-    return UserFunction(module, name)
+    source = _installed(module)
+    return UserFunction(f"{module}@{code_digest(source)[:16]}" if source else module, name)
+
+
+def _installed(module: str) -> Path | None:
+    """Folder of an importable module's package, or its file; found without running any of it."""
+    try:
+        spec = importlib.util.find_spec(module.partition(".")[0])
+    except (ImportError, ValueError):
+        return None
+    places = [*(spec.submodule_search_locations or ()), spec.origin] if spec else []
+    return next((Path(place) for place in places if place and Path(place).exists()), None)
 
 
 @functools.cache
-def code_digest(folder: Path) -> str:
-    """Digest of all Python files under a folder: what a user's functions do."""
+def code_digest(path: Path) -> str:
+    """Digest of a Python file, or of all under a folder: what a user's functions do."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
+    for file in sorted(file for file in path.rglob("*.py") if file.is_file()):
+        digest.update(str(file.relative_to(path)).encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()

@@ -108,8 +108,9 @@ def _fingerprint(root: Path) -> str:
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in _SKIPPED)
         for name in sorted(files):
-            if not name.endswith((".py", ".md")):
-                status = Path(folder, name).stat()
+            path = Path(folder, name)
+            if not name.endswith((".py", ".md")) and path.is_file():  # which a link to nothing is not
+                status = path.stat()
                 seen.append((folder, name, status.st_mtime_ns, status.st_size))
     return cache_key(seen)
 

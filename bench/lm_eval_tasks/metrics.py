@@ -47,23 +47,52 @@ class Metric:
 
 
 def metrics_of(config: Mapping[str, Any]) -> tuple[Metric, ...]:
-    """The metrics that a task's configuration names, or those of its output type."""
+    """The metrics that a task's configuration names, or those of its output type.
+
+    Raises:
+        InputError: an entry of `metric_list` is no mapping with the key `metric`.
+    """
     given = config.get("metric_list")
     if not given:
         names = _BY_OUTPUT.get(str(config.get("output_type", "generate_until")), ())
         return tuple(Metric(name, None, _is_known(name, None)) for name in names)
-    return tuple(_metric(entry) for entry in given if isinstance(entry, Mapping) and "metric" in entry)
+    listed = isinstance(given, list | tuple)
+    for entry in given if listed else [given]:
+        if not listed or not isinstance(entry, Mapping) or "metric" not in entry:
+            raise InputError(
+                f"The task {config.get('task')}: {entry!r} in 'metric_list' is no mapping with the key "
+                "'metric', as in `- metric: acc`."
+            )
+    return tuple(map(_metric, given))
 
 
-def primary(metrics: Sequence[Metric], wanted: str | None, task: str) -> Metric:
+def may_report_others(config: Mapping[str, Any]) -> bool:
+    """Whether a task's own functions, or a library's, may report metrics that its list does not name."""
+    return config.get("process_results") is not None or any(
+        isinstance(entry["metric"], FunctionReference) or entry.get("hf_evaluate")
+        for entry in config.get("metric_list") or ()
+    )
+
+
+def primary(metrics: Sequence[Metric], wanted: str | None, task: str, *, others: bool = False) -> Metric:
     """The metric that is asked for, else the one of the rule.
 
+    Args:
+        metrics: of the task.
+        wanted: the name of one.
+        task: its name.
+        others: whether the task may report other metrics too.
+
     Raises:
-        InputError: it cannot be made of a record's documents, or there is none.
+        InputError: it is not one of the task's, or cannot be made of a record's documents, or there is none.
     """
     by_name = {metric.name: metric for metric in metrics}
     if wanted is not None:
-        # A task's own function may report more than its list says.
+        if wanted not in by_name and not others:
+            raise InputError(
+                f"The task {task} has no metric '{wanted}'"
+                + (f": choose {quoted_list(list(by_name))}." if by_name else ".")
+            )
         chosen = by_name.get(wanted, Metric(wanted, None, True))
     else:
         means = {name: metric for name, metric in by_name.items() if metric.from_documents} or by_name
@@ -71,10 +100,10 @@ def primary(metrics: Sequence[Metric], wanted: str | None, task: str) -> Metric:
             raise InputError(f"The task {task} names no metric: give one as `metric` in a suite's YAML.")
         chosen = next((means[name] for name in PREFERRED if name in means), next(iter(means.values())))
     if not chosen.from_documents:
-        others = [metric.name for metric in metrics if metric.from_documents]
+        usable = [metric.name for metric in metrics if metric.from_documents]
         raise InputError(
             f"The metric {chosen.name} of the task {task} is no mean over documents, as the scores here are: "
-            f"{f'choose {quoted_list(others)}' if others else 'it has no other, so it cannot be scored'}."
+            f"{f'choose {quoted_list(usable)}' if usable else 'it has no other, so it cannot be scored'}."
         )
     return chosen
 

@@ -12,6 +12,7 @@ from bench.data import load_rows
 from bench.definition import packaged_tasks
 from bench.engine import EngineSettings
 from bench.lm_eval_tasks.benchmarks import LmEvalBenchmark, LmEvalTasks
+from bench.lm_eval_tasks.files import _reference, code_digest
 from bench.model_code import refuse_model_code
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
@@ -248,8 +249,6 @@ def test_python_of_a_users_folder_runs_only_where_it_is_trusted(llama, folder, t
 
 
 def test_changed_code_of_a_trusted_folder_makes_another_definition(folder, tmp_path):
-    from bench.lm_eval_tasks.files import code_digest
-
     digests = []
     for word in ("A", "B", "B"):
         (tmp_path / "utils.py").write_text(f"def ask_f(doc):\n    return '{word}'\n")
@@ -344,6 +343,12 @@ def test_a_suite_names_a_task_in_one_line(tmp_path):
     [
         ({"lm_eval": "piqa", "metrik": "acc"}, "the key 'metrik' is unknown"),
         ({"lm_eval": "piqaa"}, "The nearest names are piqa"),
+        ({"lm_eval": "piqa", "metric": "acc_nrm"}, "The task piqa has no metric 'acc_nrm': choose 'acc' or"),
+        (
+            {"lm_eval": "gsm8k", "filter": "typo"},
+            "no filter 'typo': choose 'strict-match' or 'flexible-extract'",
+        ),
+        ({"lm_eval": "mmlu", "filter": "typo"}, "has no filter 'typo': choose 'none'"),
         ({"lm_eval": "wikitext"}, "cannot be compared by word_perplexity"),
         ({"lm_eval": "glue"}, "stands for 9 tasks of lm-eval without a mean"),
         ({"lm_eval": "piqa", "num_fewshot": -1}, "'num_fewshot' is -1"),
@@ -354,3 +359,95 @@ def test_a_broken_line_of_a_suite_is_refused(tmp_path, entry, message):
         suite(tmp_path, entry)
     assert message in str(refused.value)
     assert LmEvalBenchmark(lm_eval="piqa").metric is None
+
+
+def test_a_users_group_cannot_make_a_packaged_task_run_code_or_pickles(tmp_path):
+    overrides = [
+        ({"metric_list": [{"metric": str(tmp_path / "evil.py"), "aggregation": "mean"}]}, "the metric /"),
+        ({"dataset_path": "pandas"}, "the data set 'pandas'"),
+    ]
+    for given, message in overrides:
+        write_task(tmp_path, "gg", group="gg", task=[{"task": "arc_easy", **given}])
+        write_task(tmp_path, "around", group="around", task=[{"group": "gg"}])
+        for name in ("gg", "around"):
+            with pytest.raises(InputError, match=rf"arc_easy .*{message}.*--trust-task-code"):
+                LmEvalTasks([tmp_path]).benchmarks([name])
+
+
+@pytest.mark.parametrize("given", [["acc"], {"metric": "acc"}, [{"name": "acc"}]])
+def test_a_list_of_metrics_that_is_none_is_refused(tmp_path, given):
+    write_task(tmp_path, "bare", **{**CHOICES, "task": "bare", "metric_list": given})
+    with pytest.raises(InputError, match=r"The task bare: .* in 'metric_list' is no mapping"):
+        LmEvalTasks([tmp_path]).benchmarks(["bare"])
+
+
+def test_a_link_to_nothing_is_passed_over(tmp_path):
+    write_task(tmp_path, "bare", **{**CHOICES, "task": "bare"})
+    (tmp_path / ".#bare.yaml").symlink_to("somebody@somewhere.123")
+    (tmp_path / ".#utils.py").symlink_to("somebody@somewhere.123")
+    (tmp_path / "utils.py").write_text("")
+    (benchmark,) = LmEvalTasks([tmp_path]).benchmarks(["bare"])
+    assert benchmark.name == "bare"
+    assert len(code_digest(tmp_path)) == 64
+
+
+def test_a_group_that_names_itself_is_refused(tmp_path):
+    write_task(tmp_path, "rr", group="rr", task=["ss"])
+    write_task(tmp_path, "ss", group="ss", task=[{"group": "rr"}])
+    with pytest.raises(InputError, match="The group rr contains itself"):
+        LmEvalTasks([tmp_path]).benchmarks(["rr"])
+
+
+def test_members_that_a_group_gives_other_keys_have_names_of_their_own(tmp_path):
+    write_task(tmp_path, "gg", group="gg", task=[{"task": "arc_easy", "num_fewshot": 3}, "piqa"])
+    found = {one.name: one for one in LmEvalTasks([tmp_path]).benchmarks(["gg", "arc_easy"])}
+    assert {name: one.num_fewshot for name, one in found.items()} == {
+        "gg::arc_easy": (3,),
+        "piqa": (0,),
+        "arc_easy": (0,),
+    }
+    assert found["gg::arc_easy"].tasks[0].files == found["arc_easy"].tasks[0].files
+    inner = [
+        {"group": name, "task": [{"task": "piqa", "num_fewshot": n}]} for n, name in ((1, "a"), (2, "b"))
+    ]
+    write_task(tmp_path, "two", group="two", task=inner)
+    with pytest.raises(InputError, match="Two definitions of the task two::piqa"):
+        LmEvalTasks([tmp_path]).benchmarks(["two"])
+
+
+def definition_with(tmp_path, name, files):
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    code_digest.cache_clear()
+    (one,) = LmEvalTasks([tmp_path / "own"], trust_task_code=True).benchmarks([name])
+    return one.definition_digest
+
+
+@pytest.mark.parametrize("file", ["utils.py", "installed_for_asking/text.py", "metric.py"])
+def test_code_that_lies_elsewhere_is_in_the_definition(tmp_path, file, monkeypatch):
+    (tmp_path / "own").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    function = {
+        "utils.py": "utils.ask_f",
+        "metric.py": "",
+        "installed_for_asking/text.py": "installed_for_asking.text.ask_f",
+    }[file]
+    config = (
+        {"doc_to_text": f"!function {function}"}
+        if function
+        else {"metric_list": [{"metric": str(tmp_path / file)}]}
+    )
+    write_task(tmp_path, "base", **{**CHOICES, **config})
+    write_task(tmp_path / "own", "asked", include="../base.yaml", task="asked")
+    digests = [
+        definition_with(tmp_path, "asked", {file: f"def ask_f(doc):\n    return '{word}'\n"})
+        for word in ("A", "B", "B")
+    ]
+    assert digests[0] != digests[1] == digests[2]
+
+
+def test_a_function_of_an_installed_module_is_found():
+    reference = _reference("textwrap.dedent", packaged_tasks(), None)
+    assert reference.module.startswith("textwrap@")
+    assert reference.resolve()(" a") == "a"
