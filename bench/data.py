@@ -65,13 +65,13 @@ def load_rows(task: EvalTask, root: Path | None) -> Rows:
         InputError: a file holds something else than one JSON object a line, or a row is not as the task
             reads it.
     """
-    splits = (task.scored_split, *_fewshot_splits(task.config))
+    splits = (task.scored_split, *fewshot_splits(task.config))
     if task.generate is not None:
         return Rows({split: generated_rows(task.generate, split) for split in splits}, "generated")
     if root is None or _has_own_files(task):
         of_split = _made_rows if task.config.get("custom_dataset") else _hub_rows
         read = {split: _checked_hub_rows(task, of_split(task, split)) for split in splits}
-        return Rows(read, f"{'files' if _has_own_files(task) else 'hub'}: {task.hub}")
+        return Rows(read, f"{'files' if _has_own_files(task) else 'hub'}: {_set_name(task)}")
     read = {split: _local_rows(task, split, root) for split in splits}
     scored, notice = len(read[task.scored_split]), None
     if task.size is not None and scored != task.size:
@@ -88,7 +88,8 @@ def count_rows(task: EvalTask, root: Path | None) -> int:
     if task.generate is not None:
         return len(generated_rows(task.generate, task.scored_split))
     if root is None or _has_own_files(task):
-        raise NoDataError(f"the rows of {task.name} are on the hub: {task.hub}")
+        where = "in its own files" if _has_own_files(task) else f"on the hub: {_set_name(task)}"
+        raise NoDataError(f"the rows of {task.name} are {where}")
     with _local_file(task, task.scored_split, root).open("rb") as file:
         return sum(1 for line in file if line.strip())
 
@@ -148,8 +149,12 @@ def generated_rows(reference: FunctionReference, split: str) -> Sequence[Row]:
     return made[split]
 
 
-def _fewshot_splits(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The split that lm-eval takes worked examples from, where it takes any from one."""
+def fewshot_splits(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The split that lm-eval takes a task's worked examples from, where it takes any from one.
+
+    Args:
+        config: the task's lm-eval configuration.
+    """
     if not config.get("num_fewshot"):
         return ()
     own = config.get("fewshot_config") or {}
@@ -161,9 +166,24 @@ def _fewshot_splits(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _has_own_files(task: EvalTask) -> bool:
     """Whether a task's definition itself says where its rows lie on this machine."""
-    path = str(task.config.get("dataset_path") or "")
-    options = task.config.get("dataset_kwargs") or {}
-    return (path in _FORMATS and "data_files" in options) or (os.sep in path and Path(path).is_dir())
+    path, files = str(task.config.get("dataset_path") or ""), _data_files(task)
+    if path in _FORMATS:
+        return bool(files) and not any("://" in file for file in files)
+    return os.sep in path and Path(path).is_dir()
+
+
+def _data_files(task: EvalTask) -> tuple[str, ...]:
+    """The files that a task's definition names, of all splits."""
+    given = (task.config.get("dataset_kwargs") or {}).get("data_files") or ()
+    of_splits = given.values() if isinstance(given, Mapping) else [given]
+    files = (str(file) for of in of_splits for file in (of if isinstance(of, list | tuple) else [of]))
+    return tuple(dict.fromkeys(files))
+
+
+def _set_name(task: EvalTask) -> str | None:
+    """The data set on the hub, or the files that a task names in place of one."""
+    read_as = task.config.get("dataset_path")
+    return ", ".join(_data_files(task)) if read_as in _FORMATS and _data_files(task) else task.hub
 
 
 def _hub_rows(task: EvalTask, split: str) -> list[Row]:
@@ -194,7 +214,7 @@ def _file_of(task: EvalTask, split: str) -> str:
 def _local_file(task: EvalTask, split: str, root: Path) -> Path:
     path = root / _file_of(task, split)
     if not path.is_file():
-        raise NoDataError(f"{path} does not exist; on the hub: {task.hub}")
+        raise NoDataError(f"{path} does not exist; on the hub: {_set_name(task)}")
     return path
 
 
@@ -204,9 +224,10 @@ def _local_rows(task: EvalTask, split: str, root: Path) -> list[Row]:
 
 
 def _checked_hub_rows(task: EvalTask, rows: Sequence[Row]) -> list[Row]:
+    name = _set_name(task)
     if not rows:
-        raise NoDataError(f"{task.hub} has no rows")
-    return _checked(task, ((f"{task.hub}, row {index}", row) for index, row in enumerate(rows)))
+        raise NoDataError(f"{name} has no rows")
+    return _checked(task, ((f"{name}, row {index}", row) for index, row in enumerate(rows)))
 
 
 def _checked(task: EvalTask, rows: Iterable[tuple[str, Row]]) -> list[Row]:

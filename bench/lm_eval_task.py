@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.benchmark import EvalTask, TaskGroup
 from bench.data import Row, Rows
 from bench.definition import resolve_functions
+from bench.worked_examples import refuse_few
 from results.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def build_task(task: EvalTask, rows: Rows, seed: int) -> "ConfigurableTask":
         seed: seed of the few-shot sampler.
 
     Raises:
-        InputError: the rows are not as the task expects.
+        InputError: the rows are not as the task expects, or fewer than its worked examples.
     """
     from lm_eval.api.task import ConfigurableTask
 
@@ -52,6 +53,9 @@ def build_task(task: EvalTask, rows: Rows, seed: int) -> "ConfigurableTask":
         raise InputError(f"{task.name}: no row of {rows.source} is a document of it.")
     built.set_config("num_fewshot", config.get("num_fewshot") or 0)
     built.set_fewshot_seed(seed)
+    if config.get("num_fewshot") and isinstance(built.fewshot_cfg.sampler, str):
+        apart = built.fewshot_cfg.split == built.config.test_split
+        refuse_few(task.name, config["num_fewshot"], len(built.sampler.df), apart=apart)
     return built
 
 

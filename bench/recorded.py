@@ -15,6 +15,10 @@ from bench.benchmark import Benchmark, RecordedForm
 from bench.data import Row, numbered_rows
 from results.errors import InputError
 
+REPLAY_VERSION = 2
+"""Part of the key of records of recorded outputs: to be raised by whoever changes what is made of these, as
+cutting thoughts off did."""
+
 _OURS = RecordedForm(match="prompt", output="output")
 
 Choices = Mapping[str, tuple[float, bool]]

@@ -21,8 +21,10 @@ from bench.hub import NoDataError
 from bench.judge import Judge, PatternJudge
 from bench.model_code import refuse_model_code
 from bench.prompts import prompts_of
+from bench.recorded import REPLAY_VERSION
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
+from bench.worked_examples import refuse_few_rows
 from merging.chat import ChatSettings
 from results.errors import InputError
 from results.record import CheckpointIdentity, Record, RecordKey
@@ -295,11 +297,13 @@ class Scorer:
 
         Raises:
             NoDataError: there are none.
+            InputError: a task asks for more worked examples than there are.
         """
         if benchmark.name not in self._rows:
-            self._rows[benchmark.name] = {
-                task.name: load_rows(task, self._data_root) for task in benchmark.tasks
-            }
+            rows = {task.name: load_rows(task, self._data_root) for task in benchmark.tasks}
+            for task in benchmark.tasks:
+                refuse_few_rows(task, rows[task.name])
+            self._rows[benchmark.name] = rows
         return self._rows[benchmark.name]
 
     def prompts(self, benchmark: Benchmark, limit: int | None) -> list[str]:
@@ -329,6 +333,7 @@ class Scorer:
         form, system = self.chat_forms.find(checkpoint), self.chat.system_instruction
         keeps_penalty = self.settings.gen_kwargs == "model" and benchmark.is_generated
         judge = {"judge": self._judge.name} if benchmark.judged else {}
+        replayed = {"replayed": REPLAY_VERSION} if self.engine_kind.recorded else {}
         return RecordKey(
             checkpoint=checkpoint.identity,
             benchmark=benchmark.name,
@@ -343,5 +348,6 @@ class Scorer:
                 "chat_template": None if form is None else form.key,
                 **({"system_instruction": system} if form is None and system else {}),
                 **judge,
+                **replayed,
             },
         )

@@ -3,8 +3,8 @@
 They are made from records: lm-eval scores the recorded answers once more, and its tracker writes the files.
 """
 
-import ast
 import math
+import re
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -34,6 +34,9 @@ _MERGED = (
     "samples",
 )  # fmt: skip
 """Parts of lm-eval's results that are by task or group."""
+
+
+_PAIR = re.compile(r"\(([^(),]+), (True|False)\)")
 
 
 class RecordedLM(LM):
@@ -72,15 +75,21 @@ class RecordedLM(LM):
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
         """Recorded log-likelihoods; those of all choices of a question are one value."""
-        recorded = [ast.literal_eval(self._output[request.task_name, request.doc_id]) for request in requests]
         return [
-            answers[request.idx] if isinstance(answers, list) else answers
-            for answers, request in zip(recorded, requests, strict=True)
+            _likelihoods(self._output[request.task_name, request.doc_id])[request.idx] for request in requests
         ]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = True) -> list[float]:
         """Recorded log-likelihoods of whole texts."""
         return [float(self._output[request.task_name, request.doc_id]) for request in requests]
+
+
+def _likelihoods(output: str) -> list[tuple[float, bool]]:
+    """The log-likelihoods of an output as it is recorded: `(-1.5, False)`, or a list of such pairs.
+
+    Infinities are no Python literals.
+    """
+    return [(float(logprob), greedy == "True") for logprob, greedy in _PAIR.findall(output)]
 
 
 def write_lm_eval_files(
@@ -105,6 +114,10 @@ def write_lm_eval_files(
     Raises:
         InputError: the files cannot be written, or lm-eval scores recorded answers otherwise.
     """
+    names = [task.name for benchmark in benchmarks for task in benchmark.tasks]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"--output-path: lm-eval's files cannot hold two scores of the task {name}.")
     settings, chat = scorer.settings, scorer.chat_forms.find(checkpoint)
     merged: dict[str, Any] = {part: {} for part in _MERGED}
     for benchmark in benchmarks:

@@ -1,17 +1,21 @@
 """Rows come from where they should, and a broken file is refused by file and line."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from datasets import Dataset
 from pydantic import ValidationError
 
-from bench.data import data_root, load_rows, read_jsonl
+from bench.benchmark import EvalTask
+from bench.data import Rows, data_root, load_rows, read_jsonl
 from bench.examples import ExampleSource, load_examples
 from bench.hub import NoDataError
+from bench.prompts import prompts_of
 from bench.score_settings import ScoreSettings
 from bench.scoring import Scorer
 from bench.suite import load_benchmark
+from bench.worked_examples import refuse_few_rows
 from results.errors import InputError
 from results.store import Store
 
@@ -160,3 +164,70 @@ def test_examples_are_made_by_the_suites_templates(tmp_path):
     wrong = ExampleSource(split="train", prompt="{{questoin}}", completion="", files={"train": "train.jsonl"})
     with pytest.raises(InputError, match="'questoin' is undefined"):
         load_examples([wrong], tmp_path)
+
+
+def task_of(files, **config):
+    return EvalTask(
+        "t",
+        {"dataset_path": "json", "dataset_kwargs": {"data_files": files}, "test_split": "test", **config},
+        {},
+    )
+
+
+def test_files_of_a_task_that_lie_elsewhere_are_not_fetched_with_a_data_root(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("bench.data.hub_rows", lambda *given, **_: asked.append(given) or [{"a": 1}])
+    for files in ({"test": ["hf://datasets/a/b/c.jsonl"]}, "https://a.b/c.jsonl"):
+        task = task_of(files)
+        with pytest.raises(NoDataError, match=r"lm_eval/t/test.jsonl does not exist; on the hub: h.*c.jsonl"):
+            load_rows(task, tmp_path)
+        assert load_rows(task, None).source.endswith("/c.jsonl")
+    assert len(asked) == 2
+    write_rows(tmp_path / "lm_eval/t/test.jsonl", [{"q": 1}])
+    assert load_rows(task, tmp_path).source == "lm_eval/t/test.jsonl"
+    assert len(asked) == 2
+
+
+def test_the_source_of_a_tasks_own_files_is_their_names(tmp_path):
+    write_rows(tmp_path / "a.jsonl", [{"q": 1}])
+    own = str(tmp_path / "a.jsonl")
+    assert load_rows(task_of({"test": own}), tmp_path).source == f"files: {own}"
+
+
+CHOICE = {
+    "task": "t",
+    "output_type": "multiple_choice",
+    "doc_to_text": "{{q}}",
+    "doc_to_choice": ["a", "b"],
+    "doc_to_target": 0,
+    "metric_list": [{"metric": "acc"}],
+}
+
+
+def dev_rows():
+    return Rows({split: [{"q": f"{split} {n}"} for n in range(5)] for split in ("test", "dev")}, "x")
+
+
+@pytest.mark.parametrize("sampler", ["default", "first_n"])
+@pytest.mark.parametrize(("split", "there"), [("dev", 5), ("test", 4)])
+def test_more_worked_examples_than_there_are_is_refused(sampler, split, there):
+    config = {**CHOICE, "fewshot_split": split, "fewshot_config": {"sampler": sampler}}
+    task = task_of({}, **config, num_fewshot=there)
+    refuse_few_rows(task, dev_rows())
+    assert len(prompts_of(task, dev_rows(), seed=1)) == 5
+    more = task_of({}, **config, num_fewshot=there + 1)
+    message = f"t: {there + 1} worked examples are asked for, and there are {there} to choose from"
+    with pytest.raises(InputError, match=message):
+        refuse_few_rows(more, dev_rows())
+    with pytest.raises(InputError, match=message):
+        prompts_of(more, dev_rows(), seed=1)
+
+
+def test_too_many_worked_examples_are_refused_before_a_model_is_loaded(tmp_path):
+    for split in ("test", "dev"):
+        write_rows(tmp_path / f"lm_eval/t/{split}.jsonl", [{"q": f"{split} {n}"} for n in range(5)])
+    task = replace(load_benchmark("arc_easy").tasks[0], name="t", files={}, columns=(), convert=None)
+    config = {**CHOICE, "test_split": "test", "fewshot_split": "dev", "num_fewshot": 8}
+    benchmark = load_benchmark("arc_easy").but(tasks=(replace(task, config=config),))
+    with pytest.raises(InputError, match="t: 8 worked examples are asked for, and there are 5"):
+        Scorer(ScoreSettings(), Store(tmp_path), tmp_path).missing_data([benchmark])

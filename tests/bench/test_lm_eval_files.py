@@ -8,7 +8,7 @@ from tiny import tiny_llama
 
 from bench.engine import EngineSettings
 from bench.lm_eval_tasks.benchmarks import LmEvalTasks
-from bench.lm_eval_tasks.output import write_lm_eval_files
+from bench.lm_eval_tasks.output import _likelihoods, write_lm_eval_files
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
@@ -179,3 +179,15 @@ def test_lm_evals_own_table_reads_what_is_written(llama, folder, tmp_path):
     assert "fruit" in table
     assert "colour" in table
     assert f"|{ran[3]['sized'].value:5.1f}|" in make_table(results, "groups")
+
+
+def test_log_likelihoods_may_be_infinite():
+    assert _likelihoods("(-inf, False)") == [(float("-inf"), False)]
+    assert _likelihoods("[(-1.5e-07, True), (-inf, False)]") == [(-1.5e-07, True), (float("-inf"), False)]
+
+
+def test_two_scores_of_one_task_are_not_written_over_each_other(llama, folder, tmp_path):
+    scorer, checkpoint, (fruit,), records = ours(llama, folder, tmp_path, ["fruit"], 0)
+    both = [fruit, fruit.with_fewshot(1).but(name="gg::fruit")]
+    with pytest.raises(InputError, match="cannot hold two scores of the task fruit"):
+        write_lm_eval_files(tmp_path / "ours", scorer, checkpoint, both, records)
