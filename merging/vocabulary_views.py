@@ -74,7 +74,7 @@ def _base_places(merged: MergedVocabulary, base: Checkpoint, rows: int) -> torch
         return ours
     # The base's ids are kept, and its rows without a token with them.
     place, unnamed = torch.arange(merged.rows), torch.ones(merged.rows, dtype=torch.bool)
-    unnamed[list(merged.tokens.values())] = False
+    unnamed[[place for place in merged.tokens.values() if place < merged.rows]] = False
     return torch.where(unnamed & (place < rows), place, ours)
 
 
@@ -154,7 +154,7 @@ def _places(
             "tokens could be matched; put its tokenizer beside it."
         )
     for token, place in merged.tokens.items():
-        if (own := tokens.get(token, rows)) < rows:
+        if place < merged.rows and (own := tokens.get(token, rows)) < rows:
             places[place] = own
     return places
 

@@ -77,6 +77,21 @@ def tsv_merge_of_one_task_is_that_task_and_of_orthogonal_ones_their_sum(kinds: K
 
 
 @oracle
+def tsv_merge_leaves_out_directions_that_a_task_does_not_have(kinds: Kinds) -> None:
+    # Of rank 2 in 32, orthogonal to each other: their sum, whatever vectors span what is 0.
+    left, right = (torch.linalg.qr(random(seed, 32, 4)).Q for seed in (46, 47))
+    apart = torch.stack([left[:, :2] @ right[:, :2].T, left[:, 2:] @ right[:, 2:].T])
+    near(merged(kinds["tsv_merge"](), one(apart))[NAME], apart.sum(0))
+
+
+@oracle
+def iso_without_common_directions_is_flat(kinds: Kinds) -> None:
+    values = torch.linalg.svdvals(merged(kinds["iso"](common=0.0), one(random(48, 5, 8, 8)))[NAME])
+    assert values[0] > 0.1
+    near(values, values[0].expand(8))
+
+
+@oracle
 def tsv_merge_makes_the_tasks_directions_orthogonal(kinds: Kinds) -> None:
     # u_1 and u_2 at 60° go to 90° by 15° each, and so do v_1 and v_2: by hand, of rank 1 = ⌊2/2⌋.
     pair = torch.stack([2.0 * torch.outer(turn(0.0), turn(10.0)), 3.0 * torch.outer(turn(60.0), turn(70.0))])

@@ -40,5 +40,6 @@ def _importance(delta: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
     """Return I in the shape of the delta."""
     if base.dim() == 0:
         return torch.zeros_like(delta)
-    after, before = (torch.softmax(values, dim=-1) + _SMALLEST for values in (base + delta, base))
+    # In float32 the KL of two models that are near each other is rounding.
+    after, before = (torch.softmax(values.double(), dim=-1) + _SMALLEST for values in (base + delta, base))
     return delta.abs() * (after * torch.log(after / before)).sum(dim=-1, keepdim=True)

@@ -45,7 +45,7 @@ class Iso(Method):
     def _directions(self, own: torch.Tensor, total: torch.Tensor) -> Decomposition:
         """Return the orthogonal U and V', and the singular values."""
         size = min(total.shape)
-        each = round((size - int(size * self.common)) / len(own))
+        each = min(round((size - int(size * self.common)) / len(own)), size // len(own))
         common = svd(total, size - each * len(own))
         if each == 0:
             return above_rounding(common, common[1][0])

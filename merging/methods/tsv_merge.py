@@ -6,7 +6,7 @@ import torch
 
 from merging.known_methods import register
 from merging.method import Context, Method, Scope
-from merging.spectral import is_matrix, joined, mean, relatively_weighted, svd
+from merging.spectral import above_rounding, is_matrix, joined, mean, relatively_weighted, svd
 
 
 @register("tsv_merge", paper="https://arxiv.org/abs/2412.00081")
@@ -14,9 +14,10 @@ class TsvMerge(Method):
     """Δ = λ U_⊥ S V_⊥' of the ⌊r/T⌋ largest singular triplets (at least one) of each task's matrix.
 
     r is the matrix's smaller side. U, S and V hold the T tasks' triplets side by side, and U_⊥ and V_⊥ are
-    the orthogonal factors nearest to U and V, by which the tasks' directions no longer interfere. Tensors
-    that are no matrix of a transformer block get λ times their mean. Weights w_t count relatively: τ_t is
-    scaled by T w_t / Σ w, 1 in the paper.
+    the orthogonal factors nearest to U and V, by which the tasks' directions no longer interfere. Directions
+    whose singular value is 1e-5 of the largest or less are left out, as in `iso`: they are arbitrary, and
+    would turn the others. Tensors that are no matrix of a transformer block get λ times their mean. Weights
+    w_t count relatively: τ_t is scaled by T w_t / Σ w, 1 in the paper.
     """
 
     scaling: float = 1.0
@@ -30,5 +31,7 @@ class TsvMerge(Method):
             return mean(deltas, weights, "tsv_merge").mul_(self.scaling)
         rank = max(min(context.shape) // len(deltas), 1)
         own = relatively_weighted(deltas, weights, "tsv_merge")
-        left, values, right = joined([svd(matrix, rank) for matrix in own])
+        parts = [svd(matrix, rank) for matrix in own]
+        strongest = torch.cat([part[1] for part in parts]).max()
+        left, values, right = joined([above_rounding(part, strongest) for part in parts])
         return ((left * values) @ right).mul_(self.scaling)
