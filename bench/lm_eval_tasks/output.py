@@ -114,10 +114,12 @@ def write_lm_eval_files(
     Raises:
         InputError: the files cannot be written, or lm-eval scores recorded answers otherwise.
     """
-    names = [task.name for benchmark in benchmarks for task in benchmark.tasks]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"--output-path: lm-eval's files cannot hold two scores of the task {name}.")
+    configs: dict[str, Any] = {}
+    for task in (task for benchmark in benchmarks for task in benchmark.tasks):
+        if configs.setdefault(task.name, task.config) != task.config:
+            raise InputError(
+                f"--output-path: lm-eval's files cannot hold two scores of the task {task.name}."
+            )
     settings, chat = scorer.settings, scorer.chat_forms.find(checkpoint)
     merged: dict[str, Any] = {part: {} for part in _MERGED}
     for benchmark in benchmarks:

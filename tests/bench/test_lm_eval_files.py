@@ -1,6 +1,7 @@
 """Scores in lm-eval's own files are those that lm-eval itself writes for the same model and tasks."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from lm_eval_folder import CHOICES, write_folder, write_task
@@ -188,6 +189,8 @@ def test_log_likelihoods_may_be_infinite():
 
 def test_two_scores_of_one_task_are_not_written_over_each_other(llama, folder, tmp_path):
     scorer, checkpoint, (fruit,), records = ours(llama, folder, tmp_path, ["fruit"], 0)
-    both = [fruit, fruit.with_fewshot(1).but(name="gg::fruit")]
+    (task,) = fruit.tasks
+    other = replace(task, config={**task.config, "description": "Choose."})
+    both = [fruit, fruit.but(name="gg::fruit", tasks=(other,))]
     with pytest.raises(InputError, match="cannot hold two scores of the task fruit"):
         write_lm_eval_files(tmp_path / "ours", scorer, checkpoint, both, records)
