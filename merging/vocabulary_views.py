@@ -26,8 +26,9 @@ def in_vocabulary(
 ) -> tuple[Checkpoint, dict[str, Checkpoint]]:
     """Return checkpoints whose tables have a row for each token of the merged model, and their ids.
 
-    A token that the base lacks has the mean of the rows of those experts that have it, in all checkpoints, so
-    that its task vectors are 0 and every method keeps it. An expert that lacks a token has the base's row.
+    A token that the base lacks has the mean of the rows of those experts that have it, in all checkpoints. So
+    its task vectors are 0, and a method of task vectors keeps it; one of the weights themselves, such as
+    `slerp` or `weighted_sum`, merges it like any row. An expert that lacks a token has the base's row.
     So have rows without a token, which are the base's own where its ids are kept, else the mean of its rows.
 
     Raises:
