@@ -2,14 +2,13 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from merging.checkpoints.checkpoint import Checkpoint
-from merging.checkpoints.stacked import stack_location, stack_parts
+from merging.checkpoints.stacked import stack_parts, with_paths
 from merging.checkpoints.tokenizer_files import copy_tokenizer
 from merging.compatible import asks_for_code
 from merging.merged_template import is_text
@@ -130,9 +129,7 @@ def _recipe(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _published(source: str) -> str:
-    if parts := stack_parts(source):
-        return stack_location([replace(part, path=_published(part.path)) for part in parts])
-    return Path(source).resolve().name if Path(source).is_dir() else source
+    return with_paths(source, lambda one: Path(one).resolve().name if Path(one).is_dir() else one)
 
 
 def _weight(weight: float | list[Any]) -> str:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from merging.blocks import Block
 from merging.checkpoints.adapted import open_checkpoint
-from merging.checkpoints.adapter import CONFIG, WEIGHTS
+from merging.checkpoints.adapter import CONFIG, PEFT_PREFIX, WEIGHTS
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.tied import class_ties
 from merging.checkpoints.token_rows import empty_model
@@ -25,7 +25,6 @@ from merging.task_vectors import TaskVectors
 from results.errors import InputError
 from results.json_values import cache_key
 
-_PREFIX = "base_model.model."
 REPORT = "extract.json"
 
 
@@ -161,7 +160,7 @@ def _add(
         return
     expert = next(iter(vectors.experts.values()))
     found.saved.add(module)
-    found.tensors |= {f"{_PREFIX}{one}": expert.tensor(one).contiguous().clone() for one in whole}
+    found.tensors |= {f"{PEFT_PREFIX}{one}": expert.tensor(one).contiguous().clone() for one in whole}
     found.note(name, total, 0.0)
 
 
@@ -173,7 +172,7 @@ def _tied(base: Checkpoint, name: str) -> list[str]:
 
 def _add_factors(found: _Extracted, module: str, kind: type, a: torch.Tensor, b: torch.Tensor) -> None:
     found.ranks[module] = len(a)
-    start = f"{_PREFIX}{module}.lora_"
+    start = f"{PEFT_PREFIX}{module}.lora_"
     if issubclass(kind, torch.nn.Embedding):  # its product is (B·A)ᵀ
         found.tensors |= {f"{start}embedding_A": b.T.contiguous(), f"{start}embedding_B": a.T.contiguous()}
     else:

@@ -36,6 +36,23 @@ def cosines(products: torch.Tensor) -> torch.Tensor:
     return (products / torch.where(pairs > 0, pairs, 1)).clamp(-1, 1)
 
 
+def cosines_along(
+    first: torch.Tensor, second: torch.Tensor, along: int, *, beside_zeros: float
+) -> torch.Tensor:
+    """Return the cosines along a dimension, float64, with that dimension of length 1.
+
+    Args:
+        first: any shape.
+        second: of the same shape.
+        along: the dimension.
+        beside_zeros: what stands for the cosine to a vector of length 0.
+    """
+    a, b = first.double(), second.double()
+    lengths = a.norm(dim=along, keepdim=True) * b.norm(dim=along, keepdim=True)
+    products = (a * b).sum(along, keepdim=True)
+    return torch.where(lengths > 0, products / torch.where(lengths > 0, lengths, 1), beside_zeros)
+
+
 def slerp_shares(cosine: torch.Tensor, t: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the coefficients sin((1−t)ω)/sin ω and sin(tω)/sin ω; 1 − t and t where ω is 0 or π.
 

@@ -1,13 +1,12 @@
 """A recipe: which experts of which base are merged by which method, as a YAML file says."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from merging.checkpoints.stacked import stack_location, stack_parts
+from merging.checkpoints.stacked import with_paths
 from merging.method_file import absolute
 from merging.varying import VaryingNumber
 from results.reading import beside
@@ -128,10 +127,7 @@ class Recipe(Settings):
 
 def location_beside(path: Path, location: str) -> str:
     """Return where a checkpoint lies that a file names, each part of a stack by itself."""
-    parts = stack_parts(location)
-    return stack_location([replace(part, path=beside(path, part.path)) for part in parts]) or beside(
-        path, location
-    )
+    return with_paths(location, lambda one: beside(path, one))
 
 
 def recipe_of(content: object, path: Path) -> Recipe:

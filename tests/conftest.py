@@ -60,6 +60,12 @@ def index_cache() -> str:
     return str(Path(tempfile.gettempdir()) / f"manyshot-tests-{os.getuid()}")
 
 
+@pytest.fixture
+def kept_index(monkeypatch: pytest.MonkeyPatch, index_cache: str) -> None:
+    """Let a test, and the commands that it runs, find that index."""
+    monkeypatch.setenv("XDG_CACHE_HOME", index_cache)
+
+
 POST_HOC_DEMO = """
 import sys
 import tempfile

@@ -41,17 +41,22 @@ def generate(
         decode: tokens of several answers as texts, to look for stop strings in.
         done: called with the number of answers that were finished since.
     """
-    answers = [
-        _Answer(request, StopStrings(request.stop), ends | {*request.ends}, length=0) for request in requests
-    ]
+    answers: dict[int, _Answer] = {}
     for group in prefix_groups([request.prompt for request in requests]):
         prefix = compute_prefix(model, requests[group.members[0]].prompt[: group.length])
         without = uncounted(model, group.length)
-        members = [answers[i] for i in group.members]
-        for answer in members:
-            answer.length = len(answer.request.prompt) - without + answer.request.max_new_tokens
-        _answer_all(members, prefix, model, batch_tokens=batch_tokens, pad=pad, decode=decode, done=done)
-    return [answer.tokens for answer in answers]
+        members = {i: _answer_to(requests[i], ends, without) for i in group.members}
+        _answer_all(
+            list(members.values()),
+            prefix,
+            model,
+            batch_tokens=batch_tokens,
+            pad=pad,
+            decode=decode,
+            done=done,
+        )
+        answers |= members
+    return [answers[i].tokens for i in range(len(requests))]
 
 
 def _answer_all(
@@ -114,6 +119,12 @@ class _Answer:
     length: int
     tokens: list[int] = field(default_factory=list)
     finished: bool = False
+
+
+def _answer_to(request: GenerationRequest, ends: frozenset[int], without: int) -> _Answer:
+    """An answer that is not begun; so many tokens of its prompt take no room."""
+    length = len(request.prompt) - without + request.max_new_tokens
+    return _Answer(request, StopStrings(request.stop), ends | {*request.ends}, length)
 
 
 def _append(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.definition import packaged_tasks
+from results.caches import cache_folder
 from results.errors import InputError
 from results.json_values import cache_key
 from results.writing import write_atomically
@@ -64,7 +65,7 @@ def task_index(include: Sequence[Path] = ()) -> Index:
 
 def _names_of(root: Path, include: Path | None) -> dict[str, IndexEntry]:
     """The names of a folder, from the cache or by lm-eval."""
-    kept = _cache_folder() / f"{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.json"
+    kept = cache_folder() / "lm-eval-tasks" / f"{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.json"
     key = cache_key([_FORMAT, version("lm_eval"), _fingerprint(root)])
     content = _kept(kept, key)
     if content is None:
@@ -121,8 +122,3 @@ def _kept(path: Path, key: str) -> dict[str, Any] | None:
         return content if content["key"] == key and isinstance(content["names"], dict) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _cache_folder() -> Path:
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return caches / "manyshot" / "lm-eval-tasks"

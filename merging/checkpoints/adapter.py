@@ -14,7 +14,9 @@ from merging.checkpoints.folders import locate, read_mapping
 from results.errors import InputError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-_PREFIX, _BASE_LAYER = "base_model.model.", ".base_layer."
+PEFT_PREFIX = "base_model.model."
+"""Before the names of a model's modules in peft, and so in an adapter's file."""
+_BASE_LAYER = ".base_layer."
 
 SCALING_SETTINGS = ("r", "lora_alpha", "use_rslora", "fan_in_fan_out", "rank_pattern", "alpha_pattern")
 _OTHER_KINDS = (
@@ -113,7 +115,7 @@ class Adapter:
 
 def inner_name(name: str) -> str:
     """Return the name in the base of what an adapter stores under a name."""
-    return name.removeprefix(_PREFIX).replace(_BASE_LAYER, ".")
+    return name.removeprefix(PEFT_PREFIX).replace(_BASE_LAYER, ".")
 
 
 def is_adapter(folder: Path) -> bool:

@@ -12,12 +12,10 @@ from typing import Any
 import torch
 import transformers
 
-from merging.checkpoints.adapter import WEIGHTS
+from merging.checkpoints.adapter import PEFT_PREFIX, WEIGHTS
 from merging.checkpoints.checkpoint import open_adapter_weights
 from merging.checkpoints.pretrained import load_config, loading, refuse_unfit, unsaveable_generation
 from results.errors import InputError
-
-_PREFIX = "base_model.model."
 
 
 @contextmanager
@@ -70,7 +68,7 @@ def adapted(model: Any, adapter: Path) -> Any:
         wrapped = PeftModel.from_pretrained(model, str(adapter))
         asked = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
     _refuse_incomplete(file, set(asked), set(stored))
-    touched = sorted(name for name in tied if any(f"{_PREFIX}{name}." in f"{key}." for key in stored))
+    touched = sorted(name for name in tied if any(f"{PEFT_PREFIX}{name}." in f"{key}." for key in stored))
     if touched:
         if getattr(wrapped.active_peft_config, "ensure_weight_tying", False):
             raise InputError(

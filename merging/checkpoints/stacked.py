@@ -6,7 +6,7 @@ part, the final norm and the head from the last.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ _BY_INDEX = ("mlp_only_layers", "first_k_dense_replace", "cross_attention_layers
 
 
 @dataclass(frozen=True)
-class Part:
+class BlockRange:
     """The blocks `first` to `stop` of a checkpoint."""
 
     path: str
@@ -39,13 +39,13 @@ class Part:
         return f"{self.path}[{self.first}:{self.stop}]"
 
 
-def stack_parts(location: str | Path) -> tuple[Part, ...]:
+def stack_parts(location: str | Path) -> tuple[BlockRange, ...]:
     """Return the parts that a location names; none where it names a folder or a hub name."""
     matches = [_PART.fullmatch(part) for part in str(location).split(_SEPARATOR)]
     found = [match for match in matches if match is not None]
     if len(found) != len(matches):
         return ()
-    return tuple(Part(match["path"], int(match["first"]), int(match["stop"])) for match in found)
+    return tuple(BlockRange(match["path"], int(match["first"]), int(match["stop"])) for match in found)
 
 
 def is_embedding(name: str) -> bool:
@@ -53,9 +53,15 @@ def is_embedding(name: str) -> bool:
     return bool(_EMBEDDING.search(name))
 
 
-def stack_location(parts: Sequence[Part]) -> str:
+def stack_location(parts: Sequence[BlockRange]) -> str:
     """Return the location that names some parts."""
     return _SEPARATOR.join(map(str, parts))
+
+
+def with_paths(location: str, change: Callable[[str], str]) -> str:
+    """Return a location with the path of each part changed, or its own where it is no stack."""
+    parts = stack_parts(location)
+    return stack_location([replace(part, path=change(part.path)) for part in parts]) or change(location)
 
 
 class StackedCheckpoint(PatchedCheckpoint):
@@ -65,7 +71,7 @@ class StackedCheckpoint(PatchedCheckpoint):
         sources: the checkpoints by path, the first part's first.
     """
 
-    def __init__(self, parts: Sequence[Part], open_checkpoint: Callable[[str], Checkpoint]) -> None:
+    def __init__(self, parts: Sequence[BlockRange], open_checkpoint: Callable[[str], Checkpoint]) -> None:
         self.stacked = tuple(parts)
         self.sources = {
             path: without_duplicates(open_checkpoint(path)) for path in dict.fromkeys(p.path for p in parts)
@@ -112,7 +118,7 @@ class StackedCheckpoint(PatchedCheckpoint):
         return views
 
 
-def _depth(source: Checkpoint, part: Part) -> int:
+def _depth(source: Checkpoint, part: BlockRange) -> int:
     """Return a model's number of blocks.
 
     Raises:
@@ -186,7 +192,7 @@ def _refuse_other_shapes(borrowed: Mapping[str, Borrowed]) -> None:
 
 
 def _config(
-    parts: Sequence[Part], opened: Sequence[Checkpoint], depths: Sequence[int], blocks: int
+    parts: Sequence[BlockRange], opened: Sequence[Checkpoint], depths: Sequence[int], blocks: int
 ) -> dict[str, Any]:
     """Return the first part's configuration with the stack's depth, and what blocks are of each kind."""
     config = dict(opened[0].config)

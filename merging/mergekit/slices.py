@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from merging.checkpoints.adapted import open_checkpoint
-from merging.checkpoints.stacked import Part, is_embedding, stack_location
+from merging.checkpoints.stacked import BlockRange, is_embedding, stack_location
 from merging.layers import LayerPosition, layer_positions
 from merging.mergekit.document import Document, Parameters, Slice
 from merging.mergekit.experts import Merged, named, with_base
@@ -44,8 +44,8 @@ class Sliced:
 class _Segment:
     """One slice: what is merged in the order of its sources, and the base's blocks where it has some."""
 
-    merged: Sequence[Part]
-    base: Part | None
+    merged: Sequence[BlockRange]
+    base: BlockRange | None
     parameters: Sequence[Parameters | None]
     own: Parameters | None
 
@@ -118,7 +118,7 @@ def _segment(one: Slice, document: Document, theirs: TheirMethod, base: str | No
         base = None
     listed = [Merged(source.model, source.parameters) for source in one.sources]
     merged = with_base(theirs, document.merge_method, base, listed, where)
-    parts = {model: Part(model, *pair) for model, pair in ranges.items()}
+    parts = {model: BlockRange(model, *pair) for model, pair in ranges.items()}
     return _Segment(
         [parts[each.location] for each in merged],
         parts[base] if base is not None else None,

@@ -11,8 +11,7 @@ from merging.known_methods import register
 from merging.method import Context, MergedBlock, Method, Scope
 from merging.ranks import ranks_from_smallest
 
-_Rate = Annotated[float, Field(ge=0, lt=1)]
-_Window = Annotated[float, Field(ge=0, lt=1)]
+_Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 @register("della", paper="https://arxiv.org/abs/2406.11617")
@@ -29,10 +28,10 @@ class Della(Method):
     in place of 1/q: by that small entries come out too small and large ones too large.
     """
 
-    drop_rate: _Rate | dict[str, _Rate] = 0.3
+    drop_rate: _Share | dict[str, _Share] = 0.3
     """p, the mean share of entries dropped, one number for all tasks or one for each by the experts' names;
     0 keeps all, whatever the window."""
-    window: _Window | dict[str, _Window] = 0.14
+    window: _Share | dict[str, _Share] = 0.14
     """ε, by how much the probabilities of the largest and the smallest entry differ, likewise."""
     scaling: float = 1.0
     """λ."""

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 
 from merging.arithmetic import normalised, weighted_sum
-from merging.geometry import cosines, gram
+from merging.geometry import cosines, cosines_along, gram
 from merging.known_methods import register
 from merging.method import Context, Method, Scope
 from results.errors import InputError
@@ -51,11 +51,5 @@ def _mean_of_pairs(values: torch.Tensor) -> torch.Tensor:
 
 def _mean_cosine_of_rows(deltas: torch.Tensor) -> torch.Tensor:
     """Return the mean cosine of pairs for each last dimension of (n_tasks, …, length), (…, 1)."""
-    pairs = [_cosine_of_rows(first.double(), second.double()) for first, second in combinations(deltas, 2)]
+    pairs = [cosines_along(first, second, -1, beside_zeros=0) for first, second in combinations(deltas, 2)]
     return torch.stack(pairs).mean(0)
-
-
-def _cosine_of_rows(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Return the cosines along the last dimension, which has length 1 then; 0 beside zeros."""
-    lengths = first.norm(dim=-1, keepdim=True) * second.norm(dim=-1, keepdim=True)
-    return (first * second).sum(-1, keepdim=True) / torch.where(lengths > 0, lengths, 1)

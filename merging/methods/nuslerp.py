@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 import torch
 
 from merging.arithmetic import normalised
-from merging.geometry import slerp_shares
+from merging.geometry import cosines_along, slerp_shares
 from merging.known_methods import register
 from merging.method import Context, Method, Scope
 from results.errors import InputError
@@ -38,14 +38,7 @@ class NuSlerp(Method):
         if self.within == "tensor" or first.dim() == 0:
             first, second = first.reshape(-1), second.reshape(-1)
         along = 0 if self.within == "column" else -1
-        shares = slerp_shares(_cosine(first, second, along), t)
+        cosine = cosines_along(first, second, along, beside_zeros=1).clamp(-1, 1)
+        shares = slerp_shares(cosine, t)
         merged = shares[0].to(first) * first + shares[1].to(first) * second
         return merged.reshape(context.base.shape) - origin
-
-
-def _cosine(first: torch.Tensor, second: torch.Tensor, along: int) -> torch.Tensor:
-    """Return the cosines along a dimension, float64, with that dimension of length 1; 1 beside zeros."""
-    a, b = first.double(), second.double()
-    lengths = a.norm(dim=along, keepdim=True) * b.norm(dim=along, keepdim=True)
-    products = (a * b).sum(along, keepdim=True)
-    return torch.where(lengths > 0, products / torch.where(lengths > 0, lengths, 1), 1).clamp(-1, 1)

@@ -38,9 +38,7 @@ GENERATED = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _cache(monkeypatch, index_cache):
-    monkeypatch.setenv("XDG_CACHE_HOME", index_cache)
+pytestmark = pytest.mark.usefixtures("kept_index")
 
 
 @pytest.fixture(scope="module")

@@ -26,9 +26,7 @@ IDENTITY = CheckpointIdentity(weights="w", config="c", tokenizer="t")
 FLOAT32 = EngineSettings(name="hf", dtype="float32", device="cpu")
 
 
-@pytest.fixture(autouse=True)
-def _cache(monkeypatch, index_cache):
-    monkeypatch.setenv("XDG_CACHE_HOME", index_cache)
+pytestmark = pytest.mark.usefixtures("kept_index")
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,7 @@ from command_line import manyshot
 from lm_eval_folder import write_folder
 from tiny import tiny_llama
 
-
-@pytest.fixture(autouse=True)
-def _cache(monkeypatch, index_cache):
-    monkeypatch.setenv("XDG_CACHE_HOME", index_cache)
+pytestmark = pytest.mark.usefixtures("kept_index")
 
 
 @pytest.fixture(scope="module")
