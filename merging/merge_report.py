@@ -76,6 +76,7 @@ def report(
             "base": _input(prepared.vectors.base),
             "experts": {name: _input(expert) for name, expert in prepared.vectors.experts.items()},
         },
+        "made_from": prepared.made_from(),
         "differences": [asdict(difference) for difference in prepared.differences],
         "versions": versions(),
         "device": str(prepared.vectors.device),

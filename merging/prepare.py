@@ -121,20 +121,25 @@ class Prepared:
         Input files count by name, size and time of their last change. What a stopped merge wrote may not have
         reached the disk when the machine itself stopped, so a merge is resumed only before a restart.
         """
-        content = [
+        stamps = [
+            [_stamp(checkpoint.folder / name) for name in checkpoint.files] for checkpoint in self.checkpoints
+        ]
+        device = [self.block_size, str(self.vectors.device)]
+        return cache_key([self._made_from(), stamps, device, versions(), _machine_start()])
+
+    def made_from(self) -> str:
+        """Return a digest of all that decides what is merged, on whatever machine; reads every input file."""
+        return cache_key([self._made_from(), [one.identity().model_dump() for one in self.checkpoints]])
+
+    def _made_from(self) -> list[Any]:
+        return [
             self.recipe.model_dump(mode="json", exclude={"method"}),
             [[described(group.method), group.weights.tolist(), group.names] for group in self.groups],
-            [
-                [_stamp(checkpoint.folder / name) for name in checkpoint.files]
-                for checkpoint in self.checkpoints
-            ],
             [checkpoint.config for checkpoint in self.checkpoints],
             self.chat_template,
             self.vocabulary and [dict(self.vocabulary.tokens), tokenizer_digest(self.vocabulary.folder)],
-            [self.block_size, str(self.vectors.device)],
-            [MERGING_VERSION, versions(), _machine_start()],
+            MERGING_VERSION,
         ]
-        return cache_key(content)
 
 
 def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) -> Prepared:

@@ -1,5 +1,7 @@
 """Recipe files: ours, and mergekit's, of which one may hold several merges that build on each other."""
 
+import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +10,12 @@ from typing import Any
 from merging.mergekit.document import is_document
 from merging.mergekit.reader import read_document
 from merging.mergekit.several import Named, in_order
+from merging.prepare import prepare
 from merging.recipe import Recipe, recipe_of
 from results.errors import InputError
 from results.reading import read_json, read_yaml_documents
+
+logger = logging.getLogger("manyshot.merging")
 
 
 @dataclass(frozen=True)
@@ -30,16 +35,25 @@ class Step:
     is_last: bool = True
 
     def is_made(self) -> bool:
-        """Whether an earlier run of the same file has made this step for the next ones."""
-        if self.is_last or self.out is None:
-            return False
-        report = self.out / "merge.json"
-        if not report.is_file():
-            return False
-        made = read_json(report)["recipe"]
-        asked = self.recipe.model_dump(mode="json")
+        """Whether an earlier run of the same file has made this step, of the same inputs, for the next ones."""
+        report = self._earlier()
+        return report is not None and report.get("made_from") == prepare(self.recipe).made_from()
+
+    def discard_stale(self) -> None:
+        """Remove what an earlier run of the same file made, where that is of other inputs."""
+        if self.out is not None and self._earlier() is not None and not self.is_made():
+            logger.warning("%s was made of what its inputs held before, and is made again", self.out)
+            shutil.rmtree(self.out)
+
+    def _earlier(self) -> Mapping[str, Any] | None:
+        """Return the report of an earlier run of the same recipe; None where there is none."""
+        if self.is_last or self.out is None or not (self.out / "merge.json").is_file():
+            return None
+        report = read_json(self.out / "merge.json")
+        made, asked = dict(report["recipe"]), self.recipe.model_dump(mode="json")
         own, method = made.pop("method"), asked.pop("method")
-        return made == asked and all(own.get(key) == value for key, value in method.items())
+        same = made == asked and all(own.get(key) == value for key, value in method.items())
+        return report if same else None
 
 
 def load_recipe(path: Path) -> Recipe:

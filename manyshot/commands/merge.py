@@ -24,6 +24,7 @@ def run(options: argparse.Namespace) -> None:
     refuse_existing(options.out)
     for step in steps:
         if step.out is not None and not step.is_made():
+            step.discard_stale()
             answer(str(merge(step.recipe, step.out, device=options.device)))
 
 

@@ -1,6 +1,7 @@
 """Files of mergekit are read with mergekit's meaning: settings, models, tokenizer, several documents."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -328,6 +329,28 @@ def test_documents_build_on_each_other_by_name(models, tmp_path, capsys):
     assert not load_steps(path, tmp_path / "elsewhere")[0].is_made()
     with pytest.raises(InputError, match="2 merges"):
         load_recipe(path)
+
+
+def test_an_intermediate_is_made_again_where_its_inputs_or_our_merging_changed(models, tmp_path, monkeypatch):
+    copies = tmp_path / "models"
+    shutil.copytree(models, copies)
+    path, first = several(copies, tmp_path), tmp_path / "out-first/model.safetensors"
+
+    def merged(out):
+        """The last model, of what is called `first` beside it."""
+        shutil.rmtree(out, ignore_errors=True)
+        main(["merge", str(path), str(out)])
+        return load_file(out / "model.safetensors")["model.norm.weight"]
+
+    before, stamp = merged(tmp_path / "out"), first.stat().st_mtime_ns
+    assert torch.equal(merged(tmp_path / "out"), before) and first.stat().st_mtime_ns == stamp
+    shutil.copy(copies / "c/model.safetensors", copies / "a/model.safetensors")
+    a, b, c = (load_file(copies / name / "model.safetensors")["model.norm.weight"] for name in "abc")
+    torch.testing.assert_close(merged(tmp_path / "out"), ((a + b) / 2 + c) / 2)
+    stamp = first.stat().st_mtime_ns
+    monkeypatch.setattr("merging.prepare.MERGING_VERSION", "another")
+    merged(tmp_path / "out")
+    assert first.stat().st_mtime_ns > stamp
 
 
 @pytest.mark.parametrize(
