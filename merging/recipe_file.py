@@ -35,7 +35,7 @@ class Step:
     is_last: bool = True
 
     def is_made(self) -> bool:
-        """Whether an earlier run of the same file has made this step, of the same inputs, for the next ones."""
+        """Whether an earlier run of the same file has made this step of the same inputs."""
         report = self._earlier()
         return report is not None and report.get("made_from") == prepare(self.recipe).made_from()
 
