@@ -49,6 +49,8 @@ def compare_settings(
     experts: Mapping[str, Checkpoint],
     accepted: Sequence[str] = (),
     merged: MergedVocabulary | None = None,
+    *,
+    has_recipe: bool = True,
 ) -> tuple[SettingDifference, ...]:
     """Return all differences of configuration, generation settings, tokenizer and chat template.
 
@@ -57,6 +59,7 @@ def compare_settings(
         experts: by their names.
         accepted: keys in which the recipe accepts that the experts differ; a key stands for all below it.
         merged: the merged model's tokens, where they are not simply the base's.
+        has_recipe: whether there is a recipe in which differences could be accepted.
 
     Raises:
         InputError: experts differ in a key that is neither known not to change the computation nor accepted;
@@ -92,7 +95,7 @@ def compare_settings(
         theirs = {name: _short(pair.theirs) for name, pair in pairs.items()}
         differences.append(SettingDifference(key, _short(ours), theirs, verdict, why))
     if refused:
-        raise InputError(_refusal(refused, by_key, experts, clash, merged))
+        raise InputError(_refusal(refused, by_key, experts, clash, merged, has_recipe))
     for name in accepted:
         if name not in used:
             raise InputError(
@@ -166,8 +169,7 @@ def _compare_tokens(
             if other != token and not clash and not by_token:
                 clash = (
                     f"Expert {name!r} ({expert.folder}) has the token {token!r} at the id {token_id}, where "
-                    f"{whose} has {other!r}, so that one row of the embedding stands for both (which "
-                    "`tokenizer: union` in the recipe keeps apart)"
+                    f"{whose} has {other!r}, so that one row of the embedding stands for both"
                 )
     return clash
 
@@ -178,6 +180,7 @@ def _refusal(
     experts: Mapping[str, Checkpoint],
     clash: str,
     merged: MergedVocabulary | None,
+    has_recipe: bool,
 ) -> str:
     key = refused[0]
     name, pair = min(by_key[key].items(), key=lambda item: item[1].reason is not None)  # the first unknown
@@ -189,8 +192,10 @@ def _refusal(
         "which can change what the model computes"
     )
     if key == _ADDED:
-        start = clash
+        start = clash + (" (which `tokenizer: union` in the recipe keeps apart)" if has_recipe else "")
     more = f"; it differs in {', '.join(refused[1:])} too" if refused[1:] else ""
+    if not has_recipe:
+        return f"{start}{more}; take one that shares it with its base."
     return (
         f"{start}{more}; merge experts that share it, or say `accept_differences: [{', '.join(refused)}]` in "
         "the recipe to keep the base's."

@@ -1,6 +1,7 @@
 """A LoRA adapter of a whole fine-tuned model: the best approximation of each task vector by a low rank."""
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import sqrt
@@ -15,9 +16,9 @@ from merging.checkpoints.adapted import open_checkpoint
 from merging.checkpoints.adapter import CONFIG, PEFT_PREFIX, WEIGHTS
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.tied import class_ties
-from merging.checkpoints.token_rows import empty_model
+from merging.checkpoints.token_rows import empty_model, vocabulary_size
 from merging.checkpoints.tokenizer_files import copy_tokenizer
-from merging.differences import compare_settings
+from merging.differences import compare_settings, notices
 from merging.prepare import task_vectors
 from merging.provenance import versions
 from merging.staging import refuse_existing, resumable
@@ -25,7 +26,10 @@ from merging.task_vectors import TaskVectors
 from results.errors import InputError
 from results.json_values import cache_key
 
+logger = logging.getLogger("manyshot.merging")
 REPORT = "extract.json"
+_NO_MODULES = "dummy-target-modules"
+"""As peft says that there are factors of none; an empty list it refuses."""
 
 
 @dataclass
@@ -33,15 +37,18 @@ class _Extracted:
     """What an adapter will hold, and how far it is from the expert.
 
     Attributes:
-        kinds: the class of each module of the model, by name.
+        model: without weights.
+        kinds: the class of each of its modules, by name.
         rank: most terms of a matrix.
         tensors: of the adapter's file, by name.
         ranks: of the modules with factors.
         saved: modules that are kept whole.
         errors: ‖Δ − B·A‖ / ‖Δ‖ of each tensor that differs.
         lost, all: sums of squares of Δ − B·A and of Δ.
+        notices: what of the expert the adapter does not have, a sentence each.
     """
 
+    model: torch.nn.Module
     kinds: Mapping[str, type]
     rank: int
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -50,6 +57,7 @@ class _Extracted:
     errors: dict[str, float] = field(default_factory=dict)
     lost: float = 0.0
     all: float = 0.0
+    notices: list[str] = field(default_factory=list)
 
     def note(self, name: str, total: float, lost: float) -> None:
         """Note a tensor's sums of squares."""
@@ -62,7 +70,9 @@ def extract(base: str, expert: str, out: Path, rank: int) -> Path:
 
     Each matrix of a linear layer or an embedding has the first `rank` terms of its singular value
     decomposition, √S on either side, computed in float32. Modules without a matrix (norms) are kept whole.
-    `extract.json` has the relative error of each tensor and of the whole.
+    What an adapter has no place for is left out: a bias beside a matrix, the tied table of an
+    encoder-decoder, a parameter beside other modules. `extract.json` has the relative error of each tensor, 1
+    for those, and of the whole.
 
     Args:
         base: folder or hub name of the base.
@@ -74,13 +84,21 @@ def extract(base: str, expert: str, out: Path, rank: int) -> Path:
         `out`.
 
     Raises:
-        InputError: the two do not fit together, have layers that LoRA keeps transposed, or do not differ.
+        InputError: the two do not fit together or do not differ, or what differs are layers that LoRA keeps
+            transposed or tensors that the model's class does not name.
     """
     refuse_existing(out)
-    vectors = task_vectors(base, {"expert": expert})
     opened, tuned = open_checkpoint(base), open_checkpoint(expert)
-    compare_settings(opened, {"expert": tuned})
-    found = _Extracted(_kinds(vectors.base), rank)
+    ours, theirs = (vocabulary_size(one.config) for one in (opened, tuned))
+    if ours != theirs:
+        raise InputError(
+            f"{expert} has tables of {theirs} rows and {base} of {ours}, which no adapter changes; resize the "
+            "base's to the expert's tokens first."
+        )
+    found = _Extracted(*_described(opened), rank)
+    found.notices += notices(compare_settings(opened, {"expert": tuned}, has_recipe=False))
+    vectors = task_vectors(base, {"expert": expert})
+    found.notices += vectors.notices
     for name in vectors.names:
         delta, _ = vectors.read(name, _whole(vectors, name), {})
         if delta.any():
@@ -93,6 +111,7 @@ def extract(base: str, expert: str, out: Path, rank: int) -> Path:
         "rank": rank,
         "error": sqrt(found.lost / found.all),
         "tensors": dict(sorted(found.errors.items())),
+        "notices": found.notices,
         "versions": versions(),
     }
     with resumable(out, cache_key(report)) as folder:
@@ -101,6 +120,8 @@ def extract(base: str, expert: str, out: Path, rank: int) -> Path:
         for name, content in ((CONFIG, config), (REPORT, report)):
             (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         copy_tokenizer(tuned.tokenizer_folder, folder)
+    for notice in found.notices:
+        logger.warning("%s: %s", out, notice)
     return out
 
 
@@ -118,8 +139,8 @@ def _whole(vectors: TaskVectors, name: str) -> Block:
     return Block(0, info.numel, info.shape)
 
 
-def _kinds(base: Checkpoint) -> Mapping[str, type]:
-    """Return the class of each module by its name."""
+def _described(base: Checkpoint) -> tuple[torch.nn.Module, Mapping[str, type]]:
+    """Return a model without weights, and the class of each module by its name."""
     from transformers.pytorch_utils import Conv1D
 
     model = empty_model(base.config)
@@ -135,27 +156,32 @@ def _kinds(base: Checkpoint) -> Mapping[str, type]:
                 f"{base.folder} keeps {name!r} transposed (Conv1D), of which no adapter is extracted; linear "
                 "layers are expected."
             )
-    return kinds
+    return model, kinds
 
 
-def _add(
-    found: _Extracted,
-    vectors: TaskVectors,
-    name: str,
-    delta: torch.Tensor,
-) -> None:
-    module, _, parameter = name.rpartition(".")
+def _add(found: _Extracted, vectors: TaskVectors, name: str, delta: torch.Tensor) -> None:
+    base, (module, _, parameter) = vectors.base, name.rpartition(".")
+    kind = found.kinds.get(module)
+    if kind is None or not hasattr(found.model.get_submodule(module), parameter):
+        raise InputError(
+            f"{base.folder} stores {name!r}, which {type(found.model).__name__} has under another name or in "
+            "one tensor with others (as experts of a mixture), so that no adapter of it can be extracted."
+        )
     total = delta.double().square().sum().item()
-    kind = found.kinds.get(module, torch.nn.Module)
     if parameter == "weight" and issubclass(kind, torch.nn.Linear | torch.nn.Embedding):
+        if issubclass(kind, torch.nn.Embedding) and _is_shared(base, name):
+            found.notices.append(f"{name!r} differs and is left out: an encoder-decoder ties it")
+            found.note(name, total, total)
+            return
         b, a, lost = low_rank(delta, found.rank)
         # Tables that are tied are two modules to peft, each with its own adapter beside it.
-        for other in {module, *(pair.removesuffix(".weight") for pair in _tied(vectors.base, name))}:
+        for other in {module, *(pair.removesuffix(".weight") for pair in _tied(base, name))}:
             _add_factors(found, other, found.kinds.get(other, kind), a, b)
         found.note(name, total, lost)
         return
     whole = [one for one in vectors.names if one.rpartition(".")[0] == module]
-    if any(vectors.base.info(one).shape != delta.shape for one in whole):
+    has_parts = any(True for _ in found.model.get_submodule(module).children())
+    if has_parts or any(base.info(one).shape != delta.shape for one in whole):
         found.note(name, total, total)  # as a bias beside a matrix, for which plain LoRA has no place
         return
     expert = next(iter(vectors.experts.values()))
@@ -164,8 +190,17 @@ def _add(
     found.note(name, total, 0.0)
 
 
+def _has_tokens(base: Checkpoint, name: str) -> bool:
+    return base.info(name).shape[:1] == (vocabulary_size(base.config),)
+
+
+def _is_shared(base: Checkpoint, name: str) -> bool:
+    """Whether an embedding is that of an encoder and a decoder, whatever becomes of the head."""
+    return bool(base.config.get("is_encoder_decoder")) and _has_tokens(base, name)
+
+
 def _tied(base: Checkpoint, name: str) -> list[str]:
-    if base.info(name).shape[:1] != (base.config.get("vocab_size"),):
+    if not _has_tokens(base, name):
         return []
     return [duplicate for duplicate, table in class_ties(base).items() if table == name]
 
@@ -190,6 +225,6 @@ def _config(found: _Extracted, base: Checkpoint) -> dict[str, Any]:
         "lora_alpha": found.rank,
         "rank_pattern": smaller,
         "alpha_pattern": smaller,
-        "target_modules": sorted(found.ranks),
+        "target_modules": sorted(found.ranks) or _NO_MODULES,
         "modules_to_save": sorted(found.saved) or None,
     }

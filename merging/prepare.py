@@ -190,6 +190,7 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         experts,
         seed=recipe.seed,
         device=where,
+        notices=aligned.notices,
     )
     planned = [_output(base.info(name), recipe.output_dtype) for name in base.names]
     on_cpu = where.type == "cpu"
@@ -202,7 +203,7 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         block_size or (BLOCK if on_cpu else BLOCK_ON_DEVICE),
         torch.get_num_threads() if on_cpu else min(torch.get_num_threads(), 2),
         template,
-        (*recipe.notices, *aligned.notices, *of_stacks, *(merged.notices if merged else ())),
+        (*recipe.notices, *vectors.notices, *of_stacks, *(merged.notices if merged else ())),
         merged,
     )
 
@@ -219,7 +220,7 @@ def task_vectors(base: str, experts: Mapping[str, str], device: str = "cpu") -> 
     if (merged := merged_vocabulary(opened_base, opened_experts)) is not None:
         opened_base, opened_experts = in_vocabulary(merged, opened_base, opened_experts)
     check_compatible(opened_base, opened_experts)
-    return TaskVectors(opened_base, opened_experts, device=where)
+    return TaskVectors(opened_base, opened_experts, device=where, notices=aligned.notices)
 
 
 def _fitted(

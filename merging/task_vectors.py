@@ -29,6 +29,7 @@ class TaskVectors:
         seed: the merge's seed.
         digests: the experts' weights digests where a method needs them.
         device: where the differences are made and merged.
+        notices: what was done to make the checkpoints fit together, a sentence each.
         positions: of every tensor in its stack of blocks.
     """
 
@@ -37,6 +38,7 @@ class TaskVectors:
     seed: int = 0
     digests: tuple[str, ...] = ()
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - a device never changes
+    notices: tuple[str, ...] = ()
     positions: Mapping[str, LayerPosition] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

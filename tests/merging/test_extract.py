@@ -5,10 +5,16 @@ import json
 import pytest
 import torch
 from peft import PeftModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tied_adapters import logits, peft_logits
-from tiny import tiny_llama
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from tiny import tiny_llama, tiny_t5
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    MixtralConfig,
+    MixtralForCausalLM,
+)
 
 from manyshot.cli import main
 from merging.checkpoints.adapted import open_checkpoint
@@ -87,3 +93,98 @@ def test_the_command_says_the_error_and_refuses_what_does_not_differ(tmp_path, c
     assert "relative error 0." in capsys.readouterr().out
     with pytest.raises(InputError, match="nothing to extract"):
         extract(str(base), str(base), tmp_path / "none", 2)
+
+
+def changed(base, folder, change, family=AutoModelForCausalLM):
+    """A base after a function of its model, which may return another tokenizer."""
+    model, tokenizer = family.from_pretrained(base), AutoTokenizer.from_pretrained(base)
+    change(model, tokenizer)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_norms_alone_make_an_adapter_that_peft_opens(tmp_path):
+    def move(model, _):
+        for name, parameter in model.named_parameters():
+            if "norm" in name:
+                parameter.data += 0.1 * torch.arange(len(parameter))
+
+    base = tiny_llama(tmp_path / "base")
+    expert = changed(base, tmp_path / "expert", move)
+    out = extract(str(base), str(expert), tmp_path / "out", 4)
+    torch.testing.assert_close(peft_logits(base, out), logits(expert))
+    norm = "model.norm.weight"
+    assert torch.equal(
+        open_checkpoint(out).tensor(norm).float(), load_file(expert / "model.safetensors")[norm]
+    )
+
+
+def test_the_table_of_an_encoder_decoder_is_left_out_with_a_notice(tmp_path, caplog):
+    def move(model, _):
+        model.shared.weight.data += 0.1
+        model.decoder.final_layer_norm.weight.data += 0.1
+
+    base = tiny_t5(tmp_path / "base")
+    expert = changed(base, tmp_path / "expert", move, AutoModelForSeq2SeqLM)
+    out = extract(str(base), str(expert), tmp_path / "out", 4)
+    report = json.loads((out / "extract.json").read_text())
+    assert report["tensors"] == {"decoder.final_layer_norm.weight": 0, "shared.weight": 1}
+    assert "'shared.weight'" in report["notices"][0] and report["notices"][0] in caplog.text
+    opened, ours = open_checkpoint(out), load_file(base / "model.safetensors")["shared.weight"]
+    assert torch.equal(opened.tensor("shared.weight"), ours)
+
+
+def test_an_expert_with_more_tokens_is_refused_by_what_to_do(tmp_path):
+    def grow(model, tokenizer):
+        tokenizer.add_tokens(["<new>"])
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+
+    base = tiny_llama(tmp_path / "base")
+    expert = changed(base, tmp_path / "expert", grow)
+    with pytest.raises(InputError, match="resize the base's") as refusal:
+        extract(str(base), str(expert), tmp_path / "out", 4)
+    assert "recipe" not in str(refusal.value)
+
+
+def test_another_setting_is_refused_without_the_advice_of_a_recipe(tmp_path):
+    base, expert = tiny_llama(tmp_path / "base"), tiny_llama(tmp_path / "expert", rms_norm_eps=0.1)
+    with pytest.raises(InputError, match="rms_norm_eps") as refusal:
+        extract(str(base), str(expert), tmp_path / "out", 4)
+    assert "recipe" not in str(refusal.value)
+
+
+def test_experts_of_a_mixture_are_refused_by_name(tmp_path):
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama(tmp_path / "tokenizer"))
+    config = MixtralConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+        num_attention_heads=4, num_key_value_heads=2, num_local_experts=2,
+    )  # fmt: skip
+    model = MixtralForCausalLM(config)
+    for name in ("base", "expert", "attention"):
+        model.save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+    file = tmp_path / "expert/model.safetensors"
+    moved = load_file(file)
+    stored = next(name for name in moved if "experts.0" in name)
+    save_file(moved | {stored: moved[stored] + 1}, file, metadata={"format": "pt"})
+    with pytest.raises(InputError, match="mixture") as refusal:
+        extract(str(tmp_path / "base"), str(tmp_path / "expert"), tmp_path / "out", 4)
+    assert repr(stored) in str(refusal.value)
+    # What does not differ hinders nothing.
+    file = tmp_path / "attention/model.safetensors"
+    moved, query = load_file(file), "model.layers.0.self_attn.q_proj.weight"
+    save_file(moved | {query: moved[query] + 1}, file, metadata={"format": "pt"})
+    extract(str(tmp_path / "base"), str(tmp_path / "attention"), tmp_path / "attention-out", 1)
+
+
+def test_names_without_the_class_s_prefix_are_refused(tmp_path):
+    base = tiny_llama(tmp_path / "base")
+    expert = tuned(base, tmp_path / "expert")
+    for folder in (base, expert):
+        file = folder / "model.safetensors"
+        bare = {name.removeprefix("model."): tensor for name, tensor in load_file(file).items()}
+        save_file(bare, file, metadata={"format": "pt"})
+    with pytest.raises(InputError, match="under another name"):
+        extract(str(base), str(expert), tmp_path / "out", 4)
