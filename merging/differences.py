@@ -95,7 +95,7 @@ def compare_settings(
         theirs = {name: _short(pair.theirs) for name, pair in pairs.items()}
         differences.append(SettingDifference(key, _short(ours), theirs, verdict, why))
     if refused:
-        raise InputError(_refusal(refused, by_key, experts, clash, merged, has_recipe))
+        raise InputError(_refusal(refused, by_key, experts, clash, merged, has_recipe=has_recipe))
     for name in accepted:
         if name not in used:
             raise InputError(
@@ -180,6 +180,7 @@ def _refusal(
     experts: Mapping[str, Checkpoint],
     clash: str,
     merged: MergedVocabulary | None,
+    *,
     has_recipe: bool,
 ) -> str:
     key = refused[0]

@@ -92,8 +92,8 @@ def extract(base: str, expert: str, out: Path, rank: int) -> Path:
     ours, theirs = (vocabulary_size(one.config) for one in (opened, tuned))
     if ours != theirs:
         raise InputError(
-            f"{expert} has tables of {theirs} rows and {base} of {ours}, which no adapter changes; resize the "
-            "base's to the expert's tokens first."
+            f"{expert} has tables of {theirs} rows and {base} of {ours}, which no adapter changes; resize "
+            "the base's to the expert's tokens first."
         )
     found = _Extracted(*_described(opened), rank)
     found.notices += notices(compare_settings(opened, {"expert": tuned}, has_recipe=False))
