@@ -8,14 +8,16 @@ from pathlib import Path
 
 from merging.blocks import one_torch_thread_each
 from merging.checkpoints.tokenizer_files import write_chat_template
-from merging.companions import copy_companions, model_card
+from merging.companions import copy_companions
 from merging.factors import write_companions
 from merging.journal import Journal
 from merging.memory import AddedMemory
 from merging.merge_blocks import merge_blocks, run_first_passes
 from merging.merge_report import Clock, report
+from merging.model_card import model_card
 from merging.prepare import Prepared, prepare
 from merging.recipe import Recipe
+from merging.sources import agreed_metadata
 from merging.staging import refuse_existing, resumable
 from merging.write import are_there
 
@@ -85,7 +87,8 @@ def merge(
             write_chat_template(prepared.chat_template, folder)
         content = report(prepared, tallies, clock, resumed, memory.bytes)
         (folder / "merge.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        (folder / "README.md").write_text(model_card(content), encoding="utf-8")
+        card = model_card(content, agreed_metadata(prepared.checkpoints))
+        (folder / "README.md").write_text(card, encoding="utf-8")
         (folder / JOURNAL).unlink()
     if progress:
         for notice in content["notices"]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from reports.marks import Mark, marks
 from results.intervals import Draws, Interval
+from results.markdown import printable
 from results.pooled import Pooled
 
 UNKNOWN = "–"
@@ -212,11 +213,6 @@ def pooled_value(pooled: Pooled, scale: float = 1.0) -> Value:
         None if pooled.draws is None else scale * pooled.draws,
         {seed: scale * value for seed, value in pooled.by_seed.items()},
     )
-
-
-def printable(text: str) -> str:
-    """The text on one line, without control characters: names come from users."""
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _marks_of(values: Sequence[Value], column: Column) -> list[Mark]:

@@ -15,7 +15,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from reports.marks import Mark
-from reports.table_model import LEGEND, Cell, Column, Table, printable
+from reports.table_model import LEGEND, Cell, Column, Table
+from results.markdown import printable
 
 _WIDTH = 100
 _LABEL_WIDTH, _LEAST_LABEL = 32, 10

@@ -3,14 +3,14 @@
 import csv
 import html
 import io
-import re
 from collections.abc import Callable, Mapping
 from typing import Literal
 
 from reports.latex import latex
-from reports.table_model import Cell, Table, Value, printable
+from reports.table_model import Cell, Table, Value
 from reports.terminal import terminal
 from results.errors import InputError
+from results.markdown import escaped, printable
 
 TableFormat = Literal["terminal", "markdown", "latex", "csv", "html"]
 _BOUNDS = ("low", "high", "seeds_low", "seeds_high")
@@ -48,11 +48,6 @@ def markdown(table: Table) -> str:
     if table.notes:
         text += "\n" + "".join(f"- {escaped(printable(note))}\n" for note in table.notes)
     return text
-
-
-def escaped(text: str) -> str:
-    """The text with everything that Markdown or HTML would read as more than text made harmless."""
-    return re.sub(r"([\\`*_{}\[\]<>#+!|~&$])", r"\\\1", text)
 
 
 def _markdown_cell(cell: Cell) -> str:

@@ -11,7 +11,7 @@ from results.validation import legible
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _LONGEST_REPOSITORY = 200
-_WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt"]
+_WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "README.md"]
 _BIN = ["pytorch_model*.bin"]
 _UNWANTED = ["*/*"]
 
@@ -33,7 +33,7 @@ def locate(path: str | Path) -> Path:
     """Return the local folder of a checkpoint, downloading a hub repository where that is what is named.
 
     A folder that exists wins; else a name of the form `org/name` is fetched from the hub: weights as
-    safetensors or, where there are none, as .bin; configuration and tokenizer; nothing else.
+    safetensors or, where there are none, as .bin; configuration, tokenizer and model card; nothing else.
     `HF_HUB_OFFLINE=1` limits it to what is cached.
 
     Raises:

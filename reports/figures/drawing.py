@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from reports.figures.palette import Look
-from reports.table_model import printable
 from results.errors import InputError
+from results.markdown import printable
 from results.writing import naming
 
 SUFFIXES = (".png", ".pdf", ".svg")

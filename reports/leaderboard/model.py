@@ -8,10 +8,10 @@ import yaml
 from pydantic import JsonValue
 
 from reports.leaderboard.pictures import Picture
-from reports.table_model import printable
 from results.leaderboard import Leaderboard, Standing
 from results.leaderboard_entries import BenchmarkScore
 from results.leagues import League
+from results.markdown import printable
 from results.pooled import Pooled
 from results.samples import shortened
 

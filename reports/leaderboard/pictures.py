@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from reports.figures.drawing import DASHED, REFERENCE, STYLE, prepare, save
 from reports.figures.palette import BASE_COLOUR, COLOURS
 from reports.figures.rounds import performance_over_rounds
-from reports.table_model import UNKNOWN, printable
+from reports.table_model import UNKNOWN
 from results.leaderboard import Standing
 from results.leaderboard_entries import LeaderboardEntry
+from results.markdown import printable
 from results.pooled import Pooled
 
 FOLDER = "pictures"

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
-from reports.table_model import UNKNOWN, Column, Group, Table, TableRow, Value, printable
+from reports.table_model import UNKNOWN, Column, Group, Table, TableRow, Value
 from reports.terminal import wide_terminal
-from reports.writers import TableFormat, comma_separated, escaped, markdown
+from reports.writers import TableFormat, comma_separated, markdown
 from results.errors import InputError
 from results.head_to_head import HeadToHead
+from results.markdown import escaped, printable
 from results.paired import SWAPPED, SWAPS, BenchmarkDifference
 from results.samples import DifferingDocument
 

@@ -106,6 +106,6 @@ def test_the_model_card_tells_a_reader_what_this_is_and_not_where_it_was_made(fa
     header = yaml.safe_load(card.split("---")[1])
     assert header == {"library_name": "transformers", "tags": ["merge", "manyshot"]}
     assert "[`ties`](https://arxiv.org/abs/2306.01708)" in card
-    assert "| a | a | 0.5 |" in card
+    assert "| a | `a` | 0.5 |" in card
     assert str(tmp_path) not in card
     assert "density: 0.2" in card

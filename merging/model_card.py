@@ -1,0 +1,118 @@
+"""The model card of a merged checkpoint: its README.md, with the header that the hub reads."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from merging.merged_template import is_text
+from merging.method_file import class_name
+from merging.sources import hub_names, published
+from results.markdown import code, escaped, fenced, printable
+
+
+def model_card(report: Mapping[str, Any], agreed: Mapping[str, Any]) -> str:
+    """Return the README.md of a merged checkpoint.
+
+    Local folders are named without the path to them, since a card is made to be published.
+
+    Args:
+        report: the content of merge.json.
+        agreed: what the header says as the cards of all sources do: licence and languages.
+    """
+    recipe, model = report["recipe"], report["model"]
+    method, experts = class_name(recipe["method"]["name"]), recipe["experts"]
+    rows = [
+        [
+            escaped(printable(name)),
+            code(published(expert["path"])).replace("|", r"\|"),
+            _weight(expert["weight"]),
+            _number(model["experts"][name]["norm"]),
+            _percent(model["experts"][name]["kept"], none="all"),
+            _percent(model["experts"][name]["sign_agreement"]),
+            report["inputs"]["experts"][name]["weights"][:12],
+        ]
+        for name, expert in sorted(experts.items())
+    ]
+    base = report["inputs"]["base"]["weights"][:12]
+    return "\n".join(
+        [
+            "---",
+            yaml.safe_dump(_header(recipe, agreed), sort_keys=False, allow_unicode=True).rstrip(),
+            "---",
+            "",
+            f"# A merge by {code(method)}",
+            "",
+            f"Made with manyshot {report['versions']['manyshot']} from {len(rows)} experts of "
+            f"{code(published(recipe['base']))} (weights {base}) by {_linked(method, report['paper'])}. "
+            f"The merged delta is not 0 in {_percent(model['density'])} of its entries and has the norm "
+            f"{_number(model['norm'])}; rounding moved it by {_percent(model['rounding'])} of that. "
+            "`merge.json` says the same of every tensor.",
+            *(f"\n{notice[0].upper()}{notice[1:]}." for notice in map(_sentence, report["notices"])),
+            "",
+            "| expert | checkpoint | weight | norm of task vector | kept | signs agree | weights digest |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+            *(f"| {' | '.join(row)} |" for row in rows),
+            "",
+            "*kept*: the share of entries that the method kept of the task vector, by the task's own mask "
+            "where there is a consensus of masks; *signs agree*: of those "
+            "where neither is 0, the share in which the merged delta has its sign; *weights digest*: the "
+            "start of the digest over all tensors that `merge.json` gives.",
+            "",
+            "## Recipe",
+            "",
+            "Local folders are named without the path to them.",
+            "",
+            fenced(yaml.safe_dump(published_recipe(recipe), sort_keys=False, allow_unicode=True), "yaml"),
+            "",
+        ]
+    )
+
+
+def _header(recipe: Mapping[str, Any], agreed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the hub reads. An adapter of merged factors is an adapter of the base, not a model."""
+    is_adapter = recipe["space"] == "factors"
+    experts = [] if is_adapter else [expert["path"] for expert in recipe["experts"].values()]
+    names = hub_names([recipe["base"], *experts])
+    relation = {"base_model_relation": "adapter" if is_adapter else "merge"}
+    return {
+        **agreed,
+        "library_name": "peft" if is_adapter else "transformers",
+        "tags": ["merge", "manyshot"],
+        **({"base_model": names, **relation} if names else {}),
+    }
+
+
+def published_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe without the paths to local folders and files."""
+    experts = {
+        name: {**expert, "path": published(expert["path"])} for name, expert in recipe["experts"].items()
+    }
+    wanted, method = recipe["chat_template"], recipe["method"]
+    template = {"chat_template": Path(wanted).name} if wanted and not is_text(wanted) else {}
+    method = {**method, "name": class_name(method["name"])}
+    shown = {"base": published(recipe["base"]), "tokenizer": published(recipe["tokenizer"])}
+    return {**recipe, **shown, "method": method, "experts": experts, **template}
+
+
+def _linked(method: str, paper: str) -> str:
+    return f"[{code(method)}]({paper})" if paper else code(method)
+
+
+def _sentence(notice: str) -> str:
+    return printable(notice).replace("<", "&lt;")
+
+
+def _weight(weight: float | list[Any]) -> str:
+    return "as below" if isinstance(weight, list) else f"{weight:g}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _percent(value: float | None, none: str = "–") -> str:
+    if value is None:
+        return none
+    return "less than 0.01 %" if 0 < value < 1e-4 else f"{100 * value:.3g} %"
