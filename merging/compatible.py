@@ -8,6 +8,7 @@ import torch
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.dtypes import FLOATS
 from merging.checkpoints.tied import TIE_ADVICE, class_ties
+from merging.checkpoints.token_rows import vocabulary_size
 from merging.checkpoints.tokenizer_files import both_vocabularies, read_mapping
 from results.errors import InputError, and_more
 
@@ -112,7 +113,7 @@ def _check_shape(called: str, tensor: str, base: Checkpoint, expert: Checkpoint)
         return
     # A table whose rows are counted by vocab_size on both sides differs because the vocabularies do.
     table = bool(ours and theirs) and ours[1:] == theirs[1:]
-    if table and (ours[0], theirs[0]) == (base.config.get("vocab_size"), expert.config.get("vocab_size")):
+    if table and (ours[0], theirs[0]) == (vocabulary_size(base.config), vocabulary_size(expert.config)):
         raise InputError(
             f"{called} has a vocabulary of {theirs[0]} rows in {tensor!r} but the base has {ours[0]}; "
             "to match rows by token, both need a tokenizer with a tokenizer.json or vocab.json beside them."

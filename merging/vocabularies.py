@@ -5,9 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from merging.checkpoints.checkpoint import Checkpoint
-from merging.checkpoints.token_rows import (
-    vocabulary_size,
-)
+from merging.checkpoints.token_rows import vocabulary_size
 from merging.checkpoints.tokenizer_files import tokenizer_files, vocabulary
 from merging.joined_tokenizer import AddedTokens, added_tokens
 from results.errors import InputError, and_more
@@ -132,6 +130,7 @@ def _experts(names: Iterable[str]) -> str:
 
 def tokens_of(one: Checkpoint, base: Checkpoint) -> Mapping[str, int] | None:
     """Return a checkpoint's tokens: the base's where it has no tokenizer and as many rows; else None."""
-    if tokenizer_files(one.tokenizer_folder) or one.config.get("vocab_size") != base.config.get("vocab_size"):
+    theirs, ours = vocabulary_size(one.config), vocabulary_size(base.config)
+    if tokenizer_files(one.tokenizer_folder) or theirs != ours:
         return vocabulary(one.tokenizer_folder)
     return vocabulary(base.home)

@@ -13,6 +13,7 @@ from merging.checkpoints.digests import tensor_digest, weights_digest
 from merging.checkpoints.folders import exists, locate
 from merging.checkpoints.stacked import StackedCheckpoint, stack_parts
 from merging.checkpoints.tied import class_ties, untied
+from merging.checkpoints.token_rows import vocabulary_size
 from merging.checkpoints.tokenizer_files import both_vocabularies, tokenizer_files
 from results.errors import InputError, and_more
 from results.record import CheckpointIdentity
@@ -166,7 +167,7 @@ def _apart_where_changed(base: Checkpoint, adapter: Adapter, changes: Changes) -
         InputError: the adapter asks to keep the tie, or the base's kind cannot store the tables apart.
     """
     changed, replaced = {*changes.low_rank, *changes.replaced}, changes.replaced
-    known, rows = set(base.names), (base.config.get("vocab_size"),)
+    known, rows = set(base.names), (vocabulary_size(base.config),)
     # Importing a model class takes seconds, so it is not done for an adapter of other layers.
     if all(name in known and base.info(name).shape[:1] != rows for name in changed):
         return base
@@ -220,7 +221,7 @@ def _refuse_misfits(base: Checkpoint, adapter: Adapter, changes: Changes) -> Non
         ours = tuple(base.info(name).shape)
         if ours == shape:
             continue
-        if ours[1:] == shape[1:] and ours[0] == base.config.get("vocab_size"):
+        if ours[1:] == shape[1:] and ours[0] == vocabulary_size(base.config):
             raise InputError(
                 f"{start} {name!r} of {shape[0]} rows, but in its base {base.folder} it has {ours[0]}"
                 f"{_only_token(base, adapter)}; add the tokens to the base and resize its embedding, as "

@@ -13,6 +13,7 @@ from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.token_rows import FilledRows, TokenRows, token_tables
 from merging.merge import merge
 from merging.recipe import Recipe
+from merging.vocabularies import tokens_of
 from results.errors import InputError
 
 TABLE, HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -280,3 +281,15 @@ def test_a_folders_tokenizer_that_asks_for_code_is_refused(base, tmp_path):
     one = expert(tmp_path / "one", 1, ["<new>"])
     with pytest.raises(InputError, match="code of its own"):
         merged(base, {"a": one}, tmp_path / "out", tokenizer=str(other))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_rows_that_the_settings_of_the_text_count_are_counted(base, size, tmp_path, known):
+    # Models that read images say `vocab_size` in `text_config`; an expert without a tokenizer of its own has
+    # the base's tokens where it has as many rows.
+    opened = Checkpoint.open(base)
+    opened.config = {"text_config": {"vocab_size": size}}
+    other = Checkpoint.open(base)
+    other.tokenizer_folder = tmp_path
+    other.config = {"text_config": {"vocab_size": size if known else size + 1}}
+    assert (tokens_of(other, opened) is not None) == known
