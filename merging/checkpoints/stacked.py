@@ -13,6 +13,7 @@ from typing import Any
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.digests import weights_digest
 from merging.checkpoints.patched import Borrowed, PatchedCheckpoint
+from merging.checkpoints.token_rows import empty_model
 from merging.checkpoints.tied import without_duplicates
 from merging.layers import layer_positions
 from results.errors import InputError
@@ -89,9 +90,9 @@ class StackedCheckpoint(PatchedCheckpoint):
                 borrowed[shown] = Borrowed(source, name)
         for name, source in _outside(opened):
             borrowed[name] = Borrowed(source, name)
-        _refuse_other_shapes(borrowed)
         first = opened[0]
         config = _config(parts, opened, depths, len(blocks))
+        _refuse_other_blocks(borrowed, blocks, config)
         super().__init__(first.showing({}), borrowed, config)
         files = [source.folder / file for source in self.sources.values() for file in source.files]
         self.files = tuple(str(file.resolve()) for file in files)
@@ -173,22 +174,52 @@ def _outside(opened: Sequence[Checkpoint]) -> Iterator[tuple[str, Checkpoint]]:
         yield name, opened[0] if is_embedding(name) else opened[-1]
 
 
-def _refuse_other_shapes(borrowed: Mapping[str, Borrowed]) -> None:
-    """Refuse blocks of different models with tensors that others lack, or of other shapes."""
-    blocks: dict[int, dict[str, tuple[int, ...]]] = {}
-    owners: dict[int, Checkpoint] = {}
-    for name, position in layer_positions(borrowed).items():
-        if position.layer is not None:
-            inner = name.split(f".{position.layer}.", 1)[1]
-            blocks.setdefault(position.layer, {})[inner] = borrowed[name].shape
-            owners[position.layer] = borrowed[name].owner
-    for place, tensors in blocks.items():
-        if owners[place] is not owners[0] and tensors != blocks[0]:
-            differing = {*tensors.items()} ^ {*blocks[0].items()}
+def _refuse_other_blocks(
+    borrowed: Mapping[str, Borrowed], blocks: Sequence[tuple[Checkpoint, int]], config: Mapping[str, Any]
+) -> None:
+    """Refuse blocks of different models with other tensors or shapes, and blocks in places of another kind.
+
+    In a model of alternating kinds (dense, then experts) a block's place decides its kind. Kinds are judged
+    by the blocks that the model class makes of the configurations, since files name experts otherwise.
+    """
+    expected = _blocks(config)
+    known = {source.folder: _blocks(source.config) if expected else {} for source, _ in blocks}
+    made = [known[source.folder].get(index, {}) for source, index in blocks]
+    stored = _by_block({name: one.shape for name, one in borrowed.items()})
+    first = blocks[0][0]
+    for place, (source, _) in enumerate(blocks):
+        alike = (
+            p for p, (one, _) in enumerate(blocks) if one is first and made[p].keys() == made[place].keys()
+        )
+        like = next(alike, place)
+        if source is not first and (differing := {*stored[place].items()} ^ {*stored[like].items()}):
             raise InputError(
-                f"Blocks of {owners[place].folder} and {owners[0].folder} differ in the tensor "
+                f"Blocks of {source.folder} and {first.folder} differ in the tensor "
                 f"{min(differing)[0]!r} or its shape; stack models of one kind."
             )
+    for place, (source, index) in enumerate(blocks):
+        if made[place] and (differing := {*made[place].items()} ^ {*expected[place].items()}):
+            raise InputError(
+                f"Block {index} of {source.folder} would be block {place} of the stack, where there is one of "
+                f"another kind (it differs in {min(differing)[0]!r}); take blocks so that the kinds alternate "
+                "as before."
+            )
+
+
+def _blocks(config: Mapping[str, Any]) -> dict[int, dict[str, tuple[int, ...]]]:
+    """Return the tensors of each block that a model class has, by their shapes; empty where none is known."""
+    model = empty_model(config)
+    shapes = {} if model is None else {name: tuple(one.shape) for name, one in model.state_dict().items()}
+    return _by_block(shapes)
+
+
+def _by_block(shapes: Mapping[str, tuple[int, ...]]) -> dict[int, dict[str, tuple[int, ...]]]:
+    """Return shapes by block and by the name within it."""
+    blocks: dict[int, dict[str, tuple[int, ...]]] = {}
+    for name, position in layer_positions(shapes).items():
+        if position.layer is not None:
+            blocks.setdefault(position.layer, {})[name.split(f".{position.layer}.", 1)[1]] = shapes[name]
+    return blocks
 
 
 def _config(

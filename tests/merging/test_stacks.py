@@ -178,3 +178,24 @@ def test_slices_that_do_not_fit_are_refused(models, tmp_path, slices, says):
     with pytest.raises(InputError) as refusal:
         load_recipe(path)
     assert all(words in str(refusal.value) for words in says), str(refusal.value)
+
+
+def test_dense_blocks_and_blocks_of_experts_keep_their_places(tmp_path):
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    torch.manual_seed(0)
+    for name in "ab":
+        config = Qwen3MoeConfig(
+            vocab_size=16, hidden_size=16, intermediate_size=32, moe_intermediate_size=8, num_experts=2,
+            num_experts_per_tok=1, num_hidden_layers=4, num_attention_heads=2, num_key_value_heads=1,
+            head_dim=8, decoder_sparse_step=2,
+        )  # fmt: skip
+        Qwen3MoeForCausalLM(config).save_pretrained(tmp_path / name)
+    a, b = tmp_path / "a", tmp_path / "b"
+    for fits in (f"{a}[0:2] | {a}[0:4]", f"{a}[2:4] | {b}[0:2]", f"{a}[0:1] | {b}[1:2]"):
+        opened = open_checkpoint(fits)
+        experts = {name.split(".")[2] for name in opened.names if ".experts." in name}
+        assert experts == {str(i) for i in range(1, opened.config["num_hidden_layers"], 2)}
+    for misfits in (f"{a}[0:2] | {a}[3:4]", f"{a}[1:3]", f"{a}[0:2] | {b}[1:2]"):
+        with pytest.raises(InputError, match="another kind"):
+            open_checkpoint(misfits)
