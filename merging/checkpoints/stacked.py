@@ -13,8 +13,8 @@ from typing import Any
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.digests import weights_digest
 from merging.checkpoints.patched import Borrowed, PatchedCheckpoint
-from merging.checkpoints.token_rows import empty_model
 from merging.checkpoints.tied import without_duplicates
+from merging.checkpoints.token_rows import empty_model
 from merging.layers import layer_positions
 from results.errors import InputError
 from results.record import CheckpointIdentity
@@ -200,9 +200,9 @@ def _refuse_other_blocks(
     for place, (source, index) in enumerate(blocks):
         if made[place] and (differing := {*made[place].items()} ^ {*expected[place].items()}):
             raise InputError(
-                f"Block {index} of {source.folder} would be block {place} of the stack, where there is one of "
-                f"another kind (it differs in {min(differing)[0]!r}); take blocks so that the kinds alternate "
-                "as before."
+                f"Block {index} of {source.folder} would be block {place} of the stack, where there is "
+                f"one of another kind (it differs in {min(differing)[0]!r}); take blocks so that the kinds "
+                "alternate as before."
             )
 
 
