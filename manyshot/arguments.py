@@ -27,6 +27,7 @@ def add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
         "train": _train,
         "signals": _signals,
         "report": _report,
+        "card": _card,
         "list": _list,
     }[command](parser)
 
@@ -226,6 +227,11 @@ def _report(parser: argparse.ArgumentParser) -> None:
 
 
 _RUNS = ("name of a run (the latest); some show several", "name of a run (may be repeated; all runs)")
+
+
+def _card(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the checkpoint")
+    _store(parser)
 
 
 def _list(parser: argparse.ArgumentParser) -> None:

@@ -24,6 +24,7 @@ _COMMANDS = {
     "train": "fine-tune an expert on a suite's task",
     "signals": "losses, loss gaps, divergences and cosines of a base and its experts",
     "report": "tables and figures of a run, two checkpoints head to head, and the leaderboard",
+    "card": "write a checkpoint's scores into its model card",
     "list": "what there is: benchmarks, suites, methods, signals, engines, experiments, tables, figures",
 }
 _INTERRUPTED = "manyshot: interrupted; start again to go on from what is kept\n"

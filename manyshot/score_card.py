@@ -1,0 +1,174 @@
+"""Scores in a checkpoint's folder, in the forms that the hub reads: the model card and `.eval_results`.
+
+The card's header gets a `model-index`, its text a table between two comments, so that both can be written
+again; everything else of the card stays. Results of others in the `model-index` stay too: ours name a record.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardData, eval_result_entries_to_yaml
+
+from manyshot.published_scores import PublishedScore
+from merging.checkpoints.adapter import is_adapter
+from merging.checkpoints.folders import read_mapping
+from reports.table_model import text_table
+from reports.writers import markdown
+from results.errors import InputError
+from results.writing import write_atomically
+
+_BEGIN, _END = "<!-- manyshot: scores -->", "<!-- manyshot: end of scores -->"
+_TABLE = re.compile(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", re.DOTALL)
+_RECIPE = "\n## Recipe\n"
+_RECORD = "record"
+"""Argument of a metric in the `model-index` that marks it as ours, and names the record."""
+
+
+def write_scores(folder: Path, scores: Sequence[PublishedScore]) -> list[Path]:
+    """Write scores into a checkpoint's folder, in place of those that were written before.
+
+    Args:
+        folder: of the checkpoint.
+        scores: of it.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        InputError: the card that is there cannot be read.
+    """
+    path = folder / "README.md"
+    card = _read(path) if path.exists() else _new(folder)
+    header = card.data
+    assert isinstance(header, ModelCardData)
+    others = [result for result in header.eval_results or [] if _RECORD not in (result.metric_args or {})]
+    task = _pipeline(folder)
+    header.model_name = header.model_name or folder.resolve().name
+    header.eval_results = [*others, *(_eval_result(score, task) for score in scores)]
+    section = f"{_BEGIN}\n{_section(scores)}\n{_END}"
+    if _TABLE.search(card.text):
+        card.text = _TABLE.sub(lambda _: section, card.text, count=1)
+    elif _RECIPE in card.text:
+        card.text = card.text.replace(_RECIPE, f"\n{section}\n{_RECIPE}", 1)
+    else:
+        card.text = f"{card.text.rstrip()}\n\n{section}\n"
+    write_atomically(path, str(card).encode())
+    return [path, *_write_entries(folder / ".eval_results", scores)]
+
+
+def _read(path: Path) -> ModelCard:
+    try:
+        return ModelCard(path.read_text(encoding="utf-8"))
+    except (ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise InputError(
+            f"{path} is no model card that the hub would read ({reason}); mend its header, or remove the "
+            "file and have one made."
+        ) from error
+
+
+def _new(folder: Path) -> ModelCard:
+    header = {"library_name": "peft" if is_adapter(folder) else "transformers", "tags": ["manyshot"]}
+    title = re.sub(r"\W+", " ", folder.resolve().name).strip() or "A model"
+    return ModelCard(f"---\n{yaml.safe_dump(header)}---\n\n# {title}\n")
+
+
+def _pipeline(folder: Path) -> str:
+    config = {} if is_adapter(folder) else read_mapping(folder / "config.json")
+    return "text2text-generation" if config.get("is_encoder_decoder") else "text-generation"
+
+
+def _eval_result(score: PublishedScore, task: str) -> EvalResult:
+    record, known = score.record, score.dataset
+    interval, error = score.uncertainty.interval, score.uncertainty.standard_error
+    args: dict[str, Any] = {
+        "n": record.n,
+        "standard_error": error,
+        "interval_95": interval and [interval.low, interval.high],
+        "num_fewshot": score.num_fewshot or None,
+        "chat_template": score.chat_template,
+        "limit": record.key.settings.get("limit"),
+        "seed": record.key.settings.get("seed"),
+        "engine": record.key.settings.get("engine"),
+        "dtype": record.key.settings.get("dtype"),
+        "lm_eval": record.versions.get("lm_eval"),
+        _RECORD: record.key.digest,
+    }
+    return EvalResult(
+        task_type=task,
+        dataset_type=known.get("type", score.name),
+        dataset_name=score.name,
+        dataset_config=known.get("config"),
+        dataset_split=known.get("split"),
+        metric_type=record.metric,
+        metric_value=record.value,
+        metric_name=f"{score.metric} ({score.setup})" if score.setup else score.metric,
+        metric_args={key: value for key, value in args.items() if value is not None},
+    )
+
+
+def _section(scores: Sequence[PublishedScore]) -> str:
+    rows = [
+        (
+            score.name,
+            score.metric,
+            f"{score.record.value:.3f}",
+            _of_interval(score),
+            _number(score.uncertainty.standard_error),
+            f"{score.record.n}",
+            score.num_fewshot or "–",
+            score.chat_template,
+            score.limit or "all",
+        )
+        for score in scores
+    ]
+    heads = (
+        "benchmark", "metric", "score", "95 % interval", "standard error", "n", "shots", "chat template",
+        "documents",
+    )  # fmt: skip
+    return (
+        f"## Scores\n\n{markdown(text_table(heads, rows))}\n"
+        "By manyshot with lm-eval's prompts, filters and metrics. Intervals and standard errors are over the "
+        "documents, by bootstrap; the header has the records' digests and the settings."
+    )
+
+
+def _of_interval(score: PublishedScore) -> str:
+    interval = score.uncertainty.interval
+    return f"{interval.low:.3f} to {interval.high:.3f}" if interval else "–"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _write_entries(folder: Path, scores: Sequence[PublishedScore]) -> list[Path]:
+    """Write what counts on the hub's leaderboards, in percent: of each benchmark there the newest score."""
+    newest = {}
+    for score in sorted(scores, key=lambda score: (score.record.created, score.record.key.digest)):
+        if score.hub is not None:
+            newest[score.hub] = score
+    written = []
+    for hub, score in newest.items():
+        error = score.uncertainty.standard_error
+        notes = [
+            score.setup,
+            score.metric,
+            *([f"standard error {100 * error:.2f}"] if error is not None else []),
+        ]
+        entry = EvalResultEntry(
+            dataset_id=hub.dataset,
+            task_id=hub.task,
+            value=round(100 * score.record.value, 4),
+            date=score.record.created,
+            notes=", ".join([*filter(None, notes), f"{score.record.n} documents"]),
+        )
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{hub.task}.yaml"
+        text = yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False, allow_unicode=True)
+        write_atomically(path, text.encode())
+        written.append(path)
+    return written
