@@ -14,9 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 from merging.arithmetic import normalised
 from merging.known_methods import find_method, make_method
 from merging.layers import LayerPosition
-from merging.method import Method, Scope
+from merging.method import Method
 from merging.recipe import Recipe
-from merging.varying import is_varying, value_for
+from merging.varying import is_varying, reader
 from results.errors import InputError
 from results.json_values import cache_key
 
@@ -57,25 +57,23 @@ def settings_groups(
     varying_weights = any(is_varying(weight) for weight in given.values())
     if not varying and not varying_weights:
         return (Group(make_method(name, settings), _tensor(given, recipe, device), tuple(names)),)
+    depth = max((position.depth for position in positions.values()), default=0)
+    read_settings = {key: reader(settings[key], f"method.{key}", depth) for key in sorted(varying)}
+    read_weights = {task: reader(weight, f"experts.{task}.weight", depth) for task, weight in given.items()}
     alike: dict[str, tuple[dict[str, Any], dict[str, float], list[str]]] = {}
     for tensor in names:
         position = positions[tensor]
-        own = settings | {
-            key: value_for(settings[key], tensor, position, f"method.{key}") for key in sorted(varying)
-        }
-        weights = {
-            task: _number(value_for(weight, tensor, position, f"experts.{task}.weight"), task)
-            for task, weight in given.items()
-        }
+        own = settings | {key: read(tensor, position) for key, read in read_settings.items()}
+        weights = {task: _number(read(tensor, position), task) for task, read in read_weights.items()}
         alike.setdefault(cache_key([own, weights]), (own, weights, []))[2].append(tensor)
     groups = tuple(
         Group(make_method(name, own), _tensor(weights, recipe, device), tuple(tensors))
         for own, weights, tensors in alike.values()
     )
-    if len(groups) > 1 and any(group.method.scope == Scope.MODEL for group in groups):
+    if len(groups) > 1 and any(group.method.decides_over_model for group in groups):
         raise InputError(
             f"Method {name!r} decides over the whole model, so its settings and the experts' weights must be "
-            "the same for all tensors; where it has a setting `scope`, `scope: tensor` lets them differ."
+            "the same for all tensors; `scope: tensor` or `within: tensor` lets them differ, where it has that."
         )
     return groups
 

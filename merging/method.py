@@ -185,6 +185,11 @@ class Method(Settings):
         """How tensors are cut into the blocks that it is called with."""
         return Scope.ELEMENT if self.streamed else self.scope
 
+    @property
+    def decides_over_model(self) -> bool:
+        """Whether what becomes of a tensor hangs on the others, so that all must have the same settings."""
+        return self.scope == Scope.MODEL
+
     def first_passes(self) -> Mapping[str, FirstPass]:
         """Return the passes that run before the merge, in order, by the name of their statistic."""
         return {}

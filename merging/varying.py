@@ -6,10 +6,10 @@ the last, with a straight line between two of them; tensors outside of blocks ha
 entry without a filter, or with `*`, is for all. This is how mergekit's files say it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from merging.layers import LayerPosition
 from results.errors import InputError
@@ -19,12 +19,18 @@ Scalar = float | int | bool | str
 EVERYWHERE = "*"
 
 
+def _not_empty(layers: list[int]) -> list[int]:
+    if len(layers) != 2 or not 0 <= layers[0] < layers[1]:
+        raise ValueError("a first block from 0 and one behind the last are expected")
+    return layers
+
+
 class ForTensors(Settings):
     """A value for the tensors whose name has a part."""
 
     filter: str | None = Field(None, min_length=1)
     """The part; null, or `*`, is all tensors."""
-    layers: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None
+    layers: Annotated[list[int], AfterValidator(_not_empty)] | None = None
     """First block and the one behind the last for which it is, and over which a list goes; null is all, and
     tensors outside of blocks."""
     value: Scalar | Annotated[list[Scalar], Field(min_length=1)]
@@ -63,46 +69,57 @@ def is_varying(value: object) -> bool:
     return isinstance(value, list)
 
 
-def value_for(value: Any, tensor: str, position: LayerPosition, setting: str) -> Any:
-    """Return what a setting is for one tensor; a mapping, as of values by task, has each of its values read.
+def reader(value: Any, setting: str, depth: int | None = None) -> Callable[[str, LayerPosition], Any]:
+    """Return what gives a setting for one tensor, by its name and where it lies; the setting is read once.
+
+    Of a mapping, as of values by task, each value is read.
 
     Args:
         value: the setting as it is written.
-        tensor: the tensor's name.
-        position: where it lies.
         setting: what an error calls it.
+        depth: number of blocks of the deepest stack; None where ranges of blocks need not be within it.
 
     Raises:
-        InputError: no filter is for the tensor, or the list has another form.
+        InputError: the list has another form, or names blocks that are not there; of the function, no filter
+            is for the tensor.
     """
     if isinstance(value, Mapping):
-        return {key: value_for(inner, tensor, position, f"{setting}.{key}") for key, inner in value.items()}
+        of_each = {key: reader(inner, f"{setting}.{key}", depth) for key, inner in value.items()}
+        return lambda tensor, position: {key: read(tensor, position) for key, read in of_each.items()}
     if not is_varying(value):
-        return value
+        return lambda tensor, position: value
     try:
         entries = _entries(value)
     except ValueError as error:
         raise InputError(f"The setting '{setting}': {error}.") from None
     for entry in entries:
-        if entry.holds_for(tensor, position):
-            return (
-                _over_depth(entry.value, entry.within(position))
-                if isinstance(entry.value, list)
-                else entry.value
+        if depth is not None and entry.layers and entry.layers[1] > depth:
+            raise InputError(
+                f"The setting '{setting}' is for the blocks {entry.layers[0]} to before {entry.layers[1]}, and "
+                f"the model has {depth}."
             )
-    raise InputError(
-        f"The setting '{setting}' has no value for the tensor {tensor!r}; add one without a filter."
-    )
+
+    def read(tensor: str, position: LayerPosition) -> Any:
+        for entry in entries:
+            if entry.holds_for(tensor, position):
+                several = isinstance(entry.value, list)
+                return _over_depth(entry.value, entry.within(position)) if several else entry.value
+        raise InputError(
+            f"The setting '{setting}' has no value for the tensor {tensor!r}; add one without a filter."
+        )
+
+    return read
 
 
 def _entries(value: Any) -> list[ForTensors]:
-    if value and all(isinstance(entry, Scalar) for entry in value):
-        return [ForTensors(value=value)]
-    if not value or not all(isinstance(entry, Mapping) for entry in value):
+    are_plain = bool(value) and all(isinstance(entry, Scalar) for entry in value)
+    if not are_plain and not (value and all(isinstance(entry, Mapping) for entry in value)):
         raise ValueError(
             f"a list of values over the depth, or of {{filter, value}}, is expected, not {quoted(value)}"
         )
     try:
+        if are_plain:
+            return [validated(ForTensors, {"value": value}, "the list")]
         return [validated(ForTensors, entry, f"entry {i + 1}") for i, entry in enumerate(value)]
     except InputError as error:
         raise ValueError(str(error).rstrip(".")) from None

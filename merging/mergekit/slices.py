@@ -17,7 +17,7 @@ from merging.mergekit.document import Document, Parameters, Slice
 from merging.mergekit.experts import Merged, named, with_base
 from merging.mergekit.methods import Given, Ours, TheirMethod
 from merging.mergekit.parameters import filters
-from merging.varying import value_for
+from merging.varying import reader
 from results.errors import InputError
 
 _BLOCK_NUMBER = re.compile(r"\.\d+(\.|$)|layers?\.\d")
@@ -172,5 +172,5 @@ def _by_blocks(
     for name in outside:
         # As mergekit has it, embeddings are of the first slice, the rest of the last, at its lists' start.
         value = values[0] if is_embedding(name) else values[-1]
-        entries.append({"filter": name, "value": value_for(value, name, nowhere, key)})
+        entries.append({"filter": name, "value": reader(value, key)(name, nowhere)})
     return entries

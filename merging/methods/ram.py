@@ -33,6 +33,11 @@ class Ram(Method):
 
     scope: ClassVar[Scope] = Scope.ELEMENT
 
+    @property
+    def decides_over_model(self) -> bool:
+        """Whether ρ is counted over the whole model."""
+        return self.within == "model" and self.rescale > 0
+
     def first_passes(self) -> dict[str, FirstPass]:
         """Return the pass that counts for ρ, which RAM+ needs."""
         return {_COUNTS: _Counts(self)} if self.rescale else {}

@@ -10,7 +10,7 @@ from merging.layers import LayerPosition
 from merging.merge import merge
 from merging.prepare import prepare
 from merging.recipe import Recipe
-from merging.varying import value_for
+from merging.varying import reader
 from results.errors import InputError
 
 BLOCKS, TENSORS = 5, ("model.embed.weight", "model.norm.weight")
@@ -102,6 +102,24 @@ def test_a_mapping_by_task_may_differ_too(deep, tmp_path):
         ({"name": "task_arithmetic", "scaling": [{"filter": "mlp", "value": 2}]}, 1.0, ["no value", "embed"]),
         ({"name": "task_arithmetic", "scaling": [{"fliter": "mlp", "value": 2}]}, 1.0, ["fliter"]),
         ({"name": "dare", "drop_rate": [0.5, 7]}, 1.0, ["'drop_rate'", "below 1"]),
+        ({"name": "task_arithmetic", "scaling": [float("nan"), 1]}, 1.0, ["'method.scaling'", "nan"]),
+        (
+            {"name": "task_arithmetic", "scaling": [{"layers": [2, 2], "value": 2}]},
+            1.0,
+            ["layers", "expected"],
+        ),
+        (
+            {"name": "task_arithmetic", "scaling": [{"layers": [-1, 2], "value": 2}]},
+            1.0,
+            ["layers", "from 0"],
+        ),
+        (
+            {"name": "task_arithmetic", "scaling": [{"layers": [2, 7], "value": 2}]},
+            1.0,
+            ["2 to before 7", "has 5"],
+        ),
+        ({"name": "ram", "rescale": [0.1, 0.5]}, 1.0, ["'ram'", "whole model", "within: tensor"]),
+        ({"name": "ram", "rescale": 0.1}, [0.5, 1.0], ["'ram'", "whole model"]),
         ({"name": "average"}, ["much", "more"], ["experts.a.weight", "number"]),
     ],
     ids=str,
@@ -114,10 +132,10 @@ def test_what_cannot_differ_is_refused(deep, tmp_path, method, weight, says):
 
 
 def test_the_only_block_has_the_last_value_and_words_are_not_mixed():
-    assert value_for([1.0, 3.0], "x", LayerPosition(0, 1), "s") == 3.0
-    assert value_for([1.0, 3.0], "x", LayerPosition(None, 4), "s") == 1.0
-    assert value_for([True, False], "x", LayerPosition(1, 3), "s") is True
-    assert value_for(["sum", "mean"], "x", LayerPosition(2, 3), "s") == "mean"
+    assert reader([1.0, 3.0], "s")("x", LayerPosition(0, 1)) == 3.0
+    assert reader([1.0, 3.0], "s")("x", LayerPosition(None, 4)) == 1.0
+    assert reader([True, False], "s")("x", LayerPosition(1, 3)) is True
+    assert reader(["sum", "mean"], "s")("x", LayerPosition(2, 3)) == "mean"
 
 
 def test_tensors_with_equal_settings_are_one_group(deep, tmp_path):
@@ -137,7 +155,33 @@ def test_a_value_may_be_for_some_blocks_over_which_its_list_goes():
         {"layers": [0, 3], "value": 7.0},
         {"value": 9.0},
     ]
-    found = [value_for(value, "mlp", LayerPosition(place, 6), "s") for place in range(6)]
+    found = [reader(value, "s")("mlp", LayerPosition(place, 6)) for place in range(6)]
     assert found == [7.0, 7.0, 0.0, 0.5, 1.0, 9.0]
-    assert value_for(value, "attn", LayerPosition(2, 6), "s") == 7.0
-    assert value_for(value, "mlp", LayerPosition(None, 6), "s") == 9.0
+    assert reader(value, "s")("attn", LayerPosition(2, 6)) == 7.0
+    assert reader(value, "s")("mlp", LayerPosition(None, 6)) == 9.0
+
+
+def test_rams_counts_within_a_tensor_are_the_same_among_others(deep, tmp_path):
+    ram = {"name": "ram", "within": "tensor", "smallest": 0.5}
+    found, _ = merged(tmp_path, {**ram, "rescale": [{"filter": "mlp", "value": 0.5}, {"value": 0.1}]})
+    for part, rescale in (("mlp", 0.5), ("attn", 0.1)):
+        alone, _ = merged(tmp_path, {**ram, "rescale": rescale}, name=part)
+        name = f"model.layers.1.{part}.weight"
+        assert torch.equal(found[name], alone[name])
+    # Without RAM+'s scale nothing is counted, and weights may differ.
+    merged(tmp_path, {"name": "ram"}, a=[0.5, 1.0], name="plain")
+
+
+def test_a_setting_is_read_once_for_all_tensors(deep, tmp_path, monkeypatch):
+    import merging.varying as varying
+
+    read, count = varying._entries, []
+    monkeypatch.setattr(varying, "_entries", lambda value: count.append(value) or read(value))
+    recipe = Recipe(
+        base=tmp_path / "base",
+        experts={"a": {"path": tmp_path / "a", "weight": [0.0, 1.0]}},
+        method={"name": "task_arithmetic", "scaling": [0.5, 1.0]},
+    )
+    count.clear()
+    prepare(recipe)
+    assert len(count) == 2
