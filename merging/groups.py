@@ -73,7 +73,8 @@ def settings_groups(
     if len(groups) > 1 and any(group.method.decides_over_model for group in groups):
         raise InputError(
             f"Method {name!r} decides over the whole model, so its settings and the experts' weights must be "
-            "the same for all tensors; `scope: tensor` or `within: tensor` lets them differ, where it has that."
+            "the same for all tensors; where it has a setting `scope` or `within`, `scope: tensor` or "
+            "`within: tensor` lets them differ."
         )
     return groups
 

@@ -95,8 +95,8 @@ def reader(value: Any, setting: str, depth: int | None = None) -> Callable[[str,
     for entry in entries:
         if depth is not None and entry.layers and entry.layers[1] > depth:
             raise InputError(
-                f"The setting '{setting}' is for the blocks {entry.layers[0]} to before {entry.layers[1]}, and "
-                f"the model has {depth}."
+                f"The setting '{setting}' is for the blocks {entry.layers[0]} to before {entry.layers[1]}, "
+                f"and the model has {depth}."
             )
 
     def read(tensor: str, position: LayerPosition) -> Any:

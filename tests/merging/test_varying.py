@@ -173,7 +173,7 @@ def test_rams_counts_within_a_tensor_are_the_same_among_others(deep, tmp_path):
 
 
 def test_a_setting_is_read_once_for_all_tensors(deep, tmp_path, monkeypatch):
-    import merging.varying as varying
+    from merging import varying
 
     read, count = varying._entries, []
     monkeypatch.setattr(varying, "_entries", lambda value: count.append(value) or read(value))
