@@ -102,8 +102,8 @@ def reader(value: Any, setting: str, depth: int | None = None) -> Callable[[str,
     def read(tensor: str, position: LayerPosition) -> Any:
         for entry in entries:
             if entry.holds_for(tensor, position):
-                several = isinstance(entry.value, list)
-                return _over_depth(entry.value, entry.within(position)) if several else entry.value
+                found = entry.value
+                return _over_depth(found, entry.within(position)) if isinstance(found, list) else found
         raise InputError(
             f"The setting '{setting}' has no value for the tensor {tensor!r}; add one without a filter."
         )
