@@ -1,12 +1,13 @@
 """Merging beside mergekit and beside plain copies of the same bytes, in one run.
 
-    python tests/perf/against_mergekit.py MERGEKIT_YAML [--folder DIR]
+    python tests/perf/against_mergekit.py MERGEKIT_YAML [--folder DIR] [--models BASE EXPERT …]
 
 Four experts of 0.5 B random bfloat16 parameters are merged by the command lines of both, one after the other,
 each in a process of its own, and the wall time of the whole command and its largest anonymous memory are
 compared. Beside the plain copies, which read the five files and write as many bytes as one of them has, stand
 the seconds of the merge itself, without the start of the program. The last rows merge a model with four times
-as many layers, for the memory alone. About 25 GB of disk are needed.
+as many layers, for the memory alone. About 25 GB of disk are needed. With --models these are merged, and
+nothing is made.
 """
 
 import argparse
@@ -102,7 +103,7 @@ def theirs(
         "base_model": str(base),
         "models": [{"model": str(p), "parameters": {"weight": 1.0, **each}} for p in experts.values()],
         "parameters": {"lambda": 0.3, "normalize": False},
-        "dtype": "bfloat16",
+        "dtype": json.loads((base / "config.json").read_text())["dtype"],
     }
     (work / "config.yaml").write_text(yaml.safe_dump(config))
     seconds = measured([program, work / "config.yaml", work / "out", "--quiet"])
@@ -126,9 +127,15 @@ def main() -> None:
     )
     parser.add_argument("mergekit", type=Path, help="path of mergekit-yaml")
     parser.add_argument("--folder", type=Path, default=Path("build/perf"), help="where the models are kept")
+    parser.add_argument("--models", type=Path, nargs="+", help="a base and experts of one's own")
     options = parser.parse_args()
     os.environ.pop("HF_HUB_OFFLINE", None)  # mergekit's card fails with it
-    family = make_family(options.folder / "24 layers", EXPERTS)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    if options.models:
+        base, *experts = options.models
+        family = base, {f"expert {number}": path for number, path in enumerate(experts, 1)}
+    else:
+        family = make_family(options.folder / "24 layers", EXPERTS)
     table = Table(
         "merge", "s", "theirs", "ratio", "itself, s", "× copies", "anonymous, MB", "theirs", "ratio"
     )
@@ -143,11 +150,12 @@ def main() -> None:
             table.add_row(title, *_cells(mine, plain, other))
         for title, method in ALONE.items():
             table.add_row(title, *_cells(ours(method, family, work), plain))
-        shutil.rmtree(options.folder / "24 layers")
-        deep = make_family(options.folder / "96 layers", EXPERTS, layers=96)
-        for title, (method, _, _) in PAIRS.items():
-            table.add_row(f"{title}, 96 layers", *_cells(ours(method, deep, work)))
-        shutil.rmtree(options.folder / "96 layers")
+        if not options.models:
+            shutil.rmtree(options.folder / "24 layers")
+            deep = make_family(options.folder / "96 layers", EXPERTS, layers=96)
+            for title, (method, _, _) in PAIRS.items():
+                table.add_row(f"{title}, 96 layers", *_cells(ours(method, deep, work)))
+            shutil.rmtree(options.folder / "96 layers")
     Console(width=140).print(table)
 
 
