@@ -10,7 +10,6 @@ tokens, and how far log-likelihoods or answers are from each other. With --vllm 
 """
 
 import argparse
-import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -214,7 +213,7 @@ def main() -> None:
             row += [f"{seconds:.1f}", f"{mine / seconds:.2f}"]
         prompts = same_prompts((ours, theirs), my_answers, their_answers)
         table.add_row(*map(str, row), prompts, difference(job, my_answers, their_answers))
-        print(f"{job.title}: {mine:.1f} s, lm-eval's class {other:.1f} s", file=sys.stderr)
+        Console(stderr=True).print(f"{job.title}: {mine:.1f} s, lm-eval's class {other:.1f} s")
     Console(width=160).print(table)
 
 
