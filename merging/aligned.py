@@ -118,8 +118,11 @@ def _renamed(base: Checkpoint, expert: Checkpoint) -> tuple[Checkpoint, tuple[st
         return expert, None
     fitting = [
         (before, after)
-        for before, after in set(_prefixes(min(lacked), extra))
-        if all(name.startswith(before) and f"{after}{name.removeprefix(before)}" in extra for name in lacked)
+        for before, after in set(_prefixes(max(sorted(lacked), key=_depth), extra))
+        if _is_wrappers(before, after)
+        # A wrapper is before all of a model, so all that the base has there is lacked.
+        and lacked == {name for name in ours if name.startswith(before)}
+        and all(f"{after}{name.removeprefix(before)}" in extra for name in lacked)
     ]
     if len(fitting) != 1:
         return expert, None
@@ -131,15 +134,26 @@ def _renamed(base: Checkpoint, expert: Checkpoint) -> tuple[Checkpoint, tuple[st
 
 
 def _prefixes(name: str, others: set[str]) -> Iterator[tuple[str, str]]:
-    """Yield what precedes the longest common end of a name and each of some others."""
+    """Yield what precedes the longest common end, of two parts or more, of a name and each of some others."""
     parts = name.split(".")
     for other in others:
         whole = other.split(".")
         common = 0
         while common < min(len(parts), len(whole)) and parts[-1 - common] == whole[-1 - common]:
             common += 1
-        if common:
+        if common > 1:
             yield _start(parts, common), _start(whole, common)
+
+
+def _is_wrappers(before: str, after: str) -> bool:
+    """Whether one prefix is the other with parts put in, none of which counts blocks."""
+    fewer, more = sorted((before.split(".")[:-1], after.split(".")[:-1]), key=len)
+    left = iter(more)
+    return all(part in left for part in fewer) and not any(part.isdigit() for part in more)
+
+
+def _depth(name: str) -> int:
+    return name.count(".")
 
 
 def _start(parts: Sequence[str], common: int) -> str:

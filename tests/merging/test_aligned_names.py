@@ -90,6 +90,26 @@ def test_names_that_no_single_prefix_explains_are_refused(base, whole, tmp_path)
         merged(base, {"a": rewritten(whole, tmp_path / "mixed", mixed)}, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("model.scale.weight", "adapter.gate.weight"),  # only the last part is alike
+        ("model.layers.0.scale.weight", "model.layers.0.gate.scale.weight"),  # no prefix of the model
+        ("model.scale.norm.weight", "model.gate.norm.weight"),  # not a wrapper's
+        ("model.final.weight", "model.wrapped.final.weight"),  # one tensor of those under `model.`
+    ],
+)
+def test_two_tensors_that_only_one_side_has_are_not_taken_for_one(base, whole, tmp_path, ours, theirs):
+    def with_one(name):
+        return lambda own: own | {name: torch.ones(3)}
+
+    start = rewritten(base, tmp_path / "base", with_one(ours))
+    other = rewritten(whole, tmp_path / "other", with_one(theirs))
+    with pytest.raises(InputError, match="lacks tensor") as refusal:
+        merged(start, {"a": other}, tmp_path / "out")
+    assert repr(ours) in str(refusal.value)
+
+
 @pytest.mark.parametrize("missing", ["base", "skip"])
 def test_a_tensor_that_an_expert_lacks(base, whole, tmp_path, missing):
     other = tiny_llama(tmp_path / "other", seed=2)
