@@ -28,6 +28,7 @@ def add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
         "signals": _signals,
         "report": _report,
         "card": _card,
+        "push": _push,
         "list": _list,
     }[command](parser)
 
@@ -232,6 +233,15 @@ _RUNS = ("name of a run (the latest); some show several", "name of a run (may be
 def _card(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the checkpoint")
     _store(parser)
+
+
+def _push(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the checkpoint")
+    parser.add_argument("repository", metavar="OWNER/NAME", help="repository on the hub; made where missing")
+    parser.add_argument("--public", action="store_true", help="for all to see (private)")
+    parser.add_argument("--revision", metavar="BRANCH", help="branch, made where missing (main)")
+    parser.add_argument("--message", help="of the commit")
+    parser.add_argument("--dry-run", action="store_true", help="list files and sizes; send nothing")
 
 
 def _list(parser: argparse.ArgumentParser) -> None:

@@ -25,6 +25,7 @@ _COMMANDS = {
     "signals": "losses, loss gaps, divergences and cosines of a base and its experts",
     "report": "tables and figures of a run, two checkpoints head to head, and the leaderboard",
     "card": "write a checkpoint's scores into its model card",
+    "push": "send a checkpoint to the hub",
     "list": "what there is: benchmarks, suites, methods, signals, engines, experiments, tables, figures",
 }
 _INTERRUPTED = "manyshot: interrupted; start again to go on from what is kept\n"

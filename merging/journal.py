@@ -9,6 +9,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+JOURNAL = "journal.jsonl"
+"""The file, in the folder of a merge while it lasts."""
+
 
 class Journal:
     """The lines of a journal file, and a way to add to them. Used in a `with` statement.

@@ -10,7 +10,7 @@ from merging.blocks import one_torch_thread_each
 from merging.checkpoints.tokenizer_files import write_chat_template
 from merging.companions import copy_companions
 from merging.factors import write_companions
-from merging.journal import Journal
+from merging.journal import JOURNAL, Journal
 from merging.memory import AddedMemory
 from merging.merge_blocks import merge_blocks, run_first_passes
 from merging.merge_report import Clock, report
@@ -22,7 +22,6 @@ from merging.staging import refuse_existing, resumable
 from merging.write import are_there
 
 logger = logging.getLogger("manyshot.merging")
-JOURNAL = "journal.jsonl"
 
 
 def merge(

@@ -16,11 +16,10 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from transformers.integrations import TensorBoardCallback, get_available_reporting_integrations
 
 from merging.examples import IGNORED
+from merging.staging import SAVES
 from merging.train_settings import TrainSettings
 from results.errors import InputError
 
-SAVES = "saves"
-"""Folder of a training's saves, while it lasts."""
 LOSS_POINTS = 100
 """Points of the loss curve in ``training.json``, at most."""
 

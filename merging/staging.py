@@ -16,6 +16,8 @@ from results.validation import legible
 
 logger = logging.getLogger("manyshot.merging")
 _KEY_LENGTH = 16
+SAVES = "saves"
+"""In the folder of a training, while it lasts: the folder of its saves."""
 
 
 def refuse_existing(out: Path) -> None:

@@ -33,8 +33,8 @@ from merging.checkpoints.pretrained import (
 )
 from merging.checkpoints.tokenizer_files import copy_tokenizer
 from merging.examples import IGNORED, Example, examples_digest, tokenise
-from merging.optimise import SAVES, optimise
-from merging.staging import partial_folder, refuse_existing, resumable
+from merging.optimise import optimise
+from merging.staging import SAVES, partial_folder, refuse_existing, resumable
 from merging.train_settings import TrainSettings
 from results.errors import InputError
 from results.json_values import cache_key, json_value

@@ -1,0 +1,232 @@
+"""What `manyshot push` sends, what it refuses to send, and what it says when the hub refuses."""
+
+import json
+import shutil
+
+import pytest
+import torch
+import yaml
+from command_line import manyshot
+from hub_stub import TOKEN, serving
+from huggingface_hub import constants
+from tiny import tiny_llama
+
+from merging.checkpoints.checkpoint import Checkpoint
+
+
+@pytest.fixture(scope="module")
+def merged(tmp_path_factory):
+    """A folder that `manyshot merge` made, with scores."""
+    folder = tmp_path_factory.mktemp("push")
+    for seed, name in enumerate(("base", "expert")):
+        tiny_llama(folder / "models" / name, seed)
+    models = folder / "models"
+    recipe = {
+        "base": str(models / "base"),
+        "experts": {"a": str(models / "expert")},
+        "method": {"name": "average"},
+        "max_shard_size": "20KB",
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    done = manyshot("merge", "recipe.yaml", "merged", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "merged/.eval_results").mkdir()
+    (folder / "merged/.eval_results/gsm8k.yaml").write_text("[]\n")
+    return folder / "merged"
+
+
+@pytest.fixture
+def folder(merged, tmp_path):
+    shutil.copytree(merged, tmp_path / "merged")
+    return tmp_path / "merged"
+
+
+@pytest.fixture
+def push(monkeypatch, tmp_path):
+    """Push to a hub, as with its address in HF_ENDPOINT, which the library reads when it is imported."""
+
+    def run(hub, *arguments, token=TOKEN, offline=False):
+        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setenv("HF_TOKEN", token)
+        done = manyshot("push", *arguments, cwd=tmp_path)
+        assert TOKEN not in done.stdout + done.stderr
+        return done
+
+    return run
+
+
+def test_a_checkpoint_arrives_whole_in_a_private_repository_and_opens(folder, push, tmp_path):
+    with serving() as hub:
+        done = push(hub, folder, "me/merged-1", "--message", "First")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == f"{hub.address}/me/merged-1/commit/{'1' * 40}"
+        assert hub.repositories == {"me/merged-1": True}
+        assert (hub.messages, list(hub.files), hub.branches) == (["First"], ["main"], [])
+        files = hub.files["main"]
+    assert set(files) == {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert sum(name.endswith(".safetensors") for name in files) > 1
+    for name, content in files.items():
+        if name != "merge.json":
+            assert content == (folder / name).read_bytes(), name
+        (tmp_path / "again" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "again" / name).write_bytes(content)
+    again, sent = Checkpoint.open(tmp_path / "again"), Checkpoint.open(folder)
+    assert again.identity() == sent.identity()
+    report = json.loads(files["merge.json"])
+    assert report["recipe"]["experts"]["a"]["path"] == report["inputs"]["experts"]["a"]["folder"] == "expert"
+    assert "/models" not in files["merge.json"].decode()
+    assert report["tensors"] == json.loads((folder / "merge.json").read_text())["tensors"]
+
+
+def test_a_branch_and_a_public_repository_are_asked_for(folder, push):
+    with serving() as hub:
+        done = push(hub, folder, "me/m", "--public", "--revision", "v1")
+        assert done.returncode == 0, done.stderr
+        assert (hub.repositories, hub.branches, list(hub.files)) == ({"me/m": False}, ["v1"], ["v1"])
+
+
+@pytest.mark.parametrize("public", [True, False])
+def test_a_repository_that_is_there_stays_what_it_is(folder, push, public):
+    with serving() as hub:
+        hub.repositories["me/m"] = not public
+        option = ["--public"] if not public else []
+        done = push(hub, folder, "me/m", *option)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert f"me/m is there and {'public' if public else 'private'}" in done.stderr
+        assert not hub.files
+
+
+@pytest.mark.parametrize(
+    ("status", "how", "said"),
+    [
+        (None, {"token": ""}, "There is no token for the hub: log in with `hf auth login`"),
+        (None, {"token": "hf_other"}, "The hub does not know the token"),
+        (403, {}, "The token may not write to me/m"),
+        (400, {}, "the hub answered 400 (not today"),
+        (None, {"offline": True}, "HF_HUB_OFFLINE is set, so nothing is pushed: unset it to push."),
+    ],
+)
+def test_what_the_hub_refuses_is_one_sentence_without_the_token(folder, push, status, how, said):
+    with serving() as hub:
+        hub.refuses = status
+        done = push(hub, folder, "me/m", **how)
+        assert (done.returncode, done.stderr.splitlines()[-1].startswith("manyshot: ")) == (2, True)
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert "hf_other" not in done.stderr
+        assert not hub.files
+        assert bool(hub.requests) == (status is not None or how == {"token": "hf_other"})
+
+
+def test_a_dry_run_lists_files_and_sizes_and_asks_nobody(folder, push):
+    with serving() as hub:
+        done = push(hub, folder, "me/m", "--dry-run", token="")
+        assert (done.returncode, hub.requests) == (0, []), done.stderr
+    lines = done.stdout.splitlines()
+    assert any(("config.json" in line and "kB" in line) or "bytes" in line for line in lines)
+    assert lines[-1].startswith(f"{len([path for path in folder.rglob('*') if path.is_file()])} files, ")
+    assert lines[-1].endswith("to me/m, private; nothing was sent")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["merged", "me/merged/more", "", "me/", "/m", "me/a--b", "me/a b", "mé/m", "me/" + "x" * 97, "me/.."],
+)
+def test_what_is_no_name_on_the_hub_is_refused(folder, tmp_path, name):
+    done = manyshot("push", folder, name, "--dry-run", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "owner/name is expected" in done.stderr
+
+
+def pickle(name):
+    return lambda folder: torch.save({}, folder / name)
+
+
+def written(name, text="x"):
+    def write(folder):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+    return write
+
+
+def without_a_shard(folder):
+    next(folder.glob("*.safetensors")).unlink()
+
+
+def with_a_link(folder):
+    (folder / "LICENSE").symlink_to("/nowhere/at/all")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (without_a_shard, "which is missing"),
+        (with_a_link, "is neither a file nor a folder"),
+        (written("journal.jsonl"), "was stopped, and is not whole"),
+        (written("saves/checkpoint-1/trainer_state.json"), "was stopped, and is not whole"),
+        (pickle("training_args.bin"), "training_args.bin is a pickle"),
+        (pickle("optimizer.pt"), "optimizer.pt is a pickle"),
+        (pickle("pytorch_model.bin"), "save the weights as safetensors"),
+        (written("sub/weights.pkl"), "sub/weights.pkl is a pickle"),
+        (written("trainer_state.json"), "trainer_state.json is no file of the checkpoint"),
+        (written("model-00009-of-00009.safetensors"), "model-00009-of-00009.safetensors is no file of"),
+        (written(".env", "SECRET"), ".env is no file of the checkpoint"),
+        (written("run_me.py", "pass"), "run_me.py is no file of the checkpoint"),
+        (written("notes/plan.md"), "notes/plan.md is no file of the checkpoint"),
+    ],
+)
+def test_what_is_no_whole_checkpoint_or_no_part_of_one_is_refused(folder, tmp_path, spoil, said):
+    spoil(folder)
+    done = manyshot("push", folder, "me/m", "--dry-run", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert said in done.stderr
+
+
+def test_a_hidden_folder_of_a_stopped_merge_is_refused(folder, tmp_path):
+    hidden = folder.rename(tmp_path / ".merged.0123456789abcdef.partial")
+    assert "was stopped" in manyshot("push", hidden, "me/m", "--dry-run", cwd=tmp_path).stderr
+    assert "nowhere is no folder" in manyshot("push", "nowhere", "me/m", "--dry-run", cwd=tmp_path).stderr
+
+
+def test_what_tools_leave_is_passed_over_and_what_belongs_to_a_model_goes(folder, tmp_path):
+    for name in (".git/config", ".cache/huggingface/x.lock", "__pycache__/a.pyc"):
+        written(name)(folder)
+    for name in ("LICENSE", "NOTICE.txt", "picture.png", "additional_chat_templates/tools.jinja"):
+        written(name)(folder)
+    lines = manyshot("push", folder, "me/m", "--dry-run", cwd=tmp_path).stdout
+    assert not any(name in lines for name in (".git/", ".cache", "pycache"))
+    assert all(
+        name in lines for name in ("LICENSE", "NOTICE.txt", "picture.png", "chat_templates/tools.jinja")
+    )
+
+
+def test_a_missing_card_is_said_and_no_reason_to_refuse(folder, tmp_path):
+    (folder / "README.md").unlink()
+    done = manyshot("push", folder, "me/m", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "has no model card" in done.stderr
+
+
+def test_an_adapter_goes_without_the_path_to_its_base(merged, push, tmp_path):
+    models = merged.parent / "models"
+    done = manyshot("extract", models / "base", models / "expert", "adapter", "--rank", 2, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = manyshot("push", "adapter", "me/a", "--dry-run", cwd=tmp_path)
+    assert (done.returncode, "which nobody else has" in done.stderr) == (2, True), done.stderr
+    cached = tmp_path / "hub/models--org--base/snapshots/0123"
+    shutil.copytree(models / "base", cached)
+    config = json.loads((tmp_path / "adapter/adapter_config.json").read_text())
+    written("adapter_config.json", json.dumps({**config, "base_model_name_or_path": str(cached)}))(
+        tmp_path / "adapter"
+    )
+    with serving() as hub:
+        done = push(hub, "adapter", "me/a")
+        assert done.returncode == 0, done.stderr
+        files = hub.files["main"]
+    assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == "org/base"
+    assert str(tmp_path) not in "".join(files[name].decode() for name in files if name.endswith(".json"))
