@@ -194,6 +194,22 @@ def refuse_negative(weights: torch.Tensor, method: str) -> None:
         )
 
 
+def the_only_one(deltas: torch.Tensor, weights: torch.Tensor, method: str) -> torch.Tensor:
+    """Return the task vector of the one expert that a method merges into the base, without a weight.
+
+    Raises:
+        InputError: there are several, or its weight is another than 1.
+    """
+    if len(deltas) != 1:
+        raise InputError(f"Method {method!r} merges one expert into the base, and there are {len(deltas)}.")
+    if float(weights[0]) != 1:
+        raise InputError(
+            f"Method {method!r} takes no weights, and the expert's is {float(weights[0]):g}; leave it out "
+            "or make it 1."
+        )
+    return deltas[0]
+
+
 @dataclass(frozen=True)
 class Rounded:
     """Merged weights as they are stored.

@@ -8,6 +8,9 @@ _AT_ONCE = 2**20
 _PARALLEL = 1e-16
 """Square of the sine up to which two directions count as one, and the way along the sphere as straight."""
 
+CANCELLED = 1e-6
+"""Up to this, a mean of unit vectors of float32 is rounding; so is how far two are from being opposite."""
+
 
 def dot(first: torch.Tensor, second: torch.Tensor) -> float:
     """Return Σ a b of two tensors of one shape, some entries at a time."""

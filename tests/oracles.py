@@ -6,10 +6,12 @@ Each oracle takes the registered methods by name, so that it can be run on broke
 from collections.abc import Callable, Mapping
 from math import sqrt
 
+import pytest
 import torch
 from in_memory import Model, merged, whole
 
 from merging.method import Method
+from results.errors import InputError
 
 Kinds = Mapping[str, type[Method]]
 ORACLES: dict[str, Callable[[Kinds], None]] = {}
@@ -317,6 +319,13 @@ def multislerp_of_what_does_not_move_or_cancels(kinds: Kinds) -> None:
     found = merged(kinds["multislerp"](), model)
     assert torch.equal(found["still"], torch.zeros(30))
     same(found, torch.zeros(33))
+    # Opposite but for rounding: the sum by weights, and of three nothing at all.
+    first = torch.randn(50, generator=torch.Generator().manual_seed(16))
+    pair = torch.stack([first, -3 * first * (1 + 1e-7)])
+    assert not torch.equal(pair[1], -3 * first)
+    same(merged(kinds["multislerp"](), {"w": pair}), pair.mean(0))
+    with pytest.raises(InputError, match="'w' cancel"):
+        merged(kinds["multislerp"](), {"w": torch.stack([*pair, torch.zeros(50)])})
 
 
 @oracle

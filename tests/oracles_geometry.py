@@ -27,6 +27,7 @@ BROKEN = [
     ("methods.karcher", "shares / shares.sum() * stretch", "shares / shares.sum()"),
     ("methods.karcher", "range(self.max_iterations)", "range(0)"),
     ("methods.karcher", "torch.where(moved, shares, 0)", "torch.where(moved, shares.mean(), 0)"),
+    ("methods.karcher", "angle.gt(pi - CANCELLED)", "angle.gt(pi)"),
     ("methods.metagpt", "squares / squares.sum() if", "squares if"),
     ("methods.metagpt", "deltas.double().square()", "deltas.double().abs()"),
     ("methods.metagpt", "weights * shares", "shares"),
@@ -143,6 +144,19 @@ def karcher_is_where_the_ways_to_all_experts_cancel(kinds: Kinds) -> None:
         assert ways.norm(dim=1).min() > 0.01
     still = merged(kinds["karcher"](), {"w": torch.zeros(2, 4)}, base={"w": torch.zeros(4)})
     assert not still["w"].any()
+
+
+@oracle
+def karcher_of_opposite_directions_is_refused(kinds: Kinds) -> None:
+    first = torch.randn(50, generator=torch.Generator().manual_seed(37))
+    pair = {"w": torch.stack([first, -3 * first * (1 + 1e-7)])}
+    assert not torch.equal(pair["w"][1], -3 * first)
+    with pytest.raises(InputError, match="'w' cancel"):
+        merged(kinds["karcher"](), pair)
+    with pytest.raises(InputError, match="straight away from the mean"):
+        merged(kinds["karcher"](), pair, [2.0, 1.0])
+    # An expert without a share is no matter.
+    same(merged(kinds["karcher"](), pair, [1.0, 0.0]), first)
 
 
 @oracle

@@ -33,6 +33,7 @@ BROKEN = [
     ("methods.sce", "undecided=1", "undecided=0"),
     ("methods.sce", '1e-6 * selected[0].numel()', '1e-6'),
     ("methods.nearswap", "-self.t, self.t", "0, self.t"),
+    ("arithmetic", "float(weights[0]) != 1", "float(weights[0]) > 1"),
     ("methods.arcee_fusion", "delta.abs() * ", ""),
     ("methods.arcee_fusion", "torch.log(after / before)", "torch.log(before / after)"),
     ("methods.arcee_fusion", "_BEYOND * (third - first)", "_BEYOND * third"),
@@ -177,6 +178,8 @@ def nearswap_cuts_the_task_vector(kinds: Kinds) -> None:
     torch.testing.assert_close(base + found, (1 - swap) * base + swap * other)
     with pytest.raises(InputError, match="one expert"):
         merged(kinds["nearswap"](t=0.1), steps(22))
+    with pytest.raises(InputError, match=r"takes no weights, and the expert's is 0\.5"):
+        merged(kinds["nearswap"](t=0.1), {"w": delta}, [0.5])
 
 
 @oracle
@@ -192,6 +195,8 @@ def arcee_fusion_takes_what_matters_by_far_the_most(kinds: Kinds) -> None:
     same(merged(kinds["arcee_fusion"](), {"w": delta[None]}, base={"w": base}), expected)
     with pytest.raises(InputError, match="one expert"):
         merged(kinds["arcee_fusion"](), steps(23))
+    with pytest.raises(InputError, match=r"takes no weights, and the expert's is 0\.5"):
+        merged(kinds["arcee_fusion"](), {"w": delta[None]}, [0.5])
 
 
 @oracle

@@ -4,9 +4,9 @@ from typing import ClassVar
 
 import torch
 
+from merging.arithmetic import the_only_one
 from merging.known_methods import register
 from merging.method import Context, MergedBlock, Method, Scope
-from results.errors import InputError
 
 _SMALLEST = 1e-8
 _BEYOND = 1.5
@@ -18,21 +18,19 @@ class ArceeFusion(Method):
 
     I = |τ_1| · KL(softmax(θ_1) ‖ softmax(θ₀)), both along each row (last dimension). The quartiles are those
     at ⌊q (d − 1)⌋ of a tensor's d sorted entries. As mergekit has it, which draws a million entries by chance
-    for the quartiles of larger tensors, where these are exact.
+    for the quartiles of larger tensors, where these are exact. A weight of the expert other than 1 is
+    refused.
     """
 
     scope: ClassVar[Scope] = Scope.TENSOR
 
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> MergedBlock:
         """Return the merged delta of deltas (1, *shape)."""
-        if len(deltas) != 1:
-            raise InputError(
-                f"Method 'arcee_fusion' merges one expert into the base, and there are {len(deltas)}."
-            )
-        importance = _importance(deltas[0], context.base)
+        delta = the_only_one(deltas, weights, "arcee_fusion")
+        importance = _importance(delta, context.base)
         in_order = importance.reshape(-1).sort().values
         first, median, third = (in_order[int(q * (len(in_order) - 1))] for q in (0.25, 0.5, 0.75))
-        kept = deltas[0] * importance.ge(median + _BEYOND * (third - first))
+        kept = delta * importance.ge(median + _BEYOND * (third - first))
         return MergedBlock(kept.clone(), [kept])
 
 

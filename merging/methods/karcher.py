@@ -1,12 +1,13 @@
 """The Karcher mean: the point on the sphere that is nearest to the experts' directions."""
 
+from math import pi
 from typing import ClassVar
 
 import torch
 from pydantic import Field
 
 from merging.arithmetic import normalised, weighted_sum
-from merging.geometry import gram
+from merging.geometry import CANCELLED, gram
 from merging.known_methods import register
 from merging.method import Context, Method, Scope
 from results.errors import InputError
@@ -21,8 +22,9 @@ class Karcher(Method):
     Of the weights themselves, not task vectors, each tensor flattened: from the mean direction on,
     v = Σ_t w_t φ_t/sin φ_t (u_t − cos φ_t u), φ_t the angle between u_t and u, and u ← cos|v| u +
     sin|v| v/|v|, until |v| is below the tolerance. Every u is a combination of the u_t, so the iteration is
-    one of coefficients, in float64. mergekit takes no weights, and the base, where one is named, as one
-    expert more.
+    one of coefficients, in float64. Directions that cancel, or of which one is opposite to the mean, have no
+    such mean and are refused. mergekit takes no weights, and the base, where one is named, as one expert
+    more.
     """
 
     max_iterations: int = Field(10, ge=1)
@@ -50,12 +52,17 @@ class Karcher(Method):
     def _mean(self, units: torch.Tensor, shares: torch.Tensor, tensor: str) -> torch.Tensor:
         """Return the mean's coefficients of the unit vectors, (n,), from their dot products (n, n)."""
         mean, length = shares, _length(shares, units)
-        if length < _SMALLEST:
+        if length < CANCELLED:
             raise InputError(f"Method 'karcher': the directions of the weights of {tensor!r} cancel.")
         mean = mean / length
         for _ in range(self.max_iterations):
             cosine = (units @ mean).clamp(-1, 1)
             angle = torch.acos(cosine)
+            if bool((shares.ne(0) & angle.gt(pi - CANCELLED)).any()):
+                raise InputError(
+                    f"Method 'karcher': of the weights of {tensor!r} one expert's point straight away from "
+                    "the mean, so that no way between them is the shortest; leave it out."
+                )
             stretch = torch.where(angle > _SMALLEST, angle / torch.sin(angle).clamp_min(_SMALLEST), 1)
             tangent = shares / shares.sum() * stretch
             tangent = tangent - (tangent @ cosine) * mean

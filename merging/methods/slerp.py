@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 
 from merging.arithmetic import normalised, weighted_sum
-from merging.geometry import dot, norm
+from merging.geometry import CANCELLED, dot, norm
 from merging.known_methods import register
 from merging.method import Context, Method, Scope
 from results.errors import InputError
@@ -51,7 +51,8 @@ class MultiSlerp(Method):
     u_t = τ_t/|τ_t|, μ = Σ w_t u_t made a unit vector, v = Σ w_t (u_t − ⟨u_t, μ⟩ μ), and u = cos|v| μ +
     sin|v| v/|v|, as mergekit has it, tensor by tensor, with weights that add up to 1. By that v is 0 but for
     rounding, and u is μ. The norm is the mean of norms: of T nearly orthogonal task vectors that is about √T
-    times the norm of their mean. Tensors that no expert changed stay the base's.
+    times the norm of their mean. Tensors that no expert changed stay the base's. Where the directions cancel,
+    two task vectors are added up by their weights, and more are refused.
     """
 
     of: Literal["task_vectors", "weights"] = "task_vectors"
@@ -74,7 +75,7 @@ class MultiSlerp(Method):
             return torch.zeros_like(deltas[0])
         mean = weighted_sum(deltas, shares / norms.clamp_min(_SMALLEST))
         length = norm(mean)
-        if length < _SMALLEST:
+        if length <= CANCELLED * float(shares.abs().sum()):
             if len(deltas) == 2:
                 return weighted_sum(deltas, shares)
             raise InputError(
