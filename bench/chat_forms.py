@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.api.conversation import ServedChat, is_served
 from bench.scored_checkpoint import ScoredCheckpoint
 from merging.chat import ChatForm, ChatSettings, chat_form
 from results.errors import InputError
@@ -23,13 +24,16 @@ class ChatForms:
         """
         if not self._settings.templated:
             return None
+        if checkpoint.served and is_served(self._settings):
+            return ServedChat(self._settings)
         if checkpoint.path not in self._forms:
             from merging.checkpoints.adapter import base_folder
             from merging.checkpoints.pretrained import load_tokenizer
             from merging.checkpoints.tokenizer_files import chat_template
 
             base = base_folder(checkpoint.path)
-            tokenizer = load_tokenizer(base or checkpoint.path)
+            tokenizer = checkpoint.served.server.tokenizer if checkpoint.served else None
+            tokenizer = tokenizer or load_tokenizer(base or checkpoint.path)
             own = base and chat_template(checkpoint.path)  # an adapter may have one of its own
             self._forms[checkpoint.path] = chat_form(tokenizer, self._settings, checkpoint.name, own)
         return self._forms[checkpoint.path]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from pydantic import Field
 
+from bench.server_settings import ServerSettings
 from results.errors import InputError
 from results.validation import Settings
 
@@ -24,8 +25,8 @@ Progress = Callable[[int, int], None]
 """Called with the numbers of requests done so far and in all."""
 
 
-_UNDECIDING = frozenset({"batch_tokens", "tensor_parallel", "memory_share"})
-"""Settings of an engine that answers do not depend on."""
+_UNDECIDING = frozenset({"batch_tokens", "tensor_parallel", "memory_share", "server"})
+"""Settings of an engine that answers do not depend on; what a server is, a record's checkpoint says."""
 
 
 class EngineSettings(Settings):
@@ -46,6 +47,8 @@ class EngineSettings(Settings):
     memory_share: float | None = Field(None, gt=0, lt=1)
     """Share of a device's memory for weights and key-value cache; else vLLM's 0.9 on a GPU, and 2 GiB of
     cache on a CPU; vllm only."""
+    server: ServerSettings | None = None
+    """The server that is asked; api only."""
 
     @property
     def deciding(self) -> dict[str, str | int | None]:
@@ -83,17 +86,19 @@ class Generation:
         ids: the tokens that were generated, without the end token.
         ended: whether the model ended it, by an end token, which was generated too.
         cut: whether it took all tokens that it was given, and did not end.
+        count: how many tokens it took, where their ids are not known.
     """
 
     text: str
     ids: tuple[int, ...]
     ended: bool
     cut: bool = False
+    count: int | None = None
 
     @property
     def tokens(self) -> int:
         """How many tokens it took, without the end token."""
-        return len(self.ids)
+        return len(self.ids) if self.count is None else self.count
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 from bench.engine import AUTO, Engine, EngineSettings
 from results.errors import InputError
 
+SERVERS = "the server's"
+"""In place of a dtype and a device that only a server knows."""
 _EVERY_ENGINE = frozenset({"name", "dtype", "device", "max_length"})
 """Settings that every engine takes."""
 
@@ -48,6 +50,7 @@ class EngineKind:
         open: starts it with a checkpoint and settings. Of recorded outputs: gives an lm-eval model of what is
             recorded for a benchmark, from their path and the benchmark.
         recorded: whether it answers from recorded outputs and runs no checkpoint.
+        served: whether it asks a server, which computes as it does and has one model.
         settings: fields of `EngineSettings` that it takes beside those that every engine takes.
         dtypes: dtypes in which it computes.
         encoder_decoders: whether it runs them.
@@ -66,6 +69,7 @@ class EngineKind:
     summary: str
     open: Callable[..., Any]
     recorded: bool = False
+    served: bool = False
     settings: frozenset[str] = frozenset()
     dtypes: Collection[str] = ("auto", "float32", "bfloat16", "float16")
     encoder_decoders: bool = False
@@ -92,7 +96,7 @@ class EngineKind:
     @property
     def all_settings(self) -> tuple[str, ...]:
         """The fields of `EngineSettings` that it takes."""
-        taken = frozenset() if self.recorded else _EVERY_ENGINE | self.settings
+        taken = self.settings if self.recorded or self.served else _EVERY_ENGINE | self.settings
         return tuple(name for name in EngineSettings.model_fields if name in taken or name == "name")
 
     @property
@@ -124,10 +128,15 @@ class EngineKind:
         for name, field_info in EngineSettings.model_fields.items():
             if name not in self.all_settings and getattr(settings, name) != field_info.default:
                 others = [kind.name for kind in engines().values() if name in kind.all_settings]
+                flag = "url" if name == "server" else name.replace("_", "-")
                 raise InputError(
-                    f"The engine {self.name} has no setting {name} (--{name.replace('_', '-')}): leave it "
+                    f"The engine {self.name} has no setting {name} (--{flag}): leave it "
                     f"out, or take an engine that has it ({', '.join(others)})."
                 )
+        if self.served and settings.server is None:
+            raise InputError(
+                f"The engine {self.name} needs the address of a server (--url http://HOST:PORT/v1)."
+            )
         if settings.dtype not in self.dtypes and not self.recorded:
             raise InputError(
                 f"The engine {self.name} does not compute in {settings.dtype}; there are "
@@ -185,9 +194,14 @@ def engines() -> dict[str, EngineKind]:
     return {name: find_engine(name) for name in engine_names()}
 
 
-def is_recorded(name: str) -> bool:
-    """Whether an engine by name, or `auto`, answers from recorded outputs."""
-    return name != AUTO and find_engine(name).recorded
+def refuse_served(settings: EngineSettings, what: str) -> None:
+    """Refuse an engine that asks a server, where checkpoints are to be run.
+
+    Raises:
+        InputError: says what needs them.
+    """
+    if settings.name != AUTO and find_engine(settings.name).served:
+        raise InputError(f"{what} several checkpoints, and a server has one model: take another engine.")
 
 
 def fallback(settings: EngineSettings) -> EngineSettings:
@@ -227,9 +241,13 @@ def resolved(settings: EngineSettings) -> EngineSettings:
     """
     if settings.name == AUTO:
         settings = fallback(settings)
-    if find_engine(settings.name).recorded:
+    kind = find_engine(settings.name)
+    if kind.recorded:
         # No dtype of a computation: nothing computes recorded outputs.
         return EngineSettings.model_construct(name=settings.name, dtype="none", device="none")  # type: ignore[arg-type]
+    if kind.served:
+        told: dict[str, Any] = {"dtype": SERVERS, "device": SERVERS, "server": settings.server}
+        return EngineSettings.model_construct(name=kind.name, max_length=settings.max_length, **told)
     device = resolve_device(settings)
     dtype = "float32" if settings.dtype == "auto" and device == "cpu" else settings.dtype
     return settings.but(device=device, dtype=dtype)

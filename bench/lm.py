@@ -197,7 +197,7 @@ class EngineLM(TemplateLM):
     def _said(self, answer: Generation, context: str, arguments: dict[str, Any]) -> str:
         text = answer.text
         if self._chat and self._chat.thinks_after(context):
-            text = StopStrings(_stop_strings(arguments)).cut(self._chat.said(context, text, answer.ids))
+            text = StopStrings(stop_strings(arguments)).cut(self._chat.said(context, text, answer.ids))
         self.answered += 1
         self.cut += answer.cut
         self.empty += not text.strip()
@@ -209,10 +209,9 @@ class EngineLM(TemplateLM):
         Raises:
             InputError: the benchmark asks for sampled answers.
         """
-        if arguments.get("do_sample") and arguments.get("temperature", 1.0) > 0:
-            raise InputError("A benchmark asks for sampled answers; answers are decoded greedily only.")
+        refuse_sampling(arguments)
         # A stop string in what is only thought ends no answer.
-        stop = () if self._chat and self._chat.thinks_after(context) else _stop_strings(arguments)
+        stop = () if self._chat and self._chat.thinks_after(context) else stop_strings(arguments)
         wanted = arguments.get("max_gen_toks", DEFAULT_NEW_TOKENS)
         room, length = self.engine.max_length, wanted
         if not self.engine.is_encoder_decoder:
@@ -229,7 +228,17 @@ class EngineLM(TemplateLM):
         return GenerationRequest(tuple(prompt[-room:]), length, stop, ends, self._repetition_penalty)
 
 
-def _stop_strings(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+def refuse_sampling(arguments: Mapping[str, Any]) -> None:
+    """Refuse a benchmark whose answers would be random.
+
+    Raises:
+        InputError: they would.
+    """
+    if arguments.get("do_sample") and arguments.get("temperature", 1.0) > 0:
+        raise InputError("A benchmark asks for sampled answers; answers are decoded greedily only.")
+
+
+def stop_strings(arguments: Mapping[str, Any]) -> tuple[str, ...]:
     """What ends an answer, by lm-eval's request."""
     until = arguments.get("until") or []
     return tuple(dict.fromkeys(text for text in ([until] if isinstance(until, str) else until) if text))

@@ -1,20 +1,29 @@
-"""What is scored: a checkpoint, or recorded outputs in place of one."""
+"""What is scored: a checkpoint, or recorded outputs or a server's model in place of one."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from bench.engine import EngineSettings
+from bench.engine_registry import open_engine
 from bench.recorded import recorded_digest
 from merging.checkpoints.adapted import open_checkpoint
+from results.errors import InputError
 from results.record import CheckpointIdentity
+
+if TYPE_CHECKING:
+    from bench.api.served import Served
 
 
 @dataclass(frozen=True)
 class ScoredCheckpoint:
-    """A checkpoint to be scored: what the user calls it, where it lies, and its digests."""
+    """A checkpoint to be scored: what the user calls it, where it lies, its digests, and who serves it."""
 
     name: str
     path: Path
     identity: CheckpointIdentity
+    served: "Served | None" = field(default=None, compare=False)
 
     @classmethod
     def open(cls, name: str) -> "ScoredCheckpoint":
@@ -37,3 +46,27 @@ class ScoredCheckpoint:
         return cls(
             name, Path(name), CheckpointIdentity(weights=digest, config="recorded", tokenizer="recorded")
         )
+
+    @classmethod
+    def of_server(cls, settings: EngineSettings, name: str | None = None) -> "ScoredCheckpoint":
+        """A server's model, which the server is asked about.
+
+        Args:
+            settings: of an engine that asks a server.
+            name: the checkpoint that it runs, by path or hub name, where that is known.
+
+        Raises:
+            InputError: the server or the checkpoint is not there, or they do not go together.
+        """
+        from bench.api.served import Served, served_identity
+
+        if settings.server is not None and name is not None and settings.server.model_digest is not None:
+            raise InputError(f"{name} has its own digests: leave out --model-digest, or the checkpoint.")
+        if settings.server is not None and name is not None and settings.server.tokenizer is not None:
+            raise InputError(f"{name} has its own tokenizer: leave out --tokenizer, or the checkpoint.")
+        own = cls.open(name) if name is not None else None
+        engine = open_engine(own.path if own else Path(os.devnull), settings)
+        served = Served(engine, own.name if own else None)
+        if own is not None:
+            return cls(own.name, own.path, own.identity, served)
+        return cls(served.model, Path(os.devnull), served_identity(served.server), served)

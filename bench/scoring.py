@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ from bench.hub import NoDataError
 from bench.judge import Judge, PatternJudge
 from bench.model_code import refuse_model_code
 from bench.prompts import prompts_of
-from bench.recorded import REPLAY_VERSION
+from bench.record_key import record_key, versions
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.worked_examples import refuse_few_rows
@@ -32,8 +31,6 @@ from results.store import Store
 
 if TYPE_CHECKING:
     from bench.lm import EngineLM, TokenCache
-
-_VERSIONED = ("manyshot", "lm_eval", "torch", "transformers", "datasets")
 
 
 @dataclass(frozen=True)
@@ -134,13 +131,16 @@ class Scorer:
             InputError: says what is wrong.
         """
         refuse_model_code(benchmarks, self.settings)
+        if checkpoint.served is not None:
+            checkpoint.served.check(benchmarks, self.chat, self.settings.gen_kwargs)
         choices = [benchmark.name for benchmark in benchmarks if not benchmark.is_generated]
         if self.chat.templated and self.chat.enable_thinking and choices:
             raise InputError(
                 f"{choices[0]} compares how likely its choices are, which no thoughts come before: leave out "
                 "--enable-thinking, or the benchmark."
             )
-        if self.engine_kind.recorded or all(self.find(checkpoint, benchmark) for benchmark in benchmarks):
+        no_folder = self.engine_kind.recorded or self.engine_kind.served
+        if no_folder or all(self.find(checkpoint, benchmark) for benchmark in benchmarks):
             return
         from merging.checkpoints.adapter import base_folder
         from merging.checkpoints.pretrained import load_config, load_tokenizer
@@ -167,13 +167,15 @@ class Scorer:
         if record is not None:
             return Scored(record, found=True)
         ahead = self._ahead.pop((checkpoint.identity, benchmark.name), _Ahead({}, 0.0))
+        key, served = self._key(checkpoint, benchmark), checkpoint.served
         lm = self._lm(checkpoint, benchmark, ahead.answers, progress)
         started = time.perf_counter() - ahead.seconds
         rows = self.rows(benchmark)
+        if served is not None:
+            served.begin(self.store.root, key.digest, self.chat, generates=benchmark.is_generated)
         answers = evaluate(lm, benchmark, rows, self.settings, judge=self._judge, progress=progress)
-        packages = (*_VERSIONED, self.engine_kind.installed)
         record = Record(
-            key=self._key(checkpoint, benchmark),
+            key=key,
             name=checkpoint.name,
             metric=benchmark.metric,
             value=answers.value,
@@ -182,11 +184,14 @@ class Scorer:
             seconds=time.perf_counter() - started,
             tokens=dict(answers.tokens),
             answers=dict(answers.generated),
-            notices=answers.notices,
-            versions={package: version(package) for package in packages if package},
+            notices=(*answers.notices, *(served.notices(self.chat) if served else ())),
+            versions=versions(self.engine_kind) | (served.versions if served else {}),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        return Scored(self.store.write(record, answers.documents), found=False)
+        record = self.store.write(record, answers.documents)
+        if served is not None:
+            served.finish()
+        return Scored(record, found=False)
 
     def answer_ahead(
         self,
@@ -260,11 +265,14 @@ class Scorer:
         answers: Mapping[GenerationRequest, Generation] | None = None,
         progress: Progress | None = None,
     ) -> "EngineLM":
+        from bench.api.conversation import is_served
+        from bench.api.lm import ServedChatLM
         from bench.lm import EngineLM, TokenCache
 
         tokens = self._tokens.setdefault((checkpoint.identity.tokenizer, benchmark.name), TokenCache())
         penalty, neutralised = generation_settings(checkpoint.path, self.settings.gen_kwargs)
-        return EngineLM(
+        lm_class = ServedChatLM if checkpoint.served and is_served(self.chat) else EngineLM
+        return lm_class(
             engine,
             progress,
             tokens=tokens,
@@ -281,7 +289,8 @@ class Scorer:
             InputError: the checkpoint cannot be loaded.
         """
         if self._engine is None:
-            self._engine = open_engine(checkpoint.path, self.engine_settings)
+            served = checkpoint.served
+            self._engine = served.engine if served else open_engine(checkpoint.path, self.engine_settings)
         elif self._loaded != checkpoint.identity:
             try:
                 self._engine.swap(checkpoint.path)
@@ -328,26 +337,12 @@ class Scorer:
         return self._digests[benchmark.name]
 
     def _key(self, checkpoint: ScoredCheckpoint, benchmark: Benchmark) -> RecordKey:
-        definition, data = self.digests(benchmark)
-        engine = self.engine_settings.deciding
-        form, system = self.chat_forms.find(checkpoint), self.chat.system_instruction
-        keeps_penalty = self.settings.gen_kwargs == "model" and benchmark.is_generated
-        judge = {"judge": self._judge.name} if benchmark.judged else {}
-        replayed = {"replayed": REPLAY_VERSION} if self.engine_kind.recorded else {}
-        return RecordKey(
-            checkpoint=checkpoint.identity,
-            benchmark=benchmark.name,
-            definition=definition,
-            data=data,
-            settings={
-                "engine": engine.pop("name"),
-                **engine,
-                "limit": self.settings.limit_of(benchmark.name),
-                "seed": self.settings.seed,
-                **({"gen_kwargs": "model"} if keeps_penalty else {}),
-                "chat_template": None if form is None else form.key,
-                **({"system_instruction": system} if form is None and system else {}),
-                **judge,
-                **replayed,
-            },
+        return record_key(
+            checkpoint,
+            benchmark,
+            self.digests(benchmark),
+            self.settings,
+            self.chat_forms,
+            judge=self._judge.name,
+            recorded=self.engine_kind.recorded,
         )

@@ -72,7 +72,8 @@ def score(
     """Score checkpoints on a suite or on benchmarks; records that the store has are not made again.
 
     Args:
-        checkpoints: folders or hub names; for the engine `replay`, files or folders of recorded outputs.
+        checkpoints: folders or hub names; for the engine `replay`, files or folders of recorded outputs; for
+            `api` what its server runs, or none.
         suite: name of a suite, or a YAML file.
         benchmarks: names of benchmarks, in place of a suite; `all` names every one.
         data: local data root; else MANYSHOT_DATA; else rows come from the hub.
@@ -98,7 +99,7 @@ def score(
     folder = store_root(Path(store) if store else None)
     names = [str(checkpoint) for checkpoint in checkpoints]
     engine = engine or EngineSettings()
-    opened = open_checkpoints(names, engine.name)
+    opened = open_checkpoints(names, engine)
     engine = choose_engine(engine, [checkpoint.path for checkpoint in opened])
     settings = score_settings(loaded, preset, engine, limit, None, chat=chat, gen_kwargs=gen_kwargs)
     root = data_root(Path(data) if data else None)

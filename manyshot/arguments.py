@@ -6,6 +6,7 @@ from typing import get_args
 
 from bench.engine import Dtype, EngineSettings
 from bench.score_settings import ScoreSettings
+from bench.server_settings import ServerSettings
 from manyshot.flags import add_flags, count, json_object, number, whole_number
 from merging.chat import THINK_END, ChatSettings
 from merging.signals import ContinuationSettings
@@ -76,10 +77,12 @@ def _run(parser: argparse.ArgumentParser) -> None:
 
 
 def _score(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    checkpoints = parser.add_argument(
         "checkpoints", nargs="+", metavar="MODEL",
-        help="folder of a checkpoint, or hub name; with --engine replay, recorded outputs",
+        help="folder of a checkpoint, or hub name; with --engine replay, recorded outputs; with api, "
+        "what the server runs, or none",
     )  # fmt: skip
+    checkpoints.required = False  # nargs="*" would take none where flags come first
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--suite", help="name of a suite, or a YAML file")
     what.add_argument("--benchmark", action="append", help="name of a benchmark (may be repeated), or `all`")
@@ -105,6 +108,7 @@ def _score(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, ScoreSettings)
     _chat(parser)
     _engine(parser)
+    add_flags(parser, ServerSettings, defaults={"url": "api only"})
     _judge(parser)
     _skip_missing(parser)
     _data(parser)

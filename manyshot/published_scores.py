@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.benchmark import Benchmark
+from bench.engine_registry import SERVERS
 from bench.hub_benchmarks import HubBenchmark, hub_benchmark
 from bench.suite import load_benchmark
 from results.errors import InputError
@@ -95,12 +96,15 @@ class PublishedScore:
 def published_scores(identity: CheckpointIdentity, store: Store) -> list[PublishedScore]:
     """The scores of a checkpoint that a store has, by benchmark, the newest of equal names last.
 
-    Those on validation data (`name@split`) are left out: settings were chosen by them.
+    Those on validation data (`name@split`) are left out, since settings were chosen by them; and those of a
+    server, since nobody knows whether it ran the checkpoint.
     """
     records = [
         record
         for record in store.records()
-        if record.key.checkpoint == identity and "@" not in record.key.benchmark
+        if record.key.checkpoint == identity
+        and "@" not in record.key.benchmark
+        and record.key.settings.get("device") != SERVERS
     ]
     records.sort(key=lambda record: (record.key.benchmark, record.created, record.key.digest))
     return [

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from bench.engine_registry import choose_engine
+from bench.engine_registry import choose_engine, refuse_served
 from bench.examples import load_shares
 from bench.score_settings import whole
 from bench.scored_checkpoint import ScoredCheckpoint
@@ -134,6 +134,7 @@ def _run(
     base = ScoredCheckpoint.open(experiment.base)
     paths = experiment.experts or {}
     given = {task: ScoredCheckpoint.open(paths[task]) for task in suite.tasks if paths}
+    refuse_served(experiment.engine, "An experiment scores")
     engine = choose_engine(experiment.engine, [base.path, *(expert.path for expert in given.values())])
     settings = score_settings(
         suite,

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.benchmark import Benchmark
-from bench.engine import EngineSettings, Progress
-from bench.engine_registry import fallback, is_recorded
+from bench.engine import AUTO, EngineSettings, Progress
+from bench.engine_registry import fallback, find_engine
 from bench.judge import PATTERNS, ClassifierJudge, Judge, PatternJudge
 from bench.score_settings import GenKwargs, ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
@@ -19,13 +19,26 @@ from results.record import Record
 from results.validation import validated
 
 
-def open_checkpoints(names: Sequence[str], engine: str) -> list[ScoredCheckpoint]:
-    """What is scored, each once: checkpoints, or recorded outputs for the engine that replays them.
+def open_checkpoints(names: Sequence[str], engine: EngineSettings) -> list[ScoredCheckpoint]:
+    """What is scored, each once: checkpoints, recorded outputs for the engine that replays them, or a server.
 
     Raises:
-        InputError: one is not there, or not whole.
+        InputError: one is not there, or not whole; or the server and they do not go together.
     """
-    opened = ScoredCheckpoint.recorded if is_recorded(engine) else ScoredCheckpoint.open
+    kind = None if engine.name == AUTO else find_engine(engine.name)
+    if kind is not None:
+        kind.check(engine)
+    elif engine.server is not None:
+        raise InputError("A server's address (--url) is for the engine that asks servers: --engine api.")
+    if kind is not None and kind.served:
+        if len(names) > 1:
+            raise InputError(
+                f"A server has one model, and {len(names)} checkpoints are named: name one or none."
+            )
+        return [ScoredCheckpoint.of_server(engine, *names)]
+    if not names:
+        raise InputError("No checkpoint is named: give its folder or hub name.")
+    opened = ScoredCheckpoint.recorded if kind is not None and kind.recorded else ScoredCheckpoint.open
     return [opened(name) for name in dict.fromkeys(names)]
 
 

@@ -229,7 +229,7 @@ def _engines(name: str | None, root: Path | None) -> str:
             abilities, package = kind.abilities(), kind.installed
             where = f", on {abilities.runs_on}" if abilities.runs_on else ""
             lines.append(f"  {f'{package} {version(package)}' if package else 'no model'}{where}")
-            if not kind.recorded:
+            if not (kind.recorded or kind.served):
                 lines += [f"  {'+' if able else '-'} {what}" for what, able in kind.declared.items()]
             lines += [f"  + {ability}" for ability in abilities.can]
             lines += [f"  - {lack}" for lack in abilities.cannot]

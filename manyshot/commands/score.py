@@ -10,6 +10,7 @@ from bench.engine_registry import choose_engine
 from bench.model_code import refuse_model_code
 from bench.score_settings import ScoreSettings
 from bench.scoring import Scorer
+from bench.server_settings import ServerSettings
 from bench.suite import Suite, load_suite
 from manyshot.console import answer
 from manyshot.flags import given, settings_of
@@ -24,6 +25,7 @@ from manyshot.score_checkpoints import (
 )
 from merging.chat import ChatSettings
 from reports.tables.scores import score_table
+from results.errors import InputError
 from results.record import Record
 from results.store import Store, store_root
 
@@ -41,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
         trust_task_code=options.trust_task_code,
         num_fewshot=options.num_fewshot,
     )
-    engine = settings_of(options, EngineSettings)
+    engine = settings_of(options, EngineSettings, **server_of(options))
     settings = score_settings(
         suite,
         options.preset,
@@ -49,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
         chat=settings_of(options, ChatSettings),
         **given(options, ScoreSettings),
     )
-    checkpoints = open_checkpoints(options.checkpoints, engine.name)
+    checkpoints = open_checkpoints(options.checkpoints or (), engine)
     engine = choose_engine(engine, [checkpoint.path for checkpoint in checkpoints])
     settings = settings.but(engine=engine)
     refuse_model_code(wanted, settings)
@@ -63,6 +65,19 @@ def run(options: argparse.Namespace) -> None:
         answer(json.dumps(score_rows(records, suite), indent=2))
     else:
         answer(score_table(records, suite.spec if suite else None))
+
+
+def server_of(options: argparse.Namespace) -> dict[str, ServerSettings]:
+    """The server that the user named, as a setting of the engine; nothing where there is none.
+
+    Raises:
+        InputError: it has no address, or one that is none.
+    """
+    named = given(options, ServerSettings)
+    if named and "url" not in named:
+        flag = next(iter(named)).replace("_", "-")
+        raise InputError(f"--{flag} is for a server, whose address is missing (--url http://HOST:PORT/v1).")
+    return {"server": settings_of(options, ServerSettings)} if named else {}
 
 
 def score_rows(records: Mapping[str, Mapping[str, Record]], suite: Suite | None) -> list[dict[str, object]]:

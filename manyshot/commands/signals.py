@@ -5,7 +5,7 @@ import json
 
 from bench.data import data_root
 from bench.engine import EngineSettings
-from bench.engine_registry import choose_engine
+from bench.engine_registry import choose_engine, refuse_served
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
@@ -27,7 +27,9 @@ def run(options: argparse.Namespace) -> None:
     """Measure, and print tables or JSON; draw heat maps where a folder is named."""
     suite = load_suite(options.suite)
     experts = by_task(suite, options.experts)
-    engine = choose_engine(settings_of(options, EngineSettings), [ScoredCheckpoint.open(options.base).path])
+    wanted = settings_of(options, EngineSettings)
+    refuse_served(wanted, "Signals are measured of")
+    engine = choose_engine(wanted, [ScoredCheckpoint.open(options.base).path])
     settings = score_settings(
         suite,
         options.preset,

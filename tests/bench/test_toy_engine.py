@@ -68,7 +68,7 @@ def llama(tmp_path_factory):
 
 
 def test_it_is_listed_with_what_it_declares(toy, capsys):
-    assert {"hf", "vllm", "replay", "toy"} == set(engine_names())
+    assert {"api", "hf", "vllm", "replay", "toy"} == set(engine_names())
     list_command(argparse.Namespace(what="engines", name="toy", data=None))
     said = capsys.readouterr().out
     assert said.startswith("toy: the same answer to everything\n")
@@ -99,7 +99,9 @@ def test_settings_that_it_does_not_take_are_refused_before_anything_starts(toy, 
         choose_engine(EngineSettings(name="hf", memory_share=0.5), [llama])
     with pytest.raises(InputError, match=r"The engine replay has no setting dtype .*\(hf, vllm, toy\)"):
         choose_engine(EngineSettings(name="replay", dtype="float16", max_length=8), [llama])
-    with pytest.raises(InputError, match="There is no engine 'toi'; there are hf, replay, vllm, toy, auto"):
+    with pytest.raises(
+        InputError, match="There is no engine 'toi'; there are api, hf, replay, vllm, toy, auto"
+    ):
         choose_engine(EngineSettings(name="toi"), [llama])
 
 

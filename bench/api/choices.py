@@ -1,0 +1,39 @@
+"""Continuations of one token after one context: one request scores them all, where a server can."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.api.requests import GREEDY, TOKEN_ID
+from bench.engine import TokenIds
+
+MOST_CHOICES = 128
+"""Tokens whose log-probabilities vLLM gives for one prompt."""
+
+
+def choices_body(model: str, context: TokenIds, tokens: Sequence[int]) -> dict[str, Any]:
+    """A request for the log-probabilities of some tokens after a context, as vLLM takes it."""
+    return {
+        "model": model,
+        "prompt": list(context),
+        "max_tokens": 1,
+        "logprobs": 1,
+        "logprob_token_ids": sorted(set(tokens)),
+        "return_tokens_as_token_ids": True,
+        "repetition_penalty": 1.0,
+        **GREEDY,
+    }
+
+
+def read_choices(answer: Any, tokens: Sequence[int]) -> dict[str, Any]:
+    """Log-probabilities of some tokens, in their order, and the likeliest of all.
+
+    Raises:
+        LookupError, TypeError, ValueError: the answer lacks one.
+    """
+    logprobs = answer["choices"][0]["logprobs"]
+    [told] = logprobs["top_logprobs"]
+    [likeliest] = logprobs["tokens"]
+    return {
+        "logprobs": [float(told[f"{TOKEN_ID}{token}"]) for token in tokens],
+        "likeliest": int(likeliest.removeprefix(TOKEN_ID)),
+    }

@@ -1,0 +1,271 @@
+"""Asking a server: JSON over HTTP, with patience for what passes and one sentence for what does not."""
+
+import email.utils
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import requests
+
+from bench.api.key import VARIABLES, ApiKey, without_key
+from bench.server_settings import ServerSettings
+from results.errors import InputError
+
+logger = logging.getLogger("manyshot.bench")
+_CONNECT_SECONDS = 10.0
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
+_LONGEST_ASKED_WAIT = 600.0
+"""Seconds; a server that asks for more has no more to give today."""
+_PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
+"""States of a server that may be over soon."""
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_LONGEST_QUOTE = 300
+
+BROKEN = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
+"""What reading raises over an answer of another form than is expected."""
+
+_Read = TypeVar("_Read")
+
+
+class RefusedError(InputError):
+    """A server does not do what it is asked, and would not the next time."""
+
+
+class UnreachableError(InputError):
+    """There is no connection to a server."""
+
+
+class _PassingError(Exception):
+    """What may be over soon.
+
+    Args:
+        reason: in words.
+        wait: seconds until then, where the server says so.
+        refusal: in a sentence, what it is where it is not over after all attempts.
+        unreachable: whether there is no connection.
+    """
+
+    def __init__(
+        self, reason: str, wait: float | None = None, refusal: str = "", *, unreachable: bool = False
+    ) -> None:
+        super().__init__(reason)
+        self.reason, self.wait, self.refusal, self.unreachable = reason, wait, refusal, unreachable
+
+
+class _Key(requests.auth.AuthBase):
+    """Puts the key into a request; without one nothing else, such as what ~/.netrc has, is put there."""
+
+    def __init__(self, key: ApiKey | None) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key:
+            request.headers["Authorization"] = f"Bearer {self._key.value}"
+        return request
+
+
+class Client:
+    """Asks one server, from any number of threads.
+
+    Args:
+        settings: its address, and how patient to be.
+
+    Attributes:
+        url: its address.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self.url = settings.url
+        self._settings, self._key = settings, ApiKey.find()
+        self._local = threading.local()
+        host = urlsplit(self.url)
+        if self._key and host.scheme == "http" and host.hostname not in _LOOPBACK:
+            logger.warning("%s goes to %s unencrypted, by http", self._key.variable, host.hostname)
+
+    @property
+    def root(self) -> str:
+        """The address without its /v1, where servers have what is not OpenAI's."""
+        return self.url.removesuffix("/v1")
+
+    def get(self, path: str) -> Any:
+        """What the server has at a path, which begins with `/`. That there is a server is not waited for.
+
+        Raises:
+            UnreachableError: there is none.
+            InputError: it has nothing there, or gives no answer.
+        """
+        return self._ask("GET", f"{self.url}{path}", None, lambda answer: answer, waits_for_it=False)
+
+    def try_root(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """What the server has at a path beside /v1, by POST where there is a body; None where nothing."""
+        with suppress(InputError):
+            method = "GET" if body is None else "POST"
+            return self._ask(method, f"{self.root}{path}", body, lambda answer: answer, attempts=1)
+        return None
+
+    def post(self, path: str, body: Mapping[str, Any], read: Callable[[Any], _Read]) -> _Read:
+        """What the server answers to a request.
+
+        Args:
+            path: begins with `/`; below the address.
+            body: JSON.
+            read: makes of an answer what is wanted; where it raises what `BROKEN` lists, the answer is
+                broken, and the server is asked again.
+
+        Raises:
+            RefusedError: the server does not do this.
+            InputError: it gives no answer, redirects, or does not accept the key.
+        """
+        return self._ask("POST", f"{self.url}{path}", body, read)
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        body: Mapping[str, Any] | None,
+        read: Callable[[Any], _Read],
+        *,
+        attempts: int | None = None,
+        waits_for_it: bool = True,
+    ) -> _Read:
+        attempts = attempts or self._settings.attempts
+        for attempt in range(attempts):
+            try:
+                return self._once(method, url, body, read)
+            except _PassingError as failure:
+                last = attempt + 1 == attempts
+                wait = failure.wait if failure.wait is not None else backoff(attempt)
+                if failure.unreachable and not waits_for_it:
+                    raise UnreachableError(self._given_up(url, 1, failure.reason)) from None
+                if last and failure.refusal:
+                    raise RefusedError(failure.refusal) from None
+                if last or wait > _LONGEST_ASKED_WAIT:
+                    raise InputError(self._given_up(url, attempt + 1, failure.reason)) from None
+                time.sleep(wait)
+        raise AssertionError("there is at least one attempt")
+
+    def _given_up(self, url: str, attempts: int, reason: str) -> str:
+        if attempts == 1:
+            return f"No answer from {url}: {reason}."
+        return (
+            f"No answer from {url} in {attempts} attempts, at the last of which {reason}: start again later, "
+            "to go on from the answers that are kept, or with a lower --concurrency."
+        )
+
+    def _once(
+        self, method: str, url: str, body: Mapping[str, Any] | None, read: Callable[[Any], _Read]
+    ) -> _Read:
+        try:
+            response = self._session().request(
+                method,
+                url,
+                json=body,
+                timeout=(min(_CONNECT_SECONDS, self._settings.timeout), self._settings.timeout),
+                allow_redirects=False,
+            )
+        except requests.ConnectTimeout:
+            raise _PassingError("there was no connection in time", unreachable=True) from None
+        except requests.Timeout:
+            raise _PassingError(f"it took longer than {self._settings.timeout:g} seconds") from None
+        except requests.RequestException as error:
+            raise _PassingError(
+                _why(error), unreachable=isinstance(error, requests.ConnectionError)
+            ) from None
+        if not response.ok or response.is_redirect:
+            self._raise(response, url)
+        content = without_key(response.content, self._key)
+        try:
+            return read(json.loads(content))
+        except BROKEN:
+            shown = " ".join(content[:200].decode(errors="replace").split())[:60]
+            raise _PassingError(
+                f"it gave an answer of another form ({shown!r})",
+                refusal=f"{url} gives answers of another form than OpenAI's ({shown!r}).",
+            ) from None
+
+    def _raise(self, response: requests.Response, url: str) -> None:
+        """Say what a status means.
+
+        Raises:
+            _PassingError: it may be over soon.
+            InputError: it is not.
+        """
+        status = response.status_code
+        if response.is_redirect or 300 <= status < 400:
+            host = urlsplit(response.headers.get("Location", "")).hostname
+            raise InputError(
+                f"{url} redirects{f' to {host[:200]}' if host else ''}, which is not followed, since a key "
+                "would go there too: give the address itself (--url)."
+            )
+        if status in (401, 403):  # what it says may hold a part of the key
+            if self._key is None:
+                raise InputError(f"{url} asks for a key (status {status}): set {' or '.join(VARIABLES)}.")
+            raise InputError(f"{url} does not accept the key in {self._key.variable} (status {status}).")
+        said = _message(without_key(response.content, self._key))
+        if status in _PASSING:
+            refusal = f"{url} answers with status {status}{said}." if status == 500 else ""
+            raise _PassingError(
+                f"it answered with status {status}{said}", _asked_wait(response.headers), refusal
+            )
+        hint = ""
+        if status == 404 and not urlsplit(self.url).path:
+            hint = f" Most servers have it below /v1: --url {self.url}/v1."
+        raise RefusedError(f"{url} answers with status {status}{said}.{hint}")
+
+    def _session(self) -> requests.Session:
+        """This thread's connections."""
+        if not hasattr(self._local, "session"):
+            self._local.session = requests.Session()
+            self._local.session.auth = _Key(self._key)
+        session: requests.Session = self._local.session
+        return session
+
+
+def backoff(attempt: int) -> float:
+    """Seconds to wait after an attempt, counted from 0: twice as long each time, and a random bit longer."""
+    return min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt) * random.uniform(1, 1.25)
+
+
+def _asked_wait(headers: Mapping[str, str]) -> float | None:
+    """The seconds that a Retry-After asks for, by their number or by a date."""
+    asked = headers.get("Retry-After", "").strip()
+    with suppress(ValueError):
+        return max(0.0, float(asked))
+    with suppress(TypeError, ValueError):
+        return max(0.0, email.utils.parsedate_to_datetime(asked).timestamp() - time.time())
+    return None
+
+
+def _message(answer: bytes) -> str:
+    """What a server says of its refusal, in brackets; nothing where that is no text."""
+    try:
+        content = json.loads(answer)
+    except BROKEN:
+        return ""
+    for name in ("error", "message", "detail"):
+        if isinstance(content, Mapping):
+            content = content.get(name, content)
+    if not isinstance(content, str):
+        return ""
+    text = " ".join(content.split()).rstrip(".")
+    return f" ({text[:_LONGEST_QUOTE]})" if text else ""
+
+
+def _why(error: requests.RequestException) -> str:
+    """Why there was no connection, in few words."""
+    said = str(error)
+    for sign, reason in (
+        ("Connection refused", "nothing listens there (connection refused)"),
+        ("NameResolutionError", "the host has no address"),
+        ("getaddrinfo", "the host has no address"),
+        ("SSL", "no secure connection is possible; is it http?"),
+    ):
+        if sign in said:
+            return reason
+    return f"the connection broke ({type(error).__name__})"

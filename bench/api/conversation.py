@@ -1,0 +1,111 @@
+"""Conversations that a server writes by its own chat template: messages go to it as they are."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pydantic import JsonValue
+
+from bench.api.requests import GREEDY, MOST_STOPS, Dialect, extras_of
+from bench.engine import GenerationRequest
+from merging.chat import THINK_END, ChatForm, ChatSettings, Message, without_thoughts
+
+SERVER = "server"
+"""In place of a chat template: the server's own."""
+
+
+def is_served(settings: ChatSettings) -> bool:
+    """Whether a server writes conversations by its own template."""
+    return settings.chat_template == SERVER
+
+
+@dataclass(frozen=True)
+class ConversationRequest(GenerationRequest):
+    """Messages to answer, in place of a prompt.
+
+    Attributes:
+        messages: JSON, a list of turns.
+        arguments: JSON, what else the server's template is given.
+    """
+
+    messages: str = "[]"
+    arguments: str = "{}"
+
+
+class ServedChat(ChatForm):
+    """The form of conversations where a server writes them: turns stay turns, and its template is unknown.
+
+    Args:
+        settings: what else is said to the server, and what answers may hold.
+    """
+
+    def __init__(self, settings: ChatSettings) -> None:
+        super().__init__(None, "(the server's)", settings, "The server's chat template")
+
+    @cached_property
+    def key(self) -> dict[str, JsonValue]:
+        """All that decides what is sent, as a JSON value."""
+        return {**super().key, "template": SERVER}
+
+    @property
+    def think_end(self) -> str | None:
+        """What ends the part of an answer that is thought: any may be, unless thinking is switched off."""
+        if self.settings.enable_thinking is False:
+            return self.settings.think_end
+        return self.settings.think_end or THINK_END
+
+    @cached_property
+    def end_token(self) -> int | None:
+        """None: a server ends its turns by itself."""
+        return None
+
+    @property
+    def arguments(self) -> str:
+        """What else the server's template is given, as JSON."""
+        return json.dumps(self._arguments, sort_keys=True)
+
+    def render(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
+        """Return a conversation as JSON; where the last turn is the model's own, it goes on.
+
+        Args:
+            messages: the turns.
+            add_generation_prompt: whether the model's turn begins after them.
+        """
+        turns = [{"role": turn["role"], "content": turn["content"]} for turn in messages]
+        return json.dumps(turns, ensure_ascii=False)
+
+    def said(self, prompt: str, text: str, ids: Sequence[int]) -> str:
+        """Return what an answer says: what follows its thoughts."""
+        return text if self.think_end is None else without_thoughts(text, self.think_end)
+
+
+def chat_body(model: str, request: ConversationRequest, dialect: Dialect) -> dict[str, Any]:
+    """A request for the next turn of a conversation."""
+    messages, arguments = json.loads(request.messages), json.loads(request.arguments)
+    goes_on = bool(messages) and messages[-1]["role"] == "assistant"
+    return {
+        "model": model,
+        "messages": messages,
+        "max_tokens": request.max_new_tokens,
+        **GREEDY,
+        **({"stop": list(request.stop[:MOST_STOPS])} if request.stop else {}),
+        **({"chat_template_kwargs": arguments} if arguments else {}),
+        **({"add_generation_prompt": False, "continue_final_message": True} if goes_on else {}),
+        **(extras_of(request.repetition_penalty) if dialect.extras else {}),
+    }
+
+
+def read_chat(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Text, number of tokens (None where the server does not say) and the reason of the end of an answer.
+
+    Raises:
+        LookupError, TypeError, ValueError: it is no answer to a conversation.
+    """
+    choice = answer["choices"][0]
+    text = choice["message"].get("content")
+    if text is not None and not isinstance(text, str):
+        raise TypeError("no text")
+    count = (answer.get("usage") or {}).get("completion_tokens")
+    return {"text": text or "", "count": count, "reason": choice.get("finish_reason")}

@@ -1,0 +1,147 @@
+"""What is sent to a server's completions, and what its answers say."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bench.engine import GenerationRequest, TokenIds
+
+MOST_STOPS = 4
+"""Stop strings that OpenAI's protocol takes; further ones are looked for in the answer."""
+GREEDY = {
+    "temperature": 0,
+    "top_p": 1,
+    "n": 1,
+    "frequency_penalty": 0,
+    "presence_penalty": 0,
+    "stream": False,
+}
+"""Greedy decoding with all else neutral: a server may have other values where nothing is said."""
+TOKEN_ID = "token_id:"
+_ROUNDING = 1e-5
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What a server takes beside OpenAI's protocol.
+
+    Attributes:
+        ids: prompts as token ids; else as text.
+        extras: repetition penalty, end tokens and token ids of answers, as vLLM has them.
+    """
+
+    ids: bool = True
+    extras: bool = True
+
+    def but(self, **changes: bool) -> "Dialect":
+        """The same with changes."""
+        return replace(self, **changes)
+
+
+def extras_of(penalty: float = 1.0, ends: Sequence[int] = ()) -> dict[str, Any]:
+    """What says beside OpenAI's protocol that decoding is greedy, and asks for the tokens of an answer.
+
+    Servers take what they do not say from the model's generation_config.json, or from their command line.
+    """
+    return {
+        "repetition_penalty": penalty,
+        "repeat_penalty": penalty,  # llama.cpp's name
+        "min_p": 0,
+        "top_k": -1,
+        "return_token_ids": True,
+        **({"stop_token_ids": list(ends)} if ends else {}),
+    }
+
+
+def completion_body(
+    model: str, prompt: TokenIds | str, request: GenerationRequest, ends: frozenset[int], dialect: Dialect
+) -> dict[str, Any]:
+    """A request for an answer to a prompt."""
+    every = sorted(ends | {*request.ends})
+    return {
+        "model": model,
+        "prompt": prompt if isinstance(prompt, str) else list(prompt),
+        "max_tokens": request.max_new_tokens,
+        **GREEDY,
+        **({"stop": list(request.stop[:MOST_STOPS])} if request.stop else {}),
+        **(extras_of(request.repetition_penalty, every) if dialect.extras else {}),
+    }
+
+
+def echo_body(model: str, prompt: TokenIds | str, dialect: Dialect) -> dict[str, Any]:
+    """A request for the log-probabilities of a prompt's tokens. One token is generated, which some must."""
+    return {
+        "model": model,
+        "prompt": prompt if isinstance(prompt, str) else list(prompt),
+        "max_tokens": 1,
+        "echo": True,
+        "logprobs": 1,
+        **GREEDY,
+        **({"return_tokens_as_token_ids": True} if dialect.extras else {}),
+    }
+
+
+def read_completion(answer: Any) -> dict[str, Any]:
+    """Text, token ids (None where the server tells none) and the reason of the end of an answer.
+
+    Raises:
+        LookupError, TypeError, AttributeError: it is no answer to a completion.
+    """
+    choice = answer["choices"][0]
+    text, ids = choice["text"], choice.get("token_ids")
+    if not isinstance(text, str):
+        raise TypeError("no text")
+    return {
+        "text": text,
+        "ids": None if ids is None else [int(token) for token in ids],
+        "reason": choice.get("finish_reason"),
+    }
+
+
+def read_echo(answer: Any, ids: TokenIds, scored: int) -> dict[str, Any]:
+    """Log-probabilities of the last tokens of a prompt, and whether each was the likeliest.
+
+    Args:
+        answer: of the server.
+        ids: the prompt's tokens.
+        scored: how many of them, at its end, are scored.
+
+    Raises:
+        LookupError, TypeError, ValueError, AttributeError: the answer has none, or of other tokens.
+    """
+    logprobs = answer["choices"][0]["logprobs"]
+    values, likeliest = logprobs["token_logprobs"], logprobs["top_logprobs"]
+    read = _prompt_tokens(answer, len(values))
+    if read != len(ids):
+        raise ValueError(f"{read} tokens were read of a prompt of {len(ids)}")
+    names = logprobs.get("tokens") or [None] * len(ids)
+    for token, name in zip(ids, names, strict=False):
+        if isinstance(name, str) and name.startswith(TOKEN_ID) and name != f"{TOKEN_ID}{token}":
+            raise ValueError(f"{name} was read in place of the token {token}")
+    places = range(len(ids) - scored, len(ids))
+    return {
+        "logprobs": [_number(values[place]) for place in places],
+        "greedy": all(_is_likeliest(values[place], names[place], likeliest[place]) for place in places),
+    }
+
+
+def _prompt_tokens(answer: Mapping[str, Any], values: int) -> int:
+    """How many tokens of a prompt a server read: by its own account, else all but the generated one."""
+    usage = answer.get("usage") or {}
+    told = usage.get("prompt_tokens")
+    return int(told) if told is not None and values >= told else values - 1
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if math.isnan(number):
+        raise ValueError("a log-probability is no number")
+    return number
+
+
+def _is_likeliest(value: float, name: str | None, top: Mapping[str, float]) -> bool:
+    """Whether a token is the likeliest of those told. Two may have one text, but not one id."""
+    if isinstance(name, str) and name.startswith(TOKEN_ID) and name in top:
+        return top[name] >= max(top.values())
+    return value >= max(top.values()) - _ROUNDING

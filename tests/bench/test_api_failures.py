@@ -1,0 +1,244 @@
+"""A server that is busy, broken or curious: patience, one sentence, answers kept, and the key kept secret."""
+
+import email.utils
+import json
+import time
+
+import pytest
+from command_line import manyshot
+from tiny import tiny_llama
+from tiny_server import TinyServer, serving
+
+import bench.api.client as client_module
+from bench.api.client import Client, backoff
+from bench.api.journal import Journal
+from bench.server_settings import ServerSettings
+from results.errors import InputError
+from results.store import Store
+from results.validation import validated
+
+KEY = "sk-secret-0123456789"
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    return tiny_llama(tmp_path_factory.mktemp("models") / "llama")
+
+
+@pytest.fixture(scope="module")
+def running(llama):
+    with serving(TinyServer(llama)) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running, monkeypatch):
+    """The server as it was, and no long waits between attempts."""
+    monkeypatch.setattr(client_module, "_FIRST_WAIT", 0.01)
+    for variable in ("MANYSHOT_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    running.asked.clear()
+    nothing = running.fault
+    yield running
+    running.fault = nothing
+    running.card.pop("root", None)
+
+
+def asked(server, **settings):
+    client = Client(ServerSettings(url=server.url, **settings))
+    body = {"model": "tiny", "prompt": [3, 4], "max_tokens": 1}
+    return client.post("/completions", body, lambda answer: answer["choices"][0]["text"])
+
+
+def fails(times, status=200, headers=None, content=b"{}"):
+    """The first requests fail."""
+    return lambda path, body, number: (status, headers or {}, content) if number <= times else None
+
+
+def score(server, *more, cwd):
+    told = ("--engine", "api", "--url", server.url, "--tokenizer", server.model, "--attempts", "2")
+    rest = ("--concurrency", "2", "--benchmark", "lab_math", "--limit", "8", "--store", "store", *more)
+    return manyshot("score", *told, *rest, cwd=cwd)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        fails(2, 429),
+        fails(2, 500, content=b'{"error": {"message": "oops"}}'),
+        fails(2, 503, {"Retry-After": "0"}),
+        fails(2, content=b'{"choices": [{"te'),
+        fails(2, content=b'{"choices": []}'),
+        fails(2, content=b"[1]"),
+    ],
+)
+def test_what_passes_is_asked_again(server, fault):
+    server.fault = fault
+    assert isinstance(asked(server, attempts=3), str)
+    assert len(server.asked) == 3
+    server.asked.clear()
+    with pytest.raises(InputError, match=r"in 2 attempts|status 500|another form"):
+        asked(server, attempts=2)
+    assert len(server.asked) == 2
+
+
+def test_a_retry_after_is_kept_to_as_seconds_and_as_a_date(server):
+    server.fault = fails(1, 429, {"Retry-After": "0.4"})
+    started = time.monotonic()
+    asked(server)
+    assert time.monotonic() - started >= 0.4
+    server.asked.clear()
+    server.fault = fails(1, 503, {"Retry-After": email.utils.formatdate(time.time() + 2)})
+    started = time.monotonic()
+    asked(server)
+    assert time.monotonic() - started >= 0.9  # a date has whole seconds
+    server.asked.clear()
+    server.fault = fails(1, 429, {"Retry-After": "86400"})
+    with pytest.raises(InputError, match="status 429"):
+        asked(server)
+
+
+def test_waits_grow_twofold_up_to_a_minute():
+    for attempt, seconds in enumerate((0.5, 1, 2, 4, 8, 16, 32, 60, 60)):
+        assert seconds <= backoff(attempt) <= 1.25 * seconds
+
+
+def test_a_slow_server_is_given_up_in_a_sentence(server):
+    def slow(path, body, number):
+        time.sleep(0.5)
+
+    server.fault = slow
+    with pytest.raises(InputError, match=r"in 2 attempts, at the last of which it took longer than 0\.1 sec"):
+        asked(server, attempts=2, timeout=0.1)
+
+
+def test_a_refusal_is_not_repeated(server):
+    server.fault = fails(9, 400, content=b'{"error": {"message": "the prompt is\\ntoo long."}}')
+    with pytest.raises(InputError, match=r"completions answers with status 400 \(the prompt is too long\)\."):
+        asked(server)
+    assert len(server.asked) == 1
+
+
+def test_answers_that_came_before_a_failure_are_not_asked_for_again(server, tmp_path):
+    failing = set()
+
+    def some_fail(path, body, number):
+        if path == "/v1/completions" and tuple(body["prompt"]) in failing:
+            return 503, {}, b""
+        return None
+
+    assert score(server, cwd=tmp_path).returncode == 0
+    prompts = [tuple(body["prompt"]) for body in server.bodies("/v1/completions")[-8:]]
+    server.asked.clear()
+    failing.add(prompts[5])
+    server.fault = some_fail
+    done = score(server, "--store", "other", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "status 503" in done.stderr
+    assert "the answers that are kept" in done.stderr
+    [kept] = (tmp_path / "other/answers").iterdir()
+    before = len(kept.read_text().splitlines()) - 1
+    assert before >= 4
+    with kept.open("a") as file:
+        file.write('["cut off')
+    server.asked.clear()
+    failing.clear()
+    server.fault = lambda *_: None
+    done = score(server, "--store", "other", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"{before} answers are there from an earlier start" in done.stderr
+    again = {tuple(body["prompt"]) for body in server.bodies("/v1/completions")}
+    assert len(set(prompts)) == 8
+    assert len(again.intersection(prompts)) == 8 - before
+    assert not (tmp_path / "other/answers").exists()
+    first, second = (next(Store(tmp_path / name).records()).value for name in ("store", "other"))
+    assert first == second
+
+
+def test_answers_of_another_model_under_the_same_name_are_not_taken(tmp_path):
+    path = tmp_path / "answers/of.jsonl"
+    Journal(path, [-1.0, -2.0]).keep("of one", {"text": "old"})
+    assert Journal(path, [-1.01, -2.02]).find("of one") == {"text": "old"}
+    assert Journal(path, [-1.0, -2.5]).find("of one") is None
+    assert not path.exists()
+    Journal(path, "what it says").keep("of one", {"text": "old"})
+    assert Journal(path, "something else").find("of one") is None
+
+
+@pytest.mark.parametrize("variable", ["MANYSHOT_API_KEY", "OPENAI_API_KEY"])
+def test_the_key_is_sent_and_is_in_no_file_and_no_output(server, tmp_path, monkeypatch, variable):
+    monkeypatch.setenv(variable, KEY)
+    server.card["root"] = f"/models/{KEY}"  # a server that tells all that it is told
+    done = [score(server, "--debug", cwd=tmp_path)]
+    assert done[0].returncode == 0, done[0].stderr
+    assert {headers.get("Authorization") for _, headers, _ in server.asked} == {f"Bearer {KEY}"}
+    repeated = json.dumps({"error": {"message": f"you said {KEY}"}}).encode()
+    for status in (400, 401, 403, 404, 429, 500, 200):
+        server.asked.clear()
+        server.fault = fails(99, status, content=repeated)
+        done.append(score(server, "--debug", "--store", f"{status}", cwd=tmp_path))
+        assert done[-1].returncode == 2, (status, done[-1].stderr)
+    assert f"does not accept the key in {variable} (status 401)" in done[2].stderr
+    for one in done:
+        assert KEY not in one.stdout + one.stderr
+        assert KEY[:9] not in one.stdout + one.stderr
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes()
+
+
+def test_a_key_that_is_asked_for_or_cannot_be_one_is_said(server, tmp_path, monkeypatch):
+    server.fault = fails(9, 401)
+    assert "asks for a key (status 401): set MANYSHOT_API_KEY or OPENAI" in score(server, cwd=tmp_path).stderr
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n{KEY}")
+    done = score(server, cwd=tmp_path)
+    assert "OPENAI_API_KEY holds no key" in done.stderr
+    assert KEY not in done.stderr
+
+
+def test_what_netrc_has_is_sent_nowhere(server, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password netrc-secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    asked(server)
+    assert "Authorization" not in server.asked[0][1]
+
+
+def test_a_redirect_takes_the_key_nowhere(server, llama, tmp_path, monkeypatch):
+    monkeypatch.setenv("MANYSHOT_API_KEY", KEY)
+    with serving(TinyServer(llama)) as other:
+        for status in (301, 302, 307, 308):
+            server.fault = fails(99, status, {"Location": f"{other.url}/models"})
+            done = score(server, cwd=tmp_path)
+            assert done.returncode == 2
+            assert "redirects to 127.0.0.1, which is not followed" in done.stderr
+        assert other.asked == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://me:secret@host/v1", "http://me@host/v1", "http://host/v1?key=secret", "http://host/v1#secret"],
+)
+def test_an_address_with_credentials_is_refused_unseen(url):
+    with pytest.raises(InputError) as refused:
+        validated(ServerSettings, {"url": url}, "The command line")
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["host:8000/v1", "ftp://host/v1", "http://", "http://host:port/v1", ""])
+def test_what_is_no_address_is_said(url):
+    with pytest.raises(InputError, match="is no address such as http://localhost:8000/v1"):
+        validated(ServerSettings, {"url": url}, "The command line")
+
+
+def test_a_server_that_is_down_or_has_another_model_is_said_at_once(server, tmp_path):
+    started = time.monotonic()
+    told = ("score", "--engine", "api", "--benchmark", "lab_math", "--url")
+    done = manyshot(*told, "http://127.0.0.1:9/v1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "nothing listens there (connection refused). Is the server started" in done.stderr
+    assert time.monotonic() - started < 10
+    done = score(server, "--model", "tinny", cwd=tmp_path)
+    assert f"{server.url} has no model 'tinny'; it has tiny. The nearest names are tiny." in done.stderr
+    done = manyshot(*told, server.url.removesuffix("/v1"), cwd=tmp_path)
+    assert f"Most servers have it below /v1: --url {server.url}." in done.stderr
+    server.fault = lambda *_: (200, {}, b"<html>")
+    assert "another form" in score(server, cwd=tmp_path).stderr
