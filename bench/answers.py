@@ -275,12 +275,27 @@ def _documents(benchmark: Benchmark, samples: Mapping[str, list[dict[str, Any]]]
             if sample["filter"] == benchmark.filter:
                 row |= _scores(benchmark.metric, sample[benchmark.metric])
                 row["prompt"] = sample["arguments"][0][0]
-                row["target"] = str(sample["target"])
+                row["target"] = _target(sample["target"], sample["arguments"])
                 row["output"] = str(
                     sample["resps"][0][0] if len(sample["resps"]) == 1 else sample["filtered_resps"]
                 )
                 row["doc_hash"] = sample["doc_hash"]
         yield from by_document.values()
+
+
+def _target(target: Any, asked: Sequence[Sequence[Any]]) -> str:
+    """What was expected; of choices the text of the right one, where lm-eval has its number.
+
+    Args:
+        target: as lm-eval has it, a number or several where choices have numbers.
+        asked: the prompt and the choice of every request of a document, or one prompt with its settings.
+    """
+    choices = [one[1].strip() if len(one) > 1 and isinstance(one[1], str) else "" for one in asked]
+    numbers = target if isinstance(target, list | tuple) else [target]
+    are_numbers = all(isinstance(one, int) and 0 <= one < len(choices) and choices[one] for one in numbers)
+    if len(choices) < 2 or not numbers or not are_numbers:
+        return str(target)
+    return " or ".join(choices[one] for one in numbers)
 
 
 def _scores(metric: str, value: Any) -> dict[str, float]:
