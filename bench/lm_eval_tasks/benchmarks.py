@@ -9,7 +9,7 @@ from pydantic import Field
 
 from bench.benchmark import Benchmark, EvalTask
 from bench.definition import FunctionReference
-from bench.lm_eval_tasks.expansion import Branch, Leaf, expanded
+from bench.lm_eval_tasks.expansion import Branch, Leaf, expanded, member_of_group
 from bench.lm_eval_tasks.files import code_digest
 from bench.lm_eval_tasks.index import Index, task_index
 from bench.lm_eval_tasks.metrics import (
@@ -62,23 +62,21 @@ class LmEvalTasks:
         A member that its group gives other keys than its file is named `group::member`.
 
         Args:
-            names: tasks, groups, tags, or patterns such as `mmlu_*`.
+            names: tasks, groups, tags, members of groups, or patterns such as `mmlu_*`.
 
         Raises:
             InputError: a name is unknown, or its definition is not as it must be, or two of one name differ.
         """
         found: dict[str, Benchmark] = {}
         for name in names:
-            for unit in expanded(name, self._index):
-                for one in _scored(unit):
-                    named = f"{unit.name}::{one.name}" if one.overridden else one.name
-                    benchmark = self._benchmark(one, LmEvalBenchmark(lm_eval=named), named)
-                    before = found.setdefault(named, benchmark)
-                    if before.definition_digest != benchmark.definition_digest:
-                        raise InputError(
-                            f"Two definitions of the task {named} are asked for, as groups give it different "
-                            "keys: name one of the groups."
-                        )
+            for named, one in self._scored(name):
+                benchmark = self._benchmark(one, LmEvalBenchmark(lm_eval=named), named)
+                before = found.setdefault(named, benchmark)
+                if before.definition_digest != benchmark.definition_digest:
+                    raise InputError(
+                        f"Two definitions of the task {named} are asked for, as groups give it different "
+                        "keys: name one of the groups."
+                    )
         return tuple(found.values())
 
     def benchmark(self, given: LmEvalBenchmark) -> Benchmark:
@@ -87,20 +85,30 @@ class LmEvalTasks:
         Raises:
             InputError: the name is unknown, or stands for several tasks without a score of their own.
         """
-        units = expanded(given.lm_eval, self._index)
+        inside = member_of_group(given.lm_eval, self._index)
+        units = expanded(given.lm_eval, self._index) if inside is None else (inside[1],)
         if len(units) != 1 or not _has_score(units[0], given.metric):
             names = [one.name for unit in units for one in _scored(unit)]
             raise InputError(
                 f"'{given.lm_eval}' stands for {len(names)} tasks of lm-eval without a mean of their own: "
                 f"name them one by one ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})."
             )
-        benchmark = self._benchmark(units[0], given, units[0].name)
+        name = units[0].name if inside is None else _called(*inside)
+        benchmark = self._benchmark(units[0], given, name)
         if benchmark.metric in PERPLEXITIES:
             raise InputError(
                 f"lm_eval: {given.lm_eval}: checkpoints cannot be compared by {benchmark.metric}, which is "
                 "no rate from 0 to 1; it is scored with `manyshot score --task`."
             )
         return benchmark
+
+    def _scored(self, name: str) -> Iterator[tuple[str, Leaf | Branch]]:
+        """What a name stands for and has a score, with what it is called."""
+        inside = member_of_group(name, self._index)
+        around = [inside] if inside else [(unit.name, unit) for unit in expanded(name, self._index)]
+        for group, unit in around:
+            for one in _scored(unit):
+                yield _called(group, one), one
 
     def _benchmark(self, unit: Leaf | Branch, given: LmEvalBenchmark, name: str) -> Benchmark:
         if isinstance(unit, Branch):
@@ -156,6 +164,10 @@ class LmEvalTasks:
                 f"The task {leaf.name} ({leaf.entry.file}) runs Python code that is not lm-eval's ({code}): "
                 "read it, and allow it with --trust-task-code."
             )
+
+
+def _called(group: str, one: Leaf | Branch) -> str:
+    return f"{group}::{one.name}" if one.overridden else one.name
 
 
 def _scored(unit: Leaf | Branch) -> Iterator[Leaf | Branch]:

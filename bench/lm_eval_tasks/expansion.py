@@ -1,7 +1,7 @@
 """From a name to the tasks behind it: groups and tags expanded as lm-eval expands them."""
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -100,6 +100,38 @@ def expanded(name: str, index: Index) -> tuple[Leaf | Branch, ...]:
             "--include-path."
         )
     return _built(name, entry, _Around(), index)
+
+
+def member_of_group(name: str, index: Index) -> tuple[str, Leaf | Branch] | None:
+    """The group's name and the task or group that `group::member` stands for; None where it is no such name.
+
+    Raises:
+        InputError: the group has no such member or two that differ, or a definition cannot be read.
+    """
+    group, colons, member = name.partition("::")
+    entry = index.get(group)
+    if not colons or name in index or entry is None or entry.kind != "group":
+        return None
+    (branch,) = _built(group, entry, _Around(), index)
+    inside = list(_inside(branch))
+    found = [one for one in inside if one.name == member] or [one for one in inside if one.name == name]
+    if not found:
+        names = {one.name: one for one in inside}
+        raise InputError(f"The group {group} has no task '{member}'.{nearest(member, names)}")
+    if any(one != found[0] for one in found):
+        raise InputError(
+            f"Two definitions of the task {name} are asked for, as groups give it different keys: name one "
+            "of the groups."
+        )
+    return group, found[0]
+
+
+def _inside(unit: Leaf | Branch) -> Iterator[Leaf | Branch]:
+    """All tasks and groups in a group, the outer ones first."""
+    members = unit.members if isinstance(unit, Branch) else ()
+    yield from members
+    for member in members:
+        yield from _inside(member)
 
 
 def _built(name: str, entry: IndexEntry, around: _Around, index: Index) -> tuple[Leaf | Branch, ...]:

@@ -409,8 +409,27 @@ def test_members_that_a_group_gives_other_keys_have_names_of_their_own(tmp_path)
         {"group": name, "task": [{"task": "piqa", "num_fewshot": n}]} for n, name in ((1, "a"), (2, "b"))
     ]
     write_task(tmp_path, "two", group="two", task=inner)
-    with pytest.raises(InputError, match="Two definitions of the task two::piqa"):
-        LmEvalTasks([tmp_path]).benchmarks(["two"])
+    for name in ("two", "two::piqa"):
+        with pytest.raises(InputError, match="Two definitions of the task two::piqa"):
+            LmEvalTasks([tmp_path]).benchmarks([name])
+
+
+def test_a_member_of_a_group_is_asked_for_by_the_name_that_it_has(tmp_path):
+    own = {**CHOICES, "task": "own"}
+    inner = {"group": "inner", "task": [{"task": "arc_easy", "num_fewshot": 2}]}
+    write_task(tmp_path, "gg", group="gg", task=[{"task": "boolq", "num_fewshot": 3}, "piqa", own, inner])
+    tasks = LmEvalTasks([tmp_path])
+    whole = {one.name: one for one in tasks.benchmarks(["gg"])}
+    assert {"gg::boolq", "piqa", "gg::own", "gg::arc_easy"} == set(whole)
+    for name, benchmark in whole.items():
+        (alone,) = tasks.benchmarks([name])
+        assert alone.name == name and alone.definition_digest == benchmark.definition_digest
+        suites = tasks.benchmark(LmEvalBenchmark(lm_eval=name, num_fewshot=4))
+        assert suites.name == name and suites.num_fewshot == (4,)
+    (plain,) = tasks.benchmarks(["gg::piqa"])
+    assert plain.name == "piqa"
+    with pytest.raises(InputError, match=r"The group gg has no task 'boolqq'.* boolq"):
+        tasks.benchmarks(["gg::boolqq"])
 
 
 def definition_with(tmp_path, name, files):
