@@ -13,6 +13,7 @@ from reports.figures.plotted_methods import PlottedMethod, documents, plotted_me
 from results.comparison import Comparison
 from results.errors import InputError
 from results.task_subsets import OverSubsets, by_tasks, over_subsets
+from results.validation import quoted
 
 _ASIDE = 0.6
 """How wide methods that stand beside each other are spread over a number of tasks."""
@@ -27,8 +28,13 @@ def performance_by_number(comparisons: Sequence[Comparison]) -> tuple[Figure, st
     Intervals are bands; of many methods, and where all stand over one number, bars beside each other.
 
     Raises:
-        InputError: two runs of the same tasks, or no subset has an ANP.
+        InputError: there is one run alone, two are of the same tasks, or no subset has an ANP.
     """
+    if len(comparisons) == 1:
+        raise InputError(
+            f"the figure subsets shows runs on several subsets of tasks, and {quoted(comparisons[0].name)} "
+            "is one run; give `subsets` in the experiment, or several --run"
+        )
     summaries = over_subsets(by_tasks(comparisons))
     if not summaries:
         raise InputError("no subset has an ANP: its experts were not scored, or score zero")

@@ -160,3 +160,9 @@ def test_intervals_of_many_methods_are_bars_beside_each_other(drawn, make_compar
     assert len(axes.collections) == bands
     at = [line.get_xdata()[0] for line in axes.lines if line.get_marker() not in {"", "None"}]
     assert len(set(at)) == (1 if bands else methods)
+
+
+def test_one_run_alone_is_no_figure_of_subsets(comparisons, tmp_path):
+    first, *_ = comparisons.values()
+    with pytest.raises(InputError, match="'a-b' is one run; give `subsets`"):
+        performance_by_number([first], tmp_path / "anp.svg")
