@@ -1,6 +1,6 @@
 """Exact quantiles over the whole model of what a method makes of the task vectors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,41 +14,45 @@ Values = Callable[[torch.Tensor, torch.Tensor, Context], torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Quantile:
-    """Of each task the value at a rank among those of the whole model.
+class Quantiles:
+    """Of each task the values at some ranks among those of the whole model, all found in two readings.
 
     Attributes:
-        name: of its statistics, which no other of the method has.
-        rank: the rank from the largest value on, 1 for that one, of so many values.
+        name: of their statistics, which no others of the method have.
+        ranks: by name, the rank from the largest value on, 1 for that one, of so many values.
         values: what is ranked, entry by entry; it may use the statistics of earlier passes.
     """
 
     name: str
-    rank: Callable[[int], int]
+    ranks: Mapping[str, Callable[[int], int]]
     values: Values
 
     def passes(self) -> dict[str, FirstPass]:
-        """Return the passes that find it, by name."""
-        passes = self._ranking.passes()
-        return {self._called(title): _Made(one, self) for title, one in passes.items()}
+        """Return the passes that find them, by name."""
+        passes = {rank: self._ranking(rank).passes() for rank in self.ranks}
+        titles = next(iter(passes.values()))
+        return {
+            f"{self.name}: {title}": _Together({rank: of[title] for rank, of in passes.items()}, self)
+            for title in titles
+        }
 
-    def of(self, context: Context) -> torch.Tensor:
-        """Return each task's quantile, (n_tasks, 1), from the statistics."""
-        found = self._ranking.thresholds(self.own(context))
+    def of(self, rank: str, context: Context) -> torch.Tensor:
+        """Return each task's value at a rank, (n_tasks, 1), from the statistics."""
+        found = self._ranking(rank).thresholds(self.own(rank, context))
         return torch.tensor(found, dtype=torch.float32, device=context.base.device)[:, None]
 
-    def own(self, context: Context) -> Context:
-        """Return the context with this quantile's statistics alone, by the names that the ranking gives."""
-        prefix = self._called("")
-        kept = {k.removeprefix(prefix): v for k, v in context.statistics.items() if k.startswith(prefix)}
+    def own(self, rank: str, context: Context) -> Context:
+        """Return the context with the statistics of one rank alone, by the names that the ranking gives."""
+        prefix = f"{self.name}: "
+        kept = {
+            title.removeprefix(prefix): found[rank]
+            for title, found in context.statistics.items()
+            if title.startswith(prefix)
+        }
         return replace(context, statistics=kept)
 
-    @property
-    def _ranking(self) -> Ranking:
-        return _AtRank(1.0, per_tensor=False, exact=False, at=self.rank)
-
-    def _called(self, title: str) -> str:
-        return f"{self.name}: {title}"
+    def _ranking(self, rank: str) -> Ranking:
+        return _AtRank(1.0, per_tensor=False, exact=False, at=self.ranks[rank])
 
 
 @dataclass(frozen=True)
@@ -61,21 +65,24 @@ class _AtRank(Ranking):
         return min(max(self.at(size), 1), size)
 
 
-class _Made:
-    """A pass of a ranking that sees what is made of the task vectors in their place."""
+class _Together:
+    """A pass of several rankings of the same values, which are made once of the task vectors."""
 
-    def __init__(self, inner: FirstPass, quantile: Quantile) -> None:
-        self._inner, self._quantile = inner, quantile
+    def __init__(self, inner: Mapping[str, FirstPass], quantiles: Quantiles) -> None:
+        self._inner, self._quantiles = inner, quantiles
 
-    def start(self, n_tasks: int) -> Any:
-        return self._inner.start(n_tasks)
+    def start(self, n_tasks: int) -> dict[str, Any]:
+        return {rank: one.start(n_tasks) for rank, one in self._inner.items()}
 
-    def observe(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> Any:
-        values = self._quantile.values(deltas, weights, context)
-        return self._inner.observe(values, weights, self._quantile.own(context))
+    def observe(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> dict[str, Any]:
+        values = self._quantiles.values(deltas, weights, context)
+        return {
+            rank: one.observe(values, weights, self._quantiles.own(rank, context))
+            for rank, one in self._inner.items()
+        }
 
-    def combine(self, total: Any, part: Any) -> Any:
-        return self._inner.combine(total, part)
+    def combine(self, total: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+        return {rank: one.combine(total[rank], part[rank]) for rank, one in self._inner.items()}
 
-    def finish(self, total: Any) -> Any:
-        return self._inner.finish(total)
+    def finish(self, total: dict[str, Any]) -> dict[str, Any]:
+        return {rank: one.finish(total[rank]) for rank, one in self._inner.items()}

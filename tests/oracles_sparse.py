@@ -40,7 +40,7 @@ BROKEN = [
     ("methods.ram", "deltas.abs().gt(self.smallest)", "deltas.abs().gt(0)"),
     ("methods.ram", "changed.sum(0).eq(1)", "changed.sum(0).ge(1)"),
     ("methods.ram", "min(ratio, self.limit)", "ratio"),
-    ("methods.ram", 'self.within == "model"', 'self.within != "model"'),
+    ("methods.ram", 'if self.within == "model"', 'if self.within != "model"'),
     ("methods.ram", "weighted_sum(changed, weights)", "changed.sum(0)"),
     ("methods.magmax", "own.abs().argmax", "deltas.abs().argmax"),
     ("methods.magmax", ".mul_(self.scaling)", ""),
@@ -53,9 +53,9 @@ BROKEN = [
     ("methods.pcb", "floor(size * (1 - self.density))", "floor(size * 0.9)"),
     ("methods.pcb", "mul_(len(deltas))", "mul_(1)"),
     ("methods.pcb", "torch.tanh(own * weighted_sum(deltas, weights))", "torch.tanh(own * own)"),
-    ("methods.pcb", "torch.sign(own) * own.abs().clamp(_LOW.of(context), _HIGH.of(context))", "own"),
+    ("methods.pcb", "torch.sign(own) * own.abs().clamp(*_bounds(context))", "own"),
     ("methods.pcb", "merged.mul_(self.scaling)", "merged"),
-    ("methods.pcb", "self._largest.of(context) - cut", "1 + 0 * cut"),
+    ("methods.pcb", 'self._competitions.of("largest", context) - cut', "1 + 0 * cut"),
 ]  # fmt: skip
 
 
@@ -264,6 +264,7 @@ def pcb_weighs_entries_by_how_they_compete(kinds: Kinds) -> None:
     alone = {"w": torch.tensor([[0.1, -0.8, 0.3, 0.4, 0.5, -0.6, 0.7, 0.2]])}
     same(merged(kinds["pcb"](density=0.25), alone), torch.tensor([0, -0.7, 0, 0, 0, 0, 0, 0]))
     assert not merged(kinds["pcb"](), {"w": torch.zeros(2, 5)})["w"].any()
+    assert len(kinds["pcb"]().first_passes()) == 4
 
 
 @oracle

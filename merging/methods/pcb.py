@@ -9,7 +9,7 @@ from pydantic import Field
 from merging.arithmetic import weighted_sum
 from merging.known_methods import register
 from merging.method import Context, FirstPass, MergedBlock, Method, Scope
-from merging.quantiles import Quantile
+from merging.quantiles import Quantiles
 
 _OUTSIDE = 1e-4
 
@@ -25,7 +25,7 @@ class Pcb(Method):
 
     Entries without any s_t go back to the base. Ranks are those of the authors' code: of d entries in order,
     from 0 on, ⌊d/10⁴⌋, ⌊d (1 − 10⁻⁴) − 1⌋ and ⌊d (1 − r)⌋. For τ_t stands w_t τ_t; the paper has no weights
-    w_t. The experts are read eight times before they are merged.
+    w_t. The experts are read four times before they are merged.
     """
 
     density: float = Field(0.1, gt=0, lt=1)
@@ -38,29 +38,25 @@ class Pcb(Method):
 
     def first_passes(self) -> dict[str, FirstPass]:
         """Return the passes that find the magnitudes to cut at, and the quantile and the largest of b_t."""
-        quantiles = _LOW, _HIGH, self._cut, self._largest
-        return {title: one for quantile in quantiles for title, one in quantile.passes().items()}
+        return _MAGNITUDES.passes() | self._competitions.passes()
 
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> MergedBlock:
         """Return the merged delta of flat deltas (n_tasks, length)."""
-        cut = self._cut.of(context)
-        span = self._largest.of(context) - cut
+        cut = self._competitions.of("cut", context)
+        span = self._competitions.of("largest", context) - cut
         above = (_competition(deltas, weights, context) - cut).clamp_min_(0)
         shares = above / torch.where(span > 0, span, 1)
         own = deltas * weights[:, None]
-        clipped = torch.sign(own) * own.abs().clamp(_LOW.of(context), _HIGH.of(context))
+        clipped = torch.sign(own) * own.abs().clamp(*_bounds(context))
         equally = torch.ones_like(weights)
         total, divisor = weighted_sum(clipped * shares, equally), weighted_sum(shares, equally)
         merged = torch.where(divisor > 0, total / divisor, 0)
         return MergedBlock(merged.mul_(self.scaling), list(deltas * shares.gt(0)))
 
     @property
-    def _cut(self) -> Quantile:
-        return Quantile("competition", lambda size: size - floor(size * (1 - self.density)), _competition)
-
-    @property
-    def _largest(self) -> Quantile:
-        return Quantile("largest competition", lambda size: 1, _competition)
+    def _competitions(self) -> Quantiles:
+        ranks = {"cut": lambda size: size - floor(size * (1 - self.density)), "largest": lambda size: 1}
+        return Quantiles("competition", ranks, _competition)
 
 
 def _magnitudes(deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
@@ -69,7 +65,7 @@ def _magnitudes(deltas: torch.Tensor, weights: torch.Tensor, context: Context) -
 
 def _competition(deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
     """Return max(0, b_t), (n_tasks, length)."""
-    low, high = _LOW.of(context), _HIGH.of(context)
+    low, high = _bounds(context)
     own, span = deltas * weights[:, None], high - low
     place = (own.abs().clamp_(low, high) - low) / torch.where(span > 0, span, 1)
     within = torch.exp(place.square_().mul_(len(deltas)))
@@ -77,5 +73,16 @@ def _competition(deltas: torch.Tensor, weights: torch.Tensor, context: Context) 
     return within.mul_(against).clamp_min_(0)
 
 
-_LOW = Quantile("small magnitudes", lambda size: size - floor(size * _OUTSIDE), _magnitudes)
-_HIGH = Quantile("large magnitudes", lambda size: size - floor(size * (1 - _OUTSIDE) - 1), _magnitudes)
+def _bounds(context: Context) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return each task's magnitudes to cut at, (n_tasks, 1)."""
+    return _MAGNITUDES.of("low", context), _MAGNITUDES.of("high", context)
+
+
+_MAGNITUDES = Quantiles(
+    "magnitudes",
+    {
+        "low": lambda size: size - floor(size * _OUTSIDE),
+        "high": lambda size: size - floor(size * (1 - _OUTSIDE) - 1),
+    },
+    _magnitudes,
+)
