@@ -287,6 +287,9 @@ def slerp_goes_along_the_sphere(kinds: Kinds) -> None:
     unit = {name: delta / delta.norm(dim=1, keepdim=True) for name, delta in model.items()}
     norms = torch.stack([delta.norm() for delta in merged(kinds["slerp"](t=0.4), unit).values()])
     torch.testing.assert_close(norms, torch.ones(3), rtol=1e-5, atol=1e-5)
+    small = {name: 1e-6 * delta for name, delta in model.items()}
+    for name, delta in merged(kinds["slerp"](t=0.3), small).items():
+        torch.testing.assert_close(1e6 * delta, merged(kinds["slerp"](t=0.3), model)[name])
     near = {name: torch.stack([delta[0], 1.001 * delta[0]]) for name, delta in model.items()}
     same(merged(kinds["slerp"](t=0.25), near), 0.75 * whole(near)[0] + 0.25 * whole(near)[1])
 

@@ -186,7 +186,8 @@ def _slerp(given: Given) -> Ours:
 def _multislerp(given: Given) -> Ours:
     settings = {
         "of": "task_vectors" if given.has_base else "weights",
-        "normalize": given.of_merge("normalize_weights", True),
+        # One model beside the base is taken as it is, whatever its weight.
+        "normalize": given.of_merge("normalize_weights", True) or len(given.each) == 1,
     }
     return Ours("multislerp", settings, given.of_each("weight"))
 

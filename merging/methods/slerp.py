@@ -21,7 +21,8 @@ class Slerp(Method):
     """θ = sin((1−t)ω)/sin ω · θ_a + sin(tω)/sin ω · θ_b for two experts, ω the angle between their weights.
 
     As mergekit has it: of the weights themselves, not task vectors, each tensor flattened; where they are
-    nearly parallel (|cos ω| > 0.9995) the straight line. a and b are the experts in the order of their names.
+    nearly parallel (|cos ω| > 0.9995) the straight line, and here also beside a tensor of zeros. a and b are
+    the experts in the order of their names.
     """
 
     t: float | None = None
@@ -36,7 +37,7 @@ class Slerp(Method):
         t = float(normalised(weights, "'slerp'")[1]) if self.t is None else self.t
         first, second = (context.base + delta for delta in deltas)
         length = norm(first) * norm(second)
-        cosine = dot(first, second) / length if length > _SMALLEST else 1.0
+        cosine = dot(first, second) / length if length > 0 else 1.0
         shares = 1 - t, t
         if abs(cosine) <= _PARALLEL:
             angle = acos(cosine)

@@ -297,6 +297,19 @@ def test_the_chat_template_is_the_commonest_or_the_one_that_is_given(models, tmp
     assert read(models, tmp_path, chat_template="auto", models=listed).chat_template == given
 
 
+def test_multislerp_of_one_model_is_that_model_whatever_its_weight(models, tmp_path):
+    recipe = read(
+        models,
+        tmp_path,
+        merge_method="multislerp",
+        models=[{"model": str(models / "a"), "parameters": {"weight": 0.5}}],
+        parameters={"normalize_weights": False},
+    )
+    found = load_file(merge(recipe, tmp_path / "out", progress=False) / "model.safetensors")
+    for name, tensor in load_file(models / "a/model.safetensors").items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-5, atol=1e-6)
+
+
 def several(models, tmp_path):
     path = tmp_path / "several.yaml"
     weight = {"parameters": {"weight": 1.0}}
