@@ -21,7 +21,8 @@ from results.record import CheckpointIdentity
 
 _SEPARATOR = " | "
 _PART = re.compile(r"(?P<path>.+)\[(?P<first>\d{1,6}):(?P<stop>\d{1,6})\]")
-_EMBEDDING = re.compile(r"embed|wte|wpe")
+_EMBEDDING = re.compile(r"embed(?!_out|ding_norm)|wte|wpe")
+"""Of tensors outside of blocks; GPT-NeoX's head is `embed_out`, LFM2's final norm `embedding_norm`."""
 _DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _BY_LAYER = ("layer_types", "mlp_layer_types", "no_rope_layers", "layers_block_type")
 _BY_INDEX = ("mlp_only_layers", "first_k_dense_replace", "cross_attention_layers", "moe_layer_start_index")

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from merging.checkpoints.adapted import open_checkpoint
+from merging.checkpoints.stacked import is_embedding
 from merging.merge import merge
 from merging.recipe import Recipe
 from merging.recipe_file import load_recipe
@@ -199,3 +200,19 @@ def test_dense_blocks_and_blocks_of_experts_keep_their_places(tmp_path):
     for misfits in (f"{a}[0:2] | {a}[3:4]", f"{a}[1:3]", f"{a}[0:2] | {b}[1:2]"):
         with pytest.raises(InputError, match="another kind"):
             open_checkpoint(misfits)
+
+
+def test_a_head_or_final_norm_that_is_named_after_the_embedding_is_the_last_parts(tmp_path):
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    for seed, name in enumerate("ab"):
+        torch.manual_seed(seed)
+        config = GPTNeoXConfig(
+            vocab_size=16, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2
+        )
+        GPTNeoXForCausalLM(config).save_pretrained(tmp_path / name)
+    opened = open_checkpoint(f"{tmp_path / 'a'}[0:1] | {tmp_path / 'b'}[1:2]")
+    first, last = weights(tmp_path / "a"), weights(tmp_path / "b")
+    for name, owner in {"gpt_neox.embed_in.weight": first, "embed_out.weight": last}.items():
+        assert torch.equal(opened.tensor(name), owner[name])
+    assert not is_embedding("model.embedding_norm.weight") and is_embedding("model.embed_tokens.weight")
