@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from merging.chat_templates import CHAT_TEMPLATES
 from merging.checkpoints.folders import locate
 from merging.checkpoints.tokenizer_files import chat_template
 from merging.mergekit.document import Document, Parameters, Slice, TokenizerSpec, output_dtype
 from merging.mergekit.experts import Merged, named, with_base
 from merging.mergekit.methods import THEIRS, Given, TheirMethod, their_method
+from merging.mergekit.parameters import setting
 from merging.mergekit.slices import Sliced, read_slices
 from merging.recipe import ExpertSpec, MethodSpec, Recipe
 from results.errors import InputError
@@ -24,7 +26,8 @@ class _Tokenizer(NamedTuple):
     pad_to_multiple_of: int | None
 
 
-_UNSUPPORTED = {"modules": "merges of models of several parts"}
+_ONLY_MODULE = "default"
+"""What mergekit calls the one part of a language model."""
 
 
 def read_document(content: Mapping[str, Any], file: Path, made: Mapping[str, Path] | None = None) -> Recipe:
@@ -39,10 +42,7 @@ def read_document(content: Mapping[str, Any], file: Path, made: Mapping[str, Pat
         InputError: a key, a method or a value is not supported, or something is missing.
     """
     where = str(file)
-    for key, what in _UNSUPPORTED.items():
-        if content.get(key) is not None:
-            raise InputError(f"{where}: the key '{key}' ({what}) is not supported; use 'models' or 'slices'.")
-    document = validated(Document, dict(content), where)
+    document = validated(Document, _whole(content, where), where)
     theirs = their_method(document.merge_method, where)
     if (document.models is None) == (document.slices is None):
         raise InputError(f"{where}: give either 'models' or 'slices'.")
@@ -76,6 +76,31 @@ def read_document(content: Mapping[str, Any], file: Path, made: Mapping[str, Pat
             *_ignored(document.merge_method, theirs, scopes, where),
         ],
     )
+
+
+def _whole(content: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return a document with the models or slices of its only module as its own.
+
+    Raises:
+        InputError: it has other modules, parts of models that are not text alone.
+    """
+    modules = content.get("modules")
+    if modules is None:
+        return dict(content)
+    if not isinstance(modules, Mapping) or list(modules) != [_ONLY_MODULE]:
+        raise InputError(
+            f"{where}: 'modules' names parts of models, of which only '{_ONLY_MODULE}' is merged here; use "
+            "'models' or 'slices'."
+        )
+    rest = {key: value for key, value in content.items() if key != "modules"}
+    module = modules[_ONLY_MODULE]
+    if not isinstance(module, Mapping) or not module.keys() <= {"models", "slices", "parameters"}:
+        raise InputError(f"{where}: 'modules.{_ONLY_MODULE}' takes 'models' or 'slices', and 'parameters'.")
+    if rest.get("models") is not None or rest.get("slices") is not None:
+        raise InputError(f"{where}: give one of 'models', 'slices' and 'modules'.")
+    scopes = [part.get("parameters") or {} for part in (module, rest)]
+    parameters = {name: setting(scopes, name, where) for name in {**scopes[0], **scopes[1]}}
+    return rest | {**module, "parameters": parameters or None}
 
 
 def _of_models(
@@ -173,17 +198,19 @@ def _template(wanted: str | None, models: Sequence[str], where: str) -> str | No
     """Return the chat template as a recipe of ours says it.
 
     Raises:
-        InputError: it is the name of one that comes with mergekit.
+        InputError: it is a name that is none here.
     """
     if wanted is None:
         return None
     if wanted == "auto":
         return _commonest(models)
+    if wanted in CHAT_TEMPLATES:
+        return CHAT_TEMPLATES[wanted]
     if "{" in wanted and len(wanted) >= _SHORTEST_TEMPLATE:
         return wanted
     raise InputError(
-        f"{where}: 'chat_template' is {quoted(wanted)}; give 'auto' or the template itself, since those that "
-        "come with mergekit by name are not here."
+        f"{where}: 'chat_template' is {quoted(wanted)}; give 'auto', {', '.join(CHAT_TEMPLATES)} or the "
+        "template itself."
     )
 
 

@@ -1,5 +1,6 @@
 """Files of mergekit are read with mergekit's meaning: settings, models, tokenizer, several documents."""
 
+import importlib.resources
 import json
 import shutil
 
@@ -8,8 +9,10 @@ import torch
 import yaml
 from mergekit_files import FILES, LOOKED_AT, make_models
 from safetensors.torch import load_file
+from transformers.utils.chat_template_utils import render_jinja_template
 
 from manyshot.cli import main
+from merging.chat_templates import CHAT_TEMPLATES
 from merging.merge import merge
 from merging.recipe_file import load_recipe, load_steps
 from results.errors import InputError
@@ -212,6 +215,9 @@ def test_slerp_goes_from_the_base_whatever_the_names(models, tmp_path):
         ({"merge_method": "teis"}, ["'teis'", "ties", "dare_linear"]),
         ({"merge_methods": "ties"}, ["merge_methods", "unknown", "merge_method"]),
         ({"modules": {}}, ["modules", "models"]),
+        ({"modules": {"vision_tower": {}}, "models": ...}, ["modules", "'default'"]),
+        ({"modules": {"default": {"model": "a"}}, "models": ...}, ["modules.default", "'slices'"]),
+        ({"modules": {"default": {"models": [{"model": "a"}]}}}, ["one of", "'modules'"]),
         ({"parameters": {"wieght": 1}}, ["'wieght'", "weight, density"]),
         ({"parameters": {"lambda": "heavy"}}, ["'lambda'", "'heavy'", "number"]),
         ({"models": [{"model": "a"}]}, ["'a'", "'weight'", "required"]),
@@ -225,7 +231,7 @@ def test_slerp_goes_from_the_base_whatever_the_names(models, tmp_path):
         ({"tokenizer_source": 5}, ["'base', 'union' or a model"]),
         ({"tokenizer": {"source": "base", "tokens": {"x": {}}}}, ["tokenizer.tokens"]),
         ({"tokenizer_source": "base", "tokenizer": {"source": "base"}}, ["either"]),
-        ({"chat_template": "chatml"}, ["chat_template", "auto"]),
+        ({"chat_template": "chatmal"}, ["chat_template", "auto", "chatml"]),
         ({"parameters": {"rescale": True}}, ["rescale"]),
         ({"parameters": {"normalize": [True, False]}}, ["normalize", "all tensors"]),
         ({"parameters": {"lambda": [{"fliter": "a", "value": 1}]}}, ["lambda", "filter"]),
@@ -236,6 +242,36 @@ def test_what_is_not_supported_is_refused_by_name(models, tmp_path, changes, say
     with pytest.raises(InputError) as refusal:
         read(models, tmp_path, **changes)
     assert all(words in str(refusal.value) for words in ("mergekit.yaml", *says)), str(refusal.value)
+
+
+def test_the_only_module_of_a_language_model_is_the_document(models, tmp_path):
+    merged = [{"model": str(models / name), "parameters": {"weight": 0.5}} for name in "ab"]
+    lists = [{"filter": "mlp", "value": 0.5}]
+    inside = {"models": merged, "parameters": {"lambda": lists}}
+    recipe = read(
+        models,
+        tmp_path,
+        models=...,
+        modules={"default": inside},
+        parameters={"lambda": 0.25, "normalize": False},
+    )
+    # The module's filter before the document's value.
+    outside = {"lambda": [*lists, {"value": 0.25}], "normalize": False}
+    assert recipe == read(models, tmp_path, models=merged, parameters=outside)
+
+
+@pytest.mark.parametrize("name", CHAT_TEMPLATES)
+@pytest.mark.parametrize("system", [[], [{"role": "system", "content": "Be brief."}]], ids=["", "system"])
+def test_named_templates_are_those_of_mergekit(models, tmp_path, name, system):
+    theirs = importlib.resources.files("mergekit._data.chat_templates").joinpath(f"{name}.jinja").read_text()
+    ours = read(models, tmp_path, chat_template=name).chat_template
+    turns = [("user", " Hello {{there}} "), ("assistant", "Hi."), ("user", "Why?")]
+    messages = [*system, *({"role": role, "content": content} for role, content in turns)]
+    for asked, tokens in ((messages, {"add_generation_prompt": True}), (messages[:-1], {})):
+        tokens |= {"bos_token": "<s>", "eos_token": "</s>"}
+        both = [render_jinja_template([asked], chat_template=one, **tokens)[0][0] for one in (ours, theirs)]
+        assert both[0] == both[1].replace("<|eot_id|>\n", "<|eot_id|>")
+    assert "Be brief." in both[0] or not system
 
 
 def test_what_is_passed_over_is_said(models, tmp_path):
