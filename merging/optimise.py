@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback, get_available_reporting_integrations
 
-from merging.examples import IGNORED
+from merging.batches import collate, needs_only_learned
 from merging.staging import SAVES
 from merging.train_settings import TrainSettings
 from results.errors import InputError
@@ -69,11 +69,12 @@ def optimise(
         remove_unused_columns=False,
     )
     _on_one_device(arguments)
+    learned_only = needs_only_learned(model, rows[0])
     trainer = Trainer(
         model=model,
         args=arguments,
         train_dataset=rows,
-        data_collator=lambda batch: collate(batch, padding),
+        data_collator=lambda batch: collate(batch, padding, learned_only=learned_only),
     )
     trainer.remove_callback(PrinterCallback)
     for callback in trainer.callback_handler.callbacks:
@@ -182,20 +183,6 @@ class _Watch(TrainerCallback):
             )
         if "loss" in logs:
             self._bar.update(self._line, loss=f"loss {loss:.3f}")
-
-
-def collate(rows: Sequence[Mapping[str, list[int]]], padding: int) -> dict[str, torch.Tensor]:
-    """Ids, attention mask and labels of a batch, (rows, tokens), each padded on the right to its longest."""
-
-    def padded(lines: list[list[int]], value: int) -> torch.Tensor:
-        longest = max(map(len, lines))
-        return torch.tensor([line + [value] * (longest - len(line)) for line in lines])
-
-    return {
-        "input_ids": padded([row["input_ids"] for row in rows], padding),
-        "attention_mask": padded([[1] * len(row["input_ids"]) for row in rows], 0),
-        "labels": padded([row["labels"] for row in rows], IGNORED),
-    }
 
 
 def _progress() -> Progress:

@@ -39,7 +39,7 @@ from merging.train_settings import TrainSettings
 from results.errors import InputError
 from results.json_values import cache_key, json_value
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Part of the key of trainings that are kept. To be raised by whatever changes the weights that one gives."""
 
 

@@ -17,10 +17,10 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from merging.batches import collate
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.pretrained import padding_of
 from merging.examples import IGNORED, Example, tokenise
-from merging.optimise import collate
 from merging.train_settings import AdapterSettings, Schedule, TrainSettings
 from merging.training import train
 from results.errors import InputError

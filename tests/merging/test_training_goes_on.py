@@ -167,8 +167,8 @@ def test_a_loss_that_breaks_in_the_last_steps_is_refused(base, tmp_path, monkeyp
     settings = FULL.but(max_steps=5)
     collate, steps = optimise.collate, []
 
-    def broken(rows, padding):
-        batch = collate(rows, padding)
+    def broken(rows, padding, **options):
+        batch = collate(rows, padding, **options)
         steps.append(1)
         if len(steps) == 5:
             monkeypatch.setattr(
