@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from merging.chat_templates import CHAT_TEMPLATES
 from results.errors import InputError
 from results.reading import beside
 from results.validation import Settings, quoted
@@ -34,8 +35,9 @@ class ChatSettings(Settings):
     """How questions are put to a model that was tuned for conversations."""
 
     chat_template: str = "auto"
-    """Chat template: `always` the model's own, `never`, the name of one of its own, or a jinja file;
-    `auto`: as the suite says, else never; `server`, of the engine api: the server's own."""
+    """Chat template: `always` the model's own, `never`, the name of one of its own or of a common one
+    (`chatml`, `llama3`, `mistral`), or a jinja file; `auto`: as the suite says, else never; `server`, of the
+    engine api: the server's own."""
     system_instruction: str | None = None
     """Text of a system turn before everything else; without a template it stands before the prompt."""
     fewshot_as_multiturn: bool = True
@@ -283,17 +285,17 @@ def chat_form(
         except UnicodeDecodeError:
             raise InputError(f"{name} holds no text; a chat template is expected there.") from None
         return _checked(ChatForm(tokenizer, template, settings, name))
-    own = own or tokenizer.chat_template
-    if not own:
+    own = own or tokenizer.chat_template or {}
+    named = {**CHAT_TEMPLATES, **(own if isinstance(own, dict) else {"default": own})}
+    if name == "always" and not own:
         raise InputError(
             f"{checkpoint} has no chat template, and one is asked for: name a jinja file (--chat-template "
-            "FILE.jinja), or take --chat-template never."
+            f"FILE.jinja) or a common form ({', '.join(CHAT_TEMPLATES)}), or take --chat-template never."
         )
-    named = own if isinstance(own, dict) else {"default": own}
     chosen = "default" if name == "always" else name
     if chosen not in named:
         raise InputError(
-            f"{checkpoint} has no chat template called {quoted(chosen)}; it has {', '.join(sorted(named))}."
+            f"{checkpoint} has no chat template called {quoted(chosen)}; take {', '.join(sorted(named))}."
         )
     return _checked(ChatForm(tokenizer, named[chosen], settings, f"The chat template of {checkpoint}"))
 

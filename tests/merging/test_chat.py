@@ -204,7 +204,10 @@ def test_which_template(tmp_path):
     with pytest.raises(InputError, match="holds no text"):
         form(of, chat_template=str(tmp_path / "latin.jinja"))
     for name, said in [
-        ("rag", "models/it has no chat template called 'rag'; it has default, tool."),
+        (
+            "rag",
+            "models/it has no chat template called 'rag'; take chatml, default, llama3, mistral, tool.",
+        ),
         ("no.jinja", "'no.jinja': there is no such file of a chat template."),
     ]:
         with pytest.raises(InputError) as refused:
@@ -213,6 +216,15 @@ def test_which_template(tmp_path):
     plain = tokenizer(None, "<s>", ["<s>", "</s>"], adds_bos=False)
     with pytest.raises(InputError, match=r"models/it has no chat template.*--chat-template never"):
         form(plain)
+
+
+def test_common_forms_have_names_and_a_models_own_of_the_name_goes_first():
+    plain = tokenizer(None, "<s>", ["<s>", "<|im_end|>", "</s>"], adds_bos=False)
+    assert form(plain, chat_template="chatml").render(QUESTION) == form(LIKE_QWEN).render(QUESTION)
+    asked = form(LIKE_LLAMA, chat_template="llama3")
+    assert asked.render(QUESTION) == form(LIKE_LLAMA).render(QUESTION)
+    own = tokenizer({"chatml": LLAMA}, "<s>", ["<s>", "</s>"], adds_bos=False)
+    assert form(own, chat_template="chatml").template == LLAMA
 
 
 @pytest.mark.parametrize(
