@@ -33,7 +33,8 @@ class EngineSettings(Settings):
     """How checkpoints are run."""
 
     name: str = AUTO
-    """Engine: `hf`; `vllm`; `auto`: vllm on a GPU where it can, else hf; `replay`: recorded outputs."""
+    """Engine: `hf`; `vllm`; `auto`: vllm on a GPU where it can, else hf; `replay`: recorded outputs; `api`: a
+    server."""
     dtype: Dtype = "auto"
     """Dtype of the computation; `auto` is float32 on a CPU, and the checkpoint's own on a GPU."""
     device: str = Field("auto", min_length=1)

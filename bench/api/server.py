@@ -268,7 +268,7 @@ class Server:
         if theirs != ours:
             raise InputError(
                 f"{self.client.url} cuts {PROBE!r} into {len(theirs)} tokens that are not the {len(ours)} of "
-                f"{self.tokenizer.name_or_path}: give the served model's tokenizer (--tokenizer)."
+                f"{self.tokenizer.name_or_path}: give the served model's (--tokenizer)."
             )
         return True
 
