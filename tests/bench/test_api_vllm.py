@@ -106,7 +106,8 @@ def test_scores_are_those_of_hf_by_prompts_and_by_conversations(llama, url, tmp_
     outputs = {
         (one.key.settings["engine"], one.key.benchmark, one.key.settings["chat_template"] is None): one.value
         if one.key.benchmark == "lab_yes_no"
-        else store.documents(one)["output"].tolist()
+        # vLLM leaves out the beginning of a character that the last tokens of an answer do not finish.
+        else [text.rstrip("\ufffd") for text in store.documents(one)["output"]]
         for one in store.records()
     }
     assert len(outputs) == 6
