@@ -1,27 +1,45 @@
 """Files of mergekit in every form that is read, and the tiny models that they merge."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 from tiny import tiny_llama
 
 BLOCKS = 4
 
 
-def make_models(folder: Path) -> None:
-    """Write a base of four blocks in float32, and three models a small step away from it."""
-    tiny_llama(folder / "base", seed=0, num_hidden_layers=BLOCKS)
+def make_models(folder: Path, blocks: int = BLOCKS, names: Sequence[str] = "abc") -> None:
+    """Write a base of some blocks in float32, and models a small step away from it."""
+    tiny_llama(folder / "base", seed=0, num_hidden_layers=blocks)
     start = load_file(folder / "base/model.safetensors")
-    for seed, name in enumerate("abc", start=1):
-        tiny_llama(folder / name, seed=0, num_hidden_layers=BLOCKS)
+    for seed, name in enumerate(names, start=1):
+        tiny_llama(folder / name, seed=0, num_hidden_layers=blocks)
         draw = torch.Generator().manual_seed(seed)
         moved = {
             key: start[key] + 0.1 * torch.randn(start[key].shape, generator=draw) for key in sorted(start)
         }
         save_file(moved, folder / name / "model.safetensors", metadata={"format": "pt"})
+
+
+def models_for(text: str, folder: Path, blocks: int = 40) -> dict[str, Any]:
+    """Return a file of mergekit with tiny models, which are written, for those that it names."""
+    content = yaml.safe_load(text)
+    sources = [
+        source
+        for part in content.get("slices", [content])
+        for source in part.get("sources", part.get("models"))
+    ]
+    places = {name: f"m{number}" for number, name in enumerate(dict.fromkeys(s["model"] for s in sources))}
+    make_models(folder, blocks, list(places.values()))
+    for source in sources:
+        source["model"] = str(folder / places[source["model"]])
+    if "base_model" in content:
+        content["base_model"] = str(folder / places.get(content["base_model"], "base"))
+    return content | {"dtype": "float32", "out_dtype": "bfloat16"}
 
 
 def _file(

@@ -1,6 +1,7 @@
 """Every form of a mergekit file merged by mergekit and by us, and how far apart the results are.
 
     python tests/perf/compare_mergekit.py MERGEKIT_YAML [--folder DIR] [--only NAME ...] [--values]
+    python tests/perf/compare_mergekit.py MERGEKIT_YAML --examples DIR
 
 Tiny Llamas of four blocks with random weights. For each file: the share of entries that are more than a step
 of bfloat16 apart (and more than a millionth, since sums that cancel round apart), the largest difference, and
@@ -21,7 +22,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from mergekit_files import FILES, LOOKED_AT, make_models
+from mergekit_files import FILES, LOOKED_AT, make_models, models_for
 
 from merging.merge import merge
 from merging.recipe_file import load_recipe
@@ -69,13 +70,21 @@ def main() -> None:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--only", nargs="*", default=list(FILES))
     parser.add_argument("--values", action="store_true")
+    parser.add_argument("--examples", type=Path)
     options = parser.parse_args()
     console, folder = Console(width=140), options.folder or Path(tempfile.mkdtemp())
-    if not (folder / "base").exists():
-        make_models(folder)
-    for name in options.only:
+    if options.examples:
+        contents = {
+            path.stem: models_for(path.read_text(), folder)
+            for path in sorted(options.examples.glob("*.y*ml"))
+        }
+    else:
+        contents = {name: FILES[name](folder) for name in options.only}
+        if not (folder / "base").exists():
+            make_models(folder)
+    for name, content in contents.items():
         config = folder / f"{name}.yaml"
-        config.write_text(yaml.safe_dump(FILES[name](folder)))
+        config.write_text(yaml.safe_dump(content))
         out = folder / f"{name}-theirs"
         theirs = tensors(out) if out.exists() else by_mergekit(options.mergekit_yaml, config, out)
         with tempfile.TemporaryDirectory() as temporary:
