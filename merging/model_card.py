@@ -1,5 +1,6 @@
 """The model card of a merged checkpoint: its README.md, with the header that the hub reads."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from merging.merged_template import is_text
 from merging.method_file import class_name
 from merging.sources import hub_names, published
 from results.markdown import code, escaped, fenced, printable
+
+_CODE = re.compile(r"(?<![`\\])(`[^`]*`)(?!`)")
 
 
 def model_card(report: Mapping[str, Any], agreed: Mapping[str, Any]) -> str:
@@ -101,7 +104,9 @@ def _linked(method: str, paper: str) -> str:
 
 
 def _sentence(notice: str) -> str:
-    return printable(notice).replace("<", "&lt;")
+    """Return a notice without HTML; what stands in backticks is text already."""
+    parts = _CODE.split(printable(notice))
+    return "".join(part if i % 2 else part.replace("<", "&lt;") for i, part in enumerate(parts))
 
 
 def _weight(weight: float | list[Any]) -> str:
