@@ -19,11 +19,13 @@ from manyshot.score_checkpoints import (
     score_settings,
     wanted_benchmarks,
 )
+from manyshot.tracking import report_merge, report_scores
 from merging.chat import ChatSettings
 from merging.merge import merge as _merge
 from merging.recipe import Recipe
 from merging.recipe_file import load_recipe
 from results.store import Store, load_results, store_root
+from results.trackers import Tracker, check_trackers
 from results.validation import validated
 
 if TYPE_CHECKING:
@@ -32,26 +34,37 @@ if TYPE_CHECKING:
 __all__ = ["load_results", "merge", "score"]
 
 
-def merge(recipe: str | Path | Mapping[str, Any], out: str | Path, *, device: str = "cpu") -> Path:
+def merge(
+    recipe: str | Path | Mapping[str, Any],
+    out: str | Path,
+    *,
+    device: str = "cpu",
+    report_to: Sequence[Tracker] = (),
+) -> Path:
     """Merge experts.
 
     Args:
         recipe: a recipe file, or what it would hold.
         out: folder of the merged checkpoint; must not exist.
         device: where to compute: `cpu`, `cuda`, …
+        report_to: trackers that are told of it: wandb, mlflow, trackio, tensorboard.
 
     Returns:
         The folder.
 
     Raises:
-        InputError: the recipe or its checkpoints are not in order; nothing is left at `out`.
+        InputError: the recipe or its checkpoints are not in order; nothing is left at `out`. Or a tracker is
+            not installed.
     """
+    check_trackers(report_to)
     loaded = (
         load_recipe(Path(recipe))
         if isinstance(recipe, str | Path)
         else validated(Recipe, recipe, "the recipe")
     )
-    return _merge(loaded, Path(out), device=device)
+    merged = _merge(loaded, Path(out), device=device)
+    report_merge(report_to, merged)
+    return merged
 
 
 def score(
@@ -68,6 +81,7 @@ def score(
     judge: str = PATTERNS,
     store: str | Path | None = None,
     skip_missing: bool = False,
+    report_to: Sequence[Tracker] = (),
 ) -> "pd.DataFrame":
     """Score checkpoints on a suite or on benchmarks; records that the store has are not made again.
 
@@ -85,13 +99,15 @@ def score(
         judge: of refusals: `patterns`, or a classifier by path or hub name.
         store: folder of the records; else MANYSHOT_STORE; else ./manyshot-results.
         skip_missing: leave out benchmarks without data.
+        report_to: trackers that are told of the scores: wandb, mlflow, trackio, tensorboard.
 
     Returns:
         One row per record, with the columns of `load_results`.
 
     Raises:
-        InputError: a checkpoint, suite or benchmark is not there, or has no data.
+        InputError: a checkpoint, suite or benchmark is not there, or has no data; a tracker is not installed.
     """
+    check_trackers(report_to)
     if isinstance(checkpoints, str | Path):
         checkpoints = [checkpoints]
     loaded = load_suite(suite) if suite else None
@@ -106,5 +122,7 @@ def score(
     scorer = Scorer(settings, Store(folder), root, judge=open_judge(judge, engine))
     with_data = benchmarks_with_data(scorer, wanted, skip_missing)
     records = score_all(scorer, opened, with_data)
+    for one in opened:
+        report_scores(report_to, Path(one.name).name, one.path, records[one.name], scorer.store)
     made = [record.key.digest for row in records.values() for record in row.values()]
     return load_results(folder).set_index("record").loc[made].reset_index()

@@ -11,6 +11,7 @@ from manyshot.flags import add_flags, count, json_object, number, whole_number
 from merging.chat import THINK_END, ChatSettings
 from merging.signals import ContinuationSettings
 from merging.train_settings import AdapterSettings, TrainSettings
+from results.trackers import ReportSettings
 
 KINDS = ("benchmarks", "suites", "methods", "signals", "engines", "experiments", "tables", "figures")
 
@@ -110,6 +111,7 @@ def _score(parser: argparse.ArgumentParser) -> None:
     _engine(parser)
     add_flags(parser, ServerSettings, defaults={"url": "api only"})
     _judge(parser)
+    add_flags(parser, ReportSettings)
     _skip_missing(parser)
     _data(parser)
     _store(parser)
@@ -135,6 +137,7 @@ def _merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, nargs="?", help="folder of the merged checkpoint; must not exist")
     parser.add_argument("--plan", action="store_true", help="say what will be read, written and needed")
     parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, … (%(default)s)")
+    add_flags(parser, ReportSettings)
 
 
 def _convert(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from results.errors import InputError
 from results.record import LONGEST_NAME
 from results.run_manifest import check_name
 from results.task_subsets import subsets_of
+from results.trackers import check_trackers
 from results.validation import quoted
 
 
@@ -27,6 +28,7 @@ def check_experiment(experiment: Experiment, suite: Suite, name: str = "run") ->
         InputError: names, settings, experts or tasks do not fit together.
     """
     check_name(name)
+    check_trackers(experiment.report_to)
     tasks = tuple(suite.spec.tasks)  # whose making refuses names of tasks and benchmarks that are taken
     merged_together = [tasks] if experiment.subsets is None else subsets_of(tasks, experiment.subsets)
     suite.preset(experiment.preset)

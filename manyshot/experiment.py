@@ -10,6 +10,7 @@ engine: {name: hf, dtype: float32}
 seeds: [0]
 limit: 100                  # or the suite's own settings, as in `preset: paper`
 judge: patterns             # of refusals; or the path or hub name of a classifier
+report_to: [mlflow]         # trackers, for trainings, merges and scores
 accept_differences: [config.rope_theta]    # of given experts, whose own values are not kept
 subsets: [2, 3]             # merge every two and every three of the tasks, in place of all
 
@@ -45,6 +46,7 @@ from results.errors import InputError
 from results.json_values import digest_of, json_value
 from results.merge_trace import MethodIdentity
 from results.reading import beside, read_yaml
+from results.trackers import ReportSettings
 from results.validation import Settings, Several, validated
 
 
@@ -182,7 +184,7 @@ class MethodEntry(Settings):
         return self
 
 
-class Experiment(Settings):
+class Experiment(ReportSettings):
     """What an experiment file says. Paths are relative to the file's folder."""
 
     suite: str

@@ -34,6 +34,7 @@ from manyshot.score_checkpoints import (
     score_settings,
     shown_progress,
 )
+from manyshot.tracking import report_comparison
 from merging.examples import Example
 from merging.experts import Expert, GivenExperts, TrainedExperts, train_expert
 from merging.many_shot import MergePlan, run_rounds, select_round
@@ -178,7 +179,9 @@ def _run(
         )
     save_run(context.store, run)
     comparison = compare(run, context.store)
-    return FinishedRun(comparison, write_report(comparison, report))
+    files = write_report(comparison, report)
+    report_comparison(experiment.report_to, comparison, context.store)
+    return FinishedRun(comparison, files)
 
 
 def _make_checkpoints(
@@ -194,7 +197,8 @@ def _make_checkpoints(
     yield run_checkpoint("base", "base", base)
     train = experiment.train
     trained_experts = train and TrainedExperts(
-        examples, train.one_round_settings.but(chat=signals.scorer.chat)
+        examples,
+        train.one_round_settings.but(chat=signals.scorer.chat, report_to=experiment.report_to),
     )
     for group in planned_merges(experiment):
         experts = given or _train_experts(experiment, base, examples, group.seed, signals=signals, out=out)
@@ -250,7 +254,8 @@ def _train_experts(
     Merges that are done once take these experts, and every score is divided by theirs.
     """
     assert experiment.train is not None and seed is not None
-    settings, experts = experiment.train.all_rounds_settings(seed).but(chat=signals.scorer.chat), {}
+    settings, experts = experiment.train.all_rounds_settings(seed), {}
+    settings = settings.but(chat=signals.scorer.chat, report_to=experiment.report_to)
 
     def begin(task: str) -> None:
         logger.info("training the %s", expert_label(experiment, task, seed))

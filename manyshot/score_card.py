@@ -88,7 +88,7 @@ def _eval_result(score: PublishedScore, task: str) -> EvalResult:
         "n": record.n,
         "standard_error": error,
         "interval_95": interval and [interval.low, interval.high],
-        "num_fewshot": score.num_fewshot or None,
+        "num_fewshot": int(score.num_fewshot) if score.num_fewshot.isdigit() else score.num_fewshot or None,
         "chat_template": score.chat_template,
         "limit": record.key.settings.get("limit"),
         "seed": record.key.settings.get("seed"),

@@ -13,12 +13,13 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
-from transformers.integrations import TensorBoardCallback, get_available_reporting_integrations
+from transformers.integrations import TensorBoardCallback
 
 from merging.batches import collate, needs_only_learned
 from merging.staging import SAVES
 from merging.train_settings import TrainSettings
 from results.errors import InputError
+from results.trackers import check_trackers, project, training_run
 
 LOSS_POINTS = 100
 """Points of the loss curve in ``training.json``, at most."""
@@ -61,8 +62,8 @@ def optimise(
         logging_nan_inf_filter=False,
         save_strategy="no",
         save_total_limit=1,
-        report_to=trackers(settings.report_to) or "none",
         run_name=title,
+        **_reporting(settings),
         disable_tqdm=True,
         dataloader_num_workers=0,
         dataloader_pin_memory=torch.cuda.is_available() and not settings.cpu,
@@ -81,7 +82,7 @@ def optimise(
         if isinstance(callback, TensorBoardCallback) and callback.logging_dir is None:
             # Not among the saves, which are gone in the end.
             callback.logging_dir = str(Path("runs") / title)
-    with _progress() as bar:
+    with _progress() as bar, training_run(settings.report_to):
         trainer.add_callback(_Watch(bar, title, settings.save_seconds))
         trainer.train(resume_from_checkpoint=_last_save(folder / SAVES))
     if torch.cuda.is_available():
@@ -89,17 +90,19 @@ def optimise(
     return [[entry["step"], entry["loss"]] for entry in trainer.state.log_history if "loss" in entry]
 
 
-def trackers(names: Sequence[str]) -> list[str]:
-    """Return the names of trackers that a training reports to.
+def _reporting(settings: TrainSettings) -> dict[str, Any]:
+    """Return which trackers the Trainer reports to; Trackio makes no space on the hub that was not asked for.
 
     Raises:
         InputError: one is not installed.
     """
-    installed = get_available_reporting_integrations()
-    for name in names:
-        if name not in installed:
-            raise InputError(f"The training reports to {name}, which is not installed: pip install {name}.")
-    return list(names)
+    check_trackers(settings.report_to)
+    arguments: dict[str, Any] = {"report_to": list(settings.report_to) or "none"}
+    if settings.report_to:
+        named = project()
+        if "trackio" in settings.report_to:
+            arguments |= {"project": named, "trackio_static_space_id": False, "hub_private_repo": True}
+    return arguments
 
 
 def _on_one_device(arguments: TrainingArguments) -> None:

@@ -5,13 +5,13 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from merging.chat import ChatSettings
+from results.trackers import ReportSettings
 from results.validation import Settings, Several
 
 Schedule = Literal[
     "linear", "cosine", "cosine_with_restarts", "constant", "constant_with_warmup", "inverse_sqrt"
 ]
 """Those of transformers' schedules that need no settings of their own, nor a step after the warmup."""
-Tracker = Literal["tensorboard", "wandb", "mlflow"]
 _UNDECIDING = frozenset({"save_seconds", "report_to"})
 """Settings that what is trained does not depend on."""
 Loss = Literal["completion", "text"]
@@ -73,8 +73,6 @@ class SharedTrainSettings(Settings):
     """The adapter to train; else all weights."""
     save_seconds: float = Field(300.0, ge=0)
     """A training saves its state so often, in seconds, and starts from there when it was killed."""
-    report_to: Several[Tracker] = ()
-    """Where the training is reported to by transformers' integrations; tensorboard writes to ./runs."""
 
     @model_validator(mode="after")
     def _trainers_order_looks_at_no_lengths(self) -> Self:
@@ -86,7 +84,7 @@ class SharedTrainSettings(Settings):
         return self
 
 
-class TrainSettings(SharedTrainSettings):
+class TrainSettings(SharedTrainSettings, ReportSettings):
     """How a checkpoint is trained."""
 
     max_steps: int | None = Field(None, gt=0)

@@ -4,15 +4,20 @@ import argparse
 from collections.abc import Iterator
 
 from manyshot.console import answer, counted, size
+from manyshot.flags import settings_of
+from manyshot.tracking import report_merge
 from merging.merge import merge
 from merging.prepare import Prepared, prepare
 from merging.recipe_file import Step, load_steps
 from merging.staging import refuse_existing
 from results.errors import InputError
+from results.trackers import ReportSettings, check_trackers
 
 
 def run(options: argparse.Namespace) -> None:
     """Merge and print the folder of the result, or print the plan."""
+    trackers = settings_of(options, ReportSettings).report_to
+    check_trackers(trackers)
     steps = load_steps(options.recipe, options.out)
     if options.plan:
         if options.out is not None:
@@ -26,6 +31,7 @@ def run(options: argparse.Namespace) -> None:
         if step.out is not None and not step.is_made():
             step.discard_stale()
             answer(str(merge(step.recipe, step.out, device=options.device)))
+            report_merge(trackers, step.out)
 
 
 def _planned(step: Step, device: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 from bench.data import data_root
 from bench.engine import EngineSettings
@@ -23,17 +24,21 @@ from manyshot.score_checkpoints import (
     score_settings,
     wanted_benchmarks,
 )
+from manyshot.tracking import report_scores
 from merging.chat import ChatSettings
 from reports.tables.scores import score_table
 from results.errors import InputError
 from results.record import Record
 from results.store import Store, store_root
+from results.trackers import ReportSettings, check_trackers
 
 
 def run(options: argparse.Namespace) -> None:
     """Score, and print the records as a table or as JSON."""
     if options.output_path:
         check_output_path(options.output_path)
+    trackers = settings_of(options, ReportSettings).report_to
+    check_trackers(trackers)
     suite = load_suite(options.suite) if options.suite else None
     wanted = wanted_benchmarks(
         suite,
@@ -61,6 +66,8 @@ def run(options: argparse.Namespace) -> None:
     records = score_all(scorer, checkpoints, benchmarks)
     if options.output_path:
         write_for_lm_eval(options.output_path, scorer, checkpoints, benchmarks, records)
+    for one in checkpoints:
+        report_scores(trackers, Path(one.name).name, one.path, records[one.name], store)
     if options.json:
         answer(json.dumps(score_rows(records, suite), indent=2))
     else:

@@ -86,7 +86,7 @@ def test_the_model_index_has_the_score_its_error_and_how_it_was_made(folder, tmp
     )
     low, high = result.metric_args["interval_95"]
     assert (low, high) == pytest.approx((share - 0.0635, share + 0.0635), abs=0.01)
-    assert (result.metric_args["n"], result.metric_args["num_fewshot"]) == (ASKED, "5")
+    assert (result.metric_args["n"], result.metric_args["num_fewshot"]) == (ASKED, 5)
     assert result.metric_args["record"] == record.key.digest
     table = next(line for line in found.text.splitlines() if line.startswith("| gsm8k"))
     cells = [cell.strip() for cell in table.strip("|").split("|")]

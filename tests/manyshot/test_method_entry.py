@@ -45,10 +45,10 @@ def test_a_title_of_any_settings_is_short_and_tells_them_apart():
 
 def test_a_setting_of_training_is_declared_once():
     """Whatever is a field of the shared settings is a key under `train`, and reaches the training."""
-    given = {"learning_rate": 0.5, "batch_size": 3, "schedule": "linear", "report_to": ["wandb"]}
+    given = {"learning_rate": 0.5, "batch_size": 3, "schedule": "linear"}
     settings = validated(ExperimentTraining, given | {"rounds": 2, "epochs": 3}, "f")
     assert set(SharedTrainSettings.model_fields) <= set(ExperimentTraining.model_fields)
     of_round = settings.one_round_settings.model_dump()
-    assert {name: of_round[name] for name in given} == given | {"report_to": ("wandb",)}
+    assert {name: of_round[name] for name in given} == given
     assert all(of_round[name] == getattr(settings, name) for name in SharedTrainSettings.model_fields)
     assert settings.all_rounds_settings(7) == settings.one_round_settings.but(epochs=6.0, seed=7)

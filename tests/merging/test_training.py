@@ -1,5 +1,6 @@
 """Training: deterministic, atomic, and deaf to prompts where only completions are to be learned."""
 
+import dataclasses
 import json
 import shutil
 from types import SimpleNamespace
@@ -15,12 +16,14 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     T5ForConditionalGeneration,
+    TrainingArguments,
 )
 
 from merging.batches import collate
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.pretrained import padding_of
 from merging.examples import IGNORED, Example, tokenise
+from merging.optimise import _reporting
 from merging.train_settings import AdapterSettings, Schedule, TrainSettings
 from merging.training import train
 from results.errors import InputError
@@ -301,11 +304,21 @@ def test_tensorboard_gets_every_logged_loss_and_changes_no_bit(base, tmp_path, m
 
 
 def test_a_tracker_that_is_not_installed_is_named(base, tmp_path, monkeypatch):
-    monkeypatch.setattr("merging.optimise.get_available_reporting_integrations", list)
-    with pytest.raises(InputError, match="wandb, which is not installed: pip install wandb"):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="wandb is not installed: pip install wandb"):
         train(base, EXAMPLES, FEW_STEPS.but(report_to=("wandb",)), tmp_path / "out")
     with pytest.raises(InputError, match=r"'report_to.0' is 'mail', where one of tensorboard, wandb, mlflow"):
         validated(TrainSettings, {"report_to": ("mail",)}, "f")
+
+
+def test_trackio_makes_no_space_on_the_hub(monkeypatch):
+    """transformers has it make one by itself, and public, where a space was logged to."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: SimpleNamespace(origin="somewhere"))
+    given = _reporting(FEW_STEPS.but(report_to=("trackio",)))
+    assert given.keys() <= {field.name for field in dataclasses.fields(TrainingArguments)}
+    assert (given["trackio_static_space_id"], given["hub_private_repo"]) == (False, True)
+    assert "trackio_static_space_id" not in _reporting(FEW_STEPS.but(report_to=("mlflow",)))
+    assert _reporting(FEW_STEPS) == {"report_to": "none"}
 
 
 @pytest.mark.parametrize(("pad", "end", "filled"), [(0, 5, 0), (None, 5, 5), (None, None, 0)])
