@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.api.conversation import ServedChat, is_served
+from bench.api.conversation import ServedChat, server_writes_chat
 from bench.scored_checkpoint import ScoredCheckpoint
 from merging.chat import ChatForm, ChatSettings, chat_form
 from results.errors import InputError
@@ -24,7 +24,7 @@ class ChatForms:
         """
         if not self._settings.templated:
             return None
-        if checkpoint.served and is_served(self._settings):
+        if checkpoint.served and server_writes_chat(self._settings):
             return ServedChat(self._settings)
         if checkpoint.path not in self._forms:
             from merging.checkpoints.adapter import base_folder

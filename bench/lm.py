@@ -212,7 +212,10 @@ class EngineLM(TemplateLM):
         refuse_sampling(arguments)
         # A stop string in what is only thought ends no answer.
         stop = () if self._chat and self._chat.thinks_after(context) else stop_strings(arguments)
-        wanted = arguments.get("max_gen_toks", DEFAULT_NEW_TOKENS)
+        return self._request(context, arguments.get("max_gen_toks", DEFAULT_NEW_TOKENS), stop)
+
+    def _request(self, context: str, wanted: int, stop: tuple[str, ...]) -> GenerationRequest:
+        """The request for an answer of a number of tokens, which fits into the engine's maximum length."""
         room, length = self.engine.max_length, wanted
         if not self.engine.is_encoder_decoder:
             # The prompt gives way to the answer, as in lm-eval. Where the answer alone would fill the model,

@@ -265,13 +265,13 @@ class Scorer:
         answers: Mapping[GenerationRequest, Generation] | None = None,
         progress: Progress | None = None,
     ) -> "EngineLM":
-        from bench.api.conversation import is_served
+        from bench.api.conversation import server_writes_chat
         from bench.api.lm import ServedChatLM
         from bench.lm import EngineLM, TokenCache
 
         tokens = self._tokens.setdefault((checkpoint.identity.tokenizer, benchmark.name), TokenCache())
         penalty, neutralised = generation_settings(checkpoint.path, self.settings.gen_kwargs)
-        lm_class = ServedChatLM if checkpoint.served and is_served(self.chat) else EngineLM
+        lm_class = ServedChatLM if checkpoint.served and server_writes_chat(self.chat) else EngineLM
         return lm_class(
             engine,
             progress,

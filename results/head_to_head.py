@@ -120,6 +120,8 @@ def head_to_head(
                 f"{name}: '{first.title}' and '{second.title}' were scored with different {differing}"
             )
             continue
+        if any(map(_is_served, pair)):
+            notes.append(f"{name}: scores of a server, whose weights could not be verified")
         documents = store.documents(pair[0]), store.documents(pair[1])
         spec = specs.get(name) or BenchmarkSpec(
             name=name, metric=pair[0].metric, higher_is_better=higher_is_better(name)
@@ -214,8 +216,18 @@ def _is_called(record: Record, name: str) -> bool:
 
 
 def _alike_records(firsts: Sequence[Record], seconds: Sequence[Record]) -> tuple[tuple[Record, Record], str]:
-    """Each side's record with the most documents, the latest; and the settings in which the two differ."""
+    """Each side's record with the most documents, and the settings in which the two differ.
+
+    Of several, one of weights that are known, in place of a server's; and the latest.
+    """
     pairs = [(a, b) for a in firsts for b in seconds]
     alike = [pair for pair in pairs if not differing_settings(*pair)]
-    chosen = max(alike or pairs, key=lambda pair: (pair[0].n, pair[0].created))
+    chosen = max(
+        alike or pairs, key=lambda pair: (pair[0].n, not any(map(_is_served, pair)), pair[0].created)
+    )
     return chosen, differing_settings(*chosen)
+
+
+def _is_served(record: Record) -> bool:
+    """Whether a server gave the answers, of which nobody knows with which weights."""
+    return record.key.settings.get("device") == "the server's"

@@ -13,6 +13,9 @@ from results.store import Store
 from results.suite import SuiteSpec
 from results.validation import legible
 
+_WHERE_IT_RUNS = "server"
+"""The setting that says which server was asked: what was scored there, not how."""
+
 
 def ordered_entries(run: Run) -> list[Entry]:
     """The base, the experts, the merged checkpoints, the rounds.
@@ -127,7 +130,7 @@ def check_settings(
 
 def differing_settings(first: Record, second: Record) -> str:
     """What two records of a benchmark were not made alike in, as a list in words; empty where nothing."""
-    settings = sorted({*first.key.settings, *second.key.settings})
+    settings = sorted({*first.key.settings, *second.key.settings} - {_WHERE_IT_RUNS})
     missing = object()
     differing = [
         f"{name} ({legible(first.key.settings.get(name))} and {legible(second.key.settings.get(name))})"

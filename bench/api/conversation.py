@@ -16,7 +16,7 @@ SERVER = "server"
 """In place of a chat template: the server's own."""
 
 
-def is_served(settings: ChatSettings) -> bool:
+def server_writes_chat(settings: ChatSettings) -> bool:
     """Whether a server writes conversations by its own template."""
     return settings.chat_template == SERVER
 

@@ -1,11 +1,8 @@
 """How lm-eval sees a server that writes conversations by itself."""
 
-from typing import Any
-
 from bench.api.conversation import ConversationRequest, ServedChat
 from bench.engine import GenerationRequest
-from bench.lm import EngineLM, refuse_sampling, stop_strings
-from bench.prompts import DEFAULT_NEW_TOKENS
+from bench.lm import EngineLM
 
 
 class ServedChatLM(EngineLM):
@@ -21,19 +18,15 @@ class ServedChatLM(EngineLM):
         """Not needed: lm-eval keys a cache by it, which is not used."""
         return ""
 
-    def generation(self, context: str, arguments: dict[str, Any]) -> GenerationRequest:
-        """The request to the engine for a request of lm-eval.
-
-        Raises:
-            InputError: the benchmark asks for sampled answers.
-        """
-        refuse_sampling(arguments)
+    def _request(self, context: str, wanted: int, stop: tuple[str, ...]) -> GenerationRequest:
+        """The request for an answer to messages: how long they are, the server alone knows."""
         chat = self._chat
         assert isinstance(chat, ServedChat)
         return ConversationRequest(
             (),
-            arguments.get("max_gen_toks", DEFAULT_NEW_TOKENS),
-            () if chat.thinks_after(context) else stop_strings(arguments),
+            wanted,
+            stop,
+            repetition_penalty=self._repetition_penalty,
             messages=context,
             arguments=chat.arguments,
         )

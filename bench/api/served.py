@@ -1,18 +1,18 @@
 """A server's model as something that is scored: what identifies it, and what its records must say."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
-from bench.api.conversation import is_served
+from bench.api.conversation import server_writes_chat
 from bench.api.journal import Journal
 from bench.api.server import Server
 from bench.suite import benchmark_names, load_benchmark
 from merging.chat import ChatSettings
 from results.errors import InputError
+from results.json_values import digest_of
 from results.record import CheckpointIdentity
 
 if TYPE_CHECKING:
@@ -47,9 +47,11 @@ class Served:
 
     def key(self, chat: ChatSettings) -> dict[str, JsonValue]:
         """What answers depend on besides the weights, as part of a record's key."""
-        converses = is_served(chat)
+        converses = server_writes_chat(chat)
         dialect = self.server.chat_dialect if converses else self.server.dialect
+        server = self.server
         return {
+            "server": {"url": server.client.url, "model": server.model, "card": dict(server.card)},
             "max_length": None if converses else self.engine.max_length,
             "prompts": "messages" if converses else "token ids" if dialect.ids else "text",
             "penalties": "neutral" if dialect.extras else "the server's",
@@ -57,7 +59,7 @@ class Served:
 
     def notices(self, chat: ChatSettings) -> tuple[str, ...]:
         """What the reader of a score should know: above all what could not be verified."""
-        server, converses = self.server, is_served(chat)
+        server, converses = self.server, server_writes_chat(chat)
         dialect = server.chat_dialect if converses else server.dialect
         calls = f"the server at {server.client.url} calls its model {server.model}"
         if self._checkpoint is not None:
@@ -81,7 +83,7 @@ class Served:
         Raises:
             InputError: names them, and such as can be asked.
         """
-        converses = is_served(chat)
+        converses = server_writes_chat(chat)
         if gen_kwargs == "model" and self._checkpoint is None:
             raise InputError(
                 "--gen-kwargs model takes a checkpoint's own settings, and none is named: name the folder of "
@@ -123,7 +125,7 @@ class Served:
             chat: whether the server writes conversations.
             generates: whether the answers are texts.
         """
-        says = self.server.fingerprint(generates=generates, converses=is_served(chat))
+        says = self.server.fingerprint(generates=generates, converses=server_writes_chat(chat))
         self.engine.journal = Journal(root / "answers" / f"{digest}.jsonl", says)
 
     def finish(self) -> None:
@@ -134,14 +136,14 @@ class Served:
 def served_identity(server: Server) -> CheckpointIdentity:
     """What identifies a server's model where no checkpoint is given: never what identifies a checkpoint.
 
-    The digest that the user gives; else the server's address with all that it says of its model.
+    The digest that the user gives; else a digest of the server's address and its model's card.
     """
     from merging.checkpoints.digests import tokenizer_digest
 
     digest, tokenizer = server.settings.model_digest, server.settings.tokenizer
-    said = json.dumps({"url": server.client.url, **server.card}, sort_keys=True)
+    said = digest_of({"url": server.client.url, "card": server.card})
     return CheckpointIdentity(
-        weights=f"given: {digest}" if digest is not None else f"served: {said:.4000}",
+        weights=f"given: {digest}" if digest is not None else f"served: {said}",
         config="served",
         tokenizer=tokenizer_digest(Path(tokenizer)) if tokenizer is not None else "the server's",
     )

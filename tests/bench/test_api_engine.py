@@ -1,7 +1,7 @@
 """A server with OpenAI's protocol scores as the hf engine does that answers behind it."""
 
-import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -188,15 +188,51 @@ def test_records_say_what_could_not_be_verified(server, llama, tmp_path):
     score(server, "--tokenizer", llama, cwd=tmp_path)
     made = {record.key.checkpoint.weights: " ".join(record.notices) for record in records(tmp_path)}
     assert len(made) == 4  # another root is another model
-    served = json.loads(
-        next(weights for weights in made if "/models/tiny" in weights).removeprefix("served: ")
-    )
-    assert served == {"url": server.url, "id": "tiny", "owned_by": "tests", "root": "/models/tiny"}
+    cards = [record.key.settings["server"] for record in records(tmp_path)]
+    known = {"id": "tiny", "owned_by": "tests", "root": "/models/tiny"}
+    assert cards.count({"url": server.url, "model": "tiny", "card": known}) == 3
     assert "digest abc was given, not verified" in made["given: abc"]
     assert any(f"has the weights of {llama} could not be verified" in said for said in made.values())
-    other = next(said for weights, said in made.items() if "/models/other" in weights)
+    [other] = [
+        " ".join(record.notices)
+        for record in records(tmp_path)
+        if record.key.settings["server"]["card"]["root"] == "/models/other"
+    ]
     for lack in ("no /tokenize", "takes no repetition_penalty", "prompts were sent as text", "may change"):
         assert lack in other
+
+
+@pytest.mark.parametrize("known", ["checkpoint", "digest"])
+def test_another_server_or_model_finds_no_record_whatever_is_said_of_the_weights(
+    server, llama, tmp_path, known
+):
+    told = [llama] if known == "checkpoint" else ["--tokenizer", llama, "--model-digest", "abc"]
+    assert "1 records made" in score(server, *told, cwd=tmp_path).stderr
+    assert "1 found" in score(server, *told, cwd=tmp_path).stderr
+    with serving(TinyServer(llama)) as other:
+        assert "1 records made, 0 found" in score(other, *told, cwd=tmp_path).stderr
+    server.card["root"] = "/models/other"
+    assert "1 records made, 0 found" in score(server, *told, cwd=tmp_path).stderr
+
+
+def test_long_cards_of_servers_are_told_apart_by_their_ends(server, llama, tmp_path):
+    for end in "ab":
+        server.card["root"] = "x" * 5000 + end
+        assert "1 records made" in score(server, "--tokenizer", llama, cwd=tmp_path).stderr
+    assert len({record.key.checkpoint for record in records(tmp_path)}) == 2
+
+
+@pytest.mark.parametrize("chat", ["server", "never"])
+def test_a_checkpoints_own_repetition_penalty_is_sent_where_it_is_asked_for(server, llama, tmp_path, chat):
+    folder = shutil.copytree(llama, tmp_path / "penalised")
+    (folder / "generation_config.json").write_text('{"repetition_penalty": 1.7}')
+    told = ("--chat-template", chat, folder)
+    path = "/v1/chat/completions" if chat == "server" else "/v1/completions"
+    for more, penalty in (((), 1.0), (("--gen-kwargs", "model"), 1.7)):
+        done = score(server, *told, *more, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert server.bodies(path)[-1]["repetition_penalty"] == penalty
+    assert [record.key.settings.get("gen_kwargs") for record in records(tmp_path)].count("model") == 1
 
 
 def test_the_server_writes_conversations_where_it_is_asked_to(server, llama, tmp_path):

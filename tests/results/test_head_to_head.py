@@ -92,6 +92,22 @@ def test_of_several_records_those_made_alike_of_the_most_documents_are_compared(
     assert (found.n, found.scores) == (20, (0.6, 0.7))
 
 
+def test_records_of_servers_are_compared_where_there_are_no_others_and_it_is_said(family: Family) -> None:
+    for label in ("first", "second"):
+        server = {"url": "http://localhost", "model": label}
+        score(family.store, label, "gsm8k", 10, engine="api", device="the server's", server=server)
+    found = head_to_head(("first", "second"), family.store, None, lambda _: True)
+    assert found.benchmarks[0].scores == (0.5, 0.5)
+    assert found.notes == ("gsm8k: scores of a server, whose weights could not be verified",)
+    for label, right in (("first", 4), ("second", 6)):
+        score(family.store, label, "gsm8k", right)
+    for label in ("first", "second"):  # the latest
+        score(family.store, label, "gsm8k", 10, engine="api", device="the server's", server={"url": "other"})
+    found = head_to_head(("first", "second"), family.store, None, lambda _: True)
+    assert found.benchmarks[0].scores == (0.2, 0.3)
+    assert found.notes == ()
+
+
 def test_what_was_scored_differently_is_not_compared(family: Family) -> None:
     score(family.store, "a", "gsm8k", 12)
     score(family.store, "b", "gsm8k", 12, dtype="bfloat16")
