@@ -1,15 +1,26 @@
 """Sending a checkpoint to the hub, by its own library."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from manyshot.console import counted, logger, size
 from manyshot.push_files import PushedFile
+from merging.checkpoints.tokenizer_files import TOKENIZER_FILES
 from results.errors import InputError
 from results.validation import legible
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+
+_LOADED = (
+    r"(model|pytorch_model|adapter_model|consolidated)[^/]*\.(safetensors|bin|pth)",
+    r"(model|pytorch_model)[^/]*\.(safetensors|bin)\.index(\.[^/.]+)?\.json",
+    r"tf_model[^/]*\.h5(\.index\.json)?", r"flax_model[^/]*\.msgpack(\.index\.json)?",
+    r"(adapter_|generation_)?config\.json",
+)  # fmt: skip
+"""Files that transformers and PEFT look for in a repository, besides those of a tokenizer."""
+_TOKENIZER = (*map(re.escape, TOKENIZER_FILES), r"additional_chat_templates/[^/]+\.jinja")
 
 
 def check_repository(name: str) -> None:
@@ -43,6 +54,9 @@ def push(
 ) -> str:
     """Send files to a repository in one commit, and make it where it is not there.
 
+    What a model of the repository was loaded by and is not among the files is removed in the same commit
+    (`outdated`), so that the repository loads as what was sent. Everything else of it stays.
+
     Args:
         files: what to send.
         repository: `owner/name`.
@@ -57,7 +71,7 @@ def push(
         InputError: there is no token, or the hub refuses it or cannot be reached.
     """
     import huggingface_hub
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
     check_repository(repository)
     if huggingface_hub.constants.HF_HUB_OFFLINE:
@@ -76,7 +90,13 @@ def push(
             api.create_branch(repository, branch=revision, exist_ok=True)
         total = sum(file.size for file in files)
         logger.info("sending %s, %s, to %s", counted(len(files), "file"), size(total), repository)
-        operations = [CommitOperationAdd(file.name, _payload(file)) for file in files]
+        old = outdated(api.list_repo_files(repository, revision=revision), [file.name for file in files])
+        if old:
+            logger.info("removing what %s had instead: %s", repository, ", ".join(old))
+        operations: list[CommitOperationAdd | CommitOperationDelete] = [
+            *(CommitOperationAdd(file.name, _payload(file)) for file in files),
+            *(CommitOperationDelete(name) for name in old),
+        ]
         commit = api.create_commit(
             repository, operations, commit_message=message or "Upload by manyshot", revision=revision
         )
@@ -86,6 +106,28 @@ def push(
         reason = _reason(error, repository)
         raise InputError(reason.replace(token, "…") if token else reason) from error
     return str(commit.commit_url)
+
+
+def outdated(there: Iterable[str], sent: Collection[str]) -> list[str]:
+    """Return the files of a repository that the model of other files would be loaded by, sorted.
+
+    These are weights and their indices, the configurations of a model and of an adapter, and, where a
+    tokenizer is sent, those of a tokenizer.
+
+    Args:
+        there: the files of the repository.
+        sent: those that it will have.
+    """
+    patterns = [*_LOADED, *(_TOKENIZER if any(map(_is_tokenizer, sent)) else ())]
+    return sorted(
+        name
+        for name in set(there) - set(sent)
+        if any(re.fullmatch(pattern, name, re.ASCII) for pattern in patterns)
+    )
+
+
+def _is_tokenizer(name: str) -> bool:
+    return any(re.fullmatch(pattern, name) for pattern in _TOKENIZER)
 
 
 def _make(api: "HfApi", repository: str, public: bool) -> None:

@@ -18,7 +18,7 @@ class Hub:
 
     Attributes:
         repositories: whether each is private.
-        files: by branch, the files of the last commit.
+        files: by branch, its files after the last commit: a commit adds and deletes, and keeps the rest.
         branches: that were made.
         messages: of the commits.
         requests: every request, as `METHOD path`.
@@ -51,7 +51,7 @@ class Hub:
         except LookupError:
             return 404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"}
 
-    def _answer(self, method: str, parts: list[str], body: bytes) -> dict[str, Any]:
+    def _answer(self, method: str, parts: list[str], body: bytes) -> Any:
         answer: dict[str, Any] = {}
         match parts:
             case ["api", "models", owner, name] if method == "GET":
@@ -66,6 +66,12 @@ class Hub:
                 answer = {"errors": [], "warnings": []}
             case ["api", "models", _, _, "branch", branch]:
                 self.branches.append(branch)
+                self.files[branch] = dict(self.files.get("main", {}))
+            case ["api", "models", _, _, "tree", branch]:
+                return [
+                    {"type": "file", "path": path, "size": len(content), "oid": "0" * 40}
+                    for path, content in self.files.get(branch, {}).items()
+                ]
             case ["api", "models", _, _, "preupload", _]:
                 answer = {"files": [self._mode(file["path"]) for file in json.loads(body)["files"]]}
             case [_, _, "info", "lfs", "objects", "batch"]:
@@ -74,7 +80,8 @@ class Hub:
             case ["api", "models", owner, name, "commit", branch]:
                 lines = [json.loads(line) for line in body.splitlines()]
                 self.messages.append(lines[0]["value"]["summary"])
-                self.files[branch] = dict(self._kept(line) for line in lines[1:])
+                for line in lines[1:]:
+                    self._commit(self.files.setdefault(branch, {}), line)
                 url = f"{self.address}/{owner}/{name}/commit/{'1' * 40}"
                 answer = {"commitUrl": url, "commitOid": "1" * 40}
             case _:
@@ -87,6 +94,13 @@ class Hub:
 
     def _upload(self, asked: dict[str, Any]) -> dict[str, Any]:
         return {**asked, "actions": {"upload": {"href": f"{self.address}/storage/{asked['oid']}"}}}
+
+    def _commit(self, files: dict[str, bytes], line: dict[str, Any]) -> None:
+        if line["key"] == "deletedFile":
+            del files[line["value"]["path"]]  # the hub refuses to delete what is not there
+        else:
+            path, content = self._kept(line)
+            files[path] = content
 
     def _kept(self, line: dict[str, Any]) -> tuple[str, bytes]:
         value = line["value"]

@@ -10,7 +10,9 @@ from command_line import manyshot
 from hub_stub import TOKEN, serving
 from huggingface_hub import constants
 from tiny import tiny_llama
+from transformers import AutoModelForCausalLM
 
+from manyshot.push import outdated
 from merging.checkpoints.checkpoint import Checkpoint
 
 
@@ -89,6 +91,54 @@ def test_a_branch_and_a_public_repository_are_asked_for(folder, push):
         assert (hub.repositories, hub.branches, list(hub.files)) == ({"me/m": False}, ["v1"], ["v1"])
 
 
+OLD = (
+    "model.safetensors", "model-00001-of-00099.safetensors", "pytorch_model.bin", "generation_config.json",
+    "pytorch_model.bin.index.json", "adapter_config.json", "adapter_model.safetensors", "vocab.txt",
+    "model.safetensors.index.fp16.json",
+)  # fmt: skip
+KEPT = ("notes.md", ".gitattributes", "model.py", "gguf/model.safetensors", "model.safetensors.md")
+
+
+@pytest.mark.parametrize("revision", ["main", "v1"])
+def test_what_the_repository_was_loaded_by_goes_and_the_rest_of_it_stays(folder, push, revision, tmp_path):
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    (folder / "tokenizer.json").write_text("{}")
+    tiny_llama(tmp_path / "old", 7)
+    with serving() as hub:
+        hub.repositories["me/m"] = True
+        hub.files["main"] = {
+            **dict.fromkeys((*OLD, *KEPT), b"old"),
+            "config.json": b"old",
+            "model.safetensors": (tmp_path / "old/model.safetensors").read_bytes(),
+        }
+        done = push(hub, folder, "me/m", "--revision", revision)
+        assert done.returncode == 0, done.stderr
+        files = hub.files[revision]
+        assert len(hub.messages) == 1
+        assert revision == "main" or hub.files["main"]["config.json"] == b"old"
+    sent = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert set(files) == sent | set(KEPT)
+    assert files["notes.md"] == b"old"
+    for name in sent:
+        (tmp_path / "again" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "again" / name).write_bytes(files[name])
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "again").state_dict()
+    wanted = AutoModelForCausalLM.from_pretrained(folder).state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in wanted.items())
+
+
+def test_a_tokenizer_stays_where_none_is_sent():
+    there = [
+        "tokenizer.json",
+        "chat_template.jinja",
+        "additional_chat_templates/a.jinja",
+        "model.safetensors",
+    ]
+    weights = ["config.json", "model-00001-of-00002.safetensors"]
+    assert outdated(there, weights) == ["model.safetensors"]
+    assert outdated(there, [*weights, "tokenizer_config.json"]) == sorted(there)
+
+
 @pytest.mark.parametrize("public", [True, False])
 def test_a_repository_that_is_there_stays_what_it_is(folder, push, public):
     with serving() as hub:
@@ -127,7 +177,10 @@ def test_a_dry_run_lists_files_and_sizes_and_asks_nobody(folder, push):
         done = push(hub, folder, "me/m", "--dry-run", token="")
         assert (done.returncode, hub.requests) == (0, []), done.stderr
     lines = done.stdout.splitlines()
-    assert any(("config.json" in line and "kB" in line) or "bytes" in line for line in lines)
+    listed = dict(line.split(maxsplit=1) for line in lines[:-1] if " " in line)
+    assert listed["config.json"] == f"{(folder / 'config.json').stat().st_size} bytes"
+    shard = next(folder.glob("*.safetensors"))
+    assert listed[shard.name] == f"{shard.stat().st_size / 1000:.3g} kB"
     assert lines[-1].startswith(f"{len([path for path in folder.rglob('*') if path.is_file()])} files, ")
     assert lines[-1].endswith("to me/m, private; nothing was sent")
 
