@@ -1,9 +1,8 @@
 """Recipe files: ours, and mergekit's, of which one may hold several merges that build on each other."""
 
-import logging
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ from merging.mergekit.reader import read_document
 from merging.mergekit.several import Named, in_order
 from merging.prepare import prepare
 from merging.recipe import Recipe, recipe_of
+from merging.staging import refuse_existing
 from results.errors import InputError
 from results.reading import read_json, read_yaml_documents
-
-logger = logging.getLogger("manyshot.merging")
 
 
 @dataclass(frozen=True)
@@ -35,24 +33,60 @@ class Step:
     is_last: bool = True
 
     def is_made(self) -> bool:
-        """Whether an earlier run of the same file has made this step of the same inputs."""
-        report = self._earlier()
-        return report is not None and report.get("made_from") == prepare(self.recipe).made_from()
+        """Whether an earlier run of the same file has made this step of the same inputs.
 
-    def discard_stale(self) -> None:
-        """Remove what an earlier run of the same file made, where that is of other inputs."""
-        if self.out is not None and self._earlier() is not None and not self.is_made():
-            logger.warning("%s was made of what its inputs held before, and is made again", self.out)
-            shutil.rmtree(self.out)
+        Its inputs are read at most once, however often this is asked.
+
+        Raises:
+            InputError: there is one of other inputs, or it cannot be told of which. It is left as it is, for
+                files of somebody's own may lie in it.
+        """
+        return self._is_made
+
+    @cached_property
+    def _is_made(self) -> bool:
+        report = self._earlier()
+        if report is None:
+            return False
+        if "made_from" not in report:
+            raise InputError(
+                f"{self.out} is of an earlier manyshot, which did not write what it was made from: remove it "
+                "to have it made again, or name another folder for the result."
+            )
+        if report["made_from"] != prepare(self.recipe).made_from():
+            raise InputError(
+                f"{self.out} was made of what its inputs held before, or by other rules of merging: remove "
+                "it to have it made again, or name another folder for the result."
+            )
+        return True
+
+    def check(self) -> None:
+        """Refuse what stands where an intermediate goes and cannot be used, as far as that is known by now.
+
+        Raises:
+            InputError: says what stands there.
+        """
+        if self.is_last or self.out is None:
+            return
+        if self._earlier() is None:
+            refuse_existing(self.out)
+        elif not self.builds_on:
+            self.is_made()
 
     def _earlier(self) -> Mapping[str, Any] | None:
         """Return the report of an earlier run of the same recipe; None where there is none."""
         if self.is_last or self.out is None or not (self.out / "merge.json").is_file():
             return None
         report = read_json(self.out / "merge.json")
+        if not isinstance(report, dict) or not isinstance(report.get("recipe"), dict):
+            return None
         made, asked = dict(report["recipe"]), self.recipe.model_dump(mode="json")
-        own, method = made.pop("method"), asked.pop("method")
-        same = made == asked and all(own.get(key) == value for key, value in method.items())
+        own, method = made.pop("method", None), asked.pop("method")
+        same = (
+            made == asked
+            and isinstance(own, dict)
+            and all(own.get(key) == value for key, value in method.items())
+        )
         return report if same else None
 
 

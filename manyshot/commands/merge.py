@@ -28,8 +28,9 @@ def run(options: argparse.Namespace) -> None:
         raise InputError("Name the folder of the merged checkpoint: manyshot merge RECIPE.yaml OUT.")
     refuse_existing(options.out)
     for step in steps:
+        step.check()
+    for step in steps:
         if step.out is not None and not step.is_made():
-            step.discard_stale()
             answer(str(merge(step.recipe, step.out, device=options.device)))
             report_merge(trackers, step.out)
 

@@ -14,6 +14,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from manyshot.cli import main
 from merging.chat_templates import CHAT_TEMPLATES
 from merging.merge import merge
+from merging.prepare import Prepared
 from merging.recipe_file import load_recipe, load_steps
 from results.errors import InputError
 
@@ -380,26 +381,81 @@ def test_documents_build_on_each_other_by_name(models, tmp_path, capsys):
         load_recipe(path)
 
 
-def test_an_intermediate_is_made_again_where_its_inputs_or_our_merging_changed(models, tmp_path, monkeypatch):
+@pytest.fixture
+def twice(models, tmp_path, capsys):
+    """Run a file of two merges whose models can be changed: its last model, or what is said."""
     copies = tmp_path / "models"
     shutil.copytree(models, copies)
-    path, first = several(copies, tmp_path), tmp_path / "out-first/model.safetensors"
+    path, out = several(copies, tmp_path), tmp_path / "out"
 
-    def merged(out):
-        """The last model, of what is called `first` beside it."""
+    def merged():
         shutil.rmtree(out, ignore_errors=True)
-        main(["merge", str(path), str(out)])
+        capsys.readouterr()
+        try:
+            main(["merge", str(path), str(out)])
+        except SystemExit as stopped:
+            assert stopped.code == 2
+            return capsys.readouterr().err
         return load_file(out / "model.safetensors")["model.norm.weight"]
 
-    before, stamp = merged(tmp_path / "out"), first.stat().st_mtime_ns
-    assert torch.equal(merged(tmp_path / "out"), before) and first.stat().st_mtime_ns == stamp
-    shutil.copy(copies / "c/model.safetensors", copies / "a/model.safetensors")
-    a, b, c = (load_file(copies / name / "model.safetensors")["model.norm.weight"] for name in "abc")
-    torch.testing.assert_close(merged(tmp_path / "out"), ((a + b) / 2 + c) / 2)
-    stamp = first.stat().st_mtime_ns
+    return merged
+
+
+def test_an_intermediate_is_used_again_and_its_inputs_are_read_once(twice, tmp_path, monkeypatch):
+    before, first = twice(), tmp_path / "out-first/model.safetensors"
+    stamp, asked = first.stat().st_mtime_ns, []
+    made_from = Prepared.made_from
+    monkeypatch.setattr(Prepared, "made_from", lambda self: asked.append(self.recipe) or made_from(self))
+    assert torch.equal(twice(), before)
+    assert first.stat().st_mtime_ns == stamp
+    assert len(asked) == 2  # of the first merge to compare it, of the second for its report
+
+
+def other_inputs(tmp_path, monkeypatch):
+    shutil.copy(tmp_path / "models/c/model.safetensors", tmp_path / "models/a/model.safetensors")
+
+
+def other_rules(tmp_path, monkeypatch):
     monkeypatch.setattr("merging.prepare.MERGING_VERSION", "another")
-    merged(tmp_path / "out")
-    assert first.stat().st_mtime_ns > stamp
+
+
+def an_earlier_report(tmp_path, monkeypatch):
+    path = tmp_path / "out-first/merge.json"
+    report = json.loads(path.read_text())
+    del report["made_from"]
+    path.write_text(json.dumps(report))
+
+
+def a_report_of_something_else(tmp_path, monkeypatch):
+    (tmp_path / "out-first/merge.json").write_text('{"recipe": [1]}')
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (other_inputs, "was made of what its inputs held before"),
+        (other_rules, "or by other rules of merging"),
+        (an_earlier_report, "is of an earlier manyshot"),
+        (a_report_of_something_else, "exists already"),
+    ],
+)
+def test_an_intermediate_that_cannot_be_used_is_named_and_left_as_it_is(
+    twice, tmp_path, monkeypatch, change, says
+):
+    twice()
+    (tmp_path / "out-first/README.md").write_text("My own words.")
+    (tmp_path / "out-first/notes.txt").write_text("Mine.")
+    change(tmp_path, monkeypatch)
+    kept = {path: path.read_bytes() for path in (tmp_path / "out-first").iterdir()}
+    said = twice()
+    assert (said.count("\n"), says in said, "out-first" in said) == (1, True, True), said
+    assert {path: path.read_bytes() for path in (tmp_path / "out-first").iterdir()} == kept
+    assert not (tmp_path / "out").exists()
+    shutil.rmtree(tmp_path / "out-first")
+    a, b, c = (
+        load_file(tmp_path / f"models/{name}/model.safetensors")["model.norm.weight"] for name in "abc"
+    )
+    torch.testing.assert_close(twice(), ((a + b) / 2 + c) / 2)
 
 
 @pytest.mark.parametrize(
