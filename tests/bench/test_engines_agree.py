@@ -14,7 +14,8 @@ from bench.suite import load_benchmark, load_suite
 from results.record import CheckpointIdentity
 from results.store import Store
 
-pytestmark = pytest.mark.slow
+# The family is trained for five minutes; each engine alone is tested in every run (test_engine_contract.py).
+pytestmark = pytest.mark.full
 
 # In bfloat16 each engine rounds in its own places, and is as far from float32 as the two are from each other.
 SAME_ANSWERS = {"float32": 0.99, "bfloat16": 0.95}

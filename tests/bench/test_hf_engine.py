@@ -250,7 +250,7 @@ def test_what_is_too_long_loses_its_left(tmp_path):
 
 
 def test_unknown_engines_dtypes_and_broken_checkpoints_are_refused(llama, tmp_path):
-    with pytest.raises(InputError, match="no engine 'fast'; there are hf"):
+    with pytest.raises(InputError, match="no engine 'fast'; there are api, hf"):
         open_engine(llama, EngineSettings(name="fast"))
     with pytest.raises(InputError, match="'dtype' is 'float8', where one of float32, "):
         validated(EngineSettings, {"dtype": "float8"}, "f")

@@ -14,7 +14,8 @@ from results.comparison import compare
 from results.run_manifest import load_run
 from results.store import Store
 
-pytestmark = pytest.mark.slow
+# The family is trained for five minutes.
+pytestmark = pytest.mark.full
 
 TASKS = {
     "instructions": "lab_instructions",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.full
+pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-m", "manyshot", "demo", "--smoke", "--out"]
 
 
@@ -43,6 +43,7 @@ def uninterrupted(tmp_path_factory):
     return out
 
 
+@pytest.mark.full
 def test_a_killed_demo_goes_on_where_it_was(uninterrupted, tmp_path):
     out = tmp_path / "demo"
     models = out / "models"

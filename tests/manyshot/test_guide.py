@@ -70,6 +70,7 @@ def folder(demo, tmp_path_factory):
     return folder
 
 
+@pytest.mark.full  # the demo is trained for five minutes
 def test_regenerate_a_table(folder):
     printed = follow("regenerate-a-table", folder)
     assert "metis-ablation" in printed and "the text says that METIS has the smallest gap" in printed
@@ -80,6 +81,7 @@ def test_regenerate_a_table(folder):
     assert (folder / "scaling.tex").read_text().startswith(r"\documentclass")
 
 
+@pytest.mark.full  # the demo is trained for five minutes
 def test_compare_your_method(folder):
     """A method written from the guide alone merges, is scored, and stands on the leaderboard."""
     printed = follow("compare-your-method", folder, append="limit: 120\n")

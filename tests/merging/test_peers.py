@@ -77,7 +77,13 @@ TIES = {"name": "ties", "variant": "mergekit", "density": 0.3}
         ("linear", {}, {}, {"name": "average"}),
         ("task_arithmetic", {"lambda": 0.4}, {}, {"name": "task_arithmetic", "scaling": 0.4}),
         ("ties", {"lambda": 0.8}, {"density": 0.3}, {**TIES, "scaling": 0.8}),
-        ("ties", {"normalize": False}, {"density": 0.3}, {**TIES, "aggregate": "sum"}),
+        pytest.param(
+            "ties",
+            {"normalize": False},
+            {"density": 0.3},
+            {**TIES, "aggregate": "sum"},
+            marks=pytest.mark.full,
+        ),
     ],
 )
 def test_mergekit_stores_the_same_numbers(family, tmp_path, theirs, shared, each, ours):  # noqa: PLR0917
@@ -115,6 +121,7 @@ def _steps(weights: torch.Tensor) -> torch.Tensor:
     return torch.where(bits < 0, -(bits & 0x7FFF), bits)
 
 
+@pytest.mark.full
 def test_mergekits_dare_differs_by_its_scale_and_its_chance(family, tmp_path):
     # mergekit scales what is left so that a tensor's L1 norm stays, where the paper divides by 1 − p, and it
     # draws from torch's generator in the order of its work, where ours draws by expert, tensor and position.

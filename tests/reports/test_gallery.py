@@ -176,8 +176,8 @@ def test_axes_are_labelled(page, name):
 def test_one_method_and_one_task_are_enough(page, name):
     one = comparison_of(1, 1, rounds=1)
     given = Material(lambda: one, lambda: [one], lambda: signals_of(1))
-    if name in {"radar", "partners", "depth"}:
-        with pytest.raises(InputError, match=r"three tasks|nothing to draw"):
+    if name in {"radar", "partners", "depth", "subsets"}:
+        with pytest.raises(InputError, match=r"three tasks|nothing to draw|is one run"):
             page(name, given)
     else:
         assert "1 seed" in page(name, given).basis

@@ -61,6 +61,7 @@ def test_swapping_agrees_with_mcnemar_on_right_and_wrong() -> None:
     )
 
 
+@pytest.mark.full
 def test_swapping_serves_matthews_correlation() -> None:
     generator = np.random.default_rng(4)
     gold = generator.integers(0, 2, 60)

@@ -45,7 +45,7 @@ def test_equal_entries_share_the_first_group(entries: int) -> None:
 
 
 @pytest.mark.parametrize("tasks", [(0.7, 0.8, 0.9), (0.7, 0.7, 0.7)])
-@pytest.mark.parametrize("entries", [2, 20])
+@pytest.mark.parametrize("entries", [2, pytest.param(20, marks=pytest.mark.full)])
 def test_so_they_do_by_their_worst_tasks(entries: int, tasks: tuple[float, ...]) -> None:
     assert together(lambda of_tasks: of_tasks.min(axis=0), tasks, entries) >= 0.9
 
