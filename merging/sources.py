@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from merging.checkpoints.checkpoint import Checkpoint
-from merging.checkpoints.folders import exists
+from merging.checkpoints.folders import exists, is_repository
 from merging.checkpoints.stacked import StackedCheckpoint, stack_parts, with_paths
 
 _CACHED = re.compile(r"models--(.+)")
@@ -18,9 +18,12 @@ _LICENCE = ("license", "license_name", "license_link")
 
 
 def hub_name(folder: str) -> str | None:
-    """Return the name on the hub of a folder or name: None for a folder that is no download from there."""
+    """Return the name on the hub of a folder or name: None for a path that is no download from there.
+
+    Where nothing is at the path, it is a name only if it has the form of one, `owner/name`.
+    """
     if not exists(folder):
-        return folder
+        return folder if is_repository(folder) else None
     resolved = Path(folder).resolve()
     cached = _CACHED.fullmatch(resolved.parent.parent.name)
     return cached[1].replace("--", "/") if cached and resolved.parent.name == "snapshots" else None

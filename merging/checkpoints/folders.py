@@ -24,6 +24,11 @@ def exists(path: str | Path) -> bool:
         return False
 
 
+def is_repository(name: str) -> bool:
+    """Whether a text has the form of a name on the hub, `owner/name`."""
+    return len(name) <= _LONGEST_REPOSITORY and bool(_REPOSITORY.fullmatch(name))
+
+
 def convert_advice(file: Path) -> str:
     """What to do with a GGUF file."""
     return f"make a checkpoint of it first: manyshot convert {file} OUT"
@@ -51,7 +56,7 @@ def locate(path: str | Path) -> Path:
             )
     except OSError as error:
         raise InputError(f"{legible(name)} cannot be looked for ({error.strerror}).") from None
-    if len(name) > _LONGEST_REPOSITORY or not _REPOSITORY.fullmatch(name):
+    if not is_repository(name):
         raise InputError(
             f"{legible(name)}: no such folder; give a checkpoint's folder or a hub name (org/name)."
         )

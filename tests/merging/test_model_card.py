@@ -52,6 +52,16 @@ def test_names_are_taken_out_of_stacks_adapters_and_the_hubs_cache(tmp_path):
     assert published(f"org/b+{local}") == "org/b+local"
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/scratch/jane/base", "../jane/base", "./jane/base", "~/jane", "jane", "a/b/c", "file:///a/b", "a b/c"],
+)
+def test_a_path_to_nothing_is_no_name_on_the_hub(path):
+    assert hub_name(path) is None
+    assert hub_names([path, f"org/b+{path}", f"{path}[0:2] | org/a[1:3]"]) == ["org/b", "org/a"]
+    assert published(path) == path.rsplit("/", 1)[-1]
+
+
 APACHE = {"license": "apache-2.0", "language": ["en", "de"]}
 OWN = {"license": "other", "license_name": "own", "license_link": "https://example.org/licence"}
 
