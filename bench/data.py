@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.benchmark import EvalTask
 from bench.definition import FunctionReference
@@ -22,6 +22,7 @@ from results.reading import refuse_unwritable
 from tasks.errors import WrongColumnError
 
 Row = dict[str, Any]
+Origin = Literal["hub", "local", "files", "generated"]
 _LONG_LINE = 10**7
 _UNWRITABLE = re.compile(r"\\ud|\d{19}", re.IGNORECASE)
 """What a line has that holds half of a surrogate pair, or a whole number beyond 64 bits."""
@@ -32,11 +33,19 @@ logger = logging.getLogger("manyshot.bench")
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of the splits that a task needs, their source, and a notice for the reader of scores."""
+    """The rows of the splits that a task needs, their source, and a notice for the reader of scores.
+
+    Attributes:
+        splits: the rows by split.
+        source: where they came from, for people.
+        notice: what is unusual about them.
+        origin: the kind of source; rows from the hub were read from it as they are, without local files.
+    """
 
     splits: Mapping[str, Sequence[Row]]
     source: str
     notice: str | None = None
+    origin: Origin = "local"
 
     @property
     def digest(self) -> str:
@@ -67,11 +76,15 @@ def load_rows(task: EvalTask, root: Path | None) -> Rows:
     """
     splits = (task.scored_split, *fewshot_splits(task.config))
     if task.generate is not None:
-        return Rows({split: generated_rows(task.generate, split) for split in splits}, "generated")
+        return Rows(
+            {split: generated_rows(task.generate, split) for split in splits}, "generated", origin="generated"
+        )
     if root is None or _has_own_files(task):
         of_split = _made_rows if task.config.get("custom_dataset") else _hub_rows
         read = {split: _checked_hub_rows(task, of_split(task, split)) for split in splits}
-        return Rows(read, f"{'files' if _has_own_files(task) else 'hub'}: {_set_name(task)}")
+        made: Origin = "generated" if task.config.get("custom_dataset") else "hub"
+        origin: Origin = "files" if _has_own_files(task) else made
+        return Rows(read, f"{'files' if _has_own_files(task) else 'hub'}: {_set_name(task)}", origin=origin)
     read = {split: _local_rows(task, split, root) for split in splits}
     scored, notice = len(read[task.scored_split]), None
     if task.size is not None and scored != task.size:

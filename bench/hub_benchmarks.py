@@ -6,19 +6,31 @@ A result counts there under the data set's name and a task of its `eval.yaml`
 
 from dataclasses import dataclass
 
-from bench.benchmark import Benchmark
+from results.record import AskedRows, Record
 
 
 @dataclass(frozen=True)
 class HubBenchmark:
-    """A data set on the hub that is a benchmark, the task of it, and its number of documents."""
+    """A data set on the hub that is a benchmark.
+
+    Attributes:
+        dataset: its name.
+        task: the task of its `eval.yaml`.
+        size: its number of documents.
+        config: the configuration that they are in; None where it has one only.
+        split: their split.
+        metric: what is counted, a share of right answers.
+    """
 
     dataset: str
     task: str
     size: int
+    config: str | None = None
+    split: str = "test"
+    metric: str = "exact_match"
 
 
-_GSM8K = HubBenchmark("openai/gsm8k", "gsm8k", 1319)
+_GSM8K = HubBenchmark("openai/gsm8k", "gsm8k", 1319, config="main")
 _KNOWN = {
     "gsm8k": _GSM8K,
     "gsm8k_cot": _GSM8K,
@@ -26,8 +38,15 @@ _KNOWN = {
 }
 
 
-def hub_benchmark(benchmark: Benchmark) -> HubBenchmark | None:
-    """Return which of the hub's benchmarks one is: by its name, and only where it asks that data set."""
-    known = _KNOWN.get(benchmark.name)
-    asked = {task.config.get("dataset_path") for task in benchmark.tasks}
-    return known if known and asked == {known.dataset} else None
+def hub_benchmark(record: Record) -> HubBenchmark | None:
+    """Return which of the hub's benchmarks a record counts for.
+
+    That is by its name, and only with all documents of the hub's own rows, as the record says: a local copy
+    may hold other questions.
+    """
+    known, asked = _KNOWN.get(record.key.benchmark), record.asked
+    if known is None or asked is None or record.key.settings.get("limit") is not None:
+        return None
+    wanted = AskedRows(source="hub", path=known.dataset, config=known.config, split=known.split)
+    fits = asked.rows == (wanted,) and (record.n, record.metric) == (known.size, known.metric)
+    return known if fits else None

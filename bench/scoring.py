@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.answers import AnsweringLM, evaluate, generation_requests
+from bench.asked import asked
 from bench.benchmark import Benchmark
 from bench.chat_forms import ChatForms
 from bench.data import Rows, load_rows
@@ -187,6 +188,7 @@ class Scorer:
             notices=(*answers.notices, *(served.notices(self.chat) if served else ())),
             versions=versions(self.engine_kind) | (served.versions if served else {}),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
+            asked=asked(benchmark, rows),
         )
         record = self.store.write(record, answers.documents)
         if served is not None:

@@ -1,21 +1,24 @@
 """A checkpoint's scores as they are published: what was measured, on what, how, and how far it is known."""
 
-import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.benchmark import Benchmark
+from bench.engine import EngineSettings
 from bench.engine_registry import SERVERS
 from bench.hub_benchmarks import HubBenchmark, hub_benchmark
-from bench.suite import load_benchmark
-from results.errors import InputError
+from bench.score_settings import ScoreSettings
+from results.json_values import digest_of
 from results.record import CheckpointIdentity, Record
 from results.store import Store
 from results.uncertainty import Uncertainty, uncertainty
 
-_SHOTS = (*range(11), 15, 16, 20, 25, 32, 64)
-"""Numbers of worked examples that a record's definition is held against."""
+_DEFAULTS = {**EngineSettings().deciding, "seed": ScoreSettings().seed}
+_SAID_APART = {"limit", "chat_template"}
+_PLAIN = re.compile(r"[A-Za-z0-9][\w.-]{0,30}", re.ASCII)
+"""A value that is shown as it is; of others, which may be long or name folders, a digest."""
+_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,10 @@ class PublishedScore:
     Attributes:
         record: the score.
         uncertainty: over its documents.
-        benchmark: its definition; None where today's is another, or there is none of its name.
     """
 
     record: Record
     uncertainty: Uncertainty
-    benchmark: Benchmark | None
 
     @property
     def name(self) -> str:
@@ -40,13 +41,13 @@ class PublishedScore:
     @property
     def metric(self) -> str:
         """The primary metric, with the filter of the answers where there is one."""
-        filtered = self.benchmark.filter if self.benchmark else "none"
+        filtered = self.record.asked.filter if self.record.asked else "none"
         return self.record.metric if filtered == "none" else f"{self.record.metric}, {filtered}"
 
     @property
     def num_fewshot(self) -> str:
         """Worked examples before a question; empty where that is not known."""
-        return "" if self.benchmark is None else " or ".join(map(str, self.benchmark.num_fewshot))
+        return " or ".join(map(str, self.record.asked.num_fewshot)) if self.record.asked else ""
 
     @property
     def limit(self) -> str:
@@ -63,34 +64,68 @@ class PublishedScore:
         return str(used["template"])[:12] if isinstance(used, Mapping) and "template" in used else "none"
 
     @property
+    def settings(self) -> str:
+        """The engine, and every other setting that is not the default, in a line.
+
+        Texts, and whatever may name a folder, are shown by the start of their digests. The template is apart,
+        what it was given is not.
+        """
+        told: list[tuple[str, object]] = [
+            (name, value)
+            for name, value in self.record.key.settings.items()
+            if name not in _SAID_APART and value is not None and value != _DEFAULTS.get(name)
+        ]
+        template = self.record.key.settings.get("chat_template")
+        if isinstance(template, Mapping):
+            arguments = template.get("arguments")
+            told += list(arguments.items()) if isinstance(arguments, Mapping) else []
+            told += [
+                (name, value)
+                for name, value in template.items()
+                if name not in ("template", "arguments") and value is not None and value is not True
+            ]
+        told.sort(key=lambda one: (one[0] != "engine", one[0]))
+        return ", ".join(f"{name} {_shown(value)}" for name, value in told)
+
+    @property
     def setup(self) -> str:
-        """How it was scored, in a line."""
+        """How it was scored, in a line. Two scores of a benchmark with equal lines were scored alike."""
         shots = f"{self.num_fewshot}-shot" if self.num_fewshot else ""
         template = "" if self.chat_template == "none" else f"chat template {self.chat_template}"
-        return ", ".join(filter(None, [shots, template, self.limit]))
+        return ", ".join(filter(None, [shots, template, self.limit, self.settings]))
+
+    @property
+    def rows(self) -> str:
+        """Where the rows came from: `hub`, `local`, `files`, `generated`; empty where that is not known."""
+        asked = self.record.asked
+        return " and ".join(dict.fromkeys(rows.source for rows in asked.rows)) if asked else ""
 
     @property
     def dataset(self) -> dict[str, Any]:
-        """The data set on the hub with its configuration and split, as far as it is one."""
-        tasks = self.benchmark.tasks if self.benchmark else ()
+        """The data set on the hub with its configuration and split, as far as its rows agree on one."""
+        asked = self.record.asked
         about = [
-            {
-                "type": task.config.get("dataset_path"),
-                "config": task.config.get("dataset_name"),
-                "split": task.scored_split,
-            }
-            for task in tasks
+            {"type": rows.path, "config": rows.config, "split": rows.split}
+            for rows in (asked.rows if asked else ())
         ]
-        common = {
-            key: about[0][key] for key in about[0] if all(one[key] == about[0][key] for one in about)
-        } if about else {}  # fmt: skip
-        return {key: value for key, value in common.items() if isinstance(value, str) and value}
+        return {
+            key: value
+            for key, value in (about[0] if about else {}).items()
+            if value and all(one[key] == value for one in about)
+        }
 
     @property
     def hub(self) -> HubBenchmark | None:
-        """The hub's benchmark that it counts for: only with all of its documents."""
-        known = hub_benchmark(self.benchmark) if self.benchmark else None
-        return known if known and self.record.n == known.size else None
+        """The hub's benchmark that it counts for."""
+        return hub_benchmark(self.record)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool | int | float):
+        return f"{value}".lower()
+    if isinstance(value, str) and _PLAIN.fullmatch(value):
+        return value
+    return digest_of(value)[:_DIGITS]
 
 
 def published_scores(identity: CheckpointIdentity, store: Store) -> list[PublishedScore]:
@@ -107,29 +142,4 @@ def published_scores(identity: CheckpointIdentity, store: Store) -> list[Publish
         and record.key.settings.get("device") != SERVERS
     ]
     records.sort(key=lambda record: (record.key.benchmark, record.created, record.key.digest))
-    return [
-        PublishedScore(
-            record, uncertainty(record, store), _definition(record.key.benchmark, record.key.definition)
-        )
-        for record in records
-    ]
-
-
-@functools.cache
-def _definition(name: str, digest: str) -> Benchmark | None:
-    """The benchmark of a name with the digest that a record has, whatever its number of worked examples."""
-    try:
-        named = [load_benchmark(name)]
-    except InputError:
-        named = _of_lm_eval(name)
-    wanted = [*named, *(one.with_fewshot(number) for one in named for number in _SHOTS)]
-    return next((one for one in wanted if one.definition_digest == digest), None)
-
-
-def _of_lm_eval(name: str) -> list[Benchmark]:
-    from bench.lm_eval_tasks.benchmarks import LmEvalTasks
-
-    try:
-        return list(LmEvalTasks().benchmarks([name]))
-    except InputError:
-        return []
+    return [PublishedScore(record, uncertainty(record, store)) for record in records]

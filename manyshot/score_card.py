@@ -2,6 +2,7 @@
 
 The card's header gets a `model-index`, its text a table between two comments, so that both can be written
 again; everything else of the card stays. Results of others in the `model-index` stay too: ours name a record.
+`manyshot.eval_entries` has `.eval_results`.
 """
 
 import re
@@ -10,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, ModelCardData, eval_result_entries_to_yaml
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from manyshot.eval_entries import merged_entries, write_entries
 from manyshot.published_scores import PublishedScore
 from merging.checkpoints.adapter import is_adapter
 from merging.checkpoints.folders import read_mapping
@@ -38,7 +40,7 @@ def write_scores(folder: Path, scores: Sequence[PublishedScore]) -> list[Path]:
         The files that were written.
 
     Raises:
-        InputError: the card that is there cannot be read.
+        InputError: the card or the entries that are there cannot be read; then nothing is written.
     """
     path = folder / "README.md"
     card = _read(path) if path.exists() else _new(folder)
@@ -55,8 +57,9 @@ def write_scores(folder: Path, scores: Sequence[PublishedScore]) -> list[Path]:
         card.text = card.text.replace(_RECIPE, f"\n{section}\n{_RECIPE}", 1)
     else:
         card.text = f"{card.text.rstrip()}\n\n{section}\n"
+    entries = merged_entries(folder, scores)
     write_atomically(path, str(card).encode())
-    return [path, *_write_entries(folder / ".eval_results", scores)]
+    return [path, *write_entries(entries)]
 
 
 def _read(path: Path) -> ModelCard:
@@ -94,6 +97,8 @@ def _eval_result(score: PublishedScore, task: str) -> EvalResult:
         "seed": record.key.settings.get("seed"),
         "engine": record.key.settings.get("engine"),
         "dtype": record.key.settings.get("dtype"),
+        "settings": score.settings or None,
+        "rows": score.rows or None,
         "lm_eval": record.versions.get("lm_eval"),
         _RECORD: record.key.digest,
     }
@@ -122,17 +127,18 @@ def _section(scores: Sequence[PublishedScore]) -> str:
             score.num_fewshot or "–",
             score.chat_template,
             score.limit or "all",
+            score.settings or "–",
         )
         for score in scores
     ]
     heads = (
         "benchmark", "metric", "score", "95 % interval", "standard error", "n", "shots", "chat template",
-        "documents",
+        "documents", "settings",
     )  # fmt: skip
     return (
         f"## Scores\n\n{markdown(text_table(heads, rows))}\n"
         "By manyshot with lm-eval's prompts, filters and metrics. Intervals and standard errors are over the "
-        "documents, by bootstrap; the header has the records' digests and the settings."
+        "documents, by bootstrap; the header has the records' digests."
     )
 
 
@@ -143,32 +149,3 @@ def _of_interval(score: PublishedScore) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
-
-
-def _write_entries(folder: Path, scores: Sequence[PublishedScore]) -> list[Path]:
-    """Write what counts on the hub's leaderboards, in percent: of each benchmark there the newest score."""
-    newest = {}
-    for score in sorted(scores, key=lambda score: (score.record.created, score.record.key.digest)):
-        if score.hub is not None:
-            newest[score.hub] = score
-    written = []
-    for hub, score in newest.items():
-        error = score.uncertainty.standard_error
-        notes = [
-            score.setup,
-            score.metric,
-            *([f"standard error {100 * error:.2f}"] if error is not None else []),
-        ]
-        entry = EvalResultEntry(
-            dataset_id=hub.dataset,
-            task_id=hub.task,
-            value=round(100 * score.record.value, 4),
-            date=score.record.created,
-            notes=", ".join([*filter(None, notes), f"{score.record.n} documents"]),
-        )
-        folder.mkdir(exist_ok=True)
-        path = folder / f"{hub.task}.yaml"
-        text = yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False, allow_unicode=True)
-        write_atomically(path, text.encode())
-        written.append(path)
-    return written

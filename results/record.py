@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AllowInfNan, BeforeValidator, Field, JsonValue
@@ -59,6 +59,30 @@ class RecordKey(Settings):
         return digest_of(self.model_dump())
 
 
+class AskedRows(Settings):
+    """Rows that were asked, as the definition names them on the hub."""
+
+    source: Literal["hub", "local", "files", "generated"]
+    """Where they came from: the hub, a local data root, files that the definition names, or a function."""
+    path: Name | None = None
+    """The data set; None where the definition names files in its place."""
+    config: Name | None = None
+    """Its configuration."""
+    split: Name
+    """Its split."""
+
+
+class Asked(Settings):
+    """What a benchmark's definition and rows say of a score beside their digests."""
+
+    filter: Name
+    """lm-eval filter of the answers that the primary metric is taken over; `none` for all of an answer."""
+    num_fewshot: Several[Integer]
+    """Numbers of worked examples before a question, each once."""
+    rows: Several[AskedRows]
+    """Its rows, each kind once."""
+
+
 class Record(Settings):
     """One result."""
 
@@ -84,5 +108,7 @@ class Record(Settings):
     """What the reader of the score should know."""
     versions: dict[str, str] = {}
     """Versions of the libraries that produced it."""
+    asked: Asked | None = None
+    """What was asked, in words; None in records of earlier versions."""
     created: str = Field(default_factory=_now)
     """UTC time, ISO 8601."""

@@ -57,6 +57,9 @@ def test_a_record_holds_the_score_of_every_document(llama, rows, tmp_path):
     assert scored.record.value == documents["score"].mean()
     assert scored.record.metrics["pubmedqa/acc,none"] == scored.record.value
     assert scored.record.tokens["prompt"] > 0
+    (of_rows,) = scored.record.asked.rows
+    assert (of_rows.source, of_rows.path, of_rows.split) == ("local", "qiaojin/PubMedQA", "train")
+    assert (scored.record.asked.filter, scored.record.asked.num_fewshot) == ("none", (0,))
     assert documents["prompt"][0] == "Abstract: A B C.\nQuestion: Question 21645374?\nAnswer:"
 
 

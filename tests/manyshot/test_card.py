@@ -11,6 +11,8 @@ from command_line import manyshot
 from huggingface_hub import ModelCard, parse_eval_result_entries
 from tiny import tiny_llama
 
+from bench.asked import asked as asked_of
+from bench.data import Rows
 from bench.suite import load_benchmark
 from merging.checkpoints.adapted import open_checkpoint
 from results.record import CheckpointIdentity, Record, RecordKey
@@ -36,7 +38,7 @@ def folder(model):
         path.unlink()
 
 
-def keep(store, folder, benchmark, *, right=RIGHT, asked=ASKED, created=CREATED, **settings):
+def keep(store, folder, benchmark, *, right=RIGHT, asked=ASKED, created=CREATED, origin="hub", **settings):
     """A record of a checkpoint in a store, with a score for each document."""
     identity = folder if isinstance(folder, CheckpointIdentity) else open_checkpoint(folder).identity()
     scores = [1.0] * right + [0.0] * (asked - right)
@@ -61,6 +63,9 @@ def keep(store, folder, benchmark, *, right=RIGHT, asked=ASKED, created=CREATED,
         key=key, name=str(folder), metric=benchmark.metric, value=right / asked,
         metrics={f"{benchmark.name}/{benchmark.metric},none": right / asked}, n=asked, seconds=1.0,
         versions={"lm_eval": "0.4.13"}, created=created,
+        asked=origin and asked_of(
+            benchmark, {task.name: Rows({}, "somewhere", origin=origin) for task in benchmark.tasks}
+        ),
     )  # fmt: skip
     return Store(store).write(record, documents)
 
@@ -79,7 +84,10 @@ def test_the_model_index_has_the_score_its_error_and_how_it_was_made(folder, tmp
     assert (result.task_type, result.dataset_type) == ("text-generation", "openai/gsm8k")
     assert (result.dataset_name, result.dataset_config, result.dataset_split) == ("gsm8k", "main", "test")
     assert (result.metric_type, result.metric_value) == ("exact_match", RIGHT / ASKED)
-    assert result.metric_name == "exact_match, flexible-extract (5-shot, chat template 0123456789ab)"
+    assert result.metric_name == (
+        "exact_match, flexible-extract (5-shot, chat template 0123456789ab, engine hf, dtype float32, seed 1)"
+    )
+    assert result.metric_args["rows"] == "hub"
     share = RIGHT / ASKED
     assert result.metric_args["standard_error"] == pytest.approx(
         np.sqrt(share * (1 - share) / ASKED), rel=0.05
@@ -91,7 +99,7 @@ def test_the_model_index_has_the_score_its_error_and_how_it_was_made(folder, tmp
     table = next(line for line in found.text.splitlines() if line.startswith("| gsm8k"))
     cells = [cell.strip() for cell in table.strip("|").split("|")]
     assert cells[2] == "0.300"
-    assert cells[5:] == ["200", "5", "0123456789ab", "all"]
+    assert cells[5:] == ["200", "5", "0123456789ab", "all", "engine hf, dtype float32, seed 1"]
 
 
 def test_whole_scores_of_the_hubs_benchmarks_are_entries_in_percent(folder, tmp_path):
@@ -108,7 +116,9 @@ def test_whole_scores_of_the_hubs_benchmarks_are_entries_in_percent(folder, tmp_
     assert (entry.dataset_id, entry.task_id, entry.value) == ("openai/gsm8k", "gsm8k", 30.326)
     assert entry.date == "2026-02-02T00:00:00+00:00"
     assert re.fullmatch(
-        r"8-shot, exact_match, flexible-extract, standard error 1\.\d\d, 1319 documents", entry.notes
+        r"8-shot, engine hf, dtype float32, seed 1, exact_match, flexible-extract, standard error 1\.\d\d, "
+        r"1319 documents, manyshot record [0-9a-f]{64}",
+        entry.notes,
     )
     assert content[0].keys() == {"dataset", "value", "date", "notes"}
 
@@ -117,12 +127,15 @@ def test_a_limit_validation_data_and_other_numbers_of_examples_are_told_apart(fo
     gsm8k, store = load_benchmark("gsm8k"), tmp_path / "store"
     keep(store, folder, gsm8k.with_fewshot(3), limit=200)
     keep(store, folder, load_benchmark("pubmedqa").but(name="pubmedqa@validation"))
-    keep(store, folder, gsm8k.but(metric="of another time"), limit=0.5)
+    keep(store, folder, gsm8k.but(metric="of another time"), limit=0.5, origin=None)
     keep(store, CheckpointIdentity(weights="w", config="c", tokenizer="t"), gsm8k)
-    names = {result.metric_name for result in card(folder, tmp_path).data.eval_results}
+    made = card(folder, tmp_path)
+    row = next(line for line in made.text.splitlines() if "of another time" in line)
+    assert [cell.strip() for cell in row.strip("|").split("|")][6] == "–"
+    names = {result.metric_name for result in made.data.eval_results}
     assert names == {
-        "exact_match, flexible-extract (3-shot, first 200 a task)",
-        "of another time (first 0.5 of the documents)",
+        "exact_match, flexible-extract (3-shot, first 200 a task, engine hf, dtype float32, seed 1)",
+        "of another time (first 0.5 of the documents, engine hf, dtype float32, seed 1)",
     }
     assert not (folder / ".eval_results").exists() or not any((folder / ".eval_results").iterdir())
 
@@ -145,6 +158,115 @@ def test_a_second_card_replaces_the_first_and_leaves_the_rest(folder, tmp_path):
     assert (again.data.license, again.data.custom_key, again.data.model_name) == ("mit", [1, 2], "Mine")
     assert again.text.count("## Scores") == 1
     assert again.text.strip().startswith("# Mine\n\nWords.\n")
+
+
+OTHERS = """- dataset:
+    id: openai/gsm8k
+    task_id: gsm8k
+  value: 41.5
+  date: 2025-01-15T10:30:00Z
+  notes: by hand, no manyshot record
+"""
+
+
+def entries(folder, name="gsm8k"):
+    return yaml.safe_load((folder / f".eval_results/{name}.yaml").read_text())
+
+
+def test_entries_of_others_stay_and_ours_are_replaced_or_removed(folder, tmp_path):
+    gsm8k, other = load_benchmark("gsm8k"), tmp_path / "other"
+    (folder / ".eval_results").mkdir(exist_ok=True)
+    (folder / ".eval_results/gsm8k.yaml").write_text(OTHERS)
+    (folder / ".eval_results/other.yaml").write_text(OTHERS)
+    keep(tmp_path / "store", folder, gsm8k, right=400, asked=1319)
+    for _ in range(2):  # written again it is the same
+        card(folder, tmp_path)
+        assert [(one["value"], str(one["date"])) for one in entries(folder)] == [
+            (41.5, "2025-01-15T10:30:00Z"), (30.326, CREATED),
+        ]  # fmt: skip
+    keep(
+        tmp_path / "store", folder, gsm8k, right=500, asked=1319, seed=2, created="2026-05-05T00:00:00+00:00"
+    )
+    card(folder, tmp_path)
+    assert [one["value"] for one in entries(folder)] == [41.5, 37.9075]
+    keep(other, folder, load_benchmark("pubmedqa"))
+    done = manyshot("card", folder, "--store", other, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [one["value"] for one in entries(folder)] == [41.5]
+    assert (folder / ".eval_results/other.yaml").read_text() == OTHERS
+
+
+def test_a_file_of_entries_that_no_longer_hold_goes(folder, tmp_path):
+    keep(tmp_path / "store", folder, load_benchmark("gsm8k"), asked=1319)
+    card(folder, tmp_path)
+    assert len(entries(folder)) == 1
+    keep(tmp_path / "other", folder, load_benchmark("pubmedqa"))
+    assert manyshot("card", folder, "--store", "other", cwd=tmp_path).returncode == 0
+    assert not list(folder.glob(".eval_results/*"))
+
+
+@pytest.mark.parametrize("text", ["{", "a: 1", "3"])
+def test_entries_that_cannot_be_read_are_named_before_anything_is_written(folder, tmp_path, text):
+    keep(tmp_path / "store", folder, load_benchmark("gsm8k"), asked=1319)
+    (folder / ".eval_results").mkdir(exist_ok=True)
+    (folder / ".eval_results/gsm8k.yaml").write_text(text)
+    done = manyshot("card", folder, "--store", "store", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "gsm8k.yaml" in done.stderr
+    assert not (folder / "README.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("origin", "change"),
+    [
+        ("local", {}),
+        ("files", {}),
+        (None, {}),
+        ("hub", {"limit": 1319}),
+        ("hub", {"metric": "bleu"}),
+    ],
+)
+def test_what_is_not_the_hubs_own_rows_and_metric_is_no_entry(folder, tmp_path, origin, change):
+    settings = {key: value for key, value in change.items() if key == "limit"}
+    benchmark = load_benchmark("gsm8k").but(**{k: v for k, v in change.items() if k != "limit"})
+    keep(tmp_path / "store", folder, benchmark, right=5, asked=1319, origin=origin, **settings)
+    (result,) = card(folder, tmp_path).data.eval_results
+    assert result.metric_args.get("rows") == origin
+    assert not list(folder.glob(".eval_results/*"))
+
+
+def test_scores_by_different_settings_are_told_apart_and_the_choice_is_said(folder, tmp_path):
+    gsm8k, store = load_benchmark("gsm8k"), tmp_path / "store"
+    thinking = {**TEMPLATE, "arguments": {"enable_thinking": True}, "think_end": "</think>"}
+    for i, settings in enumerate(
+        (
+            {}, {"system_instruction": "Be brief."}, {"system_instruction": "/home/jane/x"},
+            {"gen_kwargs": "model"}, {"dtype": "bfloat16"}, {"engine": "vllm"}, {"max_length": 512},
+            {"chat_template": TEMPLATE},
+            {"chat_template": thinking}, {"chat_template": {**thinking, "system_instruction": "Be brief."}},
+            {"chat_template": {**TEMPLATE, "fewshot_as_multiturn": False}},
+            {"chat_template": {**thinking, "arguments": {"enable_thinking": False}}},
+        )
+    ):  # fmt: skip
+        keep(
+            store,
+            folder,
+            gsm8k,
+            right=i,
+            asked=1319,
+            created=f"2026-01-{i + 1:02}T00:00:00+00:00",
+            **settings,
+        )
+    done = manyshot("card", folder, "--store", "store", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "gsm8k has 12 scores; the entry for the hub's leaderboard is the newest: 0.83 %" in done.stderr
+    assert "enable_thinking false" in done.stderr
+    made = ModelCard((folder / "README.md").read_text())
+    names = [result.metric_name for result in made.data.eval_results]
+    assert len(set(names)) == len(names) == 12
+    rows = [line.split("|")[7:] for line in made.text.splitlines() if line.startswith("| gsm8k")]
+    assert len({tuple(row) for row in rows}) == 12
+    assert "jane" not in str(made) + (folder / ".eval_results/gsm8k.yaml").read_text()
 
 
 def test_the_scores_of_a_merge_stand_before_its_recipe(folder, tmp_path):
