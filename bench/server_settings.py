@@ -23,7 +23,7 @@ def _address(url: str) -> str:
     if "@" in url or parts.query or parts.fragment or "?" in url:
         raise InputError(
             "the url holds credentials or a query (before an @, or after a ?), which records would show: "
-            "give the address alone, and the key in MANYSHOT_API_KEY or OPENAI_API_KEY"
+            "give the address alone, and the key in MANYSHOT_API_KEY"
         )
     if parts.scheme not in ("http", "https") or not host or not url.isascii() or not url.isprintable():
         raise InputError(f"the url {url!r:.200} is no address such as http://localhost:8000/v1")

@@ -14,6 +14,12 @@ from bench.engine_registry import open_engine
 
 Fault = tuple[int, dict[str, str], bytes]
 """A status, headers and a body in place of an answer."""
+_OPENAI = frozenset(
+    {
+        *("model", "prompt", "messages", "max_tokens", "temperature", "top_p", "n", "frequency_penalty"),
+        *("presence_penalty", "stream", "stop", "echo", "logprobs"),
+    }
+)
 
 
 @dataclass
@@ -23,7 +29,9 @@ class TinyServer:
     Attributes:
         model: folder of the model.
         name: what it is called.
-        lacks: what it does not do, of "ids", "echo", "extras", "choices", "tokenize", "chat", "completions".
+        lacks: what it does not do, of "ids", "echo", "extras", "choices", "tokenize", "chat", "completions",
+            "usage"; "heed" is that it ignores what is not OpenAI's.
+        room: it cuts longer prompts from their left.
         fault: called with a path, a body and the number of the request; what it returns is sent instead.
         asked: path, headers and body of every request.
     """
@@ -33,6 +41,7 @@ class TinyServer:
     lacks: frozenset[str] = frozenset()
     fault: Callable[[str, Any, int], Fault | None] = lambda path, body, number: None
     asked: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
+    room: int | None = None
     url: str = ""
     card: dict[str, Any] = field(default_factory=lambda: {"owned_by": "tests", "max_model_len": 2048})
 
@@ -60,7 +69,12 @@ class TinyServer:
         refusal = self._refusal(path, body)
         if refusal is not None:
             return refusal
-        return self._chat(body) if "chat" in path else self._completion(body)
+        if "heed" in self.lacks:
+            body = {name: value for name, value in body.items() if name in _OPENAI}
+        status, answer = self._chat(body) if "chat" in path else self._completion(body)
+        if "usage" in self.lacks:
+            answer.pop("usage", None)
+        return status, answer
 
     def _refusal(self, path: str, body: Any) -> tuple[int, Any] | None:
         if path.split("/")[2] in self.lacks:
@@ -76,7 +90,11 @@ class TinyServer:
     def _chat(self, body: Any) -> tuple[int, Any]:
         arguments = body.get("chat_template_kwargs") or {}
         text = self.engine.tokenizer.apply_chat_template(
-            body["messages"], tokenize=False, add_generation_prompt=True, **arguments
+            body["messages"],
+            tokenize=False,
+            add_generation_prompt=body.get("add_generation_prompt", True),
+            continue_final_message=body.get("continue_final_message", False),
+            **arguments,
         )
         ids = self.engine.tokenizer.encode(text, add_special_tokens=False)
         choice, usage = self._generated(ids, body)
@@ -90,6 +108,7 @@ class TinyServer:
         ids = self.engine.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
         if len(ids) + body["max_tokens"] > self.card.get("max_model_len", 2048):
             return 400, {"error": {"message": "too long"}}
+        ids = ids[-self.room :] if self.room else ids
         choice, usage = self._generated(ids, body)
         if "logprob_token_ids" in body and "choices" not in self.lacks:
             choice["logprobs"] = self._choices(ids, body["logprob_token_ids"])

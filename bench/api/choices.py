@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bench.api.requests import GREEDY, TOKEN_ID
+from bench.api.requests import GREEDY, TOKEN_ID, prompt_tokens
 from bench.engine import TokenIds
 
 MOST_CHOICES = 128
@@ -24,10 +24,13 @@ def choices_body(model: str, context: TokenIds, tokens: Sequence[int]) -> dict[s
     }
 
 
-def read_choices(answer: Any, tokens: Sequence[int]) -> dict[str, Any]:
+def read_choices(answer: Any, tokens: Sequence[int], sent: int) -> dict[str, Any]:
     """Log-probabilities of some tokens, in their order, and the likeliest of all.
 
+    Beside them is how many tokens of the context, of so many that were sent, the server read.
+
     Raises:
+        RefusedError: it read more or fewer.
         LookupError, TypeError, ValueError: the answer lacks one.
     """
     logprobs = answer["choices"][0]["logprobs"]
@@ -36,4 +39,5 @@ def read_choices(answer: Any, tokens: Sequence[int]) -> dict[str, Any]:
     return {
         "logprobs": [float(told[f"{TOKEN_ID}{token}"]) for token in tokens],
         "likeliest": int(likeliest.removeprefix(TOKEN_ID)),
+        "read": prompt_tokens(answer, sent),
     }

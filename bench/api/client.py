@@ -1,6 +1,7 @@
 """Asking a server: JSON over HTTP, with patience for what passes and one sentence for what does not."""
 
 import email.utils
+import ipaddress
 import json
 import logging
 import random
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from bench.api.key import VARIABLES, ApiKey, without_key
+from bench.api.key import OPENAI, ApiKey, variables_for, without_key
 from bench.server_settings import ServerSettings
 from results.errors import InputError
 
@@ -24,7 +25,6 @@ _LONGEST_ASKED_WAIT = 600.0
 """Seconds; a server that asks for more has no more to give today."""
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 """States of a server that may be over soon."""
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _LONGEST_QUOTE = 300
 
 BROKEN = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
@@ -35,6 +35,10 @@ _Read = TypeVar("_Read")
 
 class RefusedError(InputError):
     """A server does not do what it is asked, and would not the next time."""
+
+
+class BrokenAnswerError(ValueError):
+    """An answer that is none by its own account, which the message repeats in words, as `it ...`."""
 
 
 class UnreachableError(InputError):
@@ -82,11 +86,16 @@ class Client:
 
     def __init__(self, settings: ServerSettings) -> None:
         self.url = settings.url
-        self._settings, self._key = settings, ApiKey.find()
+        parts = urlsplit(self.url)
+        self._host = parts.hostname or ""
+        self._settings, self._key = settings, ApiKey.find(self._host)
         self._local = threading.local()
-        host = urlsplit(self.url)
-        if self._key and host.scheme == "http" and host.hostname not in _LOOPBACK:
-            logger.warning("%s goes to %s unencrypted, by http", self._key.variable, host.hostname)
+        # What an address of this machine is sent goes through no proxy.
+        self._proxies = {"no_proxy": self._host} if is_loopback(self._host) else None
+        if self._key and parts.scheme == "http" and not self._proxies:
+            proxy = requests.utils.select_proxy(self.url, requests.utils.get_environ_proxies(self.url))
+            through = f" through the proxy {urlsplit(proxy).hostname}" if proxy else ""
+            logger.warning("%s goes to %s%s unencrypted, by http", self._key.variable, self._host, through)
 
     @property
     def root(self) -> str:
@@ -168,6 +177,7 @@ class Client:
                 json=body,
                 timeout=(min(_CONNECT_SECONDS, self._settings.timeout), self._settings.timeout),
                 allow_redirects=False,
+                proxies=self._proxies,
             )
         except requests.ConnectTimeout:
             raise _PassingError("there was no connection in time", unreachable=True) from None
@@ -182,6 +192,8 @@ class Client:
         content = without_key(response.content, self._key)
         try:
             return read(json.loads(content))
+        except BrokenAnswerError as error:
+            raise _PassingError(str(error), refusal=f"{url} does not answer in full: {error}.") from None
         except BROKEN:
             shown = " ".join(content[:200].decode(errors="replace").split())[:60]
             raise _PassingError(
@@ -205,7 +217,9 @@ class Client:
             )
         if status in (401, 403):  # what it says may hold a part of the key
             if self._key is None:
-                raise InputError(f"{url} asks for a key (status {status}): set {' or '.join(VARIABLES)}.")
+                names = variables_for(self._host)
+                other = "" if OPENAI in names else f" ({OPENAI} is sent to OpenAI's hosts alone)"
+                raise InputError(f"{url} asks for a key (status {status}): set {' or '.join(names)}{other}.")
             raise InputError(f"{url} does not accept the key in {self._key.variable} (status {status}).")
         said = _message(without_key(response.content, self._key))
         if status in _PASSING:
@@ -225,6 +239,13 @@ class Client:
             self._local.session.auth = _Key(self._key)
         session: requests.Session = self._local.session
         return session
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
 
 
 def backoff(attempt: int) -> float:

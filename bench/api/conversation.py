@@ -8,12 +8,16 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from bench.api.requests import GREEDY, MOST_STOPS, Dialect, extras_of
+from bench.api.requests import GREEDY, MOST_STOPS, Dialect, extras_of, reason_of
 from bench.engine import GenerationRequest
 from merging.chat import THINK_END, ChatForm, ChatSettings, Message, without_thoughts
 
 SERVER = "server"
 """In place of a chat template: the server's own."""
+
+
+GOES_ON = {"add_generation_prompt": False, "continue_final_message": True}
+"""What says beside OpenAI's protocol that the last turn, the model's own, goes on."""
 
 
 def server_writes_chat(settings: ChatSettings) -> bool:
@@ -81,10 +85,15 @@ class ServedChat(ChatForm):
         return text if self.think_end is None else without_thoughts(text, self.think_end)
 
 
+def goes_on(request: ConversationRequest) -> bool:
+    """Whether an answer goes on in the model's own turn, which is the last."""
+    messages = json.loads(request.messages)
+    return bool(messages) and messages[-1]["role"] == "assistant"
+
+
 def chat_body(model: str, request: ConversationRequest, dialect: Dialect) -> dict[str, Any]:
     """A request for the next turn of a conversation."""
     messages, arguments = json.loads(request.messages), json.loads(request.arguments)
-    goes_on = bool(messages) and messages[-1]["role"] == "assistant"
     return {
         "model": model,
         "messages": messages,
@@ -92,7 +101,7 @@ def chat_body(model: str, request: ConversationRequest, dialect: Dialect) -> dic
         **GREEDY,
         **({"stop": list(request.stop[:MOST_STOPS])} if request.stop else {}),
         **({"chat_template_kwargs": arguments} if arguments else {}),
-        **({"add_generation_prompt": False, "continue_final_message": True} if goes_on else {}),
+        **(GOES_ON if goes_on(request) else {}),
         **(extras_of(request.repetition_penalty) if dialect.extras else {}),
     }
 
@@ -101,11 +110,11 @@ def read_chat(answer: Mapping[str, Any]) -> dict[str, Any]:
     """Text, number of tokens (None where the server does not say) and the reason of the end of an answer.
 
     Raises:
-        LookupError, TypeError, ValueError: it is no answer to a conversation.
+        LookupError, TypeError, ValueError, AttributeError: it is no answer to a conversation.
     """
     choice = answer["choices"][0]
     text = choice["message"].get("content")
     if text is not None and not isinstance(text, str):
         raise TypeError("no text")
     count = (answer.get("usage") or {}).get("completion_tokens")
-    return {"text": text or "", "count": count, "reason": choice.get("finish_reason")}
+    return {"text": text or "", "count": count, "reason": reason_of(choice)}

@@ -11,8 +11,9 @@ from results.writing import write_atomically
 
 logger = logging.getLogger("manyshot.bench")
 _SAYS = "says"
-ROUNDING = 0.1
-"""Between log-probabilities of one model that is asked twice, in bfloat16, beside other requests or not."""
+_ROUNDING = 0.01
+"""Between log-probabilities of one model that is asked one question twice. Merges that are neighbours differ
+by a few hundredths; a model that differs by as much, as in bfloat16 beside other requests, is asked again."""
 
 
 class Journal:
@@ -77,4 +78,4 @@ def _agree(before: Any, now: str | list[float]) -> bool:
     if isinstance(now, str) or not isinstance(before, list):
         return bool(before == now)
     pairs = zip(before, now, strict=False)
-    return len(before) == len(now) and all(abs(a - b) < ROUNDING for a, b in pairs)
+    return len(before) == len(now) and all(abs(a - b) < _ROUNDING for a, b in pairs)

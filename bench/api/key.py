@@ -5,8 +5,15 @@ from dataclasses import dataclass, field
 
 from results.errors import InputError
 
-VARIABLES = ("MANYSHOT_API_KEY", "OPENAI_API_KEY")
-"""Variables of the environment that may hold it; the first one that is set is taken."""
+OWN, OPENAI = "MANYSHOT_API_KEY", "OPENAI_API_KEY"
+"""Variables of the environment that may hold it: for any server, and for OpenAI's alone."""
+_OPENAI_HOST = "openai.com"
+
+
+def variables_for(host: str) -> tuple[str, ...]:
+    """The variables whose key may be sent to a host; the first one that is set is taken."""
+    is_openai = host == _OPENAI_HOST or host.endswith(f".{_OPENAI_HOST}")
+    return (OWN, OPENAI) if is_openai else (OWN,)
 
 
 @dataclass(frozen=True)
@@ -17,13 +24,13 @@ class ApiKey:
     value: str = field(repr=False)
 
     @classmethod
-    def find(cls) -> "ApiKey | None":
-        """The key of the environment, where there is one.
+    def find(cls, host: str) -> "ApiKey | None":
+        """The key of the environment for a host, where there is one.
 
         Raises:
             InputError: it cannot be part of a request; the message does not show it.
         """
-        for variable in VARIABLES:
+        for variable in variables_for(host):
             value = os.environ.get(variable, "").strip()
             if value and not (value.isascii() and value.isprintable() and " " not in value):
                 raise InputError(

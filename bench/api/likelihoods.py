@@ -47,7 +47,8 @@ class ChoicesQuestion:
     def asked(self, server: Server) -> Asked:
         """What is sent to the server."""
         body = choices_body(server.model, self.context, self.tokens)
-        return "/completions", body, lambda answer: read_choices(answer, sorted(set(self.tokens)))
+        tokens, sent = sorted(set(self.tokens)), len(self.context)
+        return "/completions", body, lambda answer: read_choices(answer, tokens, sent)
 
     def likelihoods(self, answer: Any) -> dict[int, Likelihood]:
         """What the server's answer says, by the index of each continuation."""

@@ -3,14 +3,16 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 
 def results_of(calls: Mapping[str, Callable[[], Any]], threads: int) -> Iterator[tuple[str, Any]]:
     """The result of each call with its key, in the order in which they are there.
 
-    The first call that fails ends it, with its exception; so does whoever stops asking. Calls that are on
-    their way then are left to themselves, and no process waits for them: a server may take minutes.
+    The first call that fails ends it, with its exception, after the results that are there by then; so does
+    whoever stops asking. Calls that are on their way then are left to themselves, and no process waits for
+    them: a server may take minutes.
 
     Args:
         calls: by key.
@@ -39,7 +41,20 @@ def results_of(calls: Mapping[str, Callable[[], Any]], threads: int) -> Iterator
         for _ in calls:
             key, result, error = done.get()
             if error is not None:
+                stopped.set()
+                yield from _there(done)
                 raise error
             yield key, result
     finally:
         stopped.set()
+
+
+def _there(
+    done: "queue.SimpleQueue[tuple[str, Any, BaseException | None]]",
+) -> Iterator[tuple[str, Any]]:
+    """The results in a queue, failures left out."""
+    with suppress(queue.Empty):
+        while True:
+            key, result, error = done.get_nowait()
+            if error is None:
+                yield key, result

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bench.api.client import BrokenAnswerError, RefusedError
 from bench.engine import GenerationRequest, TokenIds
 
 MOST_STOPS = 4
@@ -28,11 +29,14 @@ class Dialect:
 
     Attributes:
         ids: prompts as token ids; else as text.
-        extras: repetition penalty, end tokens and token ids of answers, as vLLM has them.
+        extras: repetition penalty, end tokens and token ids of answers, as vLLM has them; else a server
+            refuses what it does not know.
+        proved: whether an answer has shown that it heeds them; some servers leave out what they do not know.
     """
 
     ids: bool = True
     extras: bool = True
+    proved: bool = False
 
     def but(self, **changes: bool) -> "Dialect":
         """The same with changes."""
@@ -82,11 +86,18 @@ def echo_body(model: str, prompt: TokenIds | str, dialect: Dialect) -> dict[str,
     }
 
 
-def read_completion(answer: Any) -> dict[str, Any]:
+def read_completion(answer: Any, sent: int | None = None) -> dict[str, Any]:
     """Text, token ids (None where the server tells none) and the reason of the end of an answer.
 
+    Beside them is how many tokens of the prompt the server read, None where it does not say.
+
+    Args:
+        answer: of the server.
+        sent: how many tokens the prompt has.
+
     Raises:
-        LookupError, TypeError, AttributeError: it is no answer to a completion.
+        RefusedError: the server read more or fewer.
+        LookupError, TypeError, ValueError, AttributeError: it is no answer to a completion.
     """
     choice = answer["choices"][0]
     text, ids = choice["text"], choice.get("token_ids")
@@ -95,8 +106,36 @@ def read_completion(answer: Any) -> dict[str, Any]:
     return {
         "text": text,
         "ids": None if ids is None else [int(token) for token in ids],
-        "reason": choice.get("finish_reason"),
+        "reason": reason_of(choice),
+        "read": prompt_tokens(answer, sent),
     }
+
+
+def reason_of(choice: Mapping[str, Any]) -> str | None:
+    """Why an answer ended: "stop", "length", or None where the server does not say.
+
+    Raises:
+        BrokenAnswerError: it did not end, but was broken off (content_filter, abort, …).
+    """
+    reason = choice.get("finish_reason")
+    if reason not in (None, "stop", "length"):
+        raise BrokenAnswerError(f"it broke an answer off (finish_reason {reason!r:.40})")
+    return None if reason is None else str(reason)
+
+
+def prompt_tokens(answer: Mapping[str, Any], sent: int | None) -> int | None:
+    """How many tokens of a prompt a server read, by its own account; None where it gives none.
+
+    Raises:
+        RefusedError: they are not as many as were sent.
+    """
+    told = (answer.get("usage") or {}).get("prompt_tokens")
+    if told is not None and sent is not None and told != sent:
+        raise RefusedError(
+            f"The server read {told} tokens of a prompt of {sent}: it cuts prompts, or adds tokens "
+            "of its own, such as a second BOS; start it with a longer context, or without these."
+        )
+    return None if told is None else int(told)
 
 
 def read_echo(answer: Any, ids: TokenIds, scored: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from bench.api.conversation import server_writes_chat
 from bench.api.journal import Journal
+from bench.api.requests import Dialect
 from bench.api.server import Server
 from bench.suite import benchmark_names, load_benchmark
 from merging.chat import ChatSettings
@@ -54,7 +55,7 @@ class Served:
             "server": {"url": server.client.url, "model": server.model, "card": dict(server.card)},
             "max_length": None if converses else self.engine.max_length,
             "prompts": "messages" if converses else "token ids" if dialect.ids else "text",
-            "penalties": "neutral" if dialect.extras else "the server's",
+            "penalties": _penalties(dialect),
         }
 
     def notices(self, chat: ChatSettings) -> tuple[str, ...]:
@@ -73,9 +74,14 @@ class Served:
             notices.append("the server has no /tokenize, so that its tokenizer could not be compared")
         if not dialect.extras:
             notices.append("the server takes no repetition_penalty: where it has one of its own, that holds")
+        elif not dialect.proved:
+            notices.append(
+                "the server does not show that it heeds repetition_penalty and stop_token_ids, since it "
+                "gives no token ids, which were asked for: where it has a penalty of its own, that may hold"
+            )
         if not converses and not dialect.ids:
             notices.append("the server takes no token ids: prompts were sent as text")
-        return tuple(notices)
+        return (*notices, *sorted(self.engine.noticed))
 
     def check(self, benchmarks: "Sequence[Benchmark]", chat: ChatSettings, gen_kwargs: str) -> None:
         """Refuse benchmarks that the server cannot be asked, and settings of a checkpoint that is not there.
@@ -96,7 +102,7 @@ class Served:
                 "(--chat-template server)."
             )
         choices = [benchmark.name for benchmark in benchmarks if not benchmark.is_generated]
-        if not choices or (not converses and self.server.echo):
+        if not choices or (not converses and self.server.echoes):
             return
         generated = [benchmark.name for benchmark in benchmarks if benchmark.is_generated]
         generated = generated or [name for name in benchmark_names() if load_benchmark(name).is_generated]
@@ -125,6 +131,7 @@ class Served:
             chat: whether the server writes conversations.
             generates: whether the answers are texts.
         """
+        self.engine.noticed.clear()
         says = self.server.fingerprint(generates=generates, converses=server_writes_chat(chat))
         self.engine.journal = Journal(root / "answers" / f"{digest}.jsonl", says)
 
@@ -147,6 +154,13 @@ def served_identity(server: Server) -> CheckpointIdentity:
         config="served",
         tokenizer=tokenizer_digest(Path(tokenizer)) if tokenizer is not None else "the server's",
     )
+
+
+def _penalties(dialect: Dialect) -> str:
+    """Whose penalties answers have, as far as the server shows it."""
+    if not dialect.extras:
+        return "the server's"
+    return "neutral" if dialect.proved else "asked to be neutral"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -2,20 +2,19 @@
 
 import json
 import logging
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bench.api.choices import choices_body, read_choices
 from bench.api.client import BROKEN, Client, RefusedError, UnreachableError
-from bench.api.conversation import ConversationRequest, chat_body, read_chat
-from bench.api.journal import ROUNDING
+from bench.api.conversation import GOES_ON, ConversationRequest, chat_body, read_chat
 from bench.api.requests import (
-    GREEDY,
     Dialect,
     completion_body,
     echo_body,
-    extras_of,
+    prompt_tokens,
     read_completion,
     read_echo,
 )
@@ -28,6 +27,8 @@ logger = logging.getLogger("manyshot.bench")
 PROBE = "The answer is 42:\n  naïve words, 3.14 and 東京"
 """A text that tokenizers cut differently."""
 _SHORTEST = 16
+_ROUNDING = 0.1
+"""Between log-probabilities that one model gives of one token in two ways, in bfloat16."""
 _ROOM_UNTOLD = 2048
 _ROOM_BESIDE = 2
 """Tokens of a server's longest sequence that a prompt with its continuation leaves free: the one that is
@@ -105,18 +106,19 @@ class Server:
             InputError: it completes no prompts.
         """
         ids = self.tokenizer.encode(PROBE)
-        refusal: InputError | None = None
-        for dialect in (Dialect(), Dialect(extras=False), Dialect(ids=False), Dialect(False, False)):
-            request = GenerationRequest(ids, 1)
-            body = completion_body(self.model, self.prompt(ids, dialect), request, frozenset(), dialect)
-            try:
-                self.client.post("/completions", body, read_completion)
-            except RefusedError as error:
-                refusal = refusal or error
-            else:
-                return dialect
-        assert refusal is not None
-        raise InputError(f"The server completes no prompts: {refusal}")
+
+        def asked(dialect: Dialect) -> dict[str, Any]:
+            prompt = self.prompt(ids, dialect)
+            return completion_body(self.model, prompt, GenerationRequest(ids, 1), frozenset(), dialect)
+
+        dialects = (Dialect(), Dialect(extras=False), Dialect(ids=False), Dialect(False, False))
+        return self._first_taken(
+            "/completions",
+            dialects,
+            asked,
+            lambda answer: read_completion(answer, len(ids))["ids"],
+            "completes no prompts",
+        )
 
     @cached_property
     def chat_dialect(self) -> Dialect:
@@ -125,26 +127,57 @@ class Server:
         Raises:
             InputError: it has no conversations.
         """
+        turns = json.dumps([{"role": "user", "content": "Hello"}])
+        request = ConversationRequest((), 1, messages=turns)
+        return self._first_taken(
+            "/chat/completions",
+            (Dialect(False), Dialect(False, extras=False)),
+            lambda dialect: chat_body(self.model, request, dialect),
+            lambda answer: answer["choices"][0].get("token_ids"),
+            "answers no conversations",
+        )
+
+    def _first_taken(
+        self,
+        path: str,
+        dialects: Sequence[Dialect],
+        asked: Callable[[Dialect], dict[str, Any]],
+        ids_of: Callable[[Any], Any],
+        lacks: str,
+    ) -> Dialect:
+        """The first dialect that the server does not refuse, proved where its answer has the ids asked for.
+
+        Raises:
+            InputError: it refuses all, for the reason that it gives of the first.
+        """
         refusal: InputError | None = None
-        body = {
-            "model": self.model,
-            "messages": [{"role": "user", "content": "Hello"}],
-            "max_tokens": 1,
-            **GREEDY,
-        }
-        for dialect in (Dialect(False), Dialect(False, extras=False)):
-            more = extras_of() if dialect.extras else {}
+        for dialect in dialects:
             try:
-                self.client.post("/chat/completions", body | more, lambda answer: answer["choices"][0])
+                ids = self.client.post(path, asked(dialect), ids_of)
             except RefusedError as error:
                 refusal = refusal or error
             else:
-                return dialect
-        assert refusal is not None
-        raise InputError(f"The server answers no conversations: {refusal}")
+                return dialect.but(proved=dialect.extras and ids is not None)
+        raise InputError(f"The server {lacks}: {refusal}")
 
     @cached_property
-    def echo(self) -> tuple[float, ...]:
+    def continues(self) -> bool | None:
+        """Whether the server lets the model go on in a turn, since its prompt is another then.
+
+        None where it does not say how many tokens its prompts have.
+        """
+        turns = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "The answer is"}]
+        request = ConversationRequest((), 1, messages=json.dumps(turns))
+        body = chat_body(self.model, request, self.chat_dialect)
+        plain = {name: value for name, value in body.items() if name not in GOES_ON}
+        on, over = (
+            self.client.post("/chat/completions", one, lambda answer: prompt_tokens(answer, None))
+            for one in (body, plain)
+        )
+        return None if on is None or over is None else on != over
+
+    @cached_property
+    def echo_logprobs(self) -> tuple[float, ...]:
         """Log-probabilities of the tokens of `PROBE` but the first; empty where the server gives none."""
         ids = self.tokenizer.encode(PROBE)
         body = echo_body(self.model, self.prompt(ids, self.dialect), self.dialect)
@@ -155,10 +188,15 @@ class Server:
             logger.debug("no log-probabilities of prompts: %s", error)
             return ()
 
+    @property
+    def echoes(self) -> bool:
+        """Whether the server gives log-probabilities of prompts."""
+        return bool(self.echo_logprobs)
+
     @cached_property
     def joins_choices(self) -> bool:
         """Whether one request scores all choices of one token: as it does where it says what echoing says."""
-        if not self.echo or self.dialect != Dialect():
+        if not self.echoes or not (self.dialect.ids and self.dialect.extras):
             return False
         *context, last = self.tokenizer.encode(PROBE)
         tokens = [last, context[-1]]
@@ -166,7 +204,8 @@ class Server:
             answer = self.client.post(
                 "/completions", choices_body(self.model, context, tokens), lambda answer: answer
             )
-            return abs(read_choices(answer, tokens)["logprobs"][0] - self.echo[-1]) < ROUNDING
+            [told, _] = read_choices(answer, tokens, len(context))["logprobs"]
+            return abs(told - self.echo_logprobs[-1]) < _ROUNDING
         except (RefusedError, *BROKEN) as error:
             logger.debug("choices of one token are asked one by one: %s", error)
             return False
@@ -179,7 +218,7 @@ class Server:
             converses: whether messages are sent.
         """
         if not generates:
-            return self.echo
+            return self.echo_logprobs
         if converses:
             turns = json.dumps([{"role": "user", "content": PROBE}])
             body = chat_body(

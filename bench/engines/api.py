@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.api.conversation import ConversationRequest, chat_body, read_chat
+from bench.api.conversation import ConversationRequest, chat_body, goes_on, read_chat
 from bench.api.journal import Journal
 from bench.api.likelihoods import Asked, questions_of
 from bench.api.pool import results_of
@@ -28,6 +28,9 @@ from merging.checkpoints.adapter import base_folder
 from merging.checkpoints.pretrained import end_tokens, load_config, load_generation_config, max_length
 from results.errors import InputError
 from results.json_values import digest_of
+
+_MAY_CUT = "the server does not say how many tokens of a prompt it read, so that it may have cut some"
+_MAY_NOT_GO_ON = "the server does not show that answers went on in the turns that were begun for them"
 
 
 def _abilities() -> EngineAbilities:
@@ -65,6 +68,7 @@ class APIEngine:
     Attributes:
         server: which is asked.
         journal: keeps answers until their record is written.
+        noticed: what the reader of the scores should know of the answers since it was emptied.
     """
 
     is_encoder_decoder = False
@@ -77,6 +81,7 @@ class APIEngine:
         self.server = Server(settings.server, self.tokenizer, settings.max_length, made_for)
         self.max_length = self.server.max_length
         self.journal = Journal()
+        self.noticed: set[str] = set()
         self._concurrency = settings.server.concurrency
 
     def swap(self, checkpoint: Path) -> None:
@@ -104,7 +109,7 @@ class APIEngine:
         refuse_long_continuations(pairs, self.max_length)
         if not pairs:
             return []
-        if not self.server.echo:
+        if not self.server.echoes:
             raise InputError(f"{self.server.client.url} gives no log-probabilities of prompts.")
         questions = questions_of(pairs, self.max_length, joins=self.server.joins_choices)
         answers = self._answers([question.asked(self.server) for question in questions], progress)
@@ -133,21 +138,42 @@ class APIEngine:
         server = self.server
         is_chat = isinstance(request, ConversationRequest)
         dialect = server.chat_dialect if is_chat else server.dialect
-        if request.repetition_penalty != 1 and not dialect.extras:
+        if request.repetition_penalty != 1 and not dialect.proved:
             raise InputError(
-                f"{server.client.url} takes no repetition penalty: leave out --gen-kwargs model."
+                f"{server.client.url} does not show that it heeds a repetition penalty: leave out "
+                "--gen-kwargs model."
             )
         if isinstance(request, ConversationRequest):
+            self._check_continuing(request)
             return "/chat/completions", chat_body(server.model, request, dialect), read_chat
         prompt = server.prompt(request.prompt, dialect)
         body = completion_body(server.model, prompt, request, self._ends, dialect)
-        return "/completions", body, read_completion
+        return "/completions", body, partial(read_completion, sent=len(request.prompt))
+
+    def _check_continuing(self, request: ConversationRequest) -> None:
+        """Refuse to go on in a turn where the server begins a new one.
+
+        Raises:
+            InputError: it does.
+        """
+        if not goes_on(request):
+            return
+        if self.server.continues is False:
+            raise InputError(
+                f"{self.server.client.url} does not go on in a turn that is begun (continue_final_message), "
+                "which the benchmark needs: leave it out, or --chat-template server."
+            )
+        if self.server.continues is None:
+            self.noticed.add(_MAY_NOT_GO_ON)
 
     def _finished(self, answer: Mapping[str, Any], request: GenerationRequest) -> Generation:
         if answer.get("ids") is not None:
             return finished(answer["ids"], request, self._ends, self.tokenizer)
+        ends = StopStrings(self._end_texts(request))
         stop, text = StopStrings(request.stop), str(answer["text"])
-        stopped, cut = stop.found_in(text), answer["reason"] == "length"
+        cut = answer["reason"] == "length" and not ends.found_in(text)
+        text = ends.cut(text)
+        stopped = stop.found_in(text)
         text = stop.cut(text)
         ids = self.tokenizer.encode(text, add_special_tokens=False) if self.tokenizer else []
         return Generation(
@@ -157,6 +183,13 @@ class APIEngine:
             cut=cut and not stopped,
             count=answer.get("count"),
         )
+
+    def _end_texts(self, request: GenerationRequest) -> tuple[str, ...]:
+        """What the end tokens of an answer are as text, should a server not end at them, but show them."""
+        if self.tokenizer is None:
+            return ()
+        texts = [self.tokenizer.decode([token]) for token in sorted(self._ends | {*request.ends})]
+        return tuple(text for text in texts if text.strip())
 
     def _answers(self, asked: Sequence[Asked], progress: Progress | None) -> list[Any]:
         """What the server answers, in the order asked; each answer is kept as soon as it comes."""
@@ -172,7 +205,10 @@ class APIEngine:
             self.journal.keep(key, answer)
             if progress:
                 progress(done, len(places))
-        return [self.journal.find(key) for key in keys]
+        answers = [self.journal.find(key) for key in keys]
+        if any(answer.get("read", 0) is None for answer in answers):
+            self.noticed.add(_MAY_CUT)
+        return answers
 
 
 def _own(tokenizer: Any, folder: Path | None) -> tuple[frozenset[int], int | None]:

@@ -2,6 +2,7 @@
 
 import email.utils
 import json
+import threading
 import time
 
 import pytest
@@ -10,8 +11,10 @@ from tiny import tiny_llama
 from tiny_server import TinyServer, serving
 
 import bench.api.client as client_module
-from bench.api.client import Client, backoff
+from bench.api.client import Client, backoff, is_loopback
 from bench.api.journal import Journal
+from bench.api.key import ApiKey
+from bench.api.pool import results_of
 from bench.server_settings import ServerSettings
 from results.errors import InputError
 from results.store import Store
@@ -62,22 +65,28 @@ def score(server, *more, cwd):
 
 
 @pytest.mark.parametrize(
-    "fault",
+    ("fault", "sentence"),
     [
-        fails(2, 429),
-        fails(2, 500, content=b'{"error": {"message": "oops"}}'),
-        fails(2, 503, {"Retry-After": "0"}),
-        fails(2, content=b'{"choices": [{"te'),
-        fails(2, content=b'{"choices": []}'),
-        fails(2, content=b"[1]"),
+        (fails(2, 429), "in 2 attempts, at the last of which it answered with status 429: start again"),
+        (fails(2, 500, content=b'{"error": {"message": "oops"}}'), r"answers with status 500 \(oops\)\.$"),
+        (
+            fails(2, 503, {"Retry-After": "0"}),
+            "at the last of which it answered with status 503",
+        ),
+        (
+            fails(2, content=b'{"choices": [{"te'),
+            r"of another form than OpenAI's \('{\"choices\": \[{",
+        ),
+        (fails(2, content=b'{"choices": []}'), r"of another form than OpenAI's \('{\"choices\": \[\]}'\)"),
+        (fails(2, content=b"[1]"), r"of another form than OpenAI's \('\[1\]'\)"),
     ],
 )
-def test_what_passes_is_asked_again(server, fault):
+def test_what_passes_is_asked_again(server, fault, sentence):
     server.fault = fault
     assert isinstance(asked(server, attempts=3), str)
     assert len(server.asked) == 3
     server.asked.clear()
-    with pytest.raises(InputError, match=r"in 2 attempts|status 500|another form"):
+    with pytest.raises(InputError, match=sentence):
         asked(server, attempts=2)
     assert len(server.asked) == 2
 
@@ -158,15 +167,15 @@ def test_answers_that_came_before_a_failure_are_not_asked_for_again(server, tmp_
 def test_answers_of_another_model_under_the_same_name_are_not_taken(tmp_path):
     path = tmp_path / "answers/of.jsonl"
     Journal(path, [-1.0, -2.0]).keep("of one", {"text": "old"})
-    assert Journal(path, [-1.01, -2.02]).find("of one") == {"text": "old"}
-    assert Journal(path, [-1.0, -2.5]).find("of one") is None
+    assert Journal(path, [-1.001, -2.002]).find("of one") == {"text": "old"}
+    assert Journal(path, [-1.0, -2.02]).find("of one") is None
     assert not path.exists()
     Journal(path, "what it says").keep("of one", {"text": "old"})
     assert Journal(path, "something else").find("of one") is None
 
 
-@pytest.mark.parametrize("variable", ["MANYSHOT_API_KEY", "OPENAI_API_KEY"])
-def test_the_key_is_sent_and_is_in_no_file_and_no_output(server, tmp_path, monkeypatch, variable):
+def test_the_key_is_sent_and_is_in_no_file_and_no_output(server, tmp_path, monkeypatch):
+    variable = "MANYSHOT_API_KEY"
     monkeypatch.setenv(variable, KEY)
     server.card["root"] = f"/models/{KEY}"  # a server that tells all that it is told
     done = [score(server, "--debug", cwd=tmp_path)]
@@ -188,11 +197,68 @@ def test_the_key_is_sent_and_is_in_no_file_and_no_output(server, tmp_path, monke
 
 def test_a_key_that_is_asked_for_or_cannot_be_one_is_said(server, tmp_path, monkeypatch):
     server.fault = fails(9, 401)
-    assert "asks for a key (status 401): set MANYSHOT_API_KEY or OPENAI" in score(server, cwd=tmp_path).stderr
-    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n{KEY}")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
     done = score(server, cwd=tmp_path)
-    assert "OPENAI_API_KEY holds no key" in done.stderr
+    assert "asks for a key (status 401): set MANYSHOT_API_KEY (OPENAI_API_KEY is sent to Op" in done.stderr
+    assert not any("Authorization" in headers for _, headers, _ in server.asked)
+    monkeypatch.setenv("MANYSHOT_API_KEY", f"{KEY}\n{KEY}")
+    done = score(server, cwd=tmp_path)
+    assert "MANYSHOT_API_KEY holds no key" in done.stderr
     assert KEY not in done.stderr
+
+
+@pytest.mark.parametrize("host", ["openai.com", "api.openai.com", "eu.api.openai.com"])
+def test_openais_key_is_for_openais_hosts_and_others_have_their_own(monkeypatch, host):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.delenv("MANYSHOT_API_KEY", raising=False)
+    assert ApiKey.find(host) == ApiKey("OPENAI_API_KEY", KEY)
+    assert ApiKey.find(f"{host}.example.org") is ApiKey.find("notopenai.com") is None
+    monkeypatch.setenv("MANYSHOT_API_KEY", "own")
+    assert ApiKey.find(host) == ApiKey.find("localhost") == ApiKey("MANYSHOT_API_KEY", "own")
+
+
+def test_an_address_of_this_machine_is_asked_through_no_proxy(server, monkeypatch, caplog):
+    monkeypatch.setenv("MANYSHOT_API_KEY", KEY)
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    for variable in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    assert isinstance(asked(server, attempts=1), str)
+    assert caplog.text == ""
+    Client(ServerSettings(url="http://models.example.org/v1"))
+    warned = "MANYSHOT_API_KEY goes to models.example.org through the proxy 127.0.0.1 unencrypted, by http"
+    assert warned in caplog.text
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.9.1", "::1", "a.localhost"])
+def test_what_this_machine_is_called(host):
+    assert is_loopback(host)
+    assert not is_loopback(f"{host}.org")
+
+
+def test_results_that_are_there_are_given_before_a_failure():
+    """The failure waits in the queue while its caller is slow, and further results come after it."""
+    first, failed, later = (threading.Event() for _ in range(3))
+
+    def second():
+        first.wait(9)
+        failed.set()
+        raise ValueError("broken")
+
+    def third():
+        failed.wait(9)
+        time.sleep(0.1)
+        later.set()
+        return "third"
+
+    given = []
+    with pytest.raises(ValueError, match="broken"):
+        for key, _ in results_of({"first": lambda: "first", "second": second, "third": third}, 3):
+            given.append(key)
+            first.set()
+            later.wait(9)
+            time.sleep(0.1)
+    assert given == ["first", "third"]
 
 
 def test_what_netrc_has_is_sent_nowhere(server, tmp_path, monkeypatch):
