@@ -171,6 +171,18 @@ class Benchmark(BenchmarkFacts):
         )
         return self.but(tasks=tuple(tasks))
 
+    def with_new_tokens(self, most: int) -> "Benchmark":
+        """The same benchmark with generated answers of so many tokens; a task that says fewer keeps them."""
+
+        def cut(task: EvalTask) -> EvalTask:
+            if task.config.get("output_type") != "generate_until":
+                return task
+            said = dict(task.config.get("generation_kwargs") or {})
+            said["max_gen_toks"] = min(said.get("max_gen_toks", most), most)
+            return replace(task, config={**task.config, "generation_kwargs": said})
+
+        return self.but(tasks=tuple(map(cut, self.tasks)))
+
     @property
     def runs_model_code(self) -> bool:
         """Whether a task of it executes code that a model has written."""

@@ -32,13 +32,32 @@ class Preset(Settings):
 
 
 def _benchmarks(given: object) -> object:
-    """Benchmarks in place of their names, and of lm-eval's names (`lm_eval: piqa`)."""
+    """Benchmarks in place of their names, of lm-eval's (`lm_eval: piqa`), and of what is said to change."""
     if not isinstance(given, list):
         return given
     return tuple(map(_benchmark, given))
 
 
+class _Changed(Settings):
+    """A registered benchmark with something otherwise, in a suite alone."""
+
+    benchmark: str = Field(min_length=1)
+    """Its name, which it keeps."""
+    num_fewshot: int | None = Field(None, ge=0)
+    """Worked examples before a question."""
+    max_new_tokens: int | None = Field(None, gt=0)
+    """Most tokens of an answer."""
+
+    def made(self) -> Benchmark:
+        benchmark = load_benchmark(self.benchmark)
+        if self.num_fewshot is not None:
+            benchmark = benchmark.with_fewshot(self.num_fewshot)
+        return benchmark if self.max_new_tokens is None else benchmark.with_new_tokens(self.max_new_tokens)
+
+
 def _benchmark(given: object) -> object:
+    if isinstance(given, dict) and "benchmark" in given:
+        return validated(_Changed, given, f"benchmark: {given['benchmark']}").made()
     if isinstance(given, dict) and "lm_eval" in given:
         from bench.lm_eval_tasks.benchmarks import LmEvalBenchmark  # which asks the registry for local files
 

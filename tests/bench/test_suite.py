@@ -1,5 +1,6 @@
 """Benchmarks and suites are found by name, and what is wrong in a definition is said."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -280,3 +281,42 @@ def test_a_configuration_that_lm_eval_cannot_read_is_refused_by_the_tasks_name(c
     broken = replace(task, config={**task.config, **change})
     with pytest.raises(InputError, match="lab_math cannot ask its rows"):
         prompts_of(broken, load_rows(task, None), seed=0, limit=1)
+
+
+def changed(tmp_path, **entry):
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        json.dumps({"name": "own", "title": "t", "tasks": {"a": {"benchmarks": [entry, "gsm8k"]}}})
+    )
+    return load_suite(str(path)).tasks["a"].benchmarks
+
+
+def test_a_suite_may_cut_answers_and_say_the_worked_examples_of_a_benchmark(tmp_path):
+    whole, (short, other) = (
+        load_benchmark("ifeval"),
+        changed(tmp_path, benchmark="ifeval", max_new_tokens=320),
+    )
+    (own,), (cut,) = whole.tasks, short.tasks
+    assert own.config["generation_kwargs"] == cut.config["generation_kwargs"] | {"max_gen_toks": 1280}
+    assert cut.config["generation_kwargs"]["max_gen_toks"] == 320
+    assert short.name == "ifeval" and short.definition_digest != whole.definition_digest
+    assert other.definition_digest == load_benchmark("gsm8k").definition_digest
+    longer, _ = changed(tmp_path, benchmark="ifeval", max_new_tokens=9999)
+    assert longer.definition_digest == whole.definition_digest
+    shots, _ = changed(tmp_path, benchmark="gsm8k_cot", num_fewshot=2)
+    assert shots.num_fewshot == (2,)
+    likelihoods, _ = changed(tmp_path, benchmark="arc_easy", max_new_tokens=5)
+    assert likelihoods.definition_digest == load_benchmark("arc_easy").definition_digest
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ({"benchmark": "ifevil"}, "ifeval"),
+        ({"benchmark": "ifeval", "max_tokens": 3}, "the key 'max_tokens' is unknown"),
+        ({"benchmark": "ifeval", "max_new_tokens": 0}, "'max_new_tokens' is 0"),
+    ],
+)
+def test_a_wrong_change_of_a_benchmark_is_refused(tmp_path, entry, says):
+    with pytest.raises(InputError, match=says):
+        changed(tmp_path, **entry)
