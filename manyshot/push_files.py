@@ -5,31 +5,28 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
+from manyshot.console import logger
+from manyshot.published_files import CONFIGS, LEFT_OUT, REPORTS, published_content
 from merging.checkpoints.adapter import CONFIG, WEIGHTS, Adapter, is_adapter
-from merging.checkpoints.checkpoint import BIN_FILE, BIN_INDEX_FILE, INDEX_FILE, Checkpoint
+from merging.checkpoints.checkpoint import BIN_FILE, INDEX_FILE, SINGLE_FILE, Checkpoint
 from merging.checkpoints.folders import exists, read_mapping
 from merging.checkpoints.tokenizer_files import TOKENIZER_FILES
 from merging.journal import JOURNAL
-from merging.model_card import published_recipe
-from merging.sources import hub_name, published
+from merging.sources import hub_name
 from merging.staging import SAVES
 from results.errors import InputError, and_more
 
 _PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}
 _PASSED_OVER = {".git", ".cache", "__pycache__", ".DS_Store"}
 """What version control, the hub's library, Python and macOS leave in folders."""
-_REPORTS = ("merge.json", "training.json", "extract.json")
 _NAMES = {
-    "config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json",
-    "mergekit_config.yml", ".gitattributes", *TOKENIZER_FILES, *_REPORTS,
+    *(name for name in CONFIGS if name != CONFIG), ".gitattributes", *TOKENIZER_FILES, *REPORTS, *LEFT_OUT,
 }  # fmt: skip
 _PATTERNS = (
     r"(LICEN[CS]E|NOTICE|COPYING)[^/]*", r"[^/]+\.(md|png|jpe?g|gif|svg|webp|tiktoken|model)",
     r"\.eval_results/[^/]+\.yaml", r"additional_chat_templates/[^/]+\.jinja",
 )  # fmt: skip
-_PATH = re.compile(r"(?<![\w:/.~-])~?/(?:[^\s/'\"`]+/)+([^\s/'\"`]+)")
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,8 @@ class PushedFile:
 def pushed_files(folder: Path) -> list[PushedFile]:
     """Return the files of a checkpoint's folder in the order of their names.
 
-    Reports, which name the folders that were merged, are published without the paths to these.
+    Reports and configurations are published without paths of this machine (`manyshot.published_files`);
+    mergekit's file of a merge, which is made of such, is left out.
 
     Raises:
         InputError: it holds no whole checkpoint in safetensors, or something that is no part of one.
@@ -79,7 +77,10 @@ def pushed_files(folder: Path) -> list[PushedFile]:
             f"{folder / odd[0]}{and_more(odd)} is no file of the checkpoint, and is not pushed: move it out "
             "of the folder."
         )
-    return [_pushed(folder, name) for name in names]
+    left_out = [name for name in names if name in LEFT_OUT]
+    if left_out:
+        logger.info("leaving out %s, which names folders of this machine", ", ".join(left_out))
+    return [_pushed(folder, name) for name in names if name not in left_out]
 
 
 def _refuse_unfinished(folder: Path) -> None:
@@ -117,40 +118,15 @@ def _weights(folder: Path) -> set[str]:
         if exists(folder / name)
     ]
     code = {path.name for path in folder.glob("*.py")} if any("auto_map" in one for one in asked) else set()
-    return {*files, *code, *([INDEX_FILE, BIN_INDEX_FILE] if len(files) > 1 else [])}
+    return {*files, *code, *([INDEX_FILE] if SINGLE_FILE not in files else [])}
 
 
 def _pushed(folder: Path, name: str) -> PushedFile:
     path = folder / name
-    if name in _REPORTS:
-        content = json.dumps(_without_folders(_report(read_mapping(path))), indent=1).encode() + b"\n"
-        return PushedFile(name, content, len(content))
-    if name == CONFIG:
-        config = read_mapping(path)
-        known = {**config, "base_model_name_or_path": hub_name(str(config["base_model_name_or_path"]))}
-        if known != config:
-            content = json.dumps(known, indent=2).encode() + b"\n"
-            return PushedFile(name, content, len(content))
+    if name in (*REPORTS, *CONFIGS):
+        content = read_mapping(path)
+        shown = published_content(name, content, path)
+        if shown != content:
+            written = json.dumps(shown, indent=2, ensure_ascii=False).encode() + b"\n"
+            return PushedFile(name, written, len(written))
     return PushedFile(name, path, path.stat().st_size)
-
-
-def _report(content: dict[str, Any]) -> dict[str, Any]:
-    """Return a merge's report with its sources as the model card names them."""
-    if "recipe" not in content or "inputs" not in content:
-        return content
-
-    def shown(source: dict[str, Any]) -> dict[str, Any]:
-        return {**source, "folder": published(source["folder"])}
-
-    base, experts = content["inputs"]["base"], content["inputs"]["experts"]
-    inputs = {"base": shown(base), "experts": {name: shown(one) for name, one in experts.items()}}
-    return {**content, "recipe": published_recipe(content["recipe"]), "inputs": inputs}
-
-
-def _without_folders(value: Any) -> Any:
-    """Return a JSON value in whose texts paths from the root are their last parts."""
-    if isinstance(value, dict):
-        return {key: _without_folders(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_without_folders(one) for one in value]
-    return _PATH.sub(r"\1", value) if isinstance(value, str) else value

@@ -31,7 +31,7 @@ def hub_name(folder: str) -> str | None:
 
 def hub_names(locations: Iterable[str]) -> list[str]:
     """Return the names on the hub that locations of checkpoints name, each once and in their order."""
-    named = [hub_name(one) for location in locations for one in _folders(location)]
+    named = [hub_name(one) for location in locations for one in folders_of(location)]
     return list(dict.fromkeys(name for name in named if name is not None))
 
 
@@ -44,7 +44,8 @@ def published(location: str) -> str:
     return with_paths(location, lambda path: "+".join(map(shown, _adapter_parts(path))))
 
 
-def _folders(location: str) -> list[str]:
+def folders_of(location: str) -> list[str]:
+    """Return the folders or names in a location: of a stack's parts, and of a base and its adapter."""
     paths = [part.path for part in stack_parts(location)] or [location]
     return [one for path in paths for one in _adapter_parts(path)]
 

@@ -9,6 +9,7 @@ import yaml
 from command_line import manyshot
 from hub_stub import TOKEN, serving
 from huggingface_hub import constants
+from safetensors.torch import load_file, save_file
 from tiny import tiny_llama
 from transformers import AutoModelForCausalLM
 
@@ -82,6 +83,76 @@ def test_a_checkpoint_arrives_whole_in_a_private_repository_and_opens(folder, pu
     assert report["recipe"]["experts"]["a"]["path"] == report["inputs"]["experts"]["a"]["folder"] == "expert"
     assert "/models" not in files["merge.json"].decode()
     assert report["tensors"] == json.loads((folder / "merge.json").read_text())["tensors"]
+
+
+def changed(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+SECRET = ("../jane/base", "file:///home/jane/base", "/home/jane doe/base", "/home/jane/base")
+
+
+@pytest.mark.parametrize("secret", SECRET)
+def test_paths_of_this_machine_are_published_nowhere(folder, push, secret):
+    report = json.loads((folder / "merge.json").read_text())
+    report["recipe"] |= {"base": secret, "tokenizer": secret, "notices": [f"Of {secret}, with (and/or) a/b."]}
+    report["recipe"]["experts"]["a"]["path"] = f"{secret}[0:1] | {secret}-2[1:2]"
+    report["recipe"]["method"]["name"] = f"{secret}.py:Mine"
+    report["recipe"]["chat_template"] = f"{secret}.jinja"
+    report["inputs"]["base"]["folder"] = secret
+    report["notices"] = [f"the base is {secret}, see https://example.org/a/b and {secret}.jinja"]
+    report["differences"] = [{"key": "config.x", "base": secret}]
+    (folder / "merge.json").write_text(json.dumps(report))
+    part = {"_name_or_path": secret, "hidden_size": 3}
+    changed(folder / "config.json", _name_or_path=secret, text_config=part, of_hub={"_name_or_path": "org/a"})
+    changed(
+        folder / "tokenizer_config.json", name_or_path=secret, tokenizer_file=secret, _name_or_path=secret,
+        vocab_file="vocab.txt",
+    )  # fmt: skip
+    written("generation_config.json", json.dumps({"_name_or_path": secret, "do_sample": True}))(folder)
+    written("mergekit_config.yml", yaml.safe_dump({"base_model": secret}))(folder)
+    (folder / "README.md").unlink()
+    with serving() as hub:
+        done = push(hub, folder, "me/m")
+        assert done.returncode == 0, done.stderr
+        files = hub.files["main"]
+    assert "leaving out mergekit_config.yml" in done.stderr
+    assert "mergekit_config.yml" not in files
+    for name in files:
+        assert name.endswith(".safetensors") or b"jane" not in files[name], name
+    config, report = json.loads(files["config.json"]), json.loads(files["merge.json"])
+    assert (config["text_config"], config["of_hub"]) == ({"hidden_size": 3}, {"_name_or_path": "org/a"})
+    assert json.loads(files["tokenizer_config.json"])["vocab_file"] == "vocab.txt"
+    assert json.loads(files["generation_config.json"]) == {"do_sample": True}
+    assert report["recipe"]["notices"] == ["Of base, with (and/or) a/b."]
+    assert report["notices"] == ["the base is base, see https://example.org/a/b and base.jinja"]
+    assert report["recipe"]["experts"]["a"]["path"] == "base[0:1] | base-2[1:2]"
+    assert (report["recipe"]["method"]["name"], report["recipe"]["chat_template"]) == ("Mine", "base.jinja")
+
+
+def test_a_report_that_is_none_of_ours_is_named(folder, tmp_path):
+    changed(folder / "merge.json", recipe=[])
+    done = manyshot("push", folder, "me/m", "--dry-run", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "merge.json is no report of manyshot's" in done.stderr
+
+
+def test_one_shard_with_its_index_goes_and_an_index_of_pickles_does_not(folder, push, tmp_path):
+    names = [path.name for path in folder.glob("*.safetensors")]
+    weights = {name: tensor for one in names for name, tensor in load_file(folder / one).items()}
+    for name in names:
+        (folder / name).unlink()
+    save_file(weights, folder / "model-00001-of-00001.safetensors", metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": dict.fromkeys(weights, "model-00001-of-00001.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with serving() as hub:
+        done = push(hub, folder, "me/m")
+        assert done.returncode == 0, done.stderr
+        assert {"model-00001-of-00001.safetensors", "model.safetensors.index.json"} <= set(hub.files["main"])
+    written("pytorch_model.bin.index.json", "{}")(folder)
+    done = manyshot("push", folder, "me/m", "--dry-run", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "pytorch_model.bin.index.json is no file of the checkpoint" in done.stderr
 
 
 def test_a_branch_and_a_public_repository_are_asked_for(folder, push):
@@ -269,6 +340,9 @@ def test_an_adapter_goes_without_the_path_to_its_base(merged, push, tmp_path):
     models = merged.parent / "models"
     done = manyshot("extract", models / "base", models / "expert", "adapter", "--rank", 2, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    done = manyshot("push", "adapter", "me/a", "--dry-run", cwd=tmp_path)
+    assert (done.returncode, "which nobody else has" in done.stderr) == (2, True), done.stderr
+    changed(tmp_path / "adapter/adapter_config.json", base_model_name_or_path="/scratch/jane/base")
     done = manyshot("push", "adapter", "me/a", "--dry-run", cwd=tmp_path)
     assert (done.returncode, "which nobody else has" in done.stderr) == (2, True), done.stderr
     cached = tmp_path / "hub/models--org--base/snapshots/0123"
