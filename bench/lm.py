@@ -186,13 +186,17 @@ class EngineLM(TemplateLM):
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
         """Greedy answers, each up to its first stop string."""
         wanted = [self.generation(*request.args) for request in requests]
-        fresh = list(dict.fromkeys(request for request in wanted if request not in self._answers))
-        answered = self.engine.generate(fresh, self.progress)
-        answers = {**self._answers, **dict(zip(fresh, answered, strict=True))}
+        answers = self._answered(wanted)
         self.generated_tokens += sum(answers[request].tokens for request in wanted)
         return [
             self._said(answers[request], *asked.args) for request, asked in zip(wanted, requests, strict=True)
         ]
+
+    def _answered(self, wanted: Sequence[GenerationRequest]) -> Mapping[GenerationRequest, Generation]:
+        """The answers to requests, of which some may be there already."""
+        fresh = list(dict.fromkeys(request for request in wanted if request not in self._answers))
+        answered = self.engine.generate(fresh, self.progress)
+        return {**self._answers, **dict(zip(fresh, answered, strict=True))}
 
     def _said(self, answer: Generation, context: str, arguments: dict[str, Any]) -> str:
         text = answer.text

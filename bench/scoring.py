@@ -173,7 +173,7 @@ class Scorer:
         started = time.perf_counter() - ahead.seconds
         rows = self.rows(benchmark)
         if served is not None:
-            served.begin(self.store.root, key.digest, self.chat, generates=benchmark.is_generated)
+            served.begin(self.store.root, key.digest, self.chat)
         answers = evaluate(lm, benchmark, rows, self.settings, judge=self._judge, progress=progress)
         record = Record(
             key=key,

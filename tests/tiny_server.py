@@ -60,6 +60,10 @@ class TinyServer:
             return 200, {"data": [{"id": self.name, **self.card}]}
         if path.removeprefix("/v1/") in ("completions", "chat/completions"):
             return self._generation(path, body)
+        if path == "/tokenize" and "messages" in body and "tokenize" not in self.lacks:
+            return 200, {"tokens": tokenizer.encode(self._written(body), add_special_tokens=False)}
+        if path == "/detokenize" and "tokenize" not in self.lacks:
+            return 200, {"prompt": tokenizer.decode(body["tokens"])}
         if path == "/tokenize" and "tokenize" not in self.lacks:
             special = body["add_special_tokens"]
             return 200, {"tokens": tokenizer.encode(body["prompt"], add_special_tokens=special)}
@@ -88,18 +92,22 @@ class TinyServer:
         return None
 
     def _chat(self, body: Any) -> tuple[int, Any]:
+        text = self._written(body)
+        ids = self.engine.tokenizer.encode(text, add_special_tokens=False)
+        choice, usage = self._generated(ids, body)
+        choice["message"] = {"role": "assistant", "content": choice.pop("text")}
+        return 200, {"choices": [choice], "usage": usage}
+
+    def _written(self, body: Any) -> str:
         arguments = body.get("chat_template_kwargs") or {}
-        text = self.engine.tokenizer.apply_chat_template(
+        text: str = self.engine.tokenizer.apply_chat_template(
             body["messages"],
             tokenize=False,
             add_generation_prompt=body.get("add_generation_prompt", True),
             continue_final_message=body.get("continue_final_message", False),
             **arguments,
         )
-        ids = self.engine.tokenizer.encode(text, add_special_tokens=False)
-        choice, usage = self._generated(ids, body)
-        choice["message"] = {"role": "assistant", "content": choice.pop("text")}
-        return 200, {"choices": [choice], "usage": usage}
+        return text
 
     def _completion(self, body: Any) -> tuple[int, Any]:
         prompt = body["prompt"]

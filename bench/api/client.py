@@ -20,6 +20,7 @@ from results.errors import InputError
 
 logger = logging.getLogger("manyshot.bench")
 _CONNECT_SECONDS = 10.0
+_BESIDE_SECONDS = 10.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 60.0
 _LONGEST_ASKED_WAIT = 600.0
 """Seconds; a server that asks for more has no more to give today."""
@@ -111,12 +112,22 @@ class Client:
         """
         return self._ask("GET", f"{self.url}{path}", None, lambda answer: answer, waits_for_it=False)
 
-    def try_root(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """What the server has at a path beside /v1, by POST where there is a body; None where nothing."""
-        with suppress(InputError):
-            method = "GET" if body is None else "POST"
-            return self._ask(method, f"{self.root}{path}", body, lambda answer: answer, attempts=1)
-        return None
+    def beside(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """What the server has at a path beside /v1, by POST where there is a body; None where nothing.
+
+        It is not waited for long, and asked once.
+
+        Raises:
+            InputError: it fails.
+        """
+        method = "GET" if body is None else "POST"
+        timeout = min(_BESIDE_SECONDS, self._settings.timeout)
+        try:
+            return self._once(method, f"{self.root}{path}", body, lambda answer: answer, timeout)
+        except RefusedError:
+            return None
+        except _PassingError as failure:
+            raise InputError(self._given_up(f"{self.root}{path}", 1, failure.reason)) from None
 
     def post(self, path: str, body: Mapping[str, Any], read: Callable[[Any], _Read]) -> _Read:
         """What the server answers to a request.
@@ -140,10 +151,9 @@ class Client:
         body: Mapping[str, Any] | None,
         read: Callable[[Any], _Read],
         *,
-        attempts: int | None = None,
         waits_for_it: bool = True,
     ) -> _Read:
-        attempts = attempts or self._settings.attempts
+        attempts = self._settings.attempts
         for attempt in range(attempts):
             try:
                 return self._once(method, url, body, read)
@@ -168,21 +178,27 @@ class Client:
         )
 
     def _once(
-        self, method: str, url: str, body: Mapping[str, Any] | None, read: Callable[[Any], _Read]
+        self,
+        method: str,
+        url: str,
+        body: Mapping[str, Any] | None,
+        read: Callable[[Any], _Read],
+        timeout: float | None = None,
     ) -> _Read:
+        timeout = timeout or self._settings.timeout
         try:
             response = self._session().request(
                 method,
                 url,
                 json=body,
-                timeout=(min(_CONNECT_SECONDS, self._settings.timeout), self._settings.timeout),
+                timeout=(min(_CONNECT_SECONDS, timeout), timeout),
                 allow_redirects=False,
                 proxies=self._proxies,
             )
         except requests.ConnectTimeout:
             raise _PassingError("there was no connection in time", unreachable=True) from None
         except requests.Timeout:
-            raise _PassingError(f"it took longer than {self._settings.timeout:g} seconds") from None
+            raise _PassingError(f"it took longer than {timeout:g} seconds") from None
         except requests.RequestException as error:
             raise _PassingError(
                 _why(error), unreachable=isinstance(error, requests.ConnectionError)

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from bench.api.requests import GREEDY, MOST_STOPS, Dialect, extras_of, reason_of
-from bench.engine import GenerationRequest
+from bench.engine import Generation, GenerationRequest
 from merging.chat import THINK_END, ChatForm, ChatSettings, Message, without_thoughts
 
 SERVER = "server"
@@ -36,6 +36,17 @@ class ConversationRequest(GenerationRequest):
 
     messages: str = "[]"
     arguments: str = "{}"
+
+
+@dataclass(frozen=True)
+class ConversationAnswer(Generation):
+    """An answer in a conversation.
+
+    Attributes:
+        thought_apart: whether the server took its thoughts out of it.
+    """
+
+    thought_apart: bool = False
 
 
 class ServedChat(ChatForm):
@@ -85,9 +96,9 @@ class ServedChat(ChatForm):
         return text if self.think_end is None else without_thoughts(text, self.think_end)
 
 
-def goes_on(request: ConversationRequest) -> bool:
-    """Whether an answer goes on in the model's own turn, which is the last."""
-    messages = json.loads(request.messages)
+def goes_on(conversation: str) -> bool:
+    """Whether an answer to messages, as JSON, goes on in the model's own turn, which is the last."""
+    messages = json.loads(conversation)
     return bool(messages) and messages[-1]["role"] == "assistant"
 
 
@@ -101,13 +112,14 @@ def chat_body(model: str, request: ConversationRequest, dialect: Dialect) -> dic
         **GREEDY,
         **({"stop": list(request.stop[:MOST_STOPS])} if request.stop else {}),
         **({"chat_template_kwargs": arguments} if arguments else {}),
-        **(GOES_ON if goes_on(request) else {}),
+        **(GOES_ON if goes_on(request.messages) else {}),
         **(extras_of(request.repetition_penalty) if dialect.extras else {}),
     }
 
 
 def read_chat(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Text, number of tokens (None where the server does not say) and the reason of the end of an answer.
+    """Text, thoughts that the server took out of it, number of tokens (None where it does not say), and why
+    the answer ended.
 
     Raises:
         LookupError, TypeError, ValueError, AttributeError: it is no answer to a conversation.
@@ -117,4 +129,5 @@ def read_chat(answer: Mapping[str, Any]) -> dict[str, Any]:
     if text is not None and not isinstance(text, str):
         raise TypeError("no text")
     count = (answer.get("usage") or {}).get("completion_tokens")
-    return {"text": text or "", "count": count, "reason": reason_of(choice)}
+    thoughts = choice["message"].get("reasoning_content") or choice["message"].get("reasoning") or ""
+    return {"text": text or "", "thoughts": str(thoughts), "count": count, "reason": reason_of(choice)}

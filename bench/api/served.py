@@ -1,5 +1,6 @@
 """A server's model as something that is scored: what identifies it, and what its records must say."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from results.record import CheckpointIdentity
 if TYPE_CHECKING:
     from bench.benchmark import Benchmark
 
+logger = logging.getLogger("manyshot.bench")
 _NAMED = 8
 """Benchmarks that a message names, of many."""
 
@@ -71,7 +73,8 @@ class Served:
             weights = f"{calls}; its weights are known by no more than this, and may change under that name"
         notices = [weights, "the dtype that the server computes in is not known"]
         if server.tokenizer is not None and not converses and not server.tokenizer_checked:
-            notices.append("the server has no /tokenize, so that its tokenizer could not be compared")
+            lack = "did not answer /tokenize" if "/tokenize" in server.failed else "has no /tokenize"
+            notices.append(f"the server {lack}, so that its tokenizer could not be compared")
         if not dialect.extras:
             notices.append("the server takes no repetition_penalty: where it has one of its own, that holds")
         elif not dialect.proved:
@@ -122,18 +125,21 @@ class Served:
         """The server's name and version, where it tells them."""
         return {"server": self.server.version} if self.server.version else {}
 
-    def begin(self, root: Path, digest: str, chat: ChatSettings, *, generates: bool) -> None:
+    def begin(self, root: Path, digest: str, chat: ChatSettings) -> None:
         """Keep the answers for a record from now on, and take those that an earlier start has kept.
 
         Args:
             root: folder of the store.
             digest: of the record's key.
             chat: whether the server writes conversations.
-            generates: whether the answers are texts.
         """
         self.engine.noticed.clear()
-        says = self.server.fingerprint(generates=generates, converses=server_writes_chat(chat))
-        self.engine.journal = Journal(root / "answers" / f"{digest}.jsonl", says)
+        says = self.server.fingerprint(converses=server_writes_chat(chat))
+        if not says:
+            logger.warning(
+                "the server says nothing to a fixed question: its answers are kept for no second start"
+            )
+        self.engine.journal = Journal(root / "answers" / f"{digest}.jsonl" if says else None, says)
 
     def finish(self) -> None:
         """Forget the answers, whose record is written."""

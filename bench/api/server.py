@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ logger = logging.getLogger("manyshot.bench")
 PROBE = "The answer is 42:\n  naïve words, 3.14 and 東京"
 """A text that tokenizers cut differently."""
 _SHORTEST = 16
+_FIXED_ANSWER = 64
+"""Tokens of the answer to a fixed question that are compared."""
 _ROUNDING = 0.1
 """Between log-probabilities that one model gives of one token in two ways, in bfloat16."""
 _ROOM_UNTOLD = 2048
@@ -51,6 +53,7 @@ class Server:
         card: what it says of its model: id, root, parent, owned_by, meta, as far as it has them.
         version: its name and version, where it has them.
         max_length: most tokens that the model reads here.
+        failed: paths beside OpenAI's protocol, as /tokenize, at which it gave no answer.
         tokenizer_checked: whether it has a tokenizer to ask, which agrees.
 
     Raises:
@@ -66,6 +69,7 @@ class Server:
     ) -> None:
         self.settings, self.tokenizer = settings, tokenizer
         self.client = Client(settings)
+        self.failed: set[str] = set()
         card = self._find_model()
         self.card = {name: card[name] for name in _OF_CARD if card.get(name) is not None}
         if isinstance(meta := self.card.get("meta"), dict):
@@ -210,25 +214,37 @@ class Server:
             logger.debug("choices of one token are asked one by one: %s", error)
             return False
 
-    def fingerprint(self, *, generates: bool, converses: bool) -> str | tuple[float, ...]:
+    def fingerprint(self, *, converses: bool) -> str | tuple[float, ...]:
         """What the model says to a fixed question, which tells whether it is still the same.
 
+        Log-probabilities where the server gives them, which tell merges apart whose texts are the same; else
+        an answer with its thoughts. Empty where it says nothing.
+
         Args:
-            generates: whether texts are asked for; else log-probabilities.
             converses: whether messages are sent.
         """
-        if not generates:
+        if not converses and self.echoes:
             return self.echo_logprobs
+        length = max(1, min(_FIXED_ANSWER, self.max_length // 4))
         if converses:
             turns = json.dumps([{"role": "user", "content": PROBE}])
-            body = chat_body(
-                self.model, ConversationRequest((), _SHORTEST, messages=turns), self.chat_dialect
-            )
-            return str(self.client.post("/chat/completions", body, read_chat)["text"])
+            body = chat_body(self.model, ConversationRequest((), length, messages=turns), self.chat_dialect)
+            said = self.client.post("/chat/completions", body, read_chat)
+            return f"{said['thoughts']}\n{said['text']}".strip()
         ids, dialect = self.tokenizer.encode(PROBE), self.dialect
-        request = GenerationRequest(ids, _SHORTEST)
+        request = GenerationRequest(ids, length)
         body = completion_body(self.model, self.prompt(ids, dialect), request, frozenset(), dialect)
         return str(self.client.post("/completions", body, read_completion)["text"])
+
+    def beside(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """What the server has beside OpenAI's protocol; None where nothing, or where it fails."""
+        try:
+            return self.client.beside(path, body)
+        except InputError as error:
+            if path not in self.failed:
+                logger.warning("what the server has at %s is left out: %s", path, error)
+            self.failed.add(path)
+            return None
 
     def _find_model(self) -> dict[str, Any]:
         try:
@@ -258,7 +274,7 @@ class Server:
         )
 
     def _version(self) -> str:
-        said = self.client.try_root("/version")
+        said = self.beside("/version")
         number = said.get("version") if isinstance(said, dict) else None
         return " ".join(
             str(part)[:60] for part in (self.card.get("owned_by"), number) if isinstance(part, str)
@@ -272,7 +288,7 @@ class Server:
         """
         told = card.get("max_model_len")
         if told is None and self.card.get("owned_by") == "llamacpp":
-            said = self.client.try_root("/props")
+            said = self.beside("/props")
             told = (
                 said.get("default_generation_settings", {}).get("n_ctx") if isinstance(said, dict) else None
             )
@@ -299,7 +315,7 @@ class Server:
             "content": PROBE,  # as llama.cpp has it
             "add_special": False,
         }
-        said = self.client.try_root("/tokenize", body)
+        said = self.beside("/tokenize", body)
         theirs = said.get("tokens") if isinstance(said, dict) else None
         if not isinstance(theirs, list):
             return False

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.api.conversation import ConversationRequest, chat_body, goes_on, read_chat
+from bench.api.conversation import ConversationAnswer, ConversationRequest, chat_body, goes_on, read_chat
 from bench.api.journal import Journal
 from bench.api.likelihoods import Asked, questions_of
 from bench.api.pool import results_of
@@ -156,7 +156,7 @@ class APIEngine:
         Raises:
             InputError: it does.
         """
-        if not goes_on(request):
+        if not goes_on(request.messages):
             return
         if self.server.continues is False:
             raise InputError(
@@ -176,13 +176,11 @@ class APIEngine:
         stopped = stop.found_in(text)
         text = stop.cut(text)
         ids = self.tokenizer.encode(text, add_special_tokens=False) if self.tokenizer else []
-        return Generation(
-            text,
-            tuple(ids),
-            ended=not cut and not stopped,
-            cut=cut and not stopped,
-            count=answer.get("count"),
-        )
+        made = Generation(text, tuple(ids), ended=not cut and not stopped, cut=cut and not stopped)
+        if not isinstance(request, ConversationRequest):
+            return made
+        apart = bool(answer.get("thoughts"))
+        return ConversationAnswer(**vars(made) | {"count": answer["count"]}, thought_apart=apart)
 
     def _end_texts(self, request: GenerationRequest) -> tuple[str, ...]:
         """What the end tokens of an answer are as text, should a server not end at them, but show them."""

@@ -2,8 +2,10 @@
 
 import email.utils
 import json
+import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from command_line import manyshot
@@ -15,7 +17,11 @@ from bench.api.client import Client, backoff, is_loopback
 from bench.api.journal import Journal
 from bench.api.key import ApiKey
 from bench.api.pool import results_of
+from bench.api.served import Served
+from bench.engine import EngineSettings
+from bench.engine_registry import open_engine
 from bench.server_settings import ServerSettings
+from merging.chat import ChatSettings
 from results.errors import InputError
 from results.store import Store
 from results.validation import validated
@@ -234,6 +240,43 @@ def test_an_address_of_this_machine_is_asked_through_no_proxy(server, monkeypatc
 def test_what_this_machine_is_called(host):
     assert is_loopback(host)
     assert not is_loopback(f"{host}.org")
+
+
+@pytest.mark.parametrize("status", [404, 500, 503])
+def test_what_fails_beside_the_protocol_is_told_from_what_is_absent(server, tmp_path, status):
+    server.fault = lambda path, *_: (status, {}, b"{}") if path == "/tokenize" else None
+    done = score(server, cwd=tmp_path)
+    assert done.returncode == 0
+    [record] = Store(tmp_path / "store").records()
+    lack = "has no /tokenize" if status == 404 else "did not answer /tokenize"
+    assert any(f"the server {lack}, so that" in notice for notice in record.notices)
+    assert (f"/tokenize is left out: No answer from {server.url[:-3]}" in done.stderr) == (status != 404)
+    assert [path for path, _, _ in server.asked].count("/tokenize") == 1
+
+
+def test_what_is_beside_the_protocol_is_not_waited_for_long(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(client_module, "_BESIDE_SECONDS", 0.1)
+    server.fault = lambda path, *_: time.sleep(1) if path == "/tokenize" else None
+    assert "it took longer than 0.1 seconds" in score(server, cwd=tmp_path).stderr
+
+
+def test_a_server_that_says_nothing_to_a_fixed_question_has_no_answers_kept(server, tmp_path):
+    answer = {"choices": [{"message": {"content": ""}, "finish_reason": "length"}]}
+    server.fault = lambda path, *_: (200, {}, json.dumps(answer).encode()) if "chat" in path else None
+    engine = open_engine(Path(os.devnull), EngineSettings(name="api", server={"url": server.url}))
+    served, chat = Served(engine, None), ChatSettings(chat_template="server")
+    served.begin(tmp_path, "digest", chat)
+    assert engine.journal.path is None
+    for message in ({"content": "yes"}, {"content": None, "reasoning": "so"}, {"reasoning_content": "then"}):
+        answer["choices"][0]["message"] = message
+        served.begin(tmp_path, "digest", chat)
+        assert engine.journal.path is not None
+        engine.journal.keep("one", "answer")
+        served.begin(tmp_path, "digest", chat)
+        assert engine.journal.find("one") == "answer"
+    answer["choices"][0]["message"] = {"reasoning_content": "others"}
+    served.begin(tmp_path, "digest", chat)
+    assert engine.journal.find("one") is None
 
 
 def test_results_that_are_there_are_given_before_a_failure():
