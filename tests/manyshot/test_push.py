@@ -50,6 +50,8 @@ def push(monkeypatch, tmp_path):
 
     def run(hub, *arguments, token=TOKEN, offline=False):
         monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+        files = f"{hub.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
@@ -196,6 +198,35 @@ def test_what_the_repository_was_loaded_by_goes_and_the_rest_of_it_stays(folder,
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "again").state_dict()
     wanted = AutoModelForCausalLM.from_pretrained(folder).state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in wanted.items())
+
+
+OURS = {
+    "dataset": {"id": "x/y", "task_id": "z"},
+    "value": 1.0,
+    "notes": f"5-shot, 1319 documents, manyshot record {'0' * 64}",
+}
+OTHER = {"dataset": {"id": "x/y", "task_id": "z"}, "value": 2.0, "notes": "by hand, no manyshot record"}
+
+
+@pytest.mark.parametrize("revision", ["main", "v1"])
+def test_entries_of_ours_that_are_not_sent_go_and_those_of_others_stay(folder, push, revision):
+    there = {
+        ".eval_results/ours.yaml": yaml.safe_dump([OURS]),
+        ".eval_results/both.yaml": yaml.safe_dump([OURS, OTHER]),
+        ".eval_results/other.yaml": f"# Mine\n{yaml.safe_dump([OTHER])}",
+        ".eval_results/broken.yaml": "{",
+        ".eval_results/gsm8k.yaml": yaml.safe_dump([OURS]),
+    }
+    with serving() as hub:
+        hub.repositories["me/m"] = True
+        hub.files["main"] = {name: text.encode() for name, text in there.items()}
+        done = push(hub, folder, "me/m", "--revision", revision)
+        assert done.returncode == 0, done.stderr
+        files = {name: content.decode() for name, content in hub.files[revision].items() if "eval_" in name}
+        assert len(hub.messages) == 1
+    assert files.pop(".eval_results/gsm8k.yaml") == "[]\n"
+    assert yaml.safe_load(files.pop(".eval_results/both.yaml")) == [OTHER]
+    assert files == {name: there[name] for name in (".eval_results/other.yaml", ".eval_results/broken.yaml")}
 
 
 def test_a_tokenizer_stays_where_none_is_sent():
