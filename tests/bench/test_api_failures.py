@@ -3,7 +3,6 @@
 import email.utils
 import json
 import os
-import threading
 import time
 from pathlib import Path
 
@@ -13,10 +12,7 @@ from tiny import tiny_llama
 from tiny_server import TinyServer, serving
 
 import bench.api.client as client_module
-from bench.api.client import Client, backoff, is_loopback
-from bench.api.journal import Journal
-from bench.api.key import ApiKey
-from bench.api.pool import results_of
+from bench.api.client import Client
 from bench.api.served import Served
 from bench.engine import EngineSettings
 from bench.engine_registry import open_engine
@@ -24,7 +20,6 @@ from bench.server_settings import ServerSettings
 from merging.chat import ChatSettings
 from results.errors import InputError
 from results.store import Store
-from results.validation import validated
 
 KEY = "sk-secret-0123456789"
 
@@ -113,11 +108,6 @@ def test_a_retry_after_is_kept_to_as_seconds_and_as_a_date(server):
         asked(server)
 
 
-def test_waits_grow_twofold_up_to_a_minute():
-    for attempt, seconds in enumerate((0.5, 1, 2, 4, 8, 16, 32, 60, 60)):
-        assert seconds <= backoff(attempt) <= 1.25 * seconds
-
-
 def test_a_slow_server_is_given_up_in_a_sentence(server):
     def slow(path, body, number):
         time.sleep(0.5)
@@ -170,16 +160,6 @@ def test_answers_that_came_before_a_failure_are_not_asked_for_again(server, tmp_
     assert first == second
 
 
-def test_answers_of_another_model_under_the_same_name_are_not_taken(tmp_path):
-    path = tmp_path / "answers/of.jsonl"
-    Journal(path, [-1.0, -2.0]).keep("of one", {"text": "old"})
-    assert Journal(path, [-1.001, -2.002]).find("of one") == {"text": "old"}
-    assert Journal(path, [-1.0, -2.02]).find("of one") is None
-    assert not path.exists()
-    Journal(path, "what it says").keep("of one", {"text": "old"})
-    assert Journal(path, "something else").find("of one") is None
-
-
 def test_the_key_is_sent_and_is_in_no_file_and_no_output(server, tmp_path, monkeypatch):
     variable = "MANYSHOT_API_KEY"
     monkeypatch.setenv(variable, KEY)
@@ -213,16 +193,6 @@ def test_a_key_that_is_asked_for_or_cannot_be_one_is_said(server, tmp_path, monk
     assert KEY not in done.stderr
 
 
-@pytest.mark.parametrize("host", ["openai.com", "api.openai.com", "eu.api.openai.com"])
-def test_openais_key_is_for_openais_hosts_and_others_have_their_own(monkeypatch, host):
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.delenv("MANYSHOT_API_KEY", raising=False)
-    assert ApiKey.find(host) == ApiKey("OPENAI_API_KEY", KEY)
-    assert ApiKey.find(f"{host}.example.org") is ApiKey.find("notopenai.com") is None
-    monkeypatch.setenv("MANYSHOT_API_KEY", "own")
-    assert ApiKey.find(host) == ApiKey.find("localhost") == ApiKey("MANYSHOT_API_KEY", "own")
-
-
 def test_an_address_of_this_machine_is_asked_through_no_proxy(server, monkeypatch, caplog):
     monkeypatch.setenv("MANYSHOT_API_KEY", KEY)
     for variable in ("http_proxy", "HTTP_PROXY", "all_proxy"):
@@ -234,12 +204,6 @@ def test_an_address_of_this_machine_is_asked_through_no_proxy(server, monkeypatc
     Client(ServerSettings(url="http://models.example.org/v1"))
     warned = "MANYSHOT_API_KEY goes to models.example.org through the proxy 127.0.0.1 unencrypted, by http"
     assert warned in caplog.text
-
-
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.9.1", "::1", "a.localhost"])
-def test_what_this_machine_is_called(host):
-    assert is_loopback(host)
-    assert not is_loopback(f"{host}.org")
 
 
 @pytest.mark.parametrize("status", [404, 500, 503])
@@ -279,31 +243,6 @@ def test_a_server_that_says_nothing_to_a_fixed_question_has_no_answers_kept(serv
     assert engine.journal.find("one") is None
 
 
-def test_results_that_are_there_are_given_before_a_failure():
-    """The failure waits in the queue while its caller is slow, and further results come after it."""
-    first, failed, later = (threading.Event() for _ in range(3))
-
-    def second():
-        first.wait(9)
-        failed.set()
-        raise ValueError("broken")
-
-    def third():
-        failed.wait(9)
-        time.sleep(0.1)
-        later.set()
-        return "third"
-
-    given = []
-    with pytest.raises(ValueError, match="broken"):
-        for key, _ in results_of({"first": lambda: "first", "second": second, "third": third}, 3):
-            given.append(key)
-            first.set()
-            later.wait(9)
-            time.sleep(0.1)
-    assert given == ["first", "third"]
-
-
 def test_what_netrc_has_is_sent_nowhere(server, tmp_path, monkeypatch):
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password netrc-secret\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
@@ -320,22 +259,6 @@ def test_a_redirect_takes_the_key_nowhere(server, llama, tmp_path, monkeypatch):
             assert done.returncode == 2
             assert "redirects to 127.0.0.1, which is not followed" in done.stderr
         assert other.asked == []
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["http://me:secret@host/v1", "http://me@host/v1", "http://host/v1?key=secret", "http://host/v1#secret"],
-)
-def test_an_address_with_credentials_is_refused_unseen(url):
-    with pytest.raises(InputError) as refused:
-        validated(ServerSettings, {"url": url}, "The command line")
-    assert "secret" not in str(refused.value)
-
-
-@pytest.mark.parametrize("url", ["host:8000/v1", "ftp://host/v1", "http://", "http://host:port/v1", ""])
-def test_what_is_no_address_is_said(url):
-    with pytest.raises(InputError, match="is no address such as http://localhost:8000/v1"):
-        validated(ServerSettings, {"url": url}, "The command line")
 
 
 def test_a_server_that_is_down_or_has_another_model_is_said_at_once(server, tmp_path):
