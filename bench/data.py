@@ -26,7 +26,7 @@ Origin = Literal["hub", "local", "files", "generated"]
 _LONG_LINE = 10**7
 _UNWRITABLE = re.compile(r"\\ud|\d{19}", re.IGNORECASE)
 """What a line has that holds half of a surrogate pair, or a whole number beyond 64 bits."""
-_FORMATS = ("json", "csv", "parquet", "arrow", "text", "xml")
+FORMATS = ("json", "csv", "parquet", "arrow", "text", "xml")
 """Names by which `datasets` reads files."""
 logger = logging.getLogger("manyshot.bench")
 
@@ -83,7 +83,8 @@ def load_rows(task: EvalTask, root: Path | None) -> Rows:
         of_split = _made_rows if task.config.get("custom_dataset") else _hub_rows
         read = {split: _checked_hub_rows(task, of_split(task, split)) for split in splits}
         made: Origin = "generated" if task.config.get("custom_dataset") else "hub"
-        origin: Origin = "files" if _has_own_files(task) else made
+        names_files = _has_own_files(task) or task.config.get("dataset_path") in FORMATS
+        origin: Origin = "files" if names_files else made
         return Rows(read, f"{'files' if _has_own_files(task) else 'hub'}: {_set_name(task)}", origin=origin)
     read = {split: _local_rows(task, split, root) for split in splits}
     scored, notice = len(read[task.scored_split]), None
@@ -180,7 +181,7 @@ def fewshot_splits(config: Mapping[str, Any]) -> tuple[str, ...]:
 def _has_own_files(task: EvalTask) -> bool:
     """Whether a task's definition itself says where its rows lie on this machine."""
     path, files = str(task.config.get("dataset_path") or ""), _data_files(task)
-    if path in _FORMATS:
+    if path in FORMATS:
         return bool(files) and not any("://" in file for file in files)
     return os.sep in path and Path(path).is_dir()
 
@@ -196,7 +197,7 @@ def _data_files(task: EvalTask) -> tuple[str, ...]:
 def _set_name(task: EvalTask) -> str | None:
     """The data set on the hub, or the files that a task names in place of one."""
     read_as = task.config.get("dataset_path")
-    return ", ".join(_data_files(task)) if read_as in _FORMATS and _data_files(task) else task.hub
+    return ", ".join(_data_files(task)) if read_as in FORMATS and _data_files(task) else task.hub
 
 
 def _hub_rows(task: EvalTask, split: str) -> list[Row]:

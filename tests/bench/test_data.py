@@ -7,6 +7,7 @@ import pytest
 from datasets import Dataset
 from pydantic import ValidationError
 
+from bench.asked import asked as asked_of
 from bench.benchmark import EvalTask
 from bench.data import Rows, data_root, load_rows, read_jsonl
 from bench.examples import ExampleSource, load_examples
@@ -17,6 +18,7 @@ from bench.scoring import Scorer
 from bench.suite import load_benchmark
 from bench.worked_examples import refuse_few_rows
 from results.errors import InputError
+from results.record import Asked, AskedRows
 from results.store import Store
 
 
@@ -182,10 +184,30 @@ def test_files_of_a_task_that_lie_elsewhere_are_not_fetched_with_a_data_root(tmp
         with pytest.raises(NoDataError, match=r"lm_eval/t/test.jsonl does not exist; on the hub: h.*c.jsonl"):
             load_rows(task, tmp_path)
         assert load_rows(task, None).source.endswith("/c.jsonl")
-    assert len(asked) == 2
+        assert load_rows(task, None).origin == "files"
+    assert len(asked) == 4
     write_rows(tmp_path / "lm_eval/t/test.jsonl", [{"q": 1}])
     assert load_rows(task, tmp_path).source == "lm_eval/t/test.jsonl"
-    assert len(asked) == 2
+    assert load_rows(task, tmp_path).origin == "local"
+    assert len(asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("path", "named", "origin"),
+    [
+        ("owner/set", "owner/set", "hub"), ("glue", "glue", "hub"), ("/home/jane/set", None, "hub"),
+        ("../jane/set", None, "hub"), ("json", None, "files"),
+    ],
+)  # fmt: skip
+def test_a_record_names_data_sets_of_the_hub_and_no_folders(monkeypatch, path, named, origin):
+    monkeypatch.setattr("bench.data.hub_rows", lambda *_, **__: [{"q": 1}])
+    task = task_of("https://a.b/c.jsonl", dataset_path=path, num_fewshot=3)
+    benchmark = load_benchmark("gsm8k").but(tasks=(task, task))
+    assert asked_of(benchmark, {"t": load_rows(task, None)}) == Asked(
+        filter="flexible-extract",
+        num_fewshot=(3,),
+        rows=(AskedRows(source=origin, path=named, split="test"),),
+    )
 
 
 def test_the_source_of_a_tasks_own_files_is_their_names(tmp_path):
