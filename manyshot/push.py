@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from manyshot.console import counted, logger, size
-from manyshot.push_files import PushedFile
+from manyshot.push_files import ENTRY_FILES, TEMPLATE_FILES, PushedFile
 from merging.checkpoints.tokenizer_files import TOKENIZER_FILES
 from results.errors import InputError
 from results.validation import legible
@@ -23,7 +23,7 @@ _LOADED = (
     r"(adapter_|generation_)?config\.json",
 )  # fmt: skip
 """Files that transformers and PEFT look for in a repository, besides those of a tokenizer."""
-_TOKENIZER = (*map(re.escape, TOKENIZER_FILES), r"additional_chat_templates/[^/]+\.jinja")
+_TOKENIZER = (*map(re.escape, TOKENIZER_FILES), TEMPLATE_FILES)
 
 
 def check_repository(name: str) -> None:
@@ -145,7 +145,7 @@ def _entries_of_others(
 
     left: dict[str, bytes | None] = {}
     for name in names:
-        if not re.fullmatch(r"\.eval_results/[^/]+\.yaml", name):
+        if not re.fullmatch(ENTRY_FILES, name):
             continue
         with TemporaryDirectory() as folder, suppress(InputError):
             file = api.hf_hub_download(repository, name, revision=revision, local_dir=folder)

@@ -23,9 +23,11 @@ _PASSED_OVER = {".git", ".cache", "__pycache__", ".DS_Store"}
 _NAMES = {
     *(name for name in CONFIGS if name != CONFIG), ".gitattributes", *TOKENIZER_FILES, *REPORTS, *LEFT_OUT,
 }  # fmt: skip
+ENTRY_FILES = r"\.eval_results/[^/]+\.yaml"
+TEMPLATE_FILES = r"additional_chat_templates/[^/]+\.jinja"
 _PATTERNS = (
     r"(LICEN[CS]E|NOTICE|COPYING)[^/]*", r"[^/]+\.(md|png|jpe?g|gif|svg|webp|tiktoken|model)",
-    r"\.eval_results/[^/]+\.yaml", r"additional_chat_templates/[^/]+\.jinja",
+    ENTRY_FILES, TEMPLATE_FILES,
 )  # fmt: skip
 
 

@@ -9,8 +9,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tiny import tiny_llama
+
 from bench.engine import EngineSettings, GenerationRequest
 from bench.engine_registry import open_engine
+
+TEMPLATE = (
+    "{% for m in messages %}{{ m.role }} : {{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}answer :{% endif %}"
+)
 
 Fault = tuple[int, dict[str, str], bytes]
 """A status, headers and a body in place of an answer."""
@@ -20,6 +27,13 @@ _OPENAI = frozenset(
         *("presence_penalty", "stream", "stop", "echo", "logprobs"),
     }
 )
+
+
+def chatting_llama(folder: Path) -> Path:
+    """A Llama with a chat template, whose answers differ from prompt to prompt."""
+    tiny_llama(folder, width=128, initializer_range=0.1)
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    return folder
 
 
 @dataclass

@@ -151,7 +151,7 @@ def read_echo(answer: Any, ids: TokenIds, scored: int) -> dict[str, Any]:
     """
     logprobs = answer["choices"][0]["logprobs"]
     values, likeliest = logprobs["token_logprobs"], logprobs["top_logprobs"]
-    read = _prompt_tokens(answer, len(values))
+    read = _echoed_tokens(answer, len(values))
     if read != len(ids):
         raise ValueError(f"{read} tokens were read of a prompt of {len(ids)}")
     names = logprobs.get("tokens") or [None] * len(ids)
@@ -165,11 +165,10 @@ def read_echo(answer: Any, ids: TokenIds, scored: int) -> dict[str, Any]:
     }
 
 
-def _prompt_tokens(answer: Mapping[str, Any], values: int) -> int:
+def _echoed_tokens(answer: Mapping[str, Any], values: int) -> int:
     """How many tokens of a prompt a server read: by its own account, else all but the generated one."""
-    usage = answer.get("usage") or {}
-    told = usage.get("prompt_tokens")
-    return int(told) if told is not None and values >= told else values - 1
+    told = prompt_tokens(answer, None)
+    return told if told is not None and values >= told else values - 1
 
 
 def _number(value: Any) -> float:

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import manyshot
-from tiny import tiny_llama
-from tiny_server import TinyServer, serving
+from tiny_server import TinyServer, chatting_llama, serving
 
 from bench.api.requests import MOST_STOPS
 from bench.engine import EngineSettings, GenerationRequest
@@ -19,17 +18,11 @@ from results.errors import InputError
 from results.store import Store
 
 TEXTS = ["hello", "how many apples are left ? the answer is", "Question : A", "maybe yes no and A B C D"]
-TEMPLATE = (
-    "{% for m in messages %}{{ m.role }} : {{ m.content }}\n{% endfor %}"
-    "{% if add_generation_prompt %}answer :{% endif %}"
-)
 
 
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory):
-    folder = tiny_llama(tmp_path_factory.mktemp("models") / "llama", width=128, initializer_range=0.1)
-    (folder / "chat_template.jinja").write_text(TEMPLATE)
-    return folder
+    return chatting_llama(tmp_path_factory.mktemp("models") / "llama")
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 from command_line import manyshot
-from tiny import tiny_llama
-from tiny_server import TinyServer, serving
+from tiny_server import TinyServer, chatting_llama, serving
 
 import bench.api.client as client_module
 from bench.api.conversation import ConversationRequest
@@ -18,18 +17,12 @@ from bench.server_settings import ServerSettings
 from results.errors import InputError
 from results.store import Store
 
-TEMPLATE = (
-    "{% for m in messages %}{{ m.role }} : {{ m.content }}\n{% endfor %}"
-    "{% if add_generation_prompt %}answer :{% endif %}"
-)
 PROMPT = (3, 4, 5, 6, 7, 8)
 
 
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory):
-    folder = tiny_llama(tmp_path_factory.mktemp("models") / "llama", width=128, initializer_range=0.1)
-    (folder / "chat_template.jinja").write_text(TEMPLATE)
-    return folder
+    return chatting_llama(tmp_path_factory.mktemp("models") / "llama")
 
 
 @pytest.fixture(scope="module")
