@@ -1,4 +1,4 @@
-"""The engine on a server with OpenAI's protocol, such as vLLM's, SGLang's or llama.cpp's."""
+"""The engine on a server with OpenAI's protocol, such as vLLM's."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -36,8 +36,8 @@ _MAY_NOT_GO_ON = "the server does not show that answers went on in the turns tha
 def _abilities() -> EngineAbilities:
     return EngineAbilities(
         can=(
-            "log-likelihoods, where a server gives log-probabilities of prompts (echo): vLLM, SGLang",
-            "choices of one token by one request, where it gives those of any tokens: vLLM",
+            "log-likelihoods, where a server gives log-probabilities of prompts (echo), as vLLM does",
+            "choices of one token by one request, where it gives those of any tokens, as vLLM does",
             "generation by completions, or by the server's chat template (--chat-template server)",
             "goes on from the answers that an interrupted start got",
         ),
@@ -51,7 +51,7 @@ def _abilities() -> EngineAbilities:
 
 @engine(
     "api",
-    "a server with OpenAI's protocol (vLLM, SGLang, llama.cpp, …)",
+    "a server with OpenAI's protocol, such as vLLM's",
     served=True,
     settings=frozenset({"max_length", "server"}),
     max_logprobs=1,
