@@ -44,13 +44,18 @@ def methods_page() -> str:
         "# Merge methods",
         _WRITTEN_BY,
         "Each is a `method` of a recipe and a row of an experiment; its settings are keys beside its `name`. "
-        "Below, τ_t is the task vector θ_t − θ₀ of task t, and w_t its weight.",
+        "Below, τ_t is the task vector θ_t − θ₀ of task t, and w_t its weight. What each needs and costs is "
+        "that of its default settings.",
     ]
     ours = [
         method for method in known_methods().values() if method.method_class.__module__.startswith("merging.")
     ]
+    costs = [(f"[{m.name}](#{m.name})", m.cost.needed, m.cost.passes, m.cost.held) for m in ours]
+    blocks.append(_table(("method", "needs", "reads the experts", "holds"), costs))
     for method in ours:
         blocks += [f"## {method.name}", f"<{method.paper}>", about_method(method)]
+        if method.cost.runs:
+            blocks.append(str(method.cost))
         if rows := setting_rows(method.method_class):
             code = [(f"`{name}`", kind, f"`{default}`", about) for name, kind, default, about in rows]
             blocks.append(_table(("setting", "type", "default", "what it is"), code))
@@ -122,9 +127,9 @@ def _type_in_words(annotation: Any) -> str:
     return _WORDS.get(annotation, "mapping")
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [headings, ["---"] * len(headings), *rows]
-    escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    escaped = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in escaped)
 
 

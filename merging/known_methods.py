@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic.errors import PydanticUserError
 
+from merging.cost import Cost
 from merging.method import Method, MethodPreset, Scope
 from merging.method_file import class_name, is_method_file, load_class
 from results.errors import InputError, nearest
@@ -27,6 +28,13 @@ class KnownMethod:
     def settings(self) -> tuple[str, ...]:
         """Names of the settings it accepts."""
         return tuple(self.method_class.model_fields)
+
+    @property
+    def cost(self) -> Cost:
+        """What it needs and costs under its default settings."""
+        fields = self.method_class.model_fields
+        required = {name: None for name, setting in fields.items() if setting.is_required()}
+        return self.method_class.model_construct(**required).cost
 
 
 _KNOWN: dict[str, KnownMethod] = {}

@@ -8,6 +8,7 @@ import torch
 from pydantic import Field, model_validator
 
 from merging.arithmetic import weighted_sum
+from merging.cost import Cost
 from merging.layers import WHOLE_MODEL, Level, layer_of
 from merging.method import Context, Method, Scope
 from merging.signals import ContinuationSettings, ObjectiveKind
@@ -67,6 +68,16 @@ class LearnedMethod(Method):
     @abstractmethod
     def objective(self) -> ObjectiveKind:
         """What is made small."""
+
+    @property
+    def cost(self) -> Cost:
+        """Beside the merge, each step of learning reads the experts twice."""
+        return Cost(
+            needs=("validation inputs", "gradients"),
+            runs="each expert on its inputs to continue them, and the merged model on these texts forward "
+            f"and backward {self.epochs} times",
+            held="the merged model and its gradient in float32, and some blocks of every expert",
+        )
 
     @property
     def inputs_per_task(self) -> int:

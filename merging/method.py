@@ -16,6 +16,7 @@ import torch
 
 from merging import noise
 from merging.arithmetic import count_nonzero, sum_of_squares
+from merging.cost import Cost
 from merging.mask_reach import MaskReach
 from results.validation import Settings
 
@@ -27,6 +28,15 @@ class Scope(StrEnum):
     ROW = "row"
     TENSOR = "tensor"
     MODEL = "model"
+
+
+HELD = {
+    Scope.ELEMENT: "some blocks of every expert",
+    Scope.ROW: "some rows of every expert",
+    Scope.TENSOR: "one whole tensor of every expert",
+    Scope.MODEL: "every expert",
+}
+"""What is in memory of the weights at a time, by the scope."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +199,11 @@ class Method(Settings):
     def decides_over_model(self) -> bool:
         """Whether what becomes of a tensor hangs on the others, so that all must have the same settings."""
         return self.scope == Scope.MODEL
+
+    @property
+    def cost(self) -> Cost:
+        """What it needs and costs; to be declared by methods that use data."""
+        return Cost(passes=1 + len(self.first_passes()), held=HELD[self.block_scope])
 
     def first_passes(self) -> Mapping[str, FirstPass]:
         """Return the passes that run before the merge, in order, by the name of their statistic."""

@@ -166,8 +166,8 @@ def _methods(name: str | None, root: Path | None) -> str:
     methods = known_methods()
     if name is None:
         return as_table(
-            ("method", "settings", "paper"),
-            [(m.name, ", ".join(m.settings) or "none", m.paper) for m in methods.values()],
+            ("method", "needs", "settings", "paper"),
+            [(m.name, m.cost.needed, ", ".join(m.settings) or "none", m.paper) for m in methods.values()],
         )
     method = find_method(name)
     settings = as_table(("setting", "type", "default", "what it is"), setting_rows(method.method_class))
@@ -178,7 +178,8 @@ def _methods(name: str | None, root: Path | None) -> str:
         for name, preset in method.method_class.presets.items()
     ]
     heading = f"{class_name(method.name)}\n{method.paper}"
-    return "\n\n".join([heading, about_method(method), *([settings] if method.settings else []), *presets])
+    blocks = [heading, about_method(method), str(method.cost)]
+    return "\n\n".join([*blocks, *([settings] if method.settings else []), *presets])
 
 
 def _signals(name: str | None, root: Path | None) -> str:

@@ -10,6 +10,7 @@ from toy_checkpoints import SHAPES
 
 from merging.arithmetic import weighted_sum
 from merging.checkpoints.checkpoint import Checkpoint
+from merging.cost import Cost
 from merging.known_methods import known_methods, make_method, register
 from merging.merge import merge
 from merging.method import Method, Scope
@@ -303,3 +304,12 @@ def test_nan_made_by_a_method_is_refused(family, recipe_for, registry, tmp_path)
     with pytest.raises(InputError, match="NaN or infinity"):
         merge(recipe_for(base, experts, "broken"), tmp_path / "out", progress=False)
     assert not list(tmp_path.glob("*out*"))
+
+
+def test_what_methods_need_and_read_is_declared():
+    costs = {name: known.cost for name, known in known_methods().items()}
+    assert costs["average"] == Cost()
+    assert (costs["ties"].needs, costs["ties"].passes) == ((), 4)
+    assert costs["tsv_merge"].held == "one whole tensor of every expert"
+    assert costs["divmerge"].needs == ("validation inputs", "gradients")
+    assert "forward and backward 5 times" in str(costs["adamerging"])

@@ -81,6 +81,7 @@ def test_the_list_of_methods_knows_it(toy, capsys):
         "θ = θ₀ + λ τ_1.",
         "scaling",
         "λ, how far to go.",
+        "Needs nothing. Reads the experts once.",
         "1.0",
     ):
         assert words in told
