@@ -113,6 +113,8 @@ class Suite(Settings):
     """How questions are put, and training examples written, to a model tuned for conversations."""
     leave_out_at_chance: bool = False
     """Whether benchmarks on which the task's expert guesses count in no aggregate."""
+    leave_out_at_base: bool = False
+    """Whether benchmarks on which the task's expert is not told apart from its base count in no aggregate."""
 
     def preset(self, name: str | None) -> Preset:
         """A preset by name; without a name, nothing is set.
@@ -140,6 +142,7 @@ class Suite(Settings):
             tasks={name: tuple(b.spec for b in task.benchmarks) for name, task in self.tasks.items()},
             forgetting=tuple(b.spec for b in self.forgetting),
             leave_out_at_chance=self.leave_out_at_chance,
+            leave_out_at_base=self.leave_out_at_base,
         )
 
 

@@ -12,7 +12,7 @@ from results.bootstrap import RESAMPLES, align_documents, resample_together
 from results.errors import InputError
 from results.intervals import Draws, least_of
 from results.metrics import Performance, performance, reference_note
-from results.reference import at_chance, check_settings, ordered_entries, records_of, references
+from results.reference import check_settings, not_learned, ordered_entries, records_of, references
 from results.run_manifest import Entry, Role, Run
 from results.shared_items import ITEM
 from results.store import DOCUMENT_KEY, Store
@@ -208,7 +208,7 @@ def compare(run: Run, store: Store, *, resamples: int = RESAMPLES) -> Comparison
             documents = {label: store.documents(record, columns) for label, record in scored.items()}
             aligned.append(align_documents(benchmark.name, benchmark.metric, documents))
     drawn = resample_together(aligned, resamples=resamples)
-    left_out = at_chance(run, scores, drawn) if run.suite.leave_out_at_chance else {}
+    left_out = not_learned(run, scores, drawn)
     rows = []
     for entry in entries:
         labels = {task: expert.label for task, expert in experts[entry.label].items()}

@@ -144,34 +144,50 @@ def differing_settings(first: Record, second: Record) -> str:
     return ", ".join(differing)
 
 
-def at_chance(
+def not_learned(
     run: Run, scores: Mapping[str, Mapping[str, Draws]], drawn: Mapping[str, Mapping[str, Draws]]
 ) -> dict[str, str]:
-    """The benchmarks on which the task's experts (the mean over seeds) do not reliably beat chance, and why.
+    """The benchmarks on which the task's experts (the mean over seeds) have not reliably learned, and why.
+
+    The suite says what they must beat: chance (`leave_out_at_chance`), the base (`leave_out_at_base`), both
+    or nothing. The base is compared on the same resampled documents.
 
     Args:
         run: with the experts.
         scores: by benchmark and label, those that were measured.
-        drawn: the same of the resamples; the interval is their 95 %.
+        drawn: the same of the resamples; the intervals are their 95 %.
     """
     reasons = {}
     for task, benchmarks in run.suite.tasks.items():
         for benchmark in benchmarks:
+            measured, resampled = scores[benchmark.name], drawn[benchmark.name]
             experts = [
                 entry.label
                 for entry in run.entries
-                if entry.role == "expert" and entry.task == task and entry.label in scores[benchmark.name]
+                if entry.role == "expert" and entry.task == task and entry.label in measured
             ]
             if not experts:
                 continue
-            score = np.mean([mapped(benchmark, scores[benchmark.name][label]) for label in experts])
-            interval = percentile_interval(
-                np.mean([mapped(benchmark, drawn[benchmark.name][label]) for label in experts], axis=0)
+            score, draws = (
+                np.mean([mapped(benchmark, by_label[label]) for label in experts], axis=0)
+                for by_label in (measured, resampled)
             )
-            if interval is not None and interval.low <= benchmark.chance:
+            interval = percentile_interval(draws)
+            if run.suite.leave_out_at_chance and interval is not None and interval.low <= benchmark.chance:
                 reasons[benchmark.name] = (
                     f"{benchmark.name}: left out of averages, because the expert is at chance "
-                    f"({score:.3f} [{interval.low:.3f}, {interval.high:.3f}]; guessing scores "
+                    f"({score[0]:.3f} [{interval.low:.3f}, {interval.high:.3f}]; guessing scores "
                     f"{benchmark.chance:.3g})"
+                )
+                continue
+            base = run.base
+            if not run.suite.leave_out_at_base or base is None or base.label not in measured:
+                continue
+            of_base = mapped(benchmark, measured[base.label])
+            gain = percentile_interval(draws - mapped(benchmark, resampled[base.label]))
+            if gain is not None and gain.low <= 0:
+                reasons[benchmark.name] = (
+                    f"{benchmark.name}: left out of averages, because the expert is not told apart from its "
+                    f"base ({score[0]:.3f} and {of_base[0]:.3f}; a gain of {gain.low:.3f} to {gain.high:.3f})"
                 )
     return reasons

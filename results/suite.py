@@ -41,6 +41,8 @@ class SuiteSpec(Settings):
     """Benchmarks on which merged checkpoints are compared with the base."""
     leave_out_at_chance: bool = False
     """Whether aggregates leave out benchmarks on which the task's expert guesses."""
+    leave_out_at_base: bool = False
+    """Whether aggregates leave out benchmarks on which the task's expert is not told apart from the base."""
 
     def model_post_init(self, context: Any) -> None:
         """Refuse tasks and benchmarks that cannot be told apart, or are missing."""

@@ -126,7 +126,7 @@ def basis(
     if intervals:
         sentences.append("Bars: 95 % over documents.")
     if comparison.left_out and not forgetting:
-        sentences.append(f"Left out, as the expert is at chance: {', '.join(comparison.left_out)}.")
+        sentences.append(f"Left out, as the expert has not learned it: {', '.join(comparison.left_out)}.")
     return " ".join(sentences)
 
 

@@ -117,7 +117,7 @@ def _basis(comparisons: Sequence[Comparison]) -> str:
         names = ", ".join(
             f"{name} ({number} of {len(comparisons)} runs)" for name, number in left_out.items()
         )
-        sentences.append(f"Left out, as the expert is at chance: {names}.")
+        sentences.append(f"Left out, as the expert has not learned it: {names}.")
     without = Counter(
         len(comparison.suite.tasks)
         for comparison in comparisons

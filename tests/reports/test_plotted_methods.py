@@ -48,7 +48,7 @@ def test_what_was_left_out_is_told_and_not_counted():
     )
     assert basis(left_out, plotted_methods(left_out)) == (
         "n = 100 documents (instructions_test). 1 seed. Bars: 95 % over documents. "
-        "Left out, as the expert is at chance: math_test."
+        "Left out, as the expert has not learned it: math_test."
     )
 
 

@@ -132,7 +132,7 @@ def test_what_is_left_out_and_what_has_no_anp_is_told(comparisons, drawn):
     unknown = tuple(replace(row, anp=Estimate(None)) for row in second.rows)
     figure = drawn(performance_by_number, [first, replace(second, rows=unknown), *others])
     footer = " ".join(figure.texts[-1].get_text().split())
-    assert "Left out, as the expert is at chance: b_test (1 of 4 runs)." in footer
+    assert "Left out, as the expert has not learned it: b_test (1 of 4 runs)." in footer
     assert "Subsets without an ANP, not drawn: 1 of 2 tasks." in footer
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2\n(n = 2)", "3\n(n = 1)"]

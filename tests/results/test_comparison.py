@@ -169,6 +169,21 @@ def test_a_benchmark_on_which_the_expert_guesses_is_left_out_where_the_suite_say
     assert row.is_complete
 
 
+def test_a_benchmark_on_which_the_expert_is_not_told_apart_from_its_base_is_left_out_where_the_suite_says_so(
+    lab: Family,
+) -> None:
+    # Of m_arc's 20 documents the expert has ten right and the base eight; of the others at least eight more.
+    assert compare(lab.run(), lab.store).left_out == {}
+    comparison = compare(lab.run(SUITE.but(leave_out_at_base=True)), lab.store)
+    assert comparison.left_out == {
+        "m_arc": "m_arc: left out of averages, because the expert is not told apart from its base "
+        "(0.500 and 0.400; a gain of 0.000 to 0.250)"
+    }
+    row = comparison.row("ties")
+    assert row.performance["m_arc"] == pytest.approx(1)
+    assert row.average.value == pytest.approx((12 / 16 + 12 / 16 + (1 - 0.6) / (1 - 0.2)) / 3)
+
+
 def test_where_every_expert_guesses_nothing_is_averaged(lab: Family) -> None:
     tasks = {
         task: tuple(one.but(chance=1.0) for one in benchmarks) for task, benchmarks in SUITE.tasks.items()
