@@ -34,8 +34,9 @@ from pydantic import ConfigDict, Field, model_validator
 from bench.engine import EngineSettings
 from bench.judge import PATTERNS
 from bench.score_settings import GenKwargs
+from bench.suite import load_suite
 from merging.chat import ChatSettings
-from merging.known_methods import find_preset
+from merging.known_methods import find_preset, known_methods
 from merging.method import MethodPreset
 from merging.method_file import absolute, class_name, is_method_file, load_class, source_of
 from merging.recipe import Anchor, DifferenceKey, Keep, MergeProtocol, OutputDtype, Space
@@ -196,7 +197,7 @@ class Experiment(ReportSettings):
     train: ExperimentTraining | None = None
     """How experts are made, in place of given ones."""
     methods: Annotated[Several[MethodEntry], Field(min_length=1)]
-    """What merges."""
+    """What merges; in a file also `all`: every method that can merge these experts, by its defaults."""
     engine: EngineSettings = EngineSettings()
     """What runs checkpoints."""
     seeds: Annotated[Several[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)] = (0,)
@@ -250,6 +251,9 @@ class Experiment(ReportSettings):
 _LONGEST_VALUE = 120
 """Characters of a setting in a title."""
 
+ALL_METHODS = "all"
+"""In place of a list of methods: all that apply, as their papers have them."""
+
 SHIPPED = Path(__file__).parent / "experiments"
 LAB, GLUE_LAB, T5_LAB, SMOL = "lab", "glue-lab", "t5-lab", "smol"
 HOMEMADE = (LAB, GLUE_LAB, T5_LAB, SMOL)
@@ -278,7 +282,10 @@ def load_experiment(path: Path) -> Experiment:
     Raises:
         InputError: it cannot be read, or a key is missing, unknown or of the wrong type.
     """
-    experiment = validated(Experiment, read_yaml(path), str(path))
+    content = read_yaml(path)
+    if isinstance(content, dict) and content.get("methods") == ALL_METHODS:
+        content = {**content, "methods": methods_that_apply(str(content.get("suite")), path)}
+    experiment = validated(Experiment, content, str(path))
     return experiment.model_copy(
         update={
             "suite": beside(path, experiment.suite) if _is_file(experiment.suite) else experiment.suite,
@@ -293,6 +300,25 @@ def load_experiment(path: Path) -> Experiment:
             and {task: beside(path, expert) for task, expert in experiment.experts.items()},
         }
     )
+
+
+def methods_that_apply(suite: str, file: Path) -> list[dict[str, str]]:
+    """Return an entry with default settings of every method that can merge a suite's experts.
+
+    Those of one or two experts only do where the suite has as many tasks, those that lack a default never.
+    `weighted_sum` is left out: with weights of 1 it adds up whole models.
+
+    Raises:
+        InputError: there is no such suite.
+    """
+    tasks = load_suite(beside(file, suite) if _is_file(suite) else suite).tasks
+    return [
+        {"name": name}
+        for name, known in known_methods().items()
+        if known.method_class.takes in (None, len(tasks))
+        and not any(field.is_required() for field in known.method_class.model_fields.values())
+        and name != "weighted_sum"
+    ]
 
 
 def _readable(value: object) -> str:

@@ -30,8 +30,9 @@ def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     from reports.figures.rounds import performance_over_rounds, weighs_by_a_signal, weights_over_rounds
     from reports.figures.scatter import average_against_worst
     from reports.tables.comparison import render
+    from reports.tables.ranks import ranks
     from reports.tables.seeds import chosen, seeds_report
-    from reports.writers import TableFormat
+    from reports.writers import TableFormat, write
 
     folder.mkdir(parents=True, exist_ok=True)
     files = []
@@ -39,8 +40,11 @@ def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     for name, form in forms.items():
         files.append(folder / name)
         files[-1].write_text(render(comparison, form), encoding="utf-8")
-    for name in ("seeds.md", "tasks.png", "worst_task.png", "rounds.png", "weights.png"):
+    for name in ("ranks.md", "seeds.md", "tasks.png", "worst_task.png", "rounds.png", "weights.png"):
         (folder / name).unlink(missing_ok=True)  # one of an earlier run would not be of these numbers
+    if has_ranks(comparison):
+        files.append(folder / "ranks.md")
+        files[-1].write_text(write(ranks(comparison), "markdown"), encoding="utf-8")
     seeds = {row.seed for row in comparison.rows if row.role == "merged"} - {None}
     if comparison.rounds or len(seeds) > 1 or chosen(comparison):
         files.append(folder / "seeds.md")
@@ -56,6 +60,11 @@ def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
         except InputError as error:
             logger.warning("%s is not drawn: %s", name, error)
     return tuple(files)
+
+
+def has_ranks(comparison: Comparison, least: int = 2) -> bool:
+    """Whether a run has at least so many merged methods to rank."""
+    return len({(row.title, row.protocol) for row in comparison.rows if row.role == "merged"}) >= least
 
 
 def write_subsets(comparisons: Mapping[tuple[str, ...], Comparison], folder: Path) -> tuple[Path, ...]:

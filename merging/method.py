@@ -180,6 +180,7 @@ class Method(Settings):
             get (n_tasks, *shape).
         streamed: whether a method of scope `tensor` or `model` takes what it must know of them from first
             passes, and gets flat blocks as an `element` method does.
+        takes: how many experts it merges; None for any number.
         random: whether `Context.uniform` or `Context.keep_mask` is used, for which the experts are digested
             beforehand.
         presets: settings for an experiment by name.
@@ -187,6 +188,7 @@ class Method(Settings):
 
     scope: ClassVar[Scope]
     streamed: ClassVar[bool] = False
+    takes: ClassVar[int | None] = None
     random: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, MethodPreset]] = {}
 

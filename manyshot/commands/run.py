@@ -14,10 +14,14 @@ from manyshot.console import answer, logger
 from manyshot.experiment import HOMEMADE, LAB, SMOL, T5_LAB, Experiment, find_experiment, load_experiment
 from manyshot.flags import given, settings_of
 from manyshot.run import FinishedRun, FinishedSubsets, RunContext, run_experiment
+from manyshot.run_report import has_ranks
 from merging.chat import ChatSettings
 from results.errors import InputError
 from results.store import Store, store_root
 from results.validation import validated
+
+_MANY_METHODS = 8
+"""Merged methods from which on their ranks are printed too."""
 
 
 def run(options: argparse.Namespace) -> None:
@@ -111,6 +115,8 @@ def _plain(text: str) -> str:
 def show(finished: FinishedRun | FinishedSubsets, as_json: bool) -> None:
     """Print a run's table, and where its report lies; or the table as JSON."""
     from reports.tables.comparison import render
+    from reports.tables.ranks import ranks
+    from reports.writers import write
 
     if isinstance(finished, FinishedSubsets):
         if as_json:
@@ -124,4 +130,6 @@ def show(finished: FinishedRun | FinishedSubsets, as_json: bool) -> None:
         answer(json.dumps(finished.comparison.to_json(), indent=2))
         return
     answer(render(finished.comparison, "terminal"))
+    if has_ranks(finished.comparison, _MANY_METHODS):
+        answer(write(ranks(finished.comparison), "terminal"))
     answer("\n".join(f"wrote {file}" for file in finished.files))

@@ -23,6 +23,7 @@ class ArceeFusion(Method):
     """
 
     scope: ClassVar[Scope] = Scope.TENSOR
+    takes: ClassVar[int | None] = 1
 
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> MergedBlock:
         """Return the merged delta of deltas (1, *shape)."""

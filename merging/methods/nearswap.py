@@ -22,6 +22,7 @@ class NearSwap(Method):
     """The largest change of an entry, in the unit of the weights; 0.0001 in the model named above."""
 
     scope: ClassVar[Scope] = Scope.ELEMENT
+    takes: ClassVar[int | None] = 1
 
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
         """Return the merged delta of flat deltas (1, length)."""

@@ -27,6 +27,7 @@ class NuSlerp(Method):
     `nuslerp_flatten: false`), or columns along the first (with `nuslerp_row_wise: true` too)."""
 
     scope: ClassVar[Scope] = Scope.TENSOR
+    takes: ClassVar[int | None] = 2
 
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
         """Return the merged delta of deltas (2, *shape)."""

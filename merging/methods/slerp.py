@@ -29,6 +29,7 @@ class Slerp(Method):
     """How far from a to b; null takes it from the weights, w_b/(w_a + w_b), which is halfway by default."""
 
     scope: ClassVar[Scope] = Scope.TENSOR
+    takes: ClassVar[int | None] = 2
 
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
         """Return the merged weights less the base's, of deltas (2, *shape)."""

@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -15,62 +14,14 @@ from reports.figures.drawing import legend_above, logarithmic, panels, prepare
 from reports.figures.palette import BASE_COLOUR, Look, looks, marker_handle, method_handles
 from reports.figures.plotted_methods import PlottedMethod, basis, numbers, plotted_methods
 from reports.figures.scatter import Point, draw_points
-from results.comparison import Comparison, ComparisonRow
+from reports.merge_cost import MIB, TRAIN, Cost, cost_of
+from results.comparison import Comparison
 from results.errors import InputError
-from results.merge_trace import MergeTrace
 
-_MIB = 2**20
-_TRAIN = "train"
 _PHASES = ("signals", "choose", "learn", "merge")
 _WIDE = 8
 """How many times the least the greatest is where an axis is logarithmic."""
 _BASE: Any = {"color": BASE_COLOUR, "linewidth": 1.0, "linestyle": ":"}
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a checkpoint cost.
-
-    Attributes:
-        seconds: by phase, over all of its rounds.
-        in_rounds: whether it trained experts of its own after each merge.
-        memory: most bytes that a merge of it took; None where that is not known.
-    """
-
-    seconds: dict[str, float]
-    memory: float | None
-    in_rounds: bool = False
-
-    @property
-    def own(self) -> float:
-        """Seconds of all but training."""
-        return sum(number for phase, number in self.seconds.items() if phase != _TRAIN)
-
-    @property
-    def train(self) -> float:
-        """Seconds of training."""
-        return self.seconds.get(_TRAIN, 0.0)
-
-
-def cost_of(row: ComparisonRow, rounds: Sequence[ComparisonRow]) -> Cost:
-    """What a merged checkpoint cost, as its run notes it.
-
-    Args:
-        row: the checkpoint.
-        rounds: all rounds of the run, of which its own count.
-    """
-    traces = [
-        merge_round.entry.trace or MergeTrace()
-        for merge_round in rounds
-        if merge_round.entry.leads_to == row.label
-    ]
-    traces = traces or [row.entry.trace or MergeTrace()]
-    seconds: dict[str, float] = {}
-    for trace in traces:
-        for phase, number in trace.seconds.items():
-            seconds[phase] = seconds.get(phase, 0.0) + number
-    memory = [trace.memory for trace in traces if trace.memory]
-    return Cost(seconds, max(memory) if len(memory) == len(traces) else None, row.protocol == "many-shot")
 
 
 @figure("cost", "average against seconds, and against memory")
@@ -100,7 +51,7 @@ def cost_against_score(comparison: Comparison) -> tuple[Figure, str]:
             "seconds that it took, which `manyshot run` notes"
         )
     measured = {name for m in methods for cost in costs[m] for name, time in cost.seconds.items() if time}
-    measured -= {_TRAIN}
+    measured -= {TRAIN}
     phases = [*(name for name in _PHASES if name in measured), *sorted(measured - set(_PHASES))]
     spent = {
         f"seconds ({', '.join(phases)})": {method: [cost.own for cost in costs[method]] for method in methods}
@@ -111,7 +62,7 @@ def cost_against_score(comparison: Comparison) -> tuple[Figure, str]:
         if all(cost.in_rounds and cost.train for cost in costs[method])
     }:
         spent["seconds (train, over all rounds)"] = trained
-    memory = {m: [cost.memory / _MIB for cost in costs[m] if cost.memory] for m in methods}
+    memory = {m: [cost.memory / MIB for cost in costs[m] if cost.memory] for m in methods}
     if whole := {method: values for method, values in memory.items() if len(values) == len(method.rows)}:
         spent["memory of a merge, MiB"] = whole
     drawn = Figure(figsize=(max(4.4, 3.6 * len(spent)), 3.3), layout="constrained")

@@ -78,7 +78,7 @@ def test_an_expert_keeps_all_of_its_own_skill(comparison):
 
 def test_the_report_lies_beside_the_models(demo):
     names = {path.name for path in (demo / "report").iterdir()}
-    shown = {"table.md", "table.tex", "table.csv", "seeds.md", "tasks.png", "worst_task.png"}
+    shown = {"table.md", "table.tex", "table.csv", "ranks.md", "seeds.md", "tasks.png", "worst_task.png"}
     assert names == shown | {".run"}
     assert (demo / "report/.run").read_text() == "demo"
     assert "scaling=" in (demo / "report/seeds.md").read_text()  # what was chosen

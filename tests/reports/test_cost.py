@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 from made_up_comparisons import changed, comparison_of, row_of, with_holes
 
-from reports.figures.cost import cost_against_score, cost_of
+from reports.figures.cost import cost_against_score
 from reports.figures.plotted_methods import plotted_methods
+from reports.merge_cost import cost_of
 from results.errors import InputError
 from results.merge_trace import MergeTrace
 
