@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from bench.benchmark import Benchmark
 from bench.data import count_rows
 from bench.suite import benchmark_names, load_benchmark
+from manyshot.absent_methods import ABSENT
 from merging.known_methods import KnownMethod, known_methods
 from merging.method import Method
 
@@ -62,6 +63,7 @@ def methods_page() -> str:
         for name, preset in method.method_class.presets.items():
             values = {**preset.settings, "weighting": dict(preset.weighting)}
             blocks.append(f"Preset `{name}`: {preset.about}: `{json.dumps(values)}`.")
+    blocks += ["## Methods that are not here", "\n".join(f"- {name}: {why}." for name, why in ABSENT.items())]
     return "\n\n".join(blocks) + "\n"
 
 

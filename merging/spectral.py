@@ -43,6 +43,20 @@ def above_rounding(parts: Decomposition, largest: torch.Tensor) -> Decomposition
     return parts[0][:, :kept], parts[1][:kept], parts[2][:kept]
 
 
+def shared_directions(matrices: torch.Tensor) -> torch.Tensor:
+    """Return the left singular vectors (m, r) of several matrices side by side, without those of rounding.
+
+    Args:
+        matrices: (n, m, k).
+
+    Returns:
+        The eigenvectors of Σ M M', found in float64, the largest last.
+    """
+    products = sum((wide @ wide.t() for wide in map(torch.Tensor.double, matrices)), matrices.new_zeros(()))
+    squares, vectors = torch.linalg.eigh(products)
+    return vectors[:, squares > NEGLIGIBLE**2 * squares[-1]].to(matrices.dtype)
+
+
 def nearest_orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     """Return P Q' of the matrix's singular value decomposition P D Q', the polar factor."""
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)

@@ -9,7 +9,7 @@ from merging.arithmetic import elected
 from merging.known_methods import register
 from merging.method import Context, Method, Scope
 from merging.ranks import keep_ranks
-from merging.spectral import NEGLIGIBLE, is_matrix, mean
+from merging.spectral import is_matrix, mean, shared_directions
 
 
 @register("knots", paper="https://arxiv.org/abs/2410.19735")
@@ -33,7 +33,7 @@ class Knots(Method):
         """Return the merged delta of deltas (n_tasks, *shape)."""
         if not is_matrix(context):
             return mean(deltas, weights, "knots").mul_(self.scaling)
-        directions = _shared_directions(deltas)
+        directions = shared_directions(deltas)
         coordinates = directions.t() @ deltas
         if self.density < 1:
             flat = coordinates.reshape(len(deltas), -1)
@@ -41,10 +41,3 @@ class Knots(Method):
             coordinates = keep_ranks(flat, 0, count).reshape(coordinates.shape)
         merged = elected(coordinates, weights, undecided=0, aggregate="mean", method="knots")
         return (directions @ merged).mul_(self.scaling)
-
-
-def _shared_directions(deltas: torch.Tensor) -> torch.Tensor:
-    """Return U (m, r) of [τ_1 | … | τ_T], the eigenvectors of Σ_t τ_t τ_t', found in float64."""
-    products = sum((wide @ wide.t() for wide in map(torch.Tensor.double, deltas)), deltas.new_zeros(()))
-    squares, vectors = torch.linalg.eigh(products)
-    return vectors[:, squares > NEGLIGIBLE**2 * squares[-1]].to(deltas.dtype)

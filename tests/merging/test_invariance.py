@@ -37,6 +37,12 @@ METHODS = [
     ("star", {}),
     ("cart", {}),
     ("knots", {}),
+    ("wudi", {"steps": 3}),
+    ("core_space", {"of": {"name": "iso"}}),
+    ("cabs", {"keep": 1, "of": 4}),
+    ("dc_merge", {"density": 0.2}),
+    ("orthomerge", {}),
+    ("ace", {}),
 ]
 
 

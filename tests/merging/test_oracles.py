@@ -8,6 +8,7 @@ from types import ModuleType
 
 import oracles_by_task
 import oracles_geometry
+import oracles_matrices
 import oracles_sparse
 import oracles_spectral
 import pytest
@@ -26,7 +27,9 @@ MODULES = ("by_task", "arithmetic", "geometry", "ranks", "spectral", "linear", "
            "methods.arcee_fusion", "methods.ram", "methods.magmax", "methods.emr", "methods.model_stock",
            "methods.nuslerp", "methods.karcher", "methods.metagpt", "methods.weighted_sum",
            "methods.tsv_merge", "methods.iso", "methods.star", "methods.cart", "methods.knots",
-           "methods.pcb", "methods.lines")  # fmt: skip
+           "methods.pcb", "methods.lines",
+           "methods.wudi", "methods.core_space", "methods.cabs", "methods.dc_merge", "methods.orthomerge",
+           "methods.ace")  # fmt: skip
 BROKEN = [
     ("arithmetic", "deltas[0] * weights[0]", "deltas[0]"),
     ("arithmetic", "(numbers, weights.numpy(), total", "(numbers, 0 * weights.numpy(), total"),
@@ -78,6 +81,7 @@ BROKEN = [
     *oracles_geometry.BROKEN,
     *oracles_by_task.BROKEN,
     *oracles_spectral.BROKEN,
+    *oracles_matrices.BROKEN,
 ]  # fmt: skip
 
 

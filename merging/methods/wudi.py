@@ -1,0 +1,64 @@
+"""WUDI-Merging: a merged matrix that disturbs no task along its own task vector, by descent."""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+
+from merging.arithmetic import weighted_sum
+from merging.cost import Cost
+from merging.geometry import dot
+from merging.known_methods import register
+from merging.method import Context, Method, Scope
+from merging.spectral import is_matrix, mean, relatively_weighted
+
+_FIRST, _SECOND, _SMALLEST = 0.9, 0.999, 1e-8
+"""Adam's β₁, β₂ and ε."""
+
+
+@register("wudi", paper="https://arxiv.org/abs/2503.08099")
+class Wudi(Method):
+    """Δ from Σ_t τ_t on, by steps of Adam that make Σ_t ‖(Δ − τ_t) τ_t'‖² / ‖τ_t‖² small.
+
+    The rows of τ_t stand for the inputs of task t, so what is made small is how much its outputs change by
+    what Δ has besides τ_t. An entry moves by at most about the number of steps times the learning rate, 0.003
+    by default. Without data; of each matrix of a transformer block, other tensors get their mean. Task
+    vectors of 0 are left out. Weights w_t count relatively: τ_t is scaled by T w_t / Σ w, 1 in the paper. A
+    step costs rows × columns² multiplications.
+    """
+
+    steps: int = Field(300, ge=0)
+    """Steps of Adam; 0 is the sum of the task vectors."""
+    learning_rate: float = Field(1e-5, gt=0)
+    """Adam's; the authors' code has 1e-5 for images and 2e-5 for language."""
+
+    scope: ClassVar[Scope] = Scope.TENSOR
+
+    @property
+    def cost(self) -> Cost:
+        """Beside the tensors the products of their columns, and Adam's moments."""
+        return Cost(held="one whole tensor of every expert, four like it, and a square matrix of its columns")
+
+    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
+        """Return the merged delta of deltas (n_tasks, *shape)."""
+        if not is_matrix(context):
+            return mean(deltas, weights, "wudi")
+        own = relatively_weighted(deltas, weights, "wudi")
+        merged = weighted_sum(own, torch.ones_like(weights))
+        # The gradient is 2 (Δ G − H), with G = Σ τ_t' τ_t / ‖τ_t‖² and H = Σ τ_t τ_t' τ_t / ‖τ_t‖².
+        products = torch.zeros((context.shape[1],) * 2, device=own.device)
+        pulled = torch.zeros_like(own[0])
+        for matrix in own:
+            square = dot(matrix, matrix)
+            if square > 0:
+                gram = matrix.t() @ matrix / square
+                products += gram
+                pulled += matrix @ gram
+        first, second = torch.zeros_like(merged), torch.zeros_like(merged)
+        for step in range(1, self.steps + 1):
+            gradient = (merged @ products).sub_(pulled).mul_(2)
+            first.lerp_(gradient, 1 - _FIRST)
+            second.mul_(_SECOND).addcmul_(gradient, gradient, value=1 - _SECOND)
+            length = (second / (1 - _SECOND**step)).sqrt_().add_(_SMALLEST)
+            merged.addcdiv_(first, length, value=-self.learning_rate / (1 - _FIRST**step))
+        return merged
