@@ -26,6 +26,8 @@ def add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
         "merge": _merge,
         "convert": _convert,
         "extract": _extract,
+        "compress": _compress,
+        "restore": _restore,
         "train": _train,
         "signals": _signals,
         "report": _report,
@@ -158,6 +160,26 @@ def _extract(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("expert", metavar="EXPERT", help="folder of the fine-tuned model, or hub name")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the adapter; must not exist")
     parser.add_argument("--rank", type=count, required=True, help="most terms of a matrix")
+
+
+def _compress(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("base", metavar="BASE", help="folder of the base, or hub name")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the store; must not exist")
+    parser.add_argument("experts", nargs="+", metavar="TASK=PATH", help="an expert's folder, or hub name")
+    parser.add_argument(
+        "--bits", type=int, choices=(8, 4, 3, 2), help="quantise each task vector; without it, masks"
+    )
+    parser.add_argument(
+        "--mask-threshold", type=number, metavar="N",
+        help="of masks: λ, by which an entry is the task's own; more keeps fewer (0.4)",
+    )  # fmt: skip
+
+
+def _restore(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("store", type=Path, metavar="STORE", help="folder that `compress` wrote")
+    parser.add_argument("task", metavar="TASK", help="the expert's name in there")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the checkpoint; must not exist")
+    parser.add_argument("--base", help="folder of the base, where it lies elsewhere now; or hub name")
 
 
 def _train(parser: argparse.ArgumentParser) -> None:
