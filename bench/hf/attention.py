@@ -115,9 +115,16 @@ _Shared = tuple[torch.Tensor, torch.Tensor]
 def _among(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scale: float
 ) -> torch.Tensor:
+    if query.shape[2] == 1:
+        # A key head's queries stand in for its tokens: they see the same keys, which need no repeating then.
+        rows = query.reshape(query.shape[0], key.shape[1], -1, query.shape[3])
+        return scaled_dot_product_attention(rows, key, value, attn_mask=mask, scale=scale).reshape(
+            query.shape
+        )
     key, value = _for_heads(query, key), _for_heads(query, value)
-    causal = mask is None and query.shape[2] > 1
-    return scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal, scale=scale)
+    return scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=mask is None, scale=scale
+    )
 
 
 def _in_one(
@@ -165,8 +172,7 @@ def _in_two_parts(
     before = before.reshape(groups, heads // groups, batch, tokens, width).permute(2, 0, 1, 3, 4)
     before_norm = before_norm.reshape(groups, heads // groups, batch, tokens).permute(2, 0, 1, 3)
     if tokens == 1:
-        # A key head's queries stand in for its tokens: they see the same keys, which need no repeating then.
-        rows = query.view(batch, groups, heads // groups, width)
+        rows = query.view(batch, groups, heads // groups, width)  # as in `_among`
         own, own_norm = _with_norms(rows, key, value, mask, scale=scale)
     else:
         key, value = _for_heads(query, key), _for_heads(query, value)
