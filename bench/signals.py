@@ -7,7 +7,7 @@ import copy
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from bench.continuations import (
     mean_divergences,
 )
 from bench.divergence import DIVERGENCE_VERSION
-from bench.engine import Engine, EngineSettings, Progress
+from bench.engine import Engine, EngineSettings, Progress, TokenIds
 from bench.engine_registry import fallback, find_engine, open_engine
 from bench.losses import LOSS_VERSION, mean_loss
 from bench.scored_checkpoint import ScoredCheckpoint
@@ -200,7 +200,7 @@ class ValidationSignals:
             )
 
     def learning_key(self, base: Path, experts: Mapping[str, Path], settings: ContinuationSettings) -> object:
-        """A JSON value of all that decides the values of `learning_objective`."""
+        """A JSON value of what decides `continued_inputs` and the values of `learning_objective`."""
         return [
             {name: self._open(path).identity.digest for name, path in {"": base, **experts}.items()},
             {
@@ -209,6 +209,21 @@ class ValidationSignals:
             },
             self.scorer.engine_key(),
         ]
+
+    @property
+    def device(self) -> str:
+        """Where checkpoints are run."""
+        return self.scorer.engine_settings.device
+
+    def continued_inputs(
+        self, experts: Mapping[str, Path], settings: ContinuationSettings
+    ) -> Mapping[str, Sequence[tuple[TokenIds, TokenIds]]]:
+        """The tokens of every task's inputs, and of its expert's answer to each; the engine is stopped."""
+        found = {
+            task: self.continuations(expert, task, settings).pairs for task, expert in sorted(experts.items())
+        }
+        self.scorer.close()
+        return found
 
     def learning_objective(
         self,

@@ -33,6 +33,7 @@ from manyshot.planned_merges import ExpertGroup, PlannedMerge, planned_merges
 from manyshot.score_checkpoints import score_settings
 from merging.known_methods import make_method
 from merging.learned_method import LearnedMethod
+from merging.measured_method import MeasuredMethod
 from merging.signals import ContinuationSettings, Divergence, Measurements
 from merging.train_settings import Loss, TrainSettings
 from merging.tuning import grid_search, round_settings
@@ -302,8 +303,16 @@ class _GroupPlan:
     def _learn(
         self, method: MethodEntry, settings: Mapping[str, Any], merged: Path, experts: Mapping[str, Path]
     ) -> None:
-        """Learn a method's coefficients, where it has some."""
+        """Learn a method's coefficients, or measure what it uses."""
         made = make_method(method.name, settings)
+        if isinstance(made, MeasuredMethod) and made.measured is None:
+            decides = cache_key(made.decides(dict.fromkeys(experts, 1.0)))
+            for task, expert in experts.items():
+                said = self.work.continuations(expert, task, made.continuations)
+                amount = self.work.continued(task, made.continuations)
+                self.work.once(
+                    "signals", "what methods measure of experts", ("measured", decides, said), amount
+                )
         if not isinstance(made, LearnedMethod) or made.coefficients is not None:
             return
         continuations = made.continuations

@@ -81,6 +81,8 @@ def _report(content: dict[str, Any]) -> dict[str, Any]:
     method_file, _, method_class = recipe["method"]["name"].rpartition(":")
     if method_file and method_class:
         shown[method_file] = Path(method_file).name
+    if measured := recipe["method"].get("measured"):
+        shown[measured] = Path(measured).name
     shown |= {str(Path(path).resolve()): name for path, name in shown.items() if exists(path)}
     known = {path: name for path, name in shown.items() if path != name and len(Path(path).parts) > 1}
 

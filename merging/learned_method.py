@@ -79,6 +79,10 @@ class LearnedMethod(Method):
             held="the merged model and its gradient in float32, and some blocks of every expert",
         )
 
+    def stepped(self, coefficients: torch.Tensor, gradient: torch.Tensor, step: int) -> torch.Tensor | None:
+        """Return the coefficients (tasks, layers) after a step, counted from 0; None leaves it to Adam."""
+        return None
+
     @property
     def inputs_per_task(self) -> int:
         """How many inputs of each task are learned from, at most."""

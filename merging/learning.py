@@ -180,7 +180,7 @@ def learn(
         merged.write_weights(state.coefficients.data)
         if state.step % every == 0:
             _validate(state, objective)
-        _step(state, merged, objective, _batch(sizes, state.step, batch, seed))
+        _step(state, merged, objective, method, _batch(sizes, state.step, batch, seed))
         progress(state.step, steps)
         if time.monotonic() - state.saved >= save_seconds:
             state.save(file, digest)
@@ -239,9 +239,13 @@ def _batch(sizes: Mapping[str, int], step: int, batch: int, seed: int) -> list[I
 
 
 def _step(
-    state: _State, merged: DifferentiableMerge, objective: LearningObjective, chosen: Sequence[Input]
+    state: _State,
+    merged: DifferentiableMerge,
+    objective: LearningObjective,
+    method: LearnedMethod,
+    chosen: Sequence[Input],
 ) -> None:
-    """One step of Adam; the mean over a step's inputs stands for Σ_t mean over t's inputs."""
+    """One step of Adam or the method's own; the mean over its inputs stands for Σ_t mean over t's inputs."""
     state.learned.path.append(state.coefficients.tolist())
     merged.model.zero_grad(set_to_none=True)
     sizes = _sizes(objective)
@@ -249,8 +253,13 @@ def _step(
     weights = [total / (len(chosen) * sizes[task]) for task, _ in chosen]
     values = objective.values(chosen, weights)
     _refuse_not_finite(values, state.step)
-    state.coefficients.grad = merged.gradient()
-    state.adam.step()
+    gradient = merged.gradient()
+    own = method.stepped(state.coefficients.data, gradient, state.step)
+    if own is None:
+        state.coefficients.grad = gradient
+        state.adam.step()
+    else:
+        state.coefficients.data = own
     state.step += 1
     state.learned.curve.append(sum(w * v for w, v in zip(weights, values, strict=True)))
 

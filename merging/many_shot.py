@@ -18,6 +18,8 @@ from merging.experts import Expert, GivenExperts, TrainedExperts, training_secon
 from merging.known_methods import find_method, make_method
 from merging.learned_method import LearnedMethod, coefficients_by_task
 from merging.learning import LEARNING_VERSION, learn_coefficients, learned_coefficients, learning_file
+from merging.measured_method import MeasuredMethod
+from merging.measuring import MEASURING_VERSION, measure
 from merging.merge import merge
 from merging.merge_report import Clock, measurements
 from merging.provenance import MERGING_VERSION, code_of
@@ -86,6 +88,7 @@ class MergePlan:
 
     def digest(self, signals: Signals) -> str:
         """Return the digest of all that decides what the rounds hold, whatever their number."""
+        method_class = find_method(self.method.name).method_class
         needed = self.weighting.needs | settings_needs(self.method.name, self.method.settings, self.rounds)
         content = [
             self.base_digest,
@@ -94,8 +97,10 @@ class MergePlan:
             self.method.model_dump(mode="json"),
             [self.weighting.model_dump(), self.objective, self.anchor, self.space, self.output_dtype],
             [self.seed, self.accept_differences],
-            [MERGING_VERSION, LEARNING_VERSION, code_of(find_method(self.method.name).method_class)],
+            [MERGING_VERSION, LEARNING_VERSION, code_of(method_class)],
         ]
+        if issubclass(method_class, MeasuredMethod):
+            content.append(MEASURING_VERSION)
         return cache_key(content)[:12]
 
 
@@ -203,7 +208,7 @@ def _run_round(
     announce(f"{prefix}merging")
     work_folder = folder / f"round-{round_index}.work"
     anchor = plan.base if plan.anchor == "base" else start
-    merging = _Merging(plan, anchor, experts, weighed.weights, work_folder, signals)
+    merging = _Merging(plan, anchor, experts, weighed.weights, work_folder, out / "measured", signals)
     with clock.phase("choose"):
         settings, trials = choose_settings(
             round_settings(plan.method.settings, round_index, plan.rounds),
@@ -247,7 +252,8 @@ class _Merging:
         experts: by task.
         weights: α by task.
         work_folder: folder for what is learned.
-        signals: that coefficients are learned from.
+        measured: folder for what is measured of experts.
+        signals: that coefficients are learned from, and which give the texts to measure on.
     """
 
     plan: MergePlan
@@ -255,6 +261,7 @@ class _Merging:
     experts: Mapping[str, Expert]
     weights: Mapping[str, float]
     work_folder: Path
+    measured: Path
     signals: Signals
 
     def merge_to(self, settings: Mapping[str, Any], out: Path, *, progress: bool = False) -> None:
@@ -273,6 +280,17 @@ class _Merging:
                 file=learning_file(self.work_folder, settings),
             )
             settings = {**settings, "coefficients": coefficients_by_task(learned)}
+        elif isinstance(method, MeasuredMethod) and method.measured is None:
+            folder = measure(
+                method,
+                self.signals,
+                locate(self.anchor),
+                {task: expert.folder for task, expert in self.experts.items()},
+                weights=shares,
+                seed=plan.seed,
+                folder=self.measured,
+            )
+            settings = {**settings, "measured": str(folder)}
         recipe = Recipe(
             base=self.anchor,
             experts={

@@ -95,6 +95,8 @@ def published_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     wanted, method = recipe["chat_template"], recipe["method"]
     template = {"chat_template": Path(wanted).name} if wanted and not is_text(wanted) else {}
     method = {**method, "name": class_name(method["name"])}
+    if method.get("measured"):
+        method["measured"] = Path(method["measured"]).name
     shown = {"base": published(recipe["base"]), "tokenizer": published(recipe["tokenizer"])}
     return {**recipe, **shown, "method": method, "experts": experts, **template}
 

@@ -22,6 +22,7 @@ from merging.factors import open_factors
 from merging.groups import Group, settings_groups
 from merging.known_methods import find_method
 from merging.learned_method import LearnedMethod
+from merging.measured_method import MeasuredMethod
 from merging.merged_template import merged_template, without_notice
 from merging.method import Method
 from merging.provenance import MERGING_VERSION, described, versions
@@ -158,6 +159,8 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         raise InputError(
             f"Method {recipe.method.name!r} has coefficients of whole task vectors: take the space 'delta'."
         )
+    if recipe.space == "factors" and issubclass(method_class, MeasuredMethod):
+        raise InputError(f"Method {recipe.method.name!r} measures whole experts: take the space 'delta'.")
     where = _device(device)
     specs = dict(sorted(recipe.experts.items()))
     paths = {name: spec.path for name, spec in specs.items()}
@@ -194,9 +197,13 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
     )
     planned = [_output(base.info(name), recipe.output_dtype) for name in base.names]
     on_cpu = where.type == "cpu"
+    groups = settings_groups(recipe, vectors.names, vectors.positions, where)
+    for group in groups:
+        if isinstance(group.method, MeasuredMethod):
+            group.method.check(tuple(experts))
     return Prepared(
         recipe,
-        settings_groups(recipe, vectors.names, vectors.positions, where),
+        groups,
         vectors,
         differences,
         _shards(planned, recipe),

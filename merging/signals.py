@@ -107,7 +107,16 @@ class Signals(Measurements, Protocol):
         """Show how far something is; it is called with the numbers of steps done and in all."""
 
     def learning_key(self, base: Path, experts: Mapping[str, Path], settings: ContinuationSettings) -> object:
-        """Return a JSON value of all that decides the values of `learning_objective`."""
+        """Return a JSON value of what decides `continued_inputs` and the values of `learning_objective`."""
+
+    @property
+    def device(self) -> str:
+        """Where checkpoints are run."""
+
+    def continued_inputs(
+        self, experts: Mapping[str, Path], settings: ContinuationSettings
+    ) -> Mapping[str, Sequence[tuple[Sequence[int], Sequence[int]]]]:
+        """Return the tokens of every task's inputs, and of its expert's answer to each; nothing runs then."""
 
     def learning_objective(
         self,

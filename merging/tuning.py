@@ -16,6 +16,7 @@ from pydantic import RootModel
 
 from merging.known_methods import find_method, make_method
 from merging.learned_method import LearnedMethod
+from merging.measured_method import MeasuredMethod
 from merging.signals import SignalNeeds, Signals
 from merging.weighting import how_many
 from results.errors import InputError
@@ -113,6 +114,8 @@ def settings_needs(name: str, settings: Mapping[str, Any], rounds: int = 1) -> S
     if isinstance(method, LearnedMethod) and method.coefficients is None:
         of_tests = method.source == "test"
         return to_choose | SignalNeeds(losses=not of_tests, questions=of_tests)
+    if isinstance(method, MeasuredMethod) and method.measured is None:
+        return to_choose | SignalNeeds(losses=True)
     return to_choose
 
 
@@ -142,6 +145,8 @@ def check_settings(
                 raise InputError(
                     f"Method {name!r} learns how much each task counts: leave out its weighting."
                 )
+        if isinstance(method, MeasuredMethod) and space == "factors":
+            raise InputError(f"Method {name!r} measures whole experts: take the space 'delta'.")
         for setting, value in candidate.items():
             if isinstance(value, dict) and set(value) != set(tasks):
                 raise InputError(

@@ -336,7 +336,7 @@ def learned_coefficients_scale_each_task_and_layer(kinds: Kinds) -> None:
     model = steps(15, tasks=2)
     names = ("a", "b")
     of_tasks = dict(zip(names, (0.25, 1.5), strict=True))
-    for method in ("divmerge", "adamerging"):
+    for method in ("divmerge", "adamerging", "fw_merging"):
         same(merged(kinds[method](coefficients=of_tasks), model), torch.tensor([0.25, 1.5]) @ whole(model))
     layers = {name: {"embedding": 0.5, "layer.0": 1.0, "layer.1": float(i)} for i, name in enumerate(names)}
     found = merged(kinds["divmerge"](coefficients=layers), model)

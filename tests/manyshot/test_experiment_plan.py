@@ -97,6 +97,19 @@ def test_coefficients_are_learned_once_a_merge_from_targets_made_once(tmp_path):
     assert learned.texts == 2 * 4 * 5 * 2
 
 
+def test_what_methods_measure_is_measured_once_for_all_that_use_it(tmp_path):
+    few = {"inputs": 5, "max_new_tokens": 4}
+    methods = [
+        {"name": "regmean", "alpha": 0.1, **few},
+        {"name": "regmean", "alpha": 0.9, **few},
+        {"name": "regmean_plus_plus", "alpha": 0.9, **few},
+        {"name": "fisher", **few},
+    ]
+    plan = plan_experiment(experiment(tmp_path, methods=methods))
+    assert plan.times("signals", "what experts say") == 4
+    assert plan.times("signals", "what methods measure of experts") == 3 * 4
+
+
 class Signals:
     """Any numbers."""
 

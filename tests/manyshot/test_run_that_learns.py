@@ -21,6 +21,8 @@ from manyshot.cli import main
 from manyshot.experiment import SHIPPED, load_experiment
 from manyshot.lab.tokenizer import build_tokenizer
 from manyshot.run import RunContext, run_experiment
+from merging.known_methods import find_method
+from merging.measured import EVERYWHERE, Measured
 from merging.signals import ContinuationSettings
 from results.errors import InputError
 from results.store import Store
@@ -28,6 +30,7 @@ from results.store import Store
 pytestmark = pytest.mark.slow
 
 TINY = {"epochs": 1, "examples": 4, "validation": 6, "batch_size": 4, "learning_rate": 1e-3}
+MEASURING = ("fisher", "regmean", "regmean_plus_plus", "mats", "aim")
 LEARNED = {"inputs": 4, "held_out": 1, "epochs": 1, "max_new_tokens": 3}
 
 
@@ -68,7 +71,9 @@ def ran(name, base, folder, rows, **changes):
     del content["preset"]
     content |= {"base": str(base), "limit": 1, "train": content["train"] | TINY, **changes}
     content["methods"] = [
-        shipped[title] | (LEARNED if "max_new_tokens" in shipped[title] else {})
+        title
+        if isinstance(title, dict)
+        else shipped[title] | (LEARNED if "max_new_tokens" in shipped[title] else {})
         for title in changes["methods"]
     ]
     (folder / "tiny.yaml").write_text(yaml.safe_dump(content))
@@ -85,10 +90,15 @@ def merged_by(comparison, label):
 def test_glue_with_a_decoder(tmp_path, rows):
     base = tiny_llama(tmp_path / "base", max_length=1024, initializer_range=0.1)
     methods = ["AdaMerging TL", "KL TL", "JS LL"]
-    done = ran("divmerge-glue", base, tmp_path, rows, methods=methods, subsets=[7])
+    measures = [{"name": name, "inputs": 2, "max_new_tokens": 2, "label": name} for name in MEASURING]
+    done = ran("divmerge-glue", base, tmp_path, rows, methods=[*methods, *measures], subsets=[7])
     (comparison,) = done.comparisons.values()
     tasks = list(load_suite("divmerge-glue").tasks)
-    assert [row.label for row in comparison.rows if row.role == "merged"] == methods
+    assert [row.label for row in comparison.rows if row.role == "merged"] == [*methods, *MEASURING]
+    for name in MEASURING:
+        made = merged_by(comparison, name)
+        kept = Measured.open(Path(made["measured"]), find_method(name).method_class.measures)
+        assert set(kept.index.tasks) in (set(tasks), {EVERYWHERE})
     by_task = merged_by(comparison, "KL TL")["coefficients"]
     assert set(by_task) == set(tasks) and all(value != 0.5 for value in by_task.values())
     by_layer = merged_by(comparison, "JS LL")["coefficients"]["rte"]

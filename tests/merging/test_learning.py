@@ -235,6 +235,16 @@ def test_one_expert_alone_gets_its_whole_task_vector(families, tmp_path, kind):
     assert found.curve[-1] < 1e-3 < found.curve[0]
 
 
+def test_frank_wolfe_goes_from_the_base_to_the_only_expert(families, tmp_path):
+    base, experts, targets = families["llama"]
+    merge = followed(base, {"0": experts["0"]}, "layer")
+    objective = matching(merge.model, {"0": targets["0"]}, "kl")
+    method = make_method("fw_merging", {"step_size": 0.5, "epochs": 2, "initial": 0.0, "level": "layer"})
+    found = learn(merge, objective, method, seed=0, file=tmp_path / "note", key="key")
+    assert len(found.curve) == 2 and found.curve[1] < found.curve[0]
+    assert set(found.path[1][0]) <= {0.0, 0.5} and 0.5 in found.path[1][0]
+
+
 def test_an_expert_with_itself_adds_up_to_one(families, tmp_path):
     base, experts, targets = families["qwen2"]
     twice = {"0": experts["0"], "again": experts["0"]}

@@ -9,6 +9,7 @@ from types import ModuleType
 import oracles_by_task
 import oracles_geometry
 import oracles_matrices
+import oracles_measured
 import oracles_sparse
 import oracles_spectral
 import pytest
@@ -27,7 +28,9 @@ MODULES = ("by_task", "arithmetic", "geometry", "ranks", "spectral", "linear", "
            "methods.arcee_fusion", "methods.ram", "methods.magmax", "methods.emr", "methods.model_stock",
            "methods.nuslerp", "methods.karcher", "methods.metagpt", "methods.weighted_sum",
            "methods.tsv_merge", "methods.iso", "methods.star", "methods.cart", "methods.knots",
-           "methods.pcb", "methods.lines",
+           "methods.pcb", "measured_method", "wrapped_method", "methods.lines", "regression",
+           "conjugate_gradient", "methods.fisher", "methods.regmean", "methods.regmean_plus_plus",
+           "methods.mats", "methods.aim", "methods.fw_merging",
            "methods.wudi", "methods.core_space", "methods.cabs", "methods.dc_merge", "methods.orthomerge",
            "methods.ace")  # fmt: skip
 BROKEN = [
@@ -82,6 +85,7 @@ BROKEN = [
     *oracles_by_task.BROKEN,
     *oracles_spectral.BROKEN,
     *oracles_matrices.BROKEN,
+    *oracles_measured.BROKEN,
 ]  # fmt: skip
 
 
