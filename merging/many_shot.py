@@ -19,7 +19,7 @@ from merging.known_methods import find_method, make_method
 from merging.learned_method import LearnedMethod, coefficients_by_task
 from merging.learning import LEARNING_VERSION, learn_coefficients, learned_coefficients, learning_file
 from merging.measured_method import MeasuredMethod
-from merging.measuring import MEASURING_VERSION, measure
+from merging.measuring import MEASURING_VERSION, measure, measuring_seconds
 from merging.merge import merge
 from merging.merge_report import Clock, measurements
 from merging.provenance import MERGING_VERSION, code_of
@@ -225,6 +225,8 @@ def _run_round(
     seconds = _seconds(clock, folders) | measured.seconds
     if learned is not None:
         seconds["learn"] = learned.seconds
+    if (measuring := measuring_seconds(merged)) is not None:
+        seconds["measure"] = measuring
     return MergeRound(
         round_index=round_index,
         merged=merged,

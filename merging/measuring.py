@@ -36,6 +36,7 @@ from merging.signals import Signals
 from merging.task_vectors import TaskVectors
 from merging.texts import Pair
 from results.json_values import cache_key
+from results.reading import read_json
 from results.writing import locked
 
 MEASURING_VERSION = 1
@@ -79,11 +80,22 @@ def measure(
         for partial in where.glob(".*.partial"):
             partial.unlink()
         with signals.progress(f"measuring {method.measures.replace('_', ' ')}") as progress:
-            measuring = Measuring(
-                load_model(base).eval().to(signals.device), vectors, texts, where, seed, _Steps(progress)
-            )
+            model = load_model(base).eval().to(signals.device)
+            measuring = Measuring(model, vectors, texts, where, seed, _Steps(progress), AT_ONCE)
             write_index(where, measuring.measure(method, weights))
+        del model, measuring
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # for whatever scores what is merged
     return where
+
+
+def measuring_seconds(merged: Path) -> float | None:
+    """Return how long measuring took for a merged checkpoint; None where nothing was measured for it."""
+    report = read_json(merged / "merge.json", "merge again", most_bytes=None)
+    folder = report["recipe"]["method"].get("measured")
+    if folder is None or not (Path(folder) / INDEX).is_file():
+        return None
+    return float(read_json(Path(folder) / INDEX, "remove the folder, and it is measured again")["seconds"])
 
 
 class _Steps:
@@ -117,7 +129,7 @@ class Measuring:
     folder: Path
     seed: int
     steps: _Steps
-    at_once: int = AT_ONCE
+    at_once: int
 
     def measure(self, method: MeasuredMethod, weights: Mapping[str, float]) -> MeasuredIndex:
         """Measure what a method uses, and return what it is."""

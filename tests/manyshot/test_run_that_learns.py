@@ -99,6 +99,7 @@ def test_glue_with_a_decoder(tmp_path, rows):
         made = merged_by(comparison, name)
         kept = Measured.open(Path(made["measured"]), find_method(name).method_class.measures)
         assert set(kept.index.tasks) in (set(tasks), {EVERYWHERE})
+        assert comparison.row(name).entry.trace.seconds["measure"] == kept.index.seconds
     by_task = merged_by(comparison, "KL TL")["coefficients"]
     assert set(by_task) == set(tasks) and all(value != 0.5 for value in by_task.values())
     by_layer = merged_by(comparison, "JS LL")["coefficients"]["rte"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from tiny import tiny_llama, tiny_t5
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -101,6 +102,7 @@ def near(found, expected):
 def test_matrices_are_of_what_each_layer_reads(family, tmp_path, monkeypatch):
     monkeypatch.setattr(measuring_module, "AT_ONCE", 0)
     found, _ = measured(family, tmp_path, "regmean")
+    assert len(found.index.tasks["a"].files) == len(set(found.index.stored.values())) > 5
     for task, path in family[1].items():
         model = load_model(path)
         expected = by_hand(model, task, found.index.stored)
@@ -117,6 +119,20 @@ def test_matrices_are_of_what_each_layer_reads(family, tmp_path, monkeypatch):
     base, experts = family
     measure(make_method("regmean", {"alpha": 0.2}), again, base, experts, weights={}, seed=4, folder=tmp_path)
     assert not again.asked
+
+
+@torch.no_grad()
+def test_adapters_are_measured_as_what_they_make_of_their_base(family, tmp_path):
+    base, experts = family
+    adapted = get_peft_model(load_model(base), LoraConfig(r=2, init_lora_weights=False))
+    adapted.save_pretrained(tmp_path / "adapter")
+    adapter = tmp_path / "adapter" / "adapter_config.json"
+    adapter.write_text(json.dumps(json.loads(adapter.read_text()) | {"base_model_name_or_path": str(base)}))
+    model = adapted.merge_and_unload()
+    both = base, {"a": tmp_path / "adapter", "b": experts["b"]}
+    found, _ = measured(both, tmp_path, "regmean")
+    for name, gram in by_hand(model, "a", found.index.stored).items():
+        near(found.whole("a", name), gram)
 
 
 def test_groups_take_what_there_is_room_for():

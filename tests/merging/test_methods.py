@@ -220,7 +220,12 @@ def test_a_weighted_sum_rounds_each_product_and_each_sum_wherever_a_block_is_cut
 def test_the_known_methods_name_their_papers():
     known = known_methods()
     assert {"average", "task_arithmetic"} <= known.keys()
-    where = ("https://arxiv.org/", "https://doi.org/", "https://github.com/arcee-ai/mergekit")
+    where = (
+        "https://arxiv.org/",
+        "https://doi.org/",
+        "https://github.com/arcee-ai/mergekit",
+        "https://github.com/zongzhenyang/CABS",
+    )
     assert all(method.paper.startswith(where) for method in known.values())
     assert known["task_arithmetic"].settings == ("scaling", "normalize")
 
