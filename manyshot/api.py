@@ -21,6 +21,7 @@ from manyshot.score_checkpoints import (
 )
 from manyshot.tracking import report_merge, report_scores
 from merging.chat import ChatSettings
+from merging.checkpoints.kept_digests import keeping_digests
 from merging.merge import merge as _merge
 from merging.recipe import Recipe
 from merging.recipe_file import load_recipe
@@ -113,16 +114,17 @@ def score(
     loaded = load_suite(suite) if suite else None
     wanted = wanted_benchmarks(loaded, benchmarks)
     folder = store_root(Path(store) if store else None)
-    names = [str(checkpoint) for checkpoint in checkpoints]
-    engine = engine or EngineSettings()
-    opened = open_checkpoints(names, engine)
-    engine = choose_engine(engine, [checkpoint.path for checkpoint in opened])
-    settings = score_settings(loaded, preset, engine, limit, None, chat=chat, gen_kwargs=gen_kwargs)
-    root = data_root(Path(data) if data else None)
-    scorer = Scorer(settings, Store(folder), root, judge=open_judge(judge, engine))
-    with_data = benchmarks_with_data(scorer, wanted, skip_missing)
-    records = score_all(scorer, opened, with_data)
-    for one in opened:
-        report_scores(report_to, Path(one.name).name, one.path, records[one.name], scorer.store)
+    with keeping_digests(folder / "digests"):
+        names = [str(checkpoint) for checkpoint in checkpoints]
+        engine = engine or EngineSettings()
+        opened = open_checkpoints(names, engine)
+        engine = choose_engine(engine, [checkpoint.path for checkpoint in opened])
+        settings = score_settings(loaded, preset, engine, limit, None, chat=chat, gen_kwargs=gen_kwargs)
+        root = data_root(Path(data) if data else None)
+        scorer = Scorer(settings, Store(folder), root, judge=open_judge(judge, engine))
+        with_data = benchmarks_with_data(scorer, wanted, skip_missing)
+        records = score_all(scorer, opened, with_data)
+        for one in opened:
+            report_scores(report_to, Path(one.name).name, one.path, records[one.name], scorer.store)
     made = [record.key.digest for row in records.values() for record in row.values()]
     return load_results(folder).set_index("record").loc[made].reset_index()

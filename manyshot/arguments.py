@@ -31,6 +31,7 @@ def add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
         "train": _train,
         "signals": _signals,
         "report": _report,
+        "store": _store_command,
         "card": _card,
         "push": _push,
         "list": _list,
@@ -76,6 +77,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     _data(parser)
     _store(parser)
+    _verify(parser)
     _json(parser)
 
 
@@ -117,6 +119,7 @@ def _score(parser: argparse.ArgumentParser) -> None:
     _skip_missing(parser)
     _data(parser)
     _store(parser)
+    _verify(parser)
     _json(parser)
 
 
@@ -213,6 +216,7 @@ def _signals(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder for heat maps and signals.json")
     _data(parser)
     _store(parser)
+    _verify(parser)
     _json(parser)
 
 
@@ -257,6 +261,18 @@ def _report(parser: argparse.ArgumentParser) -> None:
 
 
 _RUNS = ("name of a run (the latest); some show several", "name of a run (may be repeated; all runs)")
+
+
+def _store_command(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    joined = kinds.add_parser("merge", help="bring the records and runs of other stores into the first")
+    joined.add_argument(
+        "stores", nargs="+", type=Path, metavar="STORE", help="folders; the first is added to"
+    )
+    checked = kinds.add_parser("check", help="read every record with its rows, and every run")
+    _store(checked)
+    for kind in (joined, checked):
+        kind.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def _card(parser: argparse.ArgumentParser) -> None:
@@ -318,6 +334,12 @@ def _skip_missing(parser: argparse.ArgumentParser) -> None:
 
 def _data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="local data root (MANYSHOT_DATA; else the hub)")
+
+
+def _verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--verify", action="store_true", help="hash all weights again, and not only files that have changed"
+    )
 
 
 def _store(parser: argparse.ArgumentParser, *, several: bool = False) -> None:

@@ -26,6 +26,7 @@ _COMMANDS = {
     "train": "fine-tune an expert on a suite's task",
     "signals": "losses, loss gaps, divergences and cosines of a base and its experts",
     "report": "tables and figures of a run, two checkpoints head to head, and the leaderboard",
+    "store": "join stores of records, and find what is damaged in one",
     "card": "write a checkpoint's scores into its model card",
     "push": "send a checkpoint to the hub",
     "list": "what there is: benchmarks, suites, methods, signals, engines, experiments, tables, figures",

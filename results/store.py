@@ -3,7 +3,10 @@
     <root>/records/<first two hex digits>/<digest of the key>.json
     <root>/records/<first two hex digits>/<digest of the key>.parquet
 
-A record is there when its JSON file is there. It is never rewritten.
+A record is there when its JSON file is there. It is never rewritten. It holds the digest of its rows. Where
+rows of another writer, who was killed or is slower, have the name already, its own lie in
+`<digest of the key>-<12 digits of the rows' digest>.parquet`, so that no writer waits for another and no file
+system needs locks.
 """
 
 import hashlib
@@ -25,9 +28,10 @@ from results.errors import InputError
 from results.json_values import digest_of
 from results.reading import read_json
 from results.record import Record, RecordKey
+from results.record_index import record_values
 from results.shared_items import ITEM
 from results.validation import validated
-from results.writing import locked, write_atomically
+from results.writing import write_once
 
 DOCUMENT_KEY = ("lm_eval_task", "doc_id")
 _ADVICE = "remove it and score again"
@@ -80,25 +84,29 @@ class Store:
         """
         _check(record, documents)
         path = self._path(record.key.digest)
+        if path.exists():
+            return _read(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path.parent / ".lock"):
-            if path.exists():
-                return _read(path)
-            table = _to_parquet(documents)
-            content = {
-                "record": record.model_dump(mode="json"),
-                "documents": hashlib.sha256(table).hexdigest(),
-            }
-            text = json.dumps(
-                {**content, "digest": digest_of(content)}, sort_keys=True, indent=2, allow_nan=False
-            )
-            write_atomically(path.with_suffix(".parquet"), table)
-            try:
-                write_atomically(path, f"{text}\n".encode())
-            except BaseException:
-                path.with_suffix(".parquet").unlink(missing_ok=True)
-                raise
-        return record
+        table = _to_parquet(documents)
+        digest = hashlib.sha256(table).hexdigest()
+        content = {"record": record.model_dump(mode="json"), "documents": digest}
+        text = json.dumps(
+            {**content, "digest": digest_of(content)}, sort_keys=True, indent=2, allow_nan=False
+        )
+        rows, made = _keep_rows(path, table, digest)
+        try:
+            is_ours = write_once(path, f"{text}\n".encode())
+        except BaseException:
+            if made:
+                rows.unlink(missing_ok=True)
+            raise
+        if is_ours:
+            if not rows.exists():  # another writer of the same rows failed, and removed them
+                write_once(rows, table)
+            return record
+        if made and _read_content(path)["documents"] != digest:
+            rows.unlink(missing_ok=True)
+        return _read(path)
 
     def documents(self, record: Record, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The rows of a record's documents.
@@ -115,9 +123,8 @@ class Store:
         if not path.exists():
             raise InputError(f"{path}: there is no such record; score again, or give the store that has it")
         expected = _read_content(path)["documents"]
-        table = path.with_suffix(".parquet")
-        content = table.read_bytes() if table.is_file() else b""
-        if hashlib.sha256(content).hexdigest() != expected:
+        table, content = rows_of(path, expected)
+        if content is None:
             raise InputError(
                 f"{table}: not the rows its record was written with; remove {path} and score again"
             )
@@ -144,6 +151,33 @@ class Store:
 
     def _path(self, digest: str) -> Path:
         return self.root / "records" / digest[:2] / f"{digest}.json"
+
+
+def rows_of(path: Path, digest: str) -> tuple[Path, bytes | None]:
+    """The file of a record's rows, and its content; None where no file has rows of this digest.
+
+    Args:
+        path: the record's file.
+        digest: sha256 of the rows, as the record's file tells it.
+    """
+    plain, own = path.with_suffix(".parquet"), path.with_name(f"{path.stem}-{digest[:12]}.parquet")
+    for table in (plain, own):
+        content = table.read_bytes() if table.is_file() else b""
+        if hashlib.sha256(content).hexdigest() == digest:
+            return table, content
+    return plain, None
+
+
+def _keep_rows(path: Path, table: bytes, digest: str) -> tuple[Path, bool]:
+    """Write a record's rows, unless they are there; return their file, and whether it was made here."""
+    plain = path.with_suffix(".parquet")
+    if write_once(plain, table):
+        return plain, True
+    held, content = rows_of(path, digest)
+    if content is not None:
+        return held, False
+    own = path.with_name(f"{path.stem}-{digest[:12]}.parquet")
+    return own, write_once(own, table)
 
 
 def problems(record: Record, documents: pd.DataFrame) -> Iterator[str]:
@@ -217,20 +251,21 @@ def load_results(store: Path | None = None) -> pd.DataFrame:
     before = ["checkpoint", "digest", "benchmark", "metric", "value", "n", "seconds", "engine"]
     after = ["metrics", "created", "record"]
     rows = []
-    for record in Store(root).records():
+    for record in record_values(root, _read):
+        key = record["key"]
         fixed = {
-            "checkpoint": record.name,
-            "digest": record.key.checkpoint.digest,
-            "benchmark": record.key.benchmark,
-            "metric": record.metric,
-            "value": record.value,
-            "n": record.n,
-            "seconds": record.seconds,
-            "metrics": dict(record.metrics),
-            "created": record.created,
-            "record": record.key.digest,
+            "checkpoint": record["name"],
+            "digest": digest_of([key["checkpoint"][part] for part in ("weights", "config", "tokenizer")]),
+            "benchmark": key["benchmark"],
+            "metric": record["metric"],
+            "value": record["value"],
+            "n": record["n"],
+            "seconds": record["seconds"],
+            "metrics": record["metrics"],
+            "created": record["created"],
+            "record": digest_of(key),
         }
-        rows.append({**record.key.settings, **fixed})
+        rows.append({**key["settings"], **fixed})
     settings = sorted({name for row in rows for name in row} - {*before, *after})
     return pd.DataFrame(rows, columns=[*before, *settings, *after])
 

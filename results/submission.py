@@ -89,8 +89,6 @@ def write_submission(store: Store, names: Sequence[str], out: Path) -> Path:
         for path, source in methods.items():
             (hidden / path).parent.mkdir(exist_ok=True)
             (hidden / path).write_bytes(source)
-        for lock in hidden.rglob(".lock"):
-            lock.unlink()
         contents = Contents(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             runs=tuple(run.name for run in runs),

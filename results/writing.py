@@ -1,5 +1,6 @@
-"""Writing a file so that nobody ever sees half of it, and one at a time."""
+"""Writing a file so that nobody ever sees half of it, on one machine or on a disk that many share."""
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -12,11 +13,15 @@ from results.errors import InputError
 
 _ABANDONED_SECONDS = 3600
 """No process takes as long to write one file."""
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""What a file system without hard links answers."""
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a file's lock. The kernel releases it when the process ends, however it ends.
+    """Hold a file's lock, where its file system has locks. The kernel releases it when the process ends.
+
+    Without one two processes may do the same work, of which one result stays: nothing rests on the lock.
 
     Raises:
         InputError: something else than a file lies there, such as a pipe, which would never open.
@@ -24,7 +29,8 @@ def locked(path: Path) -> Iterator[None]:
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is no regular file; remove it.")
     with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -48,6 +54,40 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OSError: names the file, where the disk is full, for example.
     """
+    with _written(path, content) as temporary, naming(path):
+        temporary.replace(path)
+
+
+def write_once(path: Path, content: bytes) -> bool:
+    """Write a file unless it is there: of all writers on all machines the first wins, and no lock is held.
+
+    It is written to a hidden temporary name, which is then linked as `path`. Where a file system has no links
+    it is renamed, and of two writers at the same moment the last one wins.
+
+    Returns:
+        Whether the file is the one that was written here.
+
+    Raises:
+        OSError: names the file, where the disk is full, for example.
+    """
+    with _written(path, content) as temporary, naming(path):
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            # NFS asks again where an answer was lost, and then meets the link that it has made itself.
+            return temporary.stat().st_nlink > 1
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            if path.exists():
+                return False
+            temporary.replace(path)
+    return True
+
+
+@contextmanager
+def _written(path: Path, content: bytes) -> Iterator[Path]:
+    """Give a hidden file in a path's folder that holds the content on the disk, and remove it."""
     for part in path.parent.glob(".*.part"):
         with suppress(OSError):  # another process may have removed it
             if time.time() - part.lstat().st_mtime > _ABANDONED_SECONDS:
@@ -63,8 +103,6 @@ def write_atomically(path: Path, content: bytes) -> None:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
-        with naming(path):
-            temporary.replace(path)
-    except BaseException:
+        yield temporary
+    finally:
         temporary.unlink(missing_ok=True)
-        raise

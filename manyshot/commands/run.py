@@ -16,6 +16,7 @@ from manyshot.flags import given, settings_of
 from manyshot.run import FinishedRun, FinishedSubsets, RunContext, run_experiment
 from manyshot.run_report import has_ranks
 from merging.chat import ChatSettings
+from merging.checkpoints.kept_digests import keeping_digests
 from results.errors import InputError
 from results.store import Store, store_root
 from results.validation import validated
@@ -26,6 +27,12 @@ _MANY_METHODS = 8
 
 def run(options: argparse.Namespace) -> None:
     """Run the experiment, and print its table."""
+    folder = store_root(options.store) / "digests"
+    with keeping_digests(folder, verify=options.verify):
+        _run(options)
+
+
+def _run(options: argparse.Namespace) -> None:
     file = find_experiment(options.experiment)
     name = (
         "-".join(_plain(part) for part in (file.stem, Path(options.base or "").name) if _plain(part)) or "run"

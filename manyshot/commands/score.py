@@ -26,6 +26,7 @@ from manyshot.score_checkpoints import (
 )
 from manyshot.tracking import report_scores
 from merging.chat import ChatSettings
+from merging.checkpoints.kept_digests import keeping_digests
 from reports.tables.scores import score_table
 from results.errors import InputError
 from results.record import Record
@@ -35,6 +36,12 @@ from results.trackers import ReportSettings, check_trackers
 
 def run(options: argparse.Namespace) -> None:
     """Score, and print the records as a table or as JSON."""
+    folder = store_root(options.store) / "digests"
+    with keeping_digests(folder, verify=options.verify):
+        _score(options)
+
+
+def _score(options: argparse.Namespace) -> None:
     if options.output_path:
         check_output_path(options.output_path)
     trackers = settings_of(options, ReportSettings).report_to

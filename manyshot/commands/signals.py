@@ -16,6 +16,7 @@ from manyshot.flags import given, settings_of
 from manyshot.score_checkpoints import score_settings, shown_progress
 from manyshot.signal_reports import by_task, measure
 from merging.chat import ChatSettings
+from merging.checkpoints.kept_digests import keeping_digests
 from merging.signals import ContinuationSettings
 from reports.figures.signals import signal_figures
 from reports.tables.signals import signals_text
@@ -25,6 +26,12 @@ from results.store import Store, store_root
 
 def run(options: argparse.Namespace) -> None:
     """Measure, and print tables or JSON; draw heat maps where a folder is named."""
+    folder = store_root(options.store) / "digests"
+    with keeping_digests(folder, verify=options.verify):
+        _signals(options)
+
+
+def _signals(options: argparse.Namespace) -> None:
     suite = load_suite(options.suite)
     experts = by_task(suite, options.experts)
     wanted = settings_of(options, EngineSettings)

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from merging.checkpoints.digests import config_digest, tensor_digest, tokenizer_digest, weights_digest
 from merging.checkpoints.dtypes import BY_CODE, CODES, refuse_no_weights
 from merging.checkpoints.folders import convert_advice, locate, read_json, read_mapping
+from merging.checkpoints.kept_digests import find_digests, keep_digests, signature_of
 from results.errors import InputError
 from results.record import CheckpointIdentity
 
@@ -157,11 +158,16 @@ class Checkpoint:
 
     @cached_property
     def _identity(self) -> CheckpointIdentity:
+        signature = signature_of(self.folder, self.files)
+        for name, digest in find_digests(signature).items():
+            self._hashes.setdefault(name, digest)
         rest = [stored for stored in self._all if stored.info.name not in self._hashes]
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
             # The largest first, so that no thread is left alone with one at the end.
             for _ in threads.map(self._hash, [[s] for s in sorted(rest, key=lambda s: -s.info.nbytes)]):
                 pass
+        if rest:
+            keep_digests(signature, signature_of(self.folder, self.files), self._hashes)
         lines = [(s.info.name, s.info.dtype, s.info.shape, self._hashes[s.info.name]) for s in self._all]
         return CheckpointIdentity(
             weights=weights_digest(lines),

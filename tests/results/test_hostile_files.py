@@ -15,7 +15,7 @@ from results.reading import read_json
 from results.run_manifest import load_run, save_run
 from results.store import Store, load_results
 from results.submission import check_submission, write_submission
-from results.writing import write_atomically
+from results.writing import locked, write_atomically
 
 DOCUMENTS = rows([1, 0, 1, 1])
 
@@ -46,18 +46,23 @@ def test_a_pipe_in_place_of_a_record_is_refused_by_name(store):
             read()
 
 
-def test_a_pipe_in_place_of_rows_or_a_lock_is_refused_by_name(store):
+def test_a_pipe_in_place_of_rows_is_refused_by_name_and_not_written_into(store):
     written = store.write(record("ties", "gsm8k", DOCUMENTS), DOCUMENTS)
     path = file_of(store, written.key.digest)
-    table, lock = path.with_suffix(".parquet"), path.parent / ".lock"
-    for fifo in (table, lock):
-        fifo.unlink()
-        os.mkfifo(fifo)
+    table = path.with_suffix(".parquet")
+    table.unlink()
+    os.mkfifo(table)
     with pytest.raises(InputError, match=table.name):
         store.documents(written)
     path.unlink()
-    with pytest.raises(InputError, match=r"\.lock is no regular file; remove it"):
-        store.write(written, DOCUMENTS)
+    store.write(written, DOCUMENTS)
+    assert store.documents(written)["score"].tolist() == DOCUMENTS["score"].tolist()
+
+
+def test_a_pipe_in_place_of_a_lock_is_refused_by_name(tmp_path):
+    os.mkfifo(tmp_path / ".lock")
+    with pytest.raises(InputError, match=r"\.lock is no regular file; remove it"), locked(tmp_path / ".lock"):
+        pass
 
 
 def test_a_pipe_in_place_of_a_run_is_refused_by_name(lab: Family):
@@ -176,17 +181,17 @@ def test_what_a_killed_writer_left_is_removed_by_a_later_one_and_a_new_part_is_n
 
 def test_a_full_disk_names_the_file_and_leaves_no_half_record(store, monkeypatch):
     made = record("ties", "gsm8k", DOCUMENTS)
-    whole = Path.replace
+    whole = os.link
 
-    def full(self: Path, target: Path) -> Path:
+    def full(source: Path, target: Path) -> None:
         if target.suffix == ".json":
             raise OSError(28, "No space left on device")
-        return whole(self, target)
+        whole(source, target)
 
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(os, "link", full)
     with pytest.raises(OSError, match="No space left on device") as refused:
         store.write(made, DOCUMENTS)
     assert refused.value.filename == str(file_of(store, made.key.digest))
-    assert [path.name for path in store.root.rglob("*") if path.is_file()] == [".lock"]
+    assert [path.name for path in store.root.rglob("*") if path.is_file()] == []
     monkeypatch.undo()
     assert store.write(made, DOCUMENTS) == made

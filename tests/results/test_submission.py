@@ -64,7 +64,6 @@ def test_a_submission_gives_the_numbers_of_the_run_without_its_paths(made, lab):
     assert all("/" not in row.entry.path for row in there.rows)
     assert all("/" not in record.name for record in store.records())
     assert (made / "methods" / "Mine.py").read_text() == "class Mine: ...\n"
-    assert not list(made.rglob("*.lock"))
 
 
 def test_it_is_not_written_over_anything(made, lab):
@@ -113,8 +112,6 @@ def unused(folder):
     store = Store(folder)
     family = Family(store, [])
     family.add("stranger", "merged", {"gsm8k": hits(3)}, method="x")
-    for lock in folder.rglob(".lock"):
-        lock.unlink()
     again(folder)
 
 

@@ -1,0 +1,104 @@
+"""Digests that are kept: found without hashing while the files are the same, never when they are not."""
+
+import os
+import time
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from merging.checkpoints import checkpoint as checkpoint_module
+from merging.checkpoints import kept_digests
+from merging.checkpoints.checkpoint import Checkpoint
+from merging.checkpoints.kept_digests import keeping_digests
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "model"
+    made.mkdir()
+    (made / "config.json").write_text('{"model_type": "llama"}')
+    write(made, 1.0)
+    return made
+
+
+def write(folder, value):
+    save_file(
+        {"a.weight": torch.full((4, 4), value), "b.weight": torch.ones(3)}, folder / "model.safetensors"
+    )
+    settle(folder / "model.safetensors")
+
+
+def settle(path):
+    """Let the change of a file be some time ago, as far as its content's time tells."""
+    os.utime(path, (1_000_000, 1_000_000))
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """Names of nothing, once for every tensor that is hashed."""
+    calls, digest = [], checkpoint_module.tensor_digest
+    monkeypatch.setattr(checkpoint_module, "tensor_digest", lambda flat: calls.append(1) or digest(flat))
+    # The time of change of a file's entry cannot be set: let it be long ago by the clock.
+    real = time.time
+    monkeypatch.setattr(kept_digests.time, "time", lambda: real() + 3600)
+    return calls
+
+
+def test_a_second_start_hashes_nothing_and_gives_the_same(folder, tmp_path, hashed):
+    first = Checkpoint.open(folder).identity()
+    assert len(hashed) == 2
+    with keeping_digests(tmp_path / "kept"):
+        assert Checkpoint.open(folder).identity() == first
+        assert len(hashed) == 4
+        assert Checkpoint.open(folder).identity() == first
+        assert len(hashed) == 4
+    Checkpoint.open(folder).identity()
+    assert len(hashed) == 6
+
+
+def test_other_content_another_inode_or_another_time_is_hashed_again(folder, tmp_path, hashed):
+    weights = folder / "model.safetensors"
+    with keeping_digests(tmp_path / "kept"):
+        first = Checkpoint.open(folder).identity()
+        size = weights.stat().st_size
+        write(folder, 2.0)
+        assert weights.stat().st_size == size
+        assert Checkpoint.open(folder).identity() != first
+        write(folder, 1.0)
+        assert Checkpoint.open(folder).identity() == first
+        assert len(hashed) == 6
+        copy = tmp_path / "copy"
+        copy.write_bytes(weights.read_bytes())
+        settle(copy)
+        copy.replace(weights)
+        assert Checkpoint.open(folder).identity() == first
+        assert len(hashed) == 8
+
+
+def test_verifying_hashes_again_and_mends_what_was_kept(folder, tmp_path, hashed):
+    with keeping_digests(tmp_path / "kept"):
+        first = Checkpoint.open(folder).identity()
+    kept = next((tmp_path / "kept").rglob("*.json"))
+    whole = kept.read_text()
+    kept.write_text(whole.replace('"a.weight": "', '"a.weight": "0'))
+    with keeping_digests(tmp_path / "kept"):
+        assert Checkpoint.open(folder).identity() != first
+    with keeping_digests(tmp_path / "kept", verify=True):
+        assert Checkpoint.open(folder).identity() == first
+    assert kept.read_text() == whole
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"files": []}'])
+def test_what_cannot_be_read_is_made_again(folder, tmp_path, hashed, content):
+    with keeping_digests(tmp_path / "kept"):
+        first = Checkpoint.open(folder).identity()
+        next((tmp_path / "kept").rglob("*.json")).write_text(content)
+        assert Checkpoint.open(folder).identity() == first
+    assert len(hashed) == 4
+
+
+def test_a_file_that_was_just_written_is_not_trusted_yet(folder, tmp_path):
+    with keeping_digests(tmp_path / "kept"):
+        Checkpoint.open(folder).identity()
+    assert not (tmp_path / "kept").exists()
