@@ -20,8 +20,9 @@ BROKEN = [
     ("methods.core_space", "left.t() @ deltas @ right", "left.t().abs() @ deltas @ right"),
     ("methods.core_space", "deltas.transpose(1, 2)", "deltas.transpose(1, 2)[:1]"),
     ("methods.core_space", "@ right.t()).mul_(self.scaling)", "@ right.t())"),
-    ("methods.cabs", "free[kept[place] != 0] = 0", "free[kept[place] != 0] = 1"),
-    ("methods.cabs", "0, self.keep).reshape(-1)", "0, 1).reshape(-1)"),
+    ("methods.cabs", "free *= 1 - mask", "free *= 1"),
+    ("methods.cabs", "order.gather(-1, by_freedom)", "order"),
+    ("methods.cabs", "self.of), self.keep)", "self.of), 1)"),
     ("methods.cabs", "-(-self.keep * rest // self.of)", "self.keep * rest // self.of"),
     ("methods.cabs", "weighted_sum(own, weights).mul_(self.scaling)", "weighted_sum(own, weights)"),
     ("methods.cabs", "for task in self.order]", "for task in sorted(self.order)]"),
@@ -117,12 +118,12 @@ def core_space_loses_nothing_and_merges_by_another_method(kinds: Kinds) -> None:
 
 @oracle
 def cabs_keeps_the_largest_of_every_stretch_that_are_left(kinds: Kinds) -> None:
-    # One of two: a keeps 3, 5 and the rest's 7; b of what is left 2 and 1.
+    # One of two: a keeps 3, 5 and the last 7; b of what is left 2 and 1, and where nothing is left its 8.
     pair = torch.tensor([[3.0, 1.0, -2.0, 5.0, 7.0], [4.0, 2.0, 1.0, 6.0, 8.0]])
     found = merged(kinds["cabs"](keep=1, of=2), {"bias": pair})["bias"]
-    near(found, torch.tensor([3.0, 2.0, 1.0, 5.0, 7.0]))
+    near(found, torch.tensor([3.0, 2.0, 1.0, 5.0, 15.0]))
     other = merged(kinds["cabs"](keep=1, of=2, order=["b", "a"], scaling=0.5), {"bias": pair}, [1.0, 2.0])
-    near(other["bias"], torch.tensor([4.0, 0.5, -1.0, 6.0, 8.0]))
+    near(other["bias"], torch.tensor([4.0, 0.5, -1.0, 6.0, 11.5]))
     # Two of four consecutive entries of the flattened matrix; of the three after them ⌈3 · 2/4⌉ = 2.
     both = torch.tensor([[9.0, 8.0, 1.0], [2.0, 3.0, 4.0], [5.0, 0.5, 6.0]])[None]
     found = merged(kinds["cabs"](keep=2, of=4), {"w": both})["w"]
@@ -131,6 +132,9 @@ def cabs_keeps_the_largest_of_every_stretch_that_are_left(kinds: Kinds) -> None:
         "w"
     ]
     near(short, torch.tensor([0.0, 0.0, 3.0, 4.0, 7.0, 0.0, 6.0]))
+    # Two of three each: b has one entry left, and of those of a the largest.
+    crowded = torch.tensor([[5.0, 4.0, 1.0], [2.0, 3.0, 1.0]])
+    near(merged(kinds["cabs"](keep=2, of=3), {"bias": crowded})["bias"], torch.tensor([5.0, 7.0, 1.0]))
     with pytest.raises(InputError, match="name each once"):
         merged(kinds["cabs"](order=["a", "z"]), {"bias": pair})
     with pytest.raises(ValueError, match="more than 'of'"):

@@ -8,18 +8,17 @@ from pydantic import Field, model_validator
 from merging.arithmetic import weighted_sum
 from merging.known_methods import register
 from merging.method import Context, MergedBlock, Method, Scope
-from merging.ranks import keep_ranks
 from results.errors import InputError
 
 
-@register("cabs", paper="https://github.com/zongzhenyang/CABS")
+@register("cabs", paper="https://arxiv.org/abs/2503.01874")
 class Cabs(Method):
     """θ = θ₀ + λ Σ_t w_t τ̂_t, with τ̂_t the n largest of every m entries of τ_t that no earlier task has kept.
 
     Of each m consecutive entries of the flattened tensor, one task after the other keeps the n of largest
-    magnitude among those that are left; fewer where fewer are left, which with n·T > m befalls later tasks.
-    The last stretch may be shorter, of k entries, of which ⌈n k/m⌉ are kept; the authors' code leaves it out,
-    and merges two tasks.
+    magnitude among those that are left; where fewer than n are left, with n·T > m, the largest of the others
+    fill up, so that no more are shared than must be. The last stretch may be shorter, of k entries, of which
+    ⌈n k/m⌉ are kept; the authors' code leaves it out, and merges two tasks.
     """
 
     keep: int = Field(64, ge=1)
@@ -45,19 +44,19 @@ class Cabs(Method):
         free = torch.ones_like(flat[0])
         kept = torch.zeros_like(flat)
         for place in self._places(context):
-            kept[place] = self._largest(flat[place] * free)
-            free[kept[place] != 0] = 0
+            mask = self._largest(flat[place].abs(), free)
+            kept[place] = flat[place] * mask
+            free *= 1 - mask
         own = kept.reshape(deltas.shape)
         return MergedBlock(weighted_sum(own, weights).mul_(self.scaling), list(own))
 
-    def _largest(self, entries: torch.Tensor) -> torch.Tensor:
-        """Return flat entries with zeros but for the n largest magnitudes of every m."""
-        whole = len(entries) // self.of * self.of
-        rest = len(entries) - whole
-        groups = keep_ranks(entries[:whole].reshape(-1, self.of), 0, self.keep).reshape(-1)
-        if not rest:
-            return groups
-        return torch.cat([groups, keep_ranks(entries[whole:], 0, -(-self.keep * rest // self.of))])
+    def _largest(self, magnitudes: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
+        """Return ones for n of every m flat entries, as `_first` has it, and zeros elsewhere."""
+        whole = len(magnitudes) // self.of * self.of
+        rest = len(magnitudes) - whole
+        groups = _first(magnitudes[:whole].reshape(-1, self.of), free[:whole].reshape(-1, self.of), self.keep)
+        last = _first(magnitudes[whole:], free[whole:], -(-self.keep * rest // self.of))
+        return torch.cat([groups.reshape(-1), last])
 
     def _places(self, context: Context) -> list[int]:
         if self.order is None:
@@ -68,3 +67,11 @@ class Cabs(Method):
                 f"{', '.join(context.tasks)}; name each once."
             )
         return [context.tasks.index(task) for task in self.order]
+
+
+def _first(magnitudes: torch.Tensor, free: torch.Tensor, count: int) -> torch.Tensor:
+    """Return ones for so many of each last dimension: those that are free first, then by magnitude."""
+    order = magnitudes.sort(dim=-1, descending=True, stable=True).indices
+    by_freedom = free.gather(-1, order).sort(dim=-1, descending=True, stable=True).indices
+    places = order.gather(-1, by_freedom)[..., :count]
+    return torch.zeros_like(magnitudes).scatter_(-1, places, 1.0)

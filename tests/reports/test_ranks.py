@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from made_up_comparisons import changed, comparison_of, row_of, with_holes
 
+from manyshot.run_report import write_report
 from reports.tables.ranks import ranks
 from results.merge_trace import MergeTrace, MethodIdentity
 from results.metrics import Performance
@@ -67,3 +68,15 @@ def test_what_lacks_a_benchmark_has_no_rank_and_comes_last():
     rows = list(shown(comparison).values())
     assert rows[-1].value("average rank").number is None
     assert {row.value("average rank").number for row in rows[:-1]} <= {1, 2}
+
+
+def test_a_report_has_the_ranks_where_there_are_several_methods(tmp_path, monkeypatch):
+    for module in ("dots.normalised_performance", "scatter.average_against_worst"):
+        monkeypatch.setattr(f"reports.figures.{module}", lambda comparison, path: path)
+    several, alone = comparison_of(3, 2, rounds=0), comparison_of(1, 2, rounds=0)
+    assert tmp_path / "ranks.md" in write_report(several, tmp_path)
+    first = (tmp_path / "ranks.md").read_text().splitlines()[2]
+    best = max((row for row in several.rows if row.role == "merged"), key=lambda row: row.average.value)
+    assert first.replace("\\", "").startswith(f"| {best.label} | 1 |")
+    assert tmp_path / "ranks.md" not in write_report(alone, tmp_path)
+    assert not (tmp_path / "ranks.md").exists()
