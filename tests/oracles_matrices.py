@@ -36,6 +36,7 @@ BROKEN = [
     ("methods.orthomerge", "self.scaling * left_over", "left_over"),
     ("methods.orthomerge", "unit - turned, unit + turned", "unit, unit + turned"),
     ("methods.orthomerge", "products + held", "products - held"),
+    ("methods.orthomerge", "left[:, -1] *= -1", "left *= 1"),
     ("methods.orthomerge", "length += share *", "length += "),
     ("methods.ace", "own - own.mean(1, keepdim=True)", "own"),
     ("methods.ace", "together + common", "together"),
@@ -212,6 +213,10 @@ def orthomerge_turns_no_more_than_the_weights_ask_for(kinds: Kinds) -> None:
     experts = torch.stack([base @ rotation(40), base @ rotation(40)])
     found = merged(kinds["orthomerge"](), one(experts - base), base=one(base))[NAME] + base
     near(found, base @ rotation(40))
+    # A reflection is none: what it asks for in the weakest direction is left over, a fifth of which is taken.
+    base, expert = (torch.diag(torch.tensor(d)) for d in ([3.0, 2.0, 1.0], [3.0, 2.0, -1.0]))
+    found = merged(kinds["orthomerge"](), one((expert - base)[None]), base=one(base))[NAME] + base
+    near(found, torch.diag(torch.tensor([3.0, 2.0, 0.6])))
     # Two rows of four columns: rotations that nothing asks for would shorten the merged one.
     wide = torch.cat([torch.eye(2), torch.zeros(2, 2)], dim=1)
     other = torch.stack([wide @ rotation(40, 0), wide @ rotation(20, 0)])

@@ -9,7 +9,7 @@ from merging.cost import Cost
 from merging.geometry import CANCELLED
 from merging.known_methods import register
 from merging.method import Context, Method, Scope
-from merging.spectral import is_matrix, nearest_orthogonal, relatively_weighted
+from merging.spectral import is_matrix, relatively_weighted
 from results.errors import InputError
 
 _OPEN = 1e-9
@@ -20,9 +20,9 @@ _OPEN = 1e-9
 class OrthoMerge(Method):
     """θ = W₀ R + λ Σ_t ρ_t, with R the merged rotation and ρ_t = W_t − W₀ R_t what R_t leaves of an expert.
 
-    1. R_t is the orthogonal matrix (columns, columns) by which W₀ R_t is nearest to W_t: the factor of
-       W₀' W_t. Where W₀ leaves it open, having fewer rows than columns, it is the one nearest to no rotation;
-       the authors' code takes any.
+    1. R_t is the rotation (columns, columns) by which W₀ R_t is nearest to W_t, of the singular vectors of
+       W₀' W_t. Where W₀ leaves it open, having fewer rows than columns, it is the one nearest to no rotation.
+       The authors' code takes any there, and reflections, for which there is no Q_t.
     2. Q_t = (R_t + I)⁻¹ (R_t − I) is skew. Q = q Σ_t Q_t / ‖Σ_t Q_t‖ with q the mean of ‖Q_t‖, by which tasks
        that turn differently do not shorten each other, and R = (I − Q)⁻¹ (I + Q).
 
@@ -66,10 +66,13 @@ class OrthoMerge(Method):
 
 
 def _rotation(base: torch.Tensor, expert: torch.Tensor) -> torch.Tensor:
-    """Return the orthogonal R (n, n) by which W₀ R is nearest to W_t, both (m, n)."""
+    """Return the rotation R (n, n) by which W₀ R is nearest to W_t, both (m, n)."""
     products = base.t() @ expert
     held = _OPEN * torch.linalg.matrix_norm(products, 2)
-    return nearest_orthogonal(products + held * torch.eye(len(products), device=base.device))
+    left, _, right = torch.linalg.svd(products + held * torch.eye(len(products), device=base.device))
+    if torch.linalg.slogdet(left @ right).sign < 0:
+        left[:, -1] *= -1
+    return left @ right
 
 
 def _skew(rotation: torch.Tensor, tensor: str) -> torch.Tensor:

@@ -9,7 +9,8 @@ from reports.merge_cost import MIB, Cost, cost_of
 from reports.table_model import Column, Group, Table, TableRow, Value, pooled_value
 from reports.tables import named_table
 from reports.tables.comparison import notes_of
-from results.comparison import Comparison
+from results.comparison import Comparison, ComparisonRow
+from results.merge_trace import MergeTrace
 from results.pooled import MethodOverSeeds, merged_methods
 from results.ranking import rank_groups
 from results.suite import RANKED_BY
@@ -28,8 +29,6 @@ _CAPTION = (
     "Seconds are of one merge with what it measures, learns and chooses, without training; MiB is the most "
     "memory that it took beside mapped files."
 )
-_ON_DATA = ("signals", "choose", "learn")
-"""Phases of a merge that read validation data."""
 
 
 @named_table("ranks", "methods in ranks that cannot be told apart, with seconds and memory of a merge")
@@ -94,14 +93,15 @@ def _notes(comparison: Comparison) -> list[str]:
     notes = []
     if entries and all(entry.identity is not None and not entry.identity.settings for entry in entries):
         notes.append("every method with its default settings, which are its paper's; nothing was tuned")
-    on_data = [
-        method.title
-        for method in methods
-        if any(cost.seconds.get(phase) for cost in _costs(method, comparison) for phase in _ON_DATA)
-    ]
+    on_data = [method.title for method in methods if any(map(_looks_at_data, method.rows))]
     if on_data:
-        notes.append(f"read validation data: {', '.join(on_data)}")
+        notes.append(f"weights, coefficients or settings by validation data: {', '.join(on_data)}")
     if comparison.limit is not None:
         notes.append(f"limited: at most {comparison.limit} documents of each lm-eval task were scored")
     merged = [row for row in comparison.rows if row.role == "merged"]
     return [*notes, *comparison.left_out.values(), *notes_of(merged)]
+
+
+def _looks_at_data(row: ComparisonRow) -> bool:
+    trace = row.entry.trace or MergeTrace()
+    return trace.signal is not None or trace.learned is not None or bool(trace.trials)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made_up_comparisons import changed, comparison_of, row_of, with_holes
+from made_up_comparisons import changed, comparison_of, learned_of, row_of, with_holes
 
 from manyshot.run_report import write_report
 from reports.tables.ranks import ranks
@@ -40,16 +40,18 @@ def test_a_merge_has_its_mean_seconds_and_largest_memory_without_training():
 
     def trace():
         seconds, memory = next(spent)
-        return MergeTrace(seconds={"train": 99.0, "learn": seconds, "merge": 1.0}, memory=memory)
+        spent_on = {"train": 99.0, "learn": seconds, "signals": 0.001, "merge": 1.0}
+        learned = learned_of(["instructions"], 1)
+        return MergeTrace(seconds=spent_on, memory=memory, learned=learned)
 
+    others = MergeTrace(seconds={"signals": 0.001, "merge": 1.0})
     rows = [
-        changed(row, trace=trace()) if row.title == "average" else row
-        for row in comparison.rows
+        changed(row, trace=trace() if row.title == "average" else others) for row in comparison.rows
     ]  # fmt: skip
     table = ranks(type(comparison)("made-up", comparison.suite, tuple(rows)))
     row = next(row for group in table.groups for row in group.rows if row.label == "average")
-    assert (row.value("seconds").number, row.value("memory").number) == (3.0, 4.0)
-    assert "read validation data: average" in table.notes
+    assert (row.value("seconds").number, row.value("memory").number) == (pytest.approx(3.001), 4.0)
+    assert "weights, coefficients or settings by validation data: average" in table.notes
 
 
 @pytest.mark.parametrize("settings", [{}, {"scaling": 0.3}])
