@@ -154,13 +154,13 @@ def not_learned(
 
     Args:
         run: with the experts.
-        scores: by benchmark and label, those that were measured.
+        scores: by benchmark and label; what was not measured is absent.
         drawn: the same of the resamples; the intervals are their 95 %.
     """
     reasons = {}
     for task, benchmarks in run.suite.tasks.items():
         for benchmark in benchmarks:
-            measured, resampled = scores[benchmark.name], drawn[benchmark.name]
+            measured, resampled = scores.get(benchmark.name, {}), drawn.get(benchmark.name, {})
             experts = [
                 entry.label
                 for entry in run.entries
