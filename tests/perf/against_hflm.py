@@ -6,7 +6,8 @@ A Llama of random parameters, 30 M unless told, with a BPE vocabulary of 32,000 
 checkpoint (--checkpoint, with --chat in its chat form), answers real rows, in float32 on a CPU unless told.
 Both get the same documents through lm-eval; seconds are of the whole evaluation, with prompts and metrics.
 lm-eval's class gets the batch size that served it best. The last columns say how many prompts have the same
-tokens, and how far log-likelihoods or answers are from each other. With --vllm the vllm engine answers too.
+tokens, and how far log-likelihoods or answers are from each other; --exact says how far both are from
+lm-eval's class in float64. With --vllm the vllm engine answers too.
 """
 
 import argparse
@@ -159,7 +160,8 @@ def difference(job: Job, ours: list[Any], theirs: list[Any]) -> str:
     return f"{max(abs(mine - other) for mine, other in pairs):.1e} of {len(pairs)}"
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -173,8 +175,14 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=100, help="of each benchmark (%(default)s)")
     parser.add_argument("--new-tokens", type=int, default=256, help="of a checkpoint's answer (%(default)s)")
     parser.add_argument("--vllm", action="store_true", help="beside the vllm engine, too")
+    parser.add_argument("--benchmark", action="append", help="only this one; may stand several times")
+    parser.add_argument("--exact", action="store_true", help="beside lm-eval's class in float64, too")
     parser.add_argument("--layers", type=int, default=LAYERS, help="of the model (%(default)s)")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
     root = data_root(None)
     if root is None:
         raise SystemExit("MANYSHOT_DATA must name a folder with real rows.")
@@ -182,6 +190,7 @@ def main() -> None:
     if checkpoint is None:
         name = f"llama {options.width} x {options.layers}"
         checkpoint, jobs = make_checkpoint(options.folder / name, root, options.width, options.layers), JOBS
+    jobs = tuple(job for job in jobs if not options.benchmark or job.benchmark in options.benchmark)
     chat = ChatSettings(chat_template="always" if options.chat else "never")
     place = {"dtype": options.dtype, "device": options.device}
     engine = open_engine(checkpoint, EngineSettings(**place))
@@ -193,7 +202,14 @@ def main() -> None:
         vllm = open_engine(checkpoint, EngineSettings(name="vllm", **place))
         lms.append(EngineLM(vllm, chat=chat_form(vllm.tokenizer, chat, checkpoint)))
         headings += ["vllm, s", "ratio"]
-    table = Table(*headings, "same prompts", "log-likelihoods, answers")
+    headings += ["same prompts", "log-likelihoods, answers"]
+    exact = None
+    if options.exact:
+        exact = HFLM(
+            pretrained=str(checkpoint), batch_size=options.batch_size, **{**place, "dtype": "float64"}
+        )
+        headings.append("ours, lm-eval's class from float64")
+    table = Table(*headings)
     for lm in lms:
         measured(lm, replace(jobs[0], limit=4), root, chat)
     for job in jobs:
@@ -212,9 +228,15 @@ def main() -> None:
             seconds, _ = measured(lm, job, root, chat)
             row += [f"{seconds:.1f}", f"{mine / seconds:.2f}"]
         prompts = same_prompts((ours, theirs), my_answers, their_answers)
-        table.add_row(*map(str, row), prompts, difference(job, my_answers, their_answers))
+        row += [prompts, difference(job, my_answers, their_answers)]
+        if exact:
+            _, true_answers = measured(exact, job, root, chat)
+            row.append(
+                ", ".join(difference(job, found, true_answers) for found in (my_answers, their_answers))
+            )
+        table.add_row(*map(str, row))
         Console(stderr=True).print(f"{job.title}: {mine:.1f} s, lm-eval's class {other:.1f} s")
-    Console(width=160).print(table)
+    Console(width=200).print(table)
 
 
 if __name__ == "__main__":
