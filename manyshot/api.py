@@ -19,7 +19,8 @@ from manyshot.score_checkpoints import (
     score_settings,
     wanted_benchmarks,
 )
-from manyshot.tracking import report_merge, report_scores
+from manyshot.tracked_scores import report_scores
+from manyshot.tracking import report_merge
 from merging.chat import ChatSettings
 from merging.checkpoints.kept_digests import keeping_digests
 from merging.merge import merge as _merge

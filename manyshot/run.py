@@ -34,7 +34,7 @@ from manyshot.score_checkpoints import (
     score_settings,
     shown_progress,
 )
-from manyshot.tracking import report_comparison
+from manyshot.tracked_scores import report_comparison
 from merging.examples import Example
 from merging.experts import Expert, GivenExperts, TrainedExperts, train_expert
 from merging.many_shot import MergePlan, run_rounds, select_round

@@ -24,7 +24,7 @@ from manyshot.score_checkpoints import (
     score_settings,
     wanted_benchmarks,
 )
-from manyshot.tracking import report_scores
+from manyshot.tracked_scores import report_scores
 from merging.chat import ChatSettings
 from merging.checkpoints.kept_digests import keeping_digests
 from reports.tables.scores import score_table

@@ -12,7 +12,8 @@ from tiny import tiny_llama
 
 import results.trackers
 from manyshot.experiment import Experiment
-from manyshot.tracking import report_comparison, tracked_run
+from manyshot.tracked_scores import report_comparison, tracked_scores
+from manyshot.tracking import tracked_checkpoint
 from merging.checkpoints.adapted import open_checkpoint
 from results.errors import InputError
 from results.store import Store
@@ -101,7 +102,7 @@ def test_a_merge_and_its_scores_are_one_run_of_the_checkpoint(folder, told, tmp_
 
 
 def test_another_way_of_scoring_changes_settings_and_no_parameter(folder, told, tmp_path):
-    made = tracked_run("a", folder / "base", open_checkpoint(folder / "base").identity())
+    made = tracked_checkpoint("a", folder / "base", open_checkpoint(folder / "base").identity())
     first = TrackedRun("a", made.digest, made.parameters, {"score.limit": 1}, {"x/acc": 0.5})
     second = TrackedRun(
         "b", made.digest, {**made.parameters, "later": "1"}, {"score.limit": 2}, {"x/acc": 0.6}
@@ -194,7 +195,7 @@ def test_an_experiment_says_once_where_all_is_reported():
 
 
 def test_a_checkpoint_without_records_has_no_scores(folder):
-    made = tracked_run(
+    made = tracked_scores(
         "base", folder / "base", open_checkpoint(folder / "base").identity(), {}, Store(folder)
     )
     assert (dict(made.metrics), dict(made.files), dict(made.settings)) == ({}, {}, {})
