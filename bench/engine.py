@@ -88,6 +88,7 @@ class Generation:
         ended: whether the model ended it, by an end token, which was generated too.
         cut: whether it took all tokens that it was given, and did not end.
         count: how many tokens it took, where their ids are not known.
+        filtered: whether a server's filter of contents kept it back; then it is empty.
     """
 
     text: str
@@ -95,6 +96,7 @@ class Generation:
     ended: bool
     cut: bool = False
     count: int | None = None
+    filtered: bool = False
 
     @property
     def tokens(self) -> int:

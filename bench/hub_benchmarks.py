@@ -36,6 +36,8 @@ _KNOWN = {
     "gsm8k_cot": _GSM8K,
     "mmlu_pro": HubBenchmark("TIGER-Lab/MMLU-Pro", "mmlu_pro", 12_032),
 }
+HUB_BENCHMARKS = {(known.dataset, known.task): known for known in _KNOWN.values()}
+"""By the data set's name and the task's."""
 
 
 def hub_benchmark(record: Record) -> HubBenchmark | None:

@@ -72,7 +72,7 @@ class EngineLM(TemplateLM):
         self.progress = progress
         self._chat, self._repetition_penalty, self._neutralised = chat, repetition_penalty, neutralised
         self.prompt_tokens = self.generated_tokens = self.truncated = self.shortened = 0
-        self.answered = self.cut = self.empty = 0
+        self.answered = self.cut = self.empty = self.filtered = 0
 
     @property
     def tokens(self) -> dict[str, int]:
@@ -92,7 +92,11 @@ class EngineLM(TemplateLM):
             notices.append(f"{self.truncated} prompts lost tokens from their left to fit {room} tokens")
         if self.shortened:
             notices.append(f"{self.shortened} answers had room for {room // 2} tokens only")
-        for number, what in ((self.cut, "were cut at their limit of tokens"), (self.empty, "are empty")):
+        for number, what in (
+            (self.cut, "were cut at their limit of tokens"),
+            (self.empty, "are empty"),
+            (self.filtered, "were kept back by the server's filter of contents, and count as empty"),
+        ):
             if number:
                 notices.append(f"{number} of {self.answered} answers {what}")
         if self.answered and self._neutralised:
@@ -204,6 +208,7 @@ class EngineLM(TemplateLM):
             text = StopStrings(stop_strings(arguments)).cut(self._chat.said(context, text, answer.ids))
         self.answered += 1
         self.cut += answer.cut
+        self.filtered += answer.filtered
         self.empty += not text.strip()
         return text
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BeforeValidator, Field
 
 from bench.benchmark import Benchmark, EvalTask, benchmark_languages, read_benchmark
+from bench.benchmark_changes import BenchmarkChanges
 from bench.definition import load_definition, tasks_folder
 from bench.examples import ExampleSource
 from bench.score_settings import LARGEST_LIMIT
@@ -38,26 +39,17 @@ def _benchmarks(given: object) -> object:
     return tuple(map(_benchmark, given))
 
 
-class _Changed(Settings):
-    """A registered benchmark with something otherwise, in a suite alone."""
+class _Changed(BenchmarkChanges):
+    """A registered benchmark with something otherwise."""
 
     benchmark: str = Field(min_length=1)
     """Its name, which it keeps."""
-    num_fewshot: int | None = Field(None, ge=0)
-    """Worked examples before a question."""
-    max_new_tokens: int | None = Field(None, gt=0)
-    """Most tokens of an answer."""
-
-    def made(self) -> Benchmark:
-        benchmark = load_benchmark(self.benchmark)
-        if self.num_fewshot is not None:
-            benchmark = benchmark.with_fewshot(self.num_fewshot)
-        return benchmark if self.max_new_tokens is None else benchmark.with_new_tokens(self.max_new_tokens)
 
 
 def _benchmark(given: object) -> object:
     if isinstance(given, dict) and "benchmark" in given:
-        return validated(_Changed, given, f"benchmark: {given['benchmark']}").made()
+        changed = validated(_Changed, given, f"benchmark: {given['benchmark']}")
+        return changed.applied_to(load_benchmark(changed.benchmark))
     if isinstance(given, dict) and "lm_eval" in given:
         from bench.lm_eval_tasks.benchmarks import LmEvalBenchmark  # which asks the registry for local files
 

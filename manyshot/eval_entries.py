@@ -20,7 +20,7 @@ from results.writing import write_atomically
 
 ENTRIES = ".eval_results"
 logger = logging.getLogger("manyshot")
-_MARK = re.compile(r"(?:.*, )?manyshot record [0-9a-f]{64}", re.DOTALL)
+_MARK = re.compile(r"(?:.*, )?manyshot record ([0-9a-f]{64})", re.DOTALL)
 
 
 class _Loader(yaml.SafeLoader):
@@ -43,6 +43,21 @@ def without_ours(text: str | bytes, name: str) -> tuple[list[Any], bool]:
     Raises:
         InputError: it holds no list of entries.
     """
+    entries = read_entries(text, name)
+    others = [entry for entry in entries if own_record(entry) is None]
+    return others, len(others) < len(entries)
+
+
+def read_entries(text: str | bytes, name: str) -> list[Any]:
+    """Return the entries of a file.
+
+    Args:
+        text: the file's content.
+        name: what it is called in a refusal.
+
+    Raises:
+        InputError: it holds no list of entries.
+    """
     try:
         entries = _Loader(text).get_single_data()
     except (ValueError, RecursionError, yaml.YAMLError) as error:
@@ -50,12 +65,13 @@ def without_ours(text: str | bytes, name: str) -> tuple[list[Any], bool]:
         raise InputError(f"{name} cannot be read as YAML ({reason}); mend or remove it.") from error
     if not isinstance(entries, list | None):
         raise InputError(f"{name} holds no list of results, as the hub expects; mend or remove it.")
-    others = [entry for entry in entries or [] if not _is_ours(entry)]
-    return others, len(others) < len(entries or [])
+    return entries or []
 
 
-def _is_ours(entry: object) -> bool:
-    return isinstance(entry, dict) and bool(_MARK.fullmatch(str(entry.get("notes"))))
+def own_record(entry: object) -> str | None:
+    """Return the digest of the record that an entry of ours is of; None for an entry of others."""
+    found = _MARK.fullmatch(str(entry.get("notes"))) if isinstance(entry, dict) else None
+    return found[1] if found else None
 
 
 def written_entries(entries: Sequence[Any]) -> bytes:

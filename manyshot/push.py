@@ -2,13 +2,11 @@
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from manyshot.console import counted, logger, size
-from manyshot.push_files import ENTRY_FILES, TEMPLATE_FILES, PushedFile
+from manyshot.kept_in_repository import kept_in_repository
+from manyshot.push_files import TEMPLATE_FILES, PushedFile
 from merging.checkpoints.tokenizer_files import TOKENIZER_FILES
 from results.errors import InputError
 from results.validation import legible
@@ -59,7 +57,8 @@ def push(
 
     What a model of the repository was loaded by and is not among the files is removed in the same commit
     (`outdated`), so that the repository loads as what was sent; so are entries of ours in `.eval_results`,
-    which are of what was there. Everything else of it stays.
+    which are of what was there. Everything else of it stays, and of what is sent too the card that a user
+    wrote there and entries of others (`manyshot.kept_in_repository`).
 
     Args:
         files: what to send.
@@ -96,13 +95,13 @@ def push(
         logger.info("sending %s, %s, to %s", counted(len(files), "file"), size(total), repository)
         sent = {file.name for file in files}
         there = api.list_repo_files(repository, revision=revision)
-        entries = _entries_of_others(api, repository, revision, sorted(set(there) - sent))
-        old = [*outdated(there, sent), *(name for name, content in entries.items() if content is None)]
+        kept = kept_in_repository(api, repository, revision, there, files)
+        old = [*outdated(there, sent), *(name for name, content in kept.items() if content is None)]
         if old:
             logger.info("removing what %s had instead: %s", repository, ", ".join(old))
         operations: list[CommitOperationAdd | CommitOperationDelete] = [
-            *(CommitOperationAdd(file.name, _payload(file)) for file in files),
-            *(CommitOperationAdd(name, content) for name, content in entries.items() if content is not None),
+            *(CommitOperationAdd(file.name, _payload(file)) for file in files if file.name not in kept),
+            *(CommitOperationAdd(name, content) for name, content in kept.items() if content is not None),
             *(CommitOperationDelete(name) for name in old),
         ]
         commit = api.create_commit(
@@ -132,27 +131,6 @@ def outdated(there: Iterable[str], sent: Collection[str]) -> list[str]:
         for name in set(there) - set(sent)
         if any(re.fullmatch(pattern, name, re.ASCII) for pattern in patterns)
     )
-
-
-def _entries_of_others(
-    api: "HfApi", repository: str, revision: str | None, names: Iterable[str]
-) -> dict[str, bytes | None]:
-    """Return what is left of files of `.eval_results` without entries of ours, of those that have any.
-
-    None is left of a file that has no other entries. One that cannot be read is not ours.
-    """
-    from manyshot.eval_entries import without_ours, written_entries
-
-    left: dict[str, bytes | None] = {}
-    for name in names:
-        if not re.fullmatch(ENTRY_FILES, name):
-            continue
-        with TemporaryDirectory() as folder, suppress(InputError):
-            file = api.hf_hub_download(repository, name, revision=revision, local_dir=folder)
-            others, had_ours = without_ours(Path(file).read_bytes(), name)
-            if had_ours:
-                left[name] = written_entries(others) if others else None
-    return left
 
 
 def _is_tokenizer(name: str) -> bool:

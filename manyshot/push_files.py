@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from manyshot.completed_card import completed_card
 from manyshot.console import logger
 from manyshot.published_files import CONFIGS, LEFT_OUT, REPORTS, published_content
 from merging.checkpoints.adapter import CONFIG, WEIGHTS, Adapter, is_adapter
@@ -125,6 +126,8 @@ def _weights(folder: Path) -> set[str]:
 
 def _pushed(folder: Path, name: str) -> PushedFile:
     path = folder / name
+    if name == "README.md" and (completed := completed_card(folder)) is not None:
+        return PushedFile(name, completed, len(completed))
     if name in (*REPORTS, *CONFIGS):
         content = read_mapping(path)
         shown = published_content(name, content, path)

@@ -25,7 +25,7 @@ from results.writing import write_atomically
 _BEGIN, _END = "<!-- manyshot: scores -->", "<!-- manyshot: end of scores -->"
 _TABLE = re.compile(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", re.DOTALL)
 _RECIPE = "\n## Recipe\n"
-_RECORD = "record"
+RECORD = "record"
 """Argument of a metric in the `model-index` that marks it as ours, and names the record."""
 
 
@@ -43,10 +43,10 @@ def write_scores(folder: Path, scores: Sequence[PublishedScore]) -> list[Path]:
         InputError: the card or the entries that are there cannot be read; then nothing is written.
     """
     path = folder / "README.md"
-    card = _read(path) if path.exists() else _new(folder)
+    card = read_card(path) if path.exists() else _new(folder)
     header = card.data
     assert isinstance(header, ModelCardData)
-    others = [result for result in header.eval_results or [] if _RECORD not in (result.metric_args or {})]
+    others = [result for result in header.eval_results or [] if RECORD not in (result.metric_args or {})]
     task = _pipeline(folder)
     header.model_name = header.model_name or folder.resolve().name
     header.eval_results = [*others, *(_eval_result(score, task) for score in scores)]
@@ -62,7 +62,12 @@ def write_scores(folder: Path, scores: Sequence[PublishedScore]) -> list[Path]:
     return [path, *write_entries(entries)]
 
 
-def _read(path: Path) -> ModelCard:
+def read_card(path: Path) -> ModelCard:
+    """Read a model card.
+
+    Raises:
+        InputError: the hub would not read it.
+    """
     try:
         return ModelCard(path.read_text(encoding="utf-8"))
     except (ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
@@ -71,6 +76,11 @@ def _read(path: Path) -> ModelCard:
             f"{path} is no model card that the hub would read ({reason}); mend its header, or remove the "
             "file and have one made."
         ) from error
+
+
+def without_scores(text: str) -> str:
+    """Return the text of a card without the table of scores."""
+    return _TABLE.sub("", text)
 
 
 def _new(folder: Path) -> ModelCard:
@@ -100,7 +110,7 @@ def _eval_result(score: PublishedScore, task: str) -> EvalResult:
         "settings": score.settings or None,
         "rows": score.rows or None,
         "lm_eval": record.versions.get("lm_eval"),
-        _RECORD: record.key.digest,
+        RECORD: record.key.digest,
     }
     return EvalResult(
         task_type=task,

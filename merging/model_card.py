@@ -12,6 +12,8 @@ from merging.method_file import class_name
 from merging.sources import hub_names, published
 from results.markdown import code, escaped, fenced, printable
 
+MADE = "Made with manyshot"
+"""How the text of a card begins that is made here."""
 _CODE = re.compile(r"(?<![`\\])(`[^`]*`)(?!`)")
 
 
@@ -42,12 +44,12 @@ def model_card(report: Mapping[str, Any], agreed: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             "---",
-            yaml.safe_dump(_header(recipe, agreed), sort_keys=False, allow_unicode=True).rstrip(),
+            yaml.safe_dump(header(recipe, agreed), sort_keys=False, allow_unicode=True).rstrip(),
             "---",
             "",
             f"# A merge by {code(method)}",
             "",
-            f"Made with manyshot {report['versions']['manyshot']} from {len(rows)} experts of "
+            f"{MADE} {report['versions']['manyshot']} from {len(rows)} experts of "
             f"{code(published(recipe['base']))} (weights {base}) by {_linked(method, report['paper'])}. "
             f"The merged delta is not 0 in {_percent(model['density'])} of its entries and has the norm "
             f"{_number(model['norm'])}; rounding moved it by {_percent(model['rounding'])} of that. "
@@ -73,8 +75,13 @@ def model_card(report: Mapping[str, Any], agreed: Mapping[str, Any]) -> str:
     )
 
 
-def _header(recipe: Mapping[str, Any], agreed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the hub reads. An adapter of merged factors is an adapter of the base, not a model."""
+def header(recipe: Mapping[str, Any], agreed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the hub reads of a merge. An adapter of merged factors is one of the base, not a model.
+
+    Args:
+        recipe: as in merge.json.
+        agreed: what the header says as the cards of all sources do.
+    """
     is_adapter = recipe["space"] == "factors"
     experts = [] if is_adapter else [expert["path"] for expert in recipe["experts"].values()]
     names = hub_names([recipe["base"], *experts])

@@ -27,6 +27,8 @@ _LONGEST_ASKED_WAIT = 600.0
 _PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 """States of a server that may be over soon."""
 _LONGEST_QUOTE = 300
+_FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
+"""Codes of errors with which OpenAI's and Azure's servers turn away a prompt for what it says."""
 
 BROKEN = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 """What reading raises over an answer of another form than is expected."""
@@ -36,6 +38,10 @@ _Read = TypeVar("_Read")
 
 class RefusedError(InputError):
     """A server does not do what it is asked, and would not the next time."""
+
+
+class FilteredError(RefusedError):
+    """A server's filter of contents lets a prompt not pass."""
 
 
 class BrokenAnswerError(ValueError):
@@ -139,6 +145,7 @@ class Client:
                 broken, and the server is asked again.
 
         Raises:
+            FilteredError: the server turns the prompt away for what it says.
             RefusedError: the server does not do this.
             InputError: it gives no answer, redirects, or does not accept the key.
         """
@@ -246,7 +253,8 @@ class Client:
         hint = ""
         if status == 404 and not urlsplit(self.url).path:
             hint = f" Most servers have it below /v1: --url {self.url}/v1."
-        raise RefusedError(f"{url} answers with status {status}{said}.{hint}")
+        refused = FilteredError if _is_filtered(response.content) else RefusedError
+        raise refused(f"{url} answers with status {status}{said}.{hint}")
 
     def _session(self) -> requests.Session:
         """This thread's connections."""
@@ -292,6 +300,14 @@ def _message(answer: bytes) -> str:
         return ""
     text = " ".join(content.split()).rstrip(".")
     return f" ({text[:_LONGEST_QUOTE]})" if text else ""
+
+
+def _is_filtered(answer: bytes) -> bool:
+    """Whether a server turns a prompt away for what it says, and nothing else is wrong with it."""
+    with suppress(*BROKEN):
+        error = json.loads(answer)["error"]
+        return not _FILTER_CODES.isdisjoint((error.get("code"), (error.get("innererror") or {}).get("code")))
+    return False
 
 
 def _why(error: requests.RequestException) -> str:

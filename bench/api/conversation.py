@@ -8,7 +8,15 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from bench.api.requests import GREEDY, MOST_STOPS, Dialect, extras_of, reason_of
+from bench.api.requests import (
+    FILTERED,
+    GREEDY,
+    MOST_STOPS,
+    Dialect,
+    extras_of,
+    filtered_answer,
+    reason_of,
+)
 from bench.engine import Generation, GenerationRequest
 from merging.chat import THINK_END, ChatForm, ChatSettings, Message, without_thoughts
 
@@ -125,6 +133,8 @@ def read_chat(answer: Mapping[str, Any]) -> dict[str, Any]:
         LookupError, TypeError, ValueError, AttributeError: it is no answer to a conversation.
     """
     choice = answer["choices"][0]
+    if reason_of(choice) == FILTERED:
+        return filtered_answer()
     text = choice["message"].get("content")
     if text is not None and not isinstance(text, str):
         raise TypeError("no text")

@@ -20,6 +20,8 @@ GREEDY = {
 }
 """Greedy decoding with all else neutral: a server may have other values where nothing is said."""
 TOKEN_ID = "token_id:"
+FILTERED = "content_filter"
+"""Why an answer ended that the server's filter of contents broke off, or let not begin."""
 _ROUNDING = 1e-5
 
 
@@ -101,6 +103,8 @@ def read_completion(answer: Any, sent: int | None = None) -> dict[str, Any]:
     """
     choice = answer["choices"][0]
     text, ids = choice["text"], choice.get("token_ids")
+    if reason_of(choice) == FILTERED:
+        return {**filtered_answer(), "read": prompt_tokens(answer, sent)}
     if not isinstance(text, str):
         raise TypeError("no text")
     return {
@@ -111,14 +115,19 @@ def read_completion(answer: Any, sent: int | None = None) -> dict[str, Any]:
     }
 
 
+def filtered_answer() -> dict[str, Any]:
+    """What counts as read of an answer that a server's filter of contents kept back: nothing."""
+    return {"text": "", "thoughts": "", "ids": None, "count": 0, "reason": FILTERED}
+
+
 def reason_of(choice: Mapping[str, Any]) -> str | None:
-    """Why an answer ended: "stop", "length", or None where the server does not say.
+    """Why an answer ended: "stop", "length", `FILTERED`, or None where the server does not say.
 
     Raises:
-        BrokenAnswerError: it did not end, but was broken off (content_filter, abort, …).
+        BrokenAnswerError: it did not end, but was broken off (abort, …).
     """
     reason = choice.get("finish_reason")
-    if reason not in (None, "stop", "length"):
+    if reason not in (None, "stop", "length", FILTERED):
         raise BrokenAnswerError(f"it broke an answer off (finish_reason {reason!r:.40})")
     return None if reason is None else str(reason)
 

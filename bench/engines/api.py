@@ -1,15 +1,16 @@
 """The engine on a server with OpenAI's protocol, such as vLLM's."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench.api.client import FilteredError
 from bench.api.conversation import ConversationAnswer, ConversationRequest, chat_body, goes_on, read_chat
 from bench.api.journal import Journal
 from bench.api.likelihoods import Asked, questions_of
 from bench.api.pool import results_of
-from bench.api.requests import completion_body, read_completion
+from bench.api.requests import FILTERED, completion_body, filtered_answer, read_completion
 from bench.api.server import Server, load_served_tokenizer
 from bench.divergence import Distributions
 from bench.engine import (
@@ -99,7 +100,8 @@ class APIEngine:
         refuse_too_long(
             [one for one in requests if not isinstance(one, ConversationRequest)], self.max_length
         )
-        answers = self._answers([self._question(request) for request in requests], progress)
+        asked = [self._question(request) for request in requests]
+        answers = self._answers(asked, progress, self._post_or_filtered)
         return [self._finished(answer, request) for answer, request in zip(answers, requests, strict=True)]
 
     def loglikelihood(
@@ -167,6 +169,9 @@ class APIEngine:
             self.noticed.add(_MAY_NOT_GO_ON)
 
     def _finished(self, answer: Mapping[str, Any], request: GenerationRequest) -> Generation:
+        if answer["reason"] == FILTERED:
+            made = Generation("", (), ended=False, count=0, filtered=True)
+            return ConversationAnswer(**vars(made)) if isinstance(request, ConversationRequest) else made
         if answer.get("ids") is not None:
             return finished(answer["ids"], request, self._ends, self.tokenizer)
         ends = StopStrings(self._end_texts(request))
@@ -189,12 +194,27 @@ class APIEngine:
         texts = [self.tokenizer.decode([token]) for token in sorted(self._ends | {*request.ends})]
         return tuple(text for text in texts if text.strip())
 
-    def _answers(self, asked: Sequence[Asked], progress: Progress | None) -> list[Any]:
+    def _post_or_filtered(
+        self, path: str, body: Mapping[str, Any], read: Callable[[Any], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """What the server answers, or what counts as that where its filter lets the prompt not pass."""
+        try:
+            return self.server.client.post(path, body, read)
+        except FilteredError:
+            return filtered_answer()
+
+    def _answers(
+        self,
+        asked: Sequence[Asked],
+        progress: Progress | None,
+        post: Callable[[str, Mapping[str, Any], Callable[[Any], Any]], Any] | None = None,
+    ) -> list[Any]:
         """What the server answers, in the order asked; each answer is kept as soon as it comes."""
+        post = post or self.server.client.post
         keys = [digest_of([path, body]) for path, body, _ in asked]
         places = {key: place for place, key in reversed(list(enumerate(keys)))}
         calls = {
-            key: partial(self.server.client.post, asked[place][0].partition("#")[0], *asked[place][1:])
+            key: partial(post, asked[place][0].partition("#")[0], *asked[place][1:])
             for key, place in places.items()
             if self.journal.find(key) is None
         }

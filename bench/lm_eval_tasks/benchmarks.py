@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from bench.benchmark import Benchmark, EvalTask
+from bench.benchmark_changes import BenchmarkChanges
 from bench.definition import FunctionReference
 from bench.lm_eval_tasks.expansion import Branch, Leaf, expanded, member_of_group
 from bench.lm_eval_tasks.files import code_digest
@@ -24,10 +25,9 @@ from bench.lm_eval_tasks.metrics import (
 from bench.suite import registered_tasks
 from results.aggregation import PERPLEXITIES
 from results.errors import InputError
-from results.validation import Settings
 
 
-class LmEvalBenchmark(Settings):
+class LmEvalBenchmark(BenchmarkChanges):
     """A task or a group of lm-eval's as a benchmark, and what is to be otherwise than lm-eval says."""
 
     lm_eval: str = Field(min_length=1)
@@ -40,8 +40,6 @@ class LmEvalBenchmark(Settings):
     """In place of what the task says."""
     chance: float | None = Field(None, ge=0, lt=1)
     """Score of a model that guesses, where the definition does not show the number of choices."""
-    num_fewshot: int | None = Field(None, ge=0)
-    """Worked examples before a question."""
 
 
 class LmEvalTasks:
@@ -94,7 +92,7 @@ class LmEvalTasks:
                 f"name them one by one ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})."
             )
         name = units[0].name if inside is None else _called(*inside)
-        benchmark = self._benchmark(units[0], given, name)
+        benchmark = given.applied_to(self._benchmark(units[0], given, name))
         if benchmark.metric in PERPLEXITIES:
             raise InputError(
                 f"lm_eval: {given.lm_eval}: checkpoints cannot be compared by {benchmark.metric}, which is "
@@ -132,7 +130,7 @@ class LmEvalTasks:
         chances = {chance_of(leaf.config, metric.name) for leaf in leaves}
         chance = chances.pop() if len(chances) == 1 else 0.0
         own = any(leaf.own for leaf in leaves)
-        benchmark = Benchmark(
+        return Benchmark(
             name=name,
             title=f"{name}, as lm-eval has it",
             category="own" if own else "lm-eval",
@@ -146,7 +144,6 @@ class LmEvalTasks:
             groups=unit.groups if isinstance(unit, Branch) else (),
             weighs_documents_equally=bool(aggregate and aggregate.get("weight_by_size", True)),
         )
-        return benchmark if given.num_fewshot is None else benchmark.with_fewshot(given.num_fewshot)
 
     def _refuse(self, leaf: Leaf) -> None:
         """Refuse what cannot be asked here, and what runs a user's code without being allowed to."""

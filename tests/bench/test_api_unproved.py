@@ -95,9 +95,8 @@ def test_that_a_server_does_not_count_prompts_is_said(server, llama, tmp_path):
     )
 
 
-@pytest.mark.parametrize("reason", ["content_filter", "abort"])
 @pytest.mark.parametrize("chat", [False, True])
-def test_an_answer_that_is_broken_off_is_asked_again_and_then_refused(server, llama, reason, chat):
+def test_an_answer_that_is_broken_off_is_asked_again_and_then_refused(server, llama, chat):
     engine = opened(server, llama)
     request = GenerationRequest(PROMPT, 4)
     if chat:
@@ -105,10 +104,48 @@ def test_an_answer_that_is_broken_off_is_asked_again_and_then_refused(server, ll
     engine.generate([request])
     engine.journal.remove()
     server.asked.clear()
-    server.fault = says("yes", reason)
-    with pytest.raises(InputError, match=rf"broke an answer off \(finish_reason '{reason}'\)"):
+    server.fault = says("yes", "abort")
+    with pytest.raises(InputError, match=r"broke an answer off \(finish_reason 'abort'\)"):
         engine.generate([request])
     assert len(server.asked) == 2
+
+
+def filtering(status, content):
+    """A server that filters the second of the questions that it is asked: its answer, or the question."""
+    questions = []
+
+    def fault(path, body, number):
+        if not body or "completions" not in path or body["max_tokens"] == 1:
+            return None
+        question = body.get("prompt") or body["messages"]
+        questions.extend([question] if question not in questions else [])
+        return (status, {}, json.dumps(content).encode()) if questions.index(question) == 1 else None
+
+    return fault
+
+
+BROKEN_OFF = {"finish_reason": "content_filter", "text": "yes", "message": {"content": "yes"}}
+NOT_BEGUN = {"finish_reason": "content_filter", "text": None, "message": {}}
+
+
+@pytest.mark.parametrize(
+    ("chat", "answered"),
+    [
+        ("never", (200, {"choices": [BROKEN_OFF]})),
+        ("never", (400, {"error": {"innererror": {"code": "ResponsibleAIPolicyViolation"}}})),
+        ("server", (200, {"choices": [NOT_BEGUN]})),
+        ("server", (400, {"error": {"code": "content_filter"}})),
+    ],
+)
+def test_what_is_filtered_counts_as_an_empty_answer_and_stops_nothing(
+    server, llama, tmp_path, chat, answered
+):
+    server.fault = filtering(*answered)
+    found = record(server, llama, "--chat-template", chat, cwd=tmp_path)
+    assert "1 of 2 answers were kept back by the server's filter of contents, and count as empty" in (
+        found.notices
+    )
+    assert (found.n, found.answers["all"], found.answers["empty"]) == (2, 2, 1)
 
 
 def test_an_answer_without_ids_ends_at_the_text_of_an_end_token(server, llama):

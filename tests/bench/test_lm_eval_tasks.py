@@ -334,6 +334,16 @@ def test_a_suite_names_a_task_in_one_line(tmp_path):
     }
     assert piqa.num_fewshot == (3,)
     assert gsm8k.definition_digest == load_benchmark("gsm8k").definition_digest
+    changes = {"num_fewshot": 2, "max_new_tokens": 7}
+    named, registered = suite(
+        tmp_path,
+        {"lm_eval": "gsm8k", "filter": "flexible-extract", **changes},
+        {"benchmark": "gsm8k_cot", **changes},
+    ).benchmarks
+    assert named.definition_digest != gsm8k.definition_digest
+    for one in (named, registered):
+        assert one.num_fewshot == (2,)
+        assert one.tasks[0].config["generation_kwargs"]["max_gen_toks"] == 7
 
 
 @pytest.mark.parametrize(
