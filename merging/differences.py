@@ -151,13 +151,16 @@ def _compare_tokens(
     """Add the tokens that only some have to the differences; return what is wrong where two share an id."""
     home = merged.folder if merged else base.home
     vocabulary(home)  # which refuses a broken one, also where all have it
-    by_token = merged is not None and (merged.chosen or merged.joins)
+    by_token = merged is not None and merged.by_token
+    # A union's are said; others that the recipe chooses rows for have notices of their own.
+    chosen = merged.added.tokens if merged is not None and not merged.joins else {}
     owners: dict[int, tuple[str, str]] = {}
     clash = ""
     for name, expert in experts.items():
         ours, theirs = both_vocabularies(home, expert.tokenizer_folder)
         owners |= {token_id: ("the base", token) for token, token_id in ours.items()}
-        added = {token: token_id for token, token_id in theirs.items() if token not in ours}
+        further = {token: token_id for token, token_id in theirs.items() if token not in ours}
+        added = {token: token_id for token, token_id in further.items() if token not in chosen}
         missing = {token: token_id for token, token_id in ours.items() if token not in theirs}
         if added:
             joined = merged is not None and merged.joins

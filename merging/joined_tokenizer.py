@@ -28,17 +28,18 @@ class AddedTokens:
             (folder / name).write_text(text, encoding="utf-8")
 
 
-def added_tokens(home: Path, ours: Mapping[str, int], owners: Mapping[str, Checkpoint]) -> AddedTokens:
-    """Return what a union adds to a tokenizer.
+def added_tokens(home: Path, ours: Mapping[str, int], owners: Mapping[str, Checkpoint | None]) -> AddedTokens:
+    """Return what a merge adds to a tokenizer.
 
     Tokens that an expert's tokenizer sets apart are set apart in the same way. Those of its model join the
     base's model where that knows whole words (WordLevel, WordPiece, BPE that ignores merges for them), and
     are set apart otherwise.
 
     Args:
-        home: the base's folder.
+        home: the tokenizer's folder.
         ours: its tokens.
-        owners: an expert for each new token, in the order of the new ids.
+        owners: an expert for each new token, in the order of the new ids; None where no expert has it, and
+            it is set apart.
 
     Raises:
         InputError: the base's tokenizer has no tokenizer.json, or cannot take the tokens at these ids.
@@ -48,7 +49,7 @@ def added_tokens(home: Path, ours: Mapping[str, int], owners: Mapping[str, Check
     file = home / _FAST
     if not file.is_file():
         raise InputError(
-            f"{home} has no {_FAST}, to which `tokenizer: union` adds the token {next(iter(owners))!r}; save "
+            f"{home} has no {_FAST}, to which the recipe adds the token {next(iter(owners))!r}; save "
             "its tokenizer with transformers' save_pretrained."
         )
     content = read_mapping(file)
@@ -59,7 +60,7 @@ def added_tokens(home: Path, ours: Mapping[str, int], owners: Mapping[str, Check
     tokens: dict[str, int] = {}
     for place, (token, owner) in enumerate(owners.items(), start=max(ours.values()) + 1):
         tokens[token] = place
-        flags = _flags(owner, token)
+        flags = _FLAGS if owner is None else _flags(owner, token)
         if flags is None and whole_words:
             words[token] = place
         else:

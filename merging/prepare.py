@@ -171,11 +171,11 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         stored, aligned = _fitted(recipe.base, paths, recipe.missing, apart=_TIE in recipe.accept_differences)
     base, experts, merged = aligned.base, aligned.experts, None
     if recipe.space == "delta":
-        merged = merged_vocabulary(base, experts, recipe.tokenizer, recipe.pad_to_multiple_of)
-    elif recipe.tokenizer != "base" or recipe.pad_to_multiple_of is not None:
+        merged = merged_vocabulary(base, experts, recipe.tokenizer, recipe.pad_to_multiple_of, recipe.tokens)
+    elif recipe.tokenizer != "base" or recipe.pad_to_multiple_of is not None or recipe.tokens:
         raise InputError(
-            "Factors of adapters have no rows of tokens: leave `tokenizer` and `pad_to_multiple_of` out, or "
-            "take the space 'delta'."
+            "Factors of adapters have no rows of tokens: leave `tokenizer`, `tokens` and "
+            "`pad_to_multiple_of` out, or take the space 'delta'."
         )
     if merged is not None:
         base, experts = in_vocabulary(merged, base, experts)
@@ -184,7 +184,7 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         refuse_remote_code(base, experts)
         if merged is not None:
             refuse_tokenizer_code(merged.folder)
-    check_compatible(base, experts, by_token=merged is not None and (merged.chosen or merged.joins))
+    check_compatible(base, experts, by_token=merged is not None and merged.by_token)
     template = merged_template(recipe, stored[1])
     of_stacks = stack_notices((stored[0], *stored[1].values()))
     differences = without_notice(compare_settings(*stored, recipe.accept_differences, merged), recipe)

@@ -1,17 +1,19 @@
 """A recipe: which experts of which base are merged by which method, as a YAML file says."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from merging.checkpoints.stacked import with_paths
 from merging.method_file import absolute
+from merging.token_choices import TokenChoice
 from merging.varying import VaryingNumber
 from results.reading import beside
 from results.suite import TaskName
-from results.validation import Settings, validated
+from results.validation import Settings, sentence_of, validated
 
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(B|[KMGT]I?B)?", re.IGNORECASE)
 DifferenceKey = Annotated[str, Field(pattern=r"^(config|generation|tokenizer)\.")]
@@ -54,6 +56,14 @@ def _as_expert(value: object) -> object:
 
 Location = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
 """A checkpoint's folder or hub name."""
+
+
+def _choice(token: object, value: object) -> object:
+    try:
+        return TokenChoice.model_validate(value)
+    except ValidationError as error:
+        reason = sentence_of(error, TokenChoice, value)
+        raise ValueError(f"'tokenizer.tokens.{token}': {reason}") from None
 
 
 class ExpertSpec(Settings):
@@ -114,6 +124,9 @@ class Recipe(Settings):
     them; an expert by its name; or a folder with a tokenizer. Rows of tables are matched by token."""
     pad_to_multiple_of: int | None = Field(None, ge=1, le=2**20)
     """Rows of the tables are filled up to a multiple of this; null keeps the base's, where they suffice."""
+    tokens: dict[Annotated[str, Field(min_length=1)], TokenChoice] = Field(default_factory=dict)
+    """Rows of single tokens, by token. This and the two before may stand in `tokenizer` together, as in
+    mergekit's files: `{source: union, tokens: {…}, pad_to_multiple_of: 64}`."""
     missing: Missing = "refuse"
     """What becomes of tensors that only the base or only an expert has: `refuse`; `base` takes the base's in
     an expert that lacks one, and leaves out what the base lacks; `skip` merges no expert's where one lacks
@@ -123,6 +136,24 @@ class Recipe(Settings):
     whose values are kept: `config.rope_theta`, `tokenizer.added_tokens`."""
     notices: list[str] = Field(default_factory=list)
     """Sentences that the merge's report and the model card shall have beside their own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apart(cls, content: Any) -> Any:
+        """Take the keys of a mapping under `tokenizer` apart."""
+        if not isinstance(content, Mapping) or not isinstance(content.get("tokenizer"), Mapping):
+            return content
+        given = {key: value for key, value in content["tokenizer"].items() if value is not None}
+        if unknown := sorted(str(key) for key in given.keys() - {"source", "tokens", "pad_to_multiple_of"}):
+            raise ValueError(
+                f"the key 'tokenizer.{unknown[0]}' is unknown; known are source, tokens, pad_to_multiple_of"
+            )
+        if isinstance(given.get("tokens"), Mapping):
+            given["tokens"] = {token: _choice(token, value) for token, value in given["tokens"].items()}
+        given = {"tokenizer": given.pop("source", "union"), **given}
+        if twice := sorted((given.keys() & content.keys()) - {"tokenizer"}):
+            raise ValueError(f"'{twice[0]}' stands in the recipe and under 'tokenizer'; give it once")
+        return {**content, **given}
 
 
 def location_beside(path: Path, location: str) -> str:

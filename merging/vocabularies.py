@@ -1,14 +1,19 @@
 """The tokens of a merged model, where they are not simply the base's, and its tables' rows by token."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.token_rows import vocabulary_size
 from merging.checkpoints.tokenizer_files import tokenizer_files, vocabulary
 from merging.joined_tokenizer import AddedTokens, added_tokens
+from merging.token_choices import BASE, ChosenRow, TokenChoice, chosen_row, sentence_of
 from results.errors import InputError, and_more
+
+_NAMED = 10
+"""Tokens that notices name, of many."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,8 @@ class MergedVocabulary:
         rows: of the tables.
         chosen: whether the recipe names a tokenizer that may be another than the base's.
         joins: whether it is a union.
-        added: what a union adds to the files.
+        added: what is added to the files.
+        choices: rows that the recipe chooses, by row.
         notices: a sentence each.
     """
 
@@ -33,7 +39,13 @@ class MergedVocabulary:
     chosen: bool = False
     joins: bool = False
     added: AddedTokens = field(default_factory=AddedTokens)
+    choices: Mapping[int, ChosenRow] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+
+    @property
+    def by_token(self) -> bool:
+        """Whether the recipe says which token is which, so that ids may differ."""
+        return self.chosen or self.joins or bool(self.choices)
 
 
 def merged_vocabulary(
@@ -41,10 +53,18 @@ def merged_vocabulary(
     experts: Mapping[str, Checkpoint],
     tokenizer: str = "base",
     pad_to_multiple_of: int | None = None,
+    tokens: Mapping[str, TokenChoice] = MappingProxyType({}),
 ) -> MergedVocabulary | None:
     """Return the tokens that a recipe asks for; None where nothing is to be matched by token.
 
     Under `base` that is where all have the same rows, or no tokens are known to match them by.
+
+    Args:
+        base: of the merge.
+        experts: by name.
+        tokenizer: as in a recipe.
+        pad_to_multiple_of: as in a recipe.
+        tokens: rows that the recipe chooses, by token; a token that the tokenizer lacks is added to it.
 
     Raises:
         InputError: the recipe names neither an expert nor a folder with a tokenizer, or tokens are unknown.
@@ -56,6 +76,7 @@ def merged_vocabulary(
     if (
         tokenizer == "base"
         and pad_to_multiple_of is None
+        and not tokens
         and (len(rows) == 1 or ours is None or any(one is None for one in known.values()))
     ):
         return None
@@ -67,15 +88,45 @@ def merged_vocabulary(
     if tokenizer == "base":
         chosen = MergedVocabulary(base.home, "the base's", ours, own_rows)
     elif tokenizer == "union":
-        chosen = _union(base, experts, ours, own_rows, known)
+        chosen = _union(base, experts, ours, own_rows, known, wanted=list(tokens))
     else:
         chosen = _named(tokenizer, experts)
+    if tokens:
+        chosen = _with_choices(chosen, tokens, experts, {**known, BASE: ours})
     if pad_to_multiple_of is not None:
         needed = max(chosen.tokens.values()) + 1
         chosen = replace(chosen, rows=-(-needed // pad_to_multiple_of) * pad_to_multiple_of)
     alike = all(one is None or one.items() <= ours.items() for one in known.values())
     is_bases = chosen.folder == base.home and not chosen.added.tokens and rows == {chosen.rows}
-    return None if is_bases and alike else chosen
+    return None if is_bases and alike and not tokens else chosen
+
+
+def _with_choices(
+    merged: MergedVocabulary,
+    tokens: Mapping[str, TokenChoice],
+    experts: Mapping[str, Checkpoint],
+    known: Mapping[str, Mapping[str, int] | None],
+) -> MergedVocabulary:
+    """Return a vocabulary with the rows that a recipe chooses, and the tokens of which it lacks some."""
+    rows = {token: chosen_row(token, choice, known) for token, choice in tokens.items()}
+    new = [token for token in tokens if token not in merged.tokens]
+    if new:  # of a union they are there already
+        owners = {token: next(_having(token, experts, known), None) for token in new}
+        added = added_tokens(merged.folder, merged.tokens, owners)
+        ids = {**merged.tokens, **added.tokens}
+        merged = replace(merged, tokens=ids, rows=max(merged.rows, max(ids.values()) + 1), added=added)
+    notices = [sentence_of(token, row) for token, row in list(rows.items())[:_NAMED]]
+    if len(rows) > len(notices):
+        notices.append(f"so have {len(rows) - len(notices)} more tokens rows of their own")
+    choices = {merged.tokens[token]: row for token, row in rows.items()}
+    return replace(merged, choices=choices, notices=(*merged.notices, *notices))
+
+
+def _having(
+    token: str, experts: Mapping[str, Checkpoint], known: Mapping[str, Mapping[str, int] | None]
+) -> Iterator[Checkpoint]:
+    """The experts that have a token."""
+    return (expert for name, expert in experts.items() if token in (known[name] or ()))
 
 
 def _union(
@@ -84,15 +135,20 @@ def _union(
     ours: Mapping[str, int],
     rows: int,
     known: Mapping[str, Mapping[str, int] | None],
+    *,
+    wanted: Sequence[str],
 ) -> MergedVocabulary:
+    """Return the base's tokens, behind them those that only experts have, and wanted ones that nobody has."""
     owners: dict[str, list[str]] = {}
     for name, tokens in known.items():
         for token in sorted(set(tokens or ()) - set(ours), key=lambda one: (tokens or {})[one]):
             owners.setdefault(token, []).append(name)
-    added = added_tokens(base.home, ours, {token: experts[names[0]] for token, names in owners.items()})
+    new = {token: experts[names[0]] for token, names in owners.items()}
+    nobodys = dict.fromkeys(token for token in wanted if token not in ours and token not in new)
+    added = added_tokens(base.home, ours, {**new, **nobodys})
     notices = [
         f"the token {token!r} of {_experts(names)} is in the merged model at the id {added.tokens[token]}"
-        for token, names in list(owners.items())[:10]
+        for token, names in list(owners.items())[:_NAMED]
     ]
     if len(owners) > len(notices):
         notices.append(f"so are {len(owners) - len(notices)} more tokens of experts")

@@ -8,6 +8,7 @@ import torch
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.patched import Part, PatchedCheckpoint
 from merging.checkpoints.token_rows import (
+    ChosenRows,
     FilledRows,
     TokenRows,
     mean_row,
@@ -15,6 +16,7 @@ from merging.checkpoints.token_rows import (
     with_vocabulary_size,
 )
 from merging.checkpoints.tokenizer_files import vocabulary
+from merging.token_choices import BASE
 from merging.vocabularies import MergedVocabulary, tokens_of
 from results.errors import InputError
 
@@ -30,9 +32,10 @@ def in_vocabulary(
     its task vectors are 0, and a method of task vectors keeps it; one of the weights themselves, such as
     `slerp` or `weighted_sum`, merges it like any row. An expert that lacks a token has the base's row.
     So have rows without a token, which are the base's own where its ids are kept, else the mean of its rows.
+    A row that the recipe chooses is that of all that lack the token, the base among them, or of all.
 
     Raises:
-        InputError: the tables of the base are not known.
+        InputError: the tables of the base are not known, or lack a row that the recipe chooses.
     """
     tables = token_tables(base)
     if not tables:
@@ -50,23 +53,53 @@ def in_vocabulary(
             name: _places(merged, tokens_of(one, base), one, one.info(table).shape[0])
             for name, one in having.items()
         }
+        chosen = _chosen(merged, {**experts, BASE: base}, table)
+        forced = [row for row, choice in merged.choices.items() if choice.force]
+        kept_rows = ours >= 0
+        kept_rows[list(chosen)] = True
+        ours[forced] = -1
         donors = {
             row: [(having[name], table, int(rows[row])) for name, rows in theirs.items() if rows[row] >= 0]
-            for row in (ours < 0).nonzero()[:, 0].tolist()
+            for row in (~kept_rows).nonzero()[:, 0].tolist()
         }
         shape = (merged.rows, *base.info(table).shape[1:])
-        filled = FilledRows(shape, donors, _mean_once(base, table))
+        filled: Part = FilledRows(shape, donors, _mean_once(base, table))
+        filled = ChosenRows(filled, chosen) if chosen else filled
         dtype = base.info(table).dtype
         parts[table] = seen = TokenRows(base, table, ours, filled, dtype)
+        # Where the base keeps its own row; elsewhere it has the chosen one, in its own dtype.
+        others = {row: where for row, where in chosen.items() if ours[row] >= 0}
+        lacked = ChosenRows(seen, others) if others else seen
         for name, one in having.items():
-            own = torch.where(ours >= 0, theirs[name], -1)
+            own = torch.where(kept_rows, theirs[name], -1)
+            own[forced] = -1
             # The base's rows exactly as they are, so that their task vectors are 0.
             kept = dtype if one.info(table).dtype == dtype else "F32"
-            tables_of[name][table] = TokenRows(one, table, own, seen, kept)
+            tables_of[name][table] = TokenRows(one, table, own, lacked, kept)
     return PatchedCheckpoint(base, parts, *_settings(merged, base, experts)), {
         name: PatchedCheckpoint(one, tables_of[name], *_by_token(merged, one, base))
         for name, one in experts.items()
     }
+
+
+def _chosen(
+    merged: MergedVocabulary, models: Mapping[str, Checkpoint], table: str
+) -> dict[int, tuple[Checkpoint, str, int] | None]:
+    """Return where the rows of a table lie that the recipe chooses; None for zeros."""
+    found: dict[int, tuple[Checkpoint, str, int] | None] = {}
+    for row, choice in merged.choices.items():
+        if choice.model is None:
+            found[row] = None
+            continue
+        owner = models[choice.model]
+        # One without the table is refused by what compares the tensors.
+        if table in owner.names and choice.place >= (rows := owner.info(table).shape[0]):
+            raise InputError(
+                f"`tokenizer.tokens` takes the row {choice.place} of {owner.folder}, whose table {table} has "
+                f"{rows} rows, counted from 0."
+            )
+        found[row] = (owner, table, choice.place)
+    return found
 
 
 def _base_places(merged: MergedVocabulary, base: Checkpoint, rows: int) -> torch.Tensor:

@@ -8,6 +8,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 from tiny import tiny_llama
+from transformers import AddedToken, AutoModelForCausalLM, AutoTokenizer
 
 BLOCKS = 4
 
@@ -23,6 +24,19 @@ def make_models(folder: Path, blocks: int = BLOCKS, names: Sequence[str] = "abc"
             key: start[key] + 0.1 * torch.randn(start[key].shape, generator=draw) for key in sorted(start)
         }
         save_file(moved, folder / name / "model.safetensors", metadata={"format": "pt"})
+
+
+def make_token_models(folder: Path) -> None:
+    """Write two models beside a base, one with the tokens <d> and <both>, one with <both> and <e>."""
+    make_models(folder, names="de")
+    for seed, (name, tokens) in enumerate((("d", ["<d>", "<both>"]), ("e", ["<both>", "<e>"]))):
+        tokenizer = AutoTokenizer.from_pretrained(folder / name)
+        model = AutoModelForCausalLM.from_pretrained(folder / name)
+        tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in tokens])
+        torch.manual_seed(seed)
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        model.save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
 
 
 def models_for(text: str, folder: Path, blocks: int = 40) -> dict[str, Any]:
@@ -174,6 +188,49 @@ FILES: dict[str, Callable[[Path], dict[str, Any]]] = {
     ),
 }  # fmt: skip
 """Content of a file by a name, given the models' folder."""
+
+_WEIGHTS_OF_TWO = {"d": {"weight": 1.0}, "e": {"weight": 0.5}}
+_TABLES = ("model.embed_tokens.weight", "lm_head.weight")
+
+
+def _with_rows(method: str, **settings: Any) -> Callable[[Path], dict[str, Any]]:
+    def content(folder: Path) -> dict[str, Any]:
+        def row(model: str, **which: Any) -> dict[str, Any]:
+            return {"kind": "model_token", "model": str(folder / model), **which}
+
+        rows = {
+            "<d>": {"source": row("base", token="Ġhello")},
+            "<both>": {"source": str(folder / "d")},
+            "<e>": {"source": str(folder / "e"), "force": True},
+            "<new>": {"source": row("e", token_id=7)},
+            "Ġapples": {"source": row("d", token="<d>"), "force": True},
+            "Ġhow": {"source": {"kind": "zero"}, "force": True},
+            "Ġmany": {"source": str(folder / "e")},
+        }
+        made = _file(method, **settings)(folder)
+        return {**made, "tokenizer": {"source": "union", "tokens": rows}}
+
+    return content
+
+
+TOKEN_FILES = {
+    "rows_task_arithmetic": _with_rows("task_arithmetic", each=_WEIGHTS_OF_TWO, shared={"lambda": 0.6}),
+    "rows_linear": _with_rows("linear", each={**_WEIGHTS_OF_TWO, "base": {"weight": 2.0}}),
+}
+"""Files that choose rows by token, of the models of `make_token_models`."""
+TOKENS = ("<d>", "<both>", "<e>", "<new>", "Ġapples", "Ġhow", "Ġmany")
+"""The tokens that they choose rows for."""
+
+
+def by_token(folder: Path) -> dict[str, torch.Tensor]:
+    """Return a folder's tensors, those with a row for each token in the order of the tokens' texts."""
+    tensors = {
+        name: tensor for file in folder.glob("*.safetensors") for name, tensor in load_file(file).items()
+    }
+    places = AutoTokenizer.from_pretrained(folder).get_vocab()
+    order = [places[token] for token in sorted(places)]
+    return {name: tensor[order] if name in _TABLES else tensor for name, tensor in tensors.items()}
+
 
 LOOKED_AT = (
     "model.layers.0.mlp.up_proj.weight",

@@ -1,5 +1,6 @@
 """Tables of a model with a row for each token: which they are, and their rows in another order."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -146,6 +147,43 @@ class FilledRows:
             for owner, name, place in self._donors.get(row, ())
         ]
         return torch.stack(given).mean(0) if given else self._otherwise()
+
+
+class ChosenRows:
+    """Rows of which some are named, each one of a table or of zeros, and the others lie in another table.
+
+    Args:
+        otherwise: the other table, (rows, columns) or (rows,).
+        chosen: by row, a checkpoint, its table and the row there; None for zeros.
+    """
+
+    def __init__(self, otherwise: Part, chosen: Mapping[int, tuple[Checkpoint, str, int] | None]) -> None:
+        self.shape, self.dtype = otherwise.shape, otherwise.dtype
+        self._otherwise, self._chosen = otherwise, chosen
+        self._sorted = sorted(chosen)
+
+    def block(self, start: int, stop: int) -> torch.Tensor:
+        """Return the entries `start` to `stop` of the flattened table."""
+        columns = self.shape[1] if len(self.shape) == 2 else 1
+        first, last = start // columns, -(-stop // columns)
+        inside = self._sorted[bisect_left(self._sorted, first) : bisect_left(self._sorted, last)]
+        parts, at = [], start
+        for row in inside:
+            begin, end = max(row * columns, start), min((row + 1) * columns, stop)
+            if at < begin:
+                parts.append(self._otherwise.block(at, begin))
+            parts.append(self._row(row, columns)[begin - row * columns : end - row * columns])
+            at = end
+        if at < stop or not parts:
+            parts.append(self._otherwise.block(at, stop))
+        return parts[0] if len(parts) == 1 else torch.cat([part.to(BY_CODE[self.dtype]) for part in parts])
+
+    def _row(self, row: int, columns: int) -> torch.Tensor:
+        source = self._chosen[row]
+        if source is None:
+            return torch.zeros(columns)
+        owner, name, place = source
+        return owner.block(name, place * columns, (place + 1) * columns)
 
 
 def mean_row(checkpoint: Checkpoint, name: str) -> torch.Tensor:

@@ -20,7 +20,7 @@ def is_document(content: object) -> bool:
     return "merge_method" in content or of_slices
 
 
-def _location(value: object) -> object:
+def location_of(value: object) -> object:
     """Return a reference to a model as one text: `path`, or `path+adapter`.
 
     Raises:
@@ -35,11 +35,11 @@ def _location(value: object) -> object:
         raise ValueError("a model's revision is not supported; download it and give its folder")
     if "path" in value:
         return value["path"]
-    model, adapter = _location(value.get("model")), _location(value.get("lora"))
+    model, adapter = location_of(value.get("model")), location_of(value.get("lora"))
     return model if adapter is None else f"{model}+{adapter}"
 
 
-Reference = Annotated[str, BeforeValidator(_location), Field(min_length=1)]
+Reference = Annotated[str, BeforeValidator(location_of), Field(min_length=1)]
 """A model: its folder or hub name, `model+adapter` with an adapter."""
 Parameters = dict[str, Any]
 """Settings of a method by name: numbers, lists over the depth, or lists of `{filter, value}`."""
@@ -69,11 +69,19 @@ class Slice(Settings):
     parameters: Parameters | None = None
 
 
+class TokenSpec(Settings):
+    """The row of one token."""
+
+    source: Any
+    """A model, `{kind: model_token, model, token}` (or `token_id`), or `{kind: zero}`."""
+    force: bool = False
+
+
 class TokenizerSpec(Settings):
     """How the merged model's tokenizer is made."""
 
     source: Any = "union"
-    tokens: dict[str, Any] | None = None
+    tokens: dict[str, TokenSpec] | None = None
     pad_to_multiple_of: int | None = None
 
 

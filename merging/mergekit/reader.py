@@ -3,27 +3,23 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from merging.chat_templates import CHAT_TEMPLATES
 from merging.checkpoints.folders import locate
 from merging.checkpoints.tokenizer_files import chat_template
-from merging.mergekit.document import Document, Parameters, Slice, TokenizerSpec, output_dtype
+from merging.mergekit.document import Document, Parameters, Slice, output_dtype
 from merging.mergekit.experts import Merged, named, with_base
 from merging.mergekit.methods import THEIRS, Given, TheirMethod, their_method
 from merging.mergekit.parameters import setting
 from merging.mergekit.slices import Sliced, read_slices
+from merging.mergekit.tokenizer import read_tokenizer
 from merging.recipe import ExpertSpec, MethodSpec, Recipe
 from results.errors import InputError
 from results.reading import beside
 from results.validation import quoted, validated
 
 _SHORTEST_TEMPLATE = 20
-
-
-class _Tokenizer(NamedTuple):
-    source: str
-    pad_to_multiple_of: int | None
 
 
 _ONLY_MODULE = "default"
@@ -57,7 +53,7 @@ def read_document(content: Mapping[str, Any], file: Path, made: Mapping[str, Pat
     scopes = [document.parameters, *(one.parameters for one in document.models or ())]
     scopes += [one.parameters for one in document.slices or ()]
     scopes += [source.parameters for one in document.slices or () for source in one.sources]
-    tokenizer = _tokenizer(document, merge.experts, places, where)
+    tokenizer = read_tokenizer(document, merge, places.of, where)
     return Recipe(
         base=merge.base,
         experts={
@@ -71,6 +67,7 @@ def read_document(content: Mapping[str, Any], file: Path, made: Mapping[str, Pat
         chat_template=_template(document.chat_template, models, where),
         tokenizer=tokenizer.source,
         pad_to_multiple_of=tokenizer.pad_to_multiple_of,
+        tokens=tokenizer.tokens,
         notices=[
             *merge.ours.notices,
             *_ignored(document.merge_method, theirs, scopes, where),
@@ -162,36 +159,6 @@ def _ignored(method: str, theirs: TheirMethod, scopes: Sequence[Parameters | Non
     if "int8_mask" in given:
         notices.append("`int8_mask` is ignored: it saves memory in mergekit and changes no result")
     return notices
-
-
-def _tokenizer(document: Document, experts: Mapping[str, str], places: "_Places", where: str) -> _Tokenizer:
-    """Return the tokenizer as a recipe of ours says it, and what its rows are filled up to.
-
-    Raises:
-        InputError: the document chooses rows by token, or has both keys.
-    """
-    given = document.tokenizer
-    if given is not None and document.tokenizer_source is not None:
-        raise InputError(f"{where}: give either 'tokenizer_source' or 'tokenizer'.")
-    spec = given if isinstance(given, TokenizerSpec) else TokenizerSpec(source=given)
-    if spec.tokens:
-        raise InputError(
-            f"{where}: the key 'tokenizer.tokens' is not supported; rows are those of 'base', 'union' or a "
-            "model."
-        )
-    wanted = document.tokenizer_source if given is None else spec.source
-    if wanted is None:
-        return _Tokenizer("base", spec.pad_to_multiple_of)
-    if not isinstance(wanted, str):
-        raise InputError(
-            f"{where}: the tokenizer source {quoted(wanted)} is not supported; say 'base', 'union' or a "
-            "model."
-        )
-    if wanted in {"base", "union"}:
-        return _Tokenizer(wanted, spec.pad_to_multiple_of)
-    place = places.of(wanted)
-    name = next((name for name, location in experts.items() if location == place), place)
-    return _Tokenizer(name, spec.pad_to_multiple_of)
 
 
 def _template(wanted: str | None, models: Sequence[str], where: str) -> str | None:

@@ -19,10 +19,19 @@ from pathlib import Path
 import torch
 import yaml
 from rich.console import Console
-from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from mergekit_files import FILES, LOOKED_AT, make_models, models_for
+from mergekit_files import (
+    FILES,
+    LOOKED_AT,
+    TOKEN_FILES,
+    TOKENS,
+    by_token,
+    make_models,
+    make_token_models,
+    models_for,
+)
+from transformers import AutoTokenizer
 
 from merging.merge import merge
 from merging.recipe_file import load_recipe
@@ -35,12 +44,7 @@ def by_mergekit(command: str, config: Path, out: Path) -> dict[str, torch.Tensor
     subprocess.run(
         [command, str(config), str(out), *options], env=environment, check=True, capture_output=True
     )
-    return tensors(out)
-
-
-def tensors(folder: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of all files of a folder."""
-    return {name: tensor for file in folder.glob("*.safetensors") for name, tensor in load_file(file).items()}
+    return by_token(out)
 
 
 def too_far_apart(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
@@ -68,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("mergekit_yaml")
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--only", nargs="*", default=list(FILES))
+    parser.add_argument("--only", nargs="*", default=[*FILES, *TOKEN_FILES])
     parser.add_argument("--values", action="store_true")
     parser.add_argument("--examples", type=Path)
     options = parser.parse_args()
@@ -79,19 +83,27 @@ def main() -> None:
             for path in sorted(options.examples.glob("*.y*ml"))
         }
     else:
-        contents = {name: FILES[name](folder) for name in options.only}
+        contents = {name: {**FILES, **TOKEN_FILES}[name](folder) for name in options.only}
         if not (folder / "base").exists():
             make_models(folder)
+            make_token_models(folder)
     for name, content in contents.items():
         config = folder / f"{name}.yaml"
         config.write_text(yaml.safe_dump(content))
         out = folder / f"{name}-theirs"
-        theirs = tensors(out) if out.exists() else by_mergekit(options.mergekit_yaml, config, out)
+        theirs = by_token(out) if out.exists() else by_mergekit(options.mergekit_yaml, config, out)
         with tempfile.TemporaryDirectory() as temporary:
-            ours = tensors(merge(load_recipe(config), Path(temporary) / "ours", progress=False))
+            ours = by_token(merge(load_recipe(config), Path(temporary) / "ours", progress=False))
             console.print(f"{name:26} {compared(ours, theirs)}")
         for tensor in LOOKED_AT if options.values else ():
             console.print(f"    {tensor} {theirs[tensor].flatten()[:4].float().tolist()}")
+        if options.values and name in TOKEN_FILES:
+            places = {
+                token: row for row, token in enumerate(sorted(AutoTokenizer.from_pretrained(out).get_vocab()))
+            }
+            for token in TOKENS:
+                row = theirs["model.embed_tokens.weight"][places[token]]
+                console.print(f"    {token} {row[:3].float().tolist()}", highlight=False)
 
 
 if __name__ == "__main__":
