@@ -151,8 +151,10 @@ def generation_requests(
     with lm_eval_at_work():
         for task in benchmark.tasks:
             built = build_task(task, rows[task.name], settings.seed)
-            limit = get_sample_size(built, settings.limit_of(benchmark.name))
-            built.build_all_requests(limit=limit, **_conversation(lm, settings.chat))
+            asked = _asked(benchmark, settings)
+            samples = asked["samples"] and asked["samples"][task.name]
+            limit = get_sample_size(built, asked["limit"])
+            built.build_all_requests(limit=limit, samples=samples, **_conversation(lm, settings.chat))
             requests += [lm.generation(*instance.args) for instance in built.instances]
     return requests
 
@@ -174,12 +176,19 @@ def run_lm_eval(
         return lm_evaluate(
             lm,
             {"tasks": tasks, "groups": build_groups(benchmark.groups, tasks)},
-            limit=settings.limit_of(benchmark.name),
+            **_asked(benchmark, settings),
             bootstrap_iters=0,
             log_samples=True,
             confirm_run_unsafe_code=settings.confirm_run_unsafe_code,
             **_conversation(None, settings.chat),
         )
+
+
+def _asked(benchmark: Benchmark, settings: ScoreSettings) -> dict[str, Any]:
+    """What lm-eval is told of which documents are asked: the first ones, or some by their numbers."""
+    if benchmark.documents is None:
+        return {"limit": settings.limit_of(benchmark.name), "samples": None}
+    return {"limit": None, "samples": {task: list(of) for task, of in benchmark.documents.items()}}
 
 
 def _conversation(lm: "EngineLM | None", settings: ChatSettings) -> dict[str, Any]:
@@ -249,7 +258,13 @@ def judge_answers(
             for task in benchmark.tasks
         ),
     )
-    lm = ReplayLM(lambda request: answers[request.task_name, request.doc_id][1])
+    chosen = benchmark.documents or {}
+
+    def number(request: Any) -> int:
+        """A document's own number; lm-eval counts those that are asked."""
+        return chosen[request.task_name][request.doc_id] if chosen else request.doc_id
+
+    lm = ReplayLM(lambda request: answers[request.task_name, number(request)][1])
     notices = [f"{without} answers got no verdict from the judge and count as wrong"] if without else []
     again = run_lm_eval(lm, judged, rows, settings.but(chat=ChatSettings()))
     sent = {(task, one["doc_id"]): one["arguments"] for task, of in results["samples"].items() for one in of}

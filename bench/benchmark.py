@@ -134,6 +134,9 @@ class Benchmark(BenchmarkFacts):
 
     code: tuple[str, ...] = ()
     """Digests of code that decides scores and that no function's name shows."""
+    documents: Mapping[str, tuple[int, ...]] | None = None
+    """By lm-eval task the numbers of the documents that are asked, in order; None asks as many as the limit
+    says."""
 
     @property
     def machine_notice(self) -> str | None:
@@ -212,6 +215,8 @@ class Benchmark(BenchmarkFacts):
             content["weighs"] = "documents"
         if self.code:
             content["code"] = self.code
+        if self.documents is not None:
+            content["documents"] = self.documents
         return cache_key(content)
 
 

@@ -21,7 +21,18 @@ def mean_loss(
     form: ChatForm | None = None,
     progress: Progress | None = None,
 ) -> float:
-    """Return the mean over examples of each one's mean token loss (natural logarithm).
+    """Return the mean of `example_losses`."""
+    return float(np.mean(example_losses(engine, examples, settings, form, progress)))
+
+
+def example_losses(
+    engine: Engine,
+    examples: Sequence[Example],
+    settings: TrainSettings,
+    form: ChatForm | None = None,
+    progress: Progress | None = None,
+) -> list[float]:
+    """Return each example's mean token loss (natural logarithm), in order.
 
     Args:
         engine: with the checkpoint in it.
@@ -37,7 +48,7 @@ def mean_loss(
     if not pairs:
         raise InputError("There are no validation examples to take a loss on.")
     likelihoods = engine.loglikelihood(pairs, progress)
-    return float(np.mean([-likelihood.logprobs.mean(dtype=np.float64) for likelihood in likelihoods]))
+    return [float(-likelihood.logprobs.mean(dtype=np.float64)) for likelihood in likelihoods]
 
 
 def _pair(

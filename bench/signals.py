@@ -67,6 +67,7 @@ class ValidationSignals:
 
     Attributes:
         data: the validation data.
+        training: as given, or as usual.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class ValidationSignals:
         self._suite = suite
         self.data = ValidationData(suite, data_root, limit, scorer.prompts)
         self._references = references or {}
-        self._training = training or TrainSettings()
+        self.training = training or TrainSettings()
         self._limit = limit
         self._opened: dict[Path, tuple[object, ScoredCheckpoint]] = {}
 
@@ -107,17 +108,17 @@ class ValidationSignals:
             "version": LOSS_VERSION,
             "checkpoint": opened.identity.digest,
             "examples": examples_digest(examples),
-            "max_length": self._training.max_length,
-            "end_token": self._training.end_token,
+            "max_length": self.training.max_length,
+            "end_token": self.training.end_token,
             "engine": self.scorer.engine_key(),
-            **self._chat_key,
+            **self.chat_key,
         }
         file = self._file(key)
         if file.is_file():
             return float(json.loads(file.read_bytes())["value"])
         engine = self.scorer.engine_with(opened)
         with self.progress(f"{checkpoint.name} · loss on {task}") as progress:
-            settings, form = self._training.but(loss=over), self.scorer.chat_forms.find(opened)
+            settings, form = self.training.but(loss=over), self.scorer.chat_forms.find(opened)
             value = mean_loss(engine, examples, settings, form, progress)
         if not math.isfinite(value):
             raise InputError(f"The loss of {checkpoint} on the task '{task}' is {value}.")
@@ -125,7 +126,7 @@ class ValidationSignals:
         return value
 
     @property
-    def _chat_key(self) -> dict[str, object]:
+    def chat_key(self) -> dict[str, object]:
         """What signals depend on where texts are conversations."""
         key = self.scorer.chat.key
         return {} if key is None else {"chat": key}
@@ -173,7 +174,7 @@ class ValidationSignals:
             "settings": [settings.max_new_tokens, settings.top_k],
             "engine": [engine_settings.name, *self.scorer.engine_key()[1:]],
             "version": CONTINUATIONS_VERSION,
-            **self._chat_key,
+            **self.chat_key,
         }
         folder = self.scorer.store.root / "signals" / f"continuations-{cache_key(key)[:32]}"
         if folder.is_dir():
@@ -293,7 +294,7 @@ class ValidationSignals:
         return [
             [LOSS_VERSION, CONTINUATIONS_VERSION, DIVERGENCE_VERSION],
             {task: examples_digest(self.data.examples(task)) for task in self.data.tasks_with_losses(needs)},
-            [self._training.max_length, self._training.end_token],
+            [self.training.max_length, self.training.end_token],
             self.scorer.settings_key(),
             {
                 task: {benchmark.name: self.scorer.digests(benchmark) for benchmark in benchmarks}

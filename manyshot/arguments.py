@@ -7,7 +7,7 @@ from typing import get_args
 from bench.engine import Dtype, EngineSettings
 from bench.score_settings import ScoreSettings
 from bench.server_settings import ServerSettings
-from manyshot.flags import add_flags, count, json_object, number, whole_number
+from manyshot.flags import add_flags, count, json_object, number, numbers, whole_number
 from merging.chat import THINK_END, ChatSettings
 from merging.signals import ContinuationSettings
 from merging.train_settings import AdapterSettings, TrainSettings
@@ -21,6 +21,7 @@ def add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
     {
         "demo": _demo,
         "run": _run,
+        "search": _search,
         "score": _score,
         "rescore": _rescore,
         "merge": _merge,
@@ -75,6 +76,20 @@ def _run(parser: argparse.ArgumentParser) -> None:
         "--tokens-per-second", type=number, nargs="+", metavar="N",
         help="with --plan: a rate of training and one of scoring, or one for both, which give hours",
     )  # fmt: skip
+    _data(parser)
+    _store(parser)
+    _verify(parser)
+    _json(parser)
+
+
+def _search(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="SEARCH.yaml", help="search file")
+    parser.add_argument("--out", type=Path, help="folder for trials, merged checkpoints and the report")
+    parser.add_argument(
+        "--choose", type=numbers, metavar="W,W",
+        help="of several objectives, the weights by which a point of their front becomes a recipe",
+    )  # fmt: skip
+    _skip_missing(parser)
     _data(parser)
     _store(parser)
     _verify(parser)

@@ -16,6 +16,7 @@ from results.errors import InputError
 _COMMANDS = {
     "demo": "the whole job on a family of tiny models made on this machine",
     "run": "merge experts by every method of an experiment file, score and compare",
+    "search": "search for the best merge on validation data, within a budget",
     "score": "score checkpoints on a suite or on benchmarks",
     "rescore": "score recorded outputs without a model",
     "merge": "merge experts as a recipe file says",

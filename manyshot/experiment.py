@@ -276,13 +276,17 @@ def find_experiment(name: str) -> Path:
     return SHIPPED / f"{name}.yaml"
 
 
-def load_experiment(path: Path) -> Experiment:
+def load_experiment(path: Path, content: object = None) -> Experiment:
     """Read an experiment file.
+
+    Args:
+        path: the file.
+        content: of the file, where it is read already, and stands for an experiment's.
 
     Raises:
         InputError: it cannot be read, or a key is missing, unknown or of the wrong type.
     """
-    content = read_yaml(path)
+    content = read_yaml(path) if content is None else content
     if isinstance(content, dict) and content.get("methods") == ALL_METHODS:
         content = {**content, "methods": methods_that_apply(str(content.get("suite")), path)}
     experiment = validated(Experiment, content, str(path))

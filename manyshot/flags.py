@@ -89,6 +89,11 @@ def number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{quoted(text)} is no number") from None
 
 
+def numbers(text: str) -> list[float]:
+    """Return the numbers of an argument, with commas between."""
+    return [number(part) for part in text.split(",")]
+
+
 def whole_or_share(text: str) -> int | float:
     """Return a number of an argument, whole where it is written so."""
     return number(text) if "." in text else whole_number(text)

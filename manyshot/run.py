@@ -10,12 +10,11 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from bench.engine_registry import choose_engine, refuse_served
-from bench.examples import load_shares
 from bench.score_settings import whole
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
@@ -24,6 +23,7 @@ from bench.suite import Suite, load_suite
 from manyshot.check import accepted_by_task, check_experiment
 from manyshot.console import logger
 from manyshot.experiment import Experiment
+from manyshot.experts import open_signals, train_experts, training_examples
 from manyshot.planned_merges import PlannedMerge, expert_label, needs_of, planned_merges
 from manyshot.run_entries import RunCheckpoint, merged_checkpoints, run_checkpoint
 from manyshot.run_report import mark_report, report_folder, write_report, write_subsets
@@ -32,11 +32,10 @@ from manyshot.score_checkpoints import (
     open_judge,
     score_all,
     score_settings,
-    shown_progress,
 )
 from manyshot.tracked_scores import report_comparison
 from merging.examples import Example
-from merging.experts import Expert, GivenExperts, TrainedExperts, train_expert
+from merging.experts import Expert, GivenExperts, TrainedExperts
 from merging.many_shot import MergePlan, run_rounds, select_round
 from merging.recipe import MethodSpec
 from results.comparison import Comparison, compare
@@ -150,10 +149,10 @@ def _run(
     with closing(Scorer(settings, context.store, context.data_root, judge=judge)) as scorer:
         scorer.chat_forms.check([base, *given.values()])
         benchmarks = benchmarks_with_data(scorer, suite.benchmarks, context.skip_missing)
-        signals = _open_signals(experiment, suite, scorer, context)
+        signals = open_signals(experiment, suite, scorer, context.data_root)
         for method in experiment.methods:
             signals.check(needs_of(experiment, method))
-        examples = _training_examples(experiment, suite, context)
+        examples = training_examples(experiment, suite, context.data_root)
         checkpoints = list(
             _make_checkpoints(experiment, base, given, examples, signals=signals, out=context.out)
         )
@@ -201,7 +200,7 @@ def _make_checkpoints(
         train.one_round_settings.but(chat=signals.scorer.chat, report_to=experiment.report_to),
     )
     for group in planned_merges(experiment):
-        experts = given or _train_experts(experiment, base, examples, group.seed, signals=signals, out=out)
+        experts = given or train_experts(experiment, base, examples, group.seed, signals=signals, out=out)
         for task, expert in experts.items():
             label = expert_label(experiment, task, group.seed)
             yield run_checkpoint(label, "expert", expert, task=task, seed=group.seed)
@@ -214,59 +213,6 @@ def _make_checkpoints(
             rounds = run_rounds(plan, out, of_group, title=planned.title, announce=say)
             selection = select_round(rounds, planned.method.keep, of_group)
             yield from merged_checkpoints(planned, plan, rounds, selection)
-
-
-def _open_signals(
-    experiment: Experiment, suite: Suite, scorer: Scorer, context: RunContext
-) -> ValidationSignals:
-    """What validation data say of checkpoints, by the settings that experts are trained with."""
-    train, training, limit = experiment.train, None, None
-    if train is not None:
-        training = train.one_round_settings.but(max_length=train.loss_max_length or train.max_length)
-        limit = train.validation
-    return ValidationSignals(
-        scorer, suite, context.data_root, training=training, limit=limit, progress=shown_progress
-    )
-
-
-def _training_examples(experiment: Experiment, suite: Suite, context: RunContext) -> dict[str, list[Example]]:
-    """By task, what experts learn; nothing where they are given."""
-    if experiment.train is None:
-        return {}
-    most = experiment.train.examples
-    return {
-        name: [Example(*pair) for pair in load_shares(task.training, context.data_root, most)]
-        for name, task in suite.tasks.items()
-    }
-
-
-def _train_experts(
-    experiment: Experiment,
-    base: ScoredCheckpoint,
-    examples: Mapping[str, list[Example]],
-    seed: int | None,
-    *,
-    signals: ValidationSignals,
-    out: Path,
-) -> dict[str, ScoredCheckpoint]:
-    """Train every task's expert from the base for all rounds' epochs at once, or find it trained.
-
-    Merges that are done once take these experts, and every score is divided by theirs.
-    """
-    assert experiment.train is not None and seed is not None
-    settings, experts = experiment.train.all_rounds_settings(seed), {}
-    settings = settings.but(chat=signals.scorer.chat, report_to=experiment.report_to)
-
-    def begin(task: str) -> None:
-        logger.info("training the %s", expert_label(experiment, task, seed))
-        signals.free()
-
-    folder = out.resolve() / "experts"
-    for task, learned in examples.items():
-        expert = train_expert(base.path, task, learned, settings, folder, begin=begin)
-        opened = ScoredCheckpoint.open(str(expert))
-        experts[task] = replace(opened, name=expert_label(experiment, task, seed))
-    return experts
 
 
 def _as_given(experiment: Experiment, experts: Mapping[str, ScoredCheckpoint]) -> GivenExperts:

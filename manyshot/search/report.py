@@ -1,0 +1,67 @@
+"""The report of a search: what was tried, what was chosen, and what that gives on test data."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from manyshot.search.opened import OpenedSearch
+from manyshot.search.trials import Trial
+from results.json_values import json_value
+from results.search_report import SearchReport, SearchTrial, TestedTrial
+from results.writing import write_atomically
+
+REPORT = "search.json"
+
+
+def search_report(
+    opened: OpenedSearch,
+    trials: Sequence[Trial],
+    best: Sequence[Trial],
+    tested: Sequence[TestedTrial],
+    importances: Mapping[str, Mapping[str, float]],
+) -> SearchReport:
+    """Return the report of a search.
+
+    Args:
+        opened: the search.
+        trials: all that were tried, in order.
+        best: those of the front.
+        tested: the same with their test numbers.
+        importances: by objective and number of the space.
+    """
+    settings, numbers = opened.search.settings, {trial.number for trial in best}
+    return SearchReport(
+        name=opened.name,
+        objectives=tuple(objective.title for objective in opened.objectives),
+        sampler=settings.sampler_name,
+        seed=settings.seed,
+        documents=best[0].outcome.documents,
+        trials=tuple(
+            SearchTrial(
+                number=trial.number,
+                method=trial.candidate.title,
+                params=json_value(trial.params),
+                values=trial.outcome.values,
+                tasks=dict(trial.outcome.tasks),
+                documents=trial.outcome.documents,
+                seconds=trial.outcome.seconds,
+                stopped=trial.outcome.stopped,
+                failed=trial.outcome.failed,
+                front=trial.number in numbers,
+            )
+            for trial in trials
+        ),
+        tested=tuple(tested),
+        importances={name: dict(of) for name, of in importances.items()},
+    )
+
+
+def write_report(report: SearchReport, out: Path) -> tuple[Path, ...]:
+    """Write a search's report as JSON, and its table."""
+    from reports.tables.search import search_table
+    from reports.writers import write
+
+    content = json.dumps(report.model_dump(mode="json"), indent=1)
+    write_atomically(out / REPORT, f"{content}\n".encode())
+    (out / "table.md").write_text(write(search_table(report), "markdown"), encoding="utf-8")
+    return out / REPORT, out / "table.md"

@@ -1,0 +1,164 @@
+"""Running a search, from its file to its report. This page is the order of everything.
+
+1. What can be known before work starts is checked; experts are opened, or trained.
+2. Candidates are suggested, merged and scored on validation data, until the budget is spent.
+3. The best is chosen, its recipe is written, and only then is anything scored on test data.
+4. The report is written, and the run is kept in the store for tables and the leaderboard.
+"""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.suite import load_suite
+from bench.validation_parts import ValidationParts
+from manyshot.console import logger
+from manyshot.run import RunContext
+from manyshot.score_checkpoints import benchmarks_with_data
+from manyshot.search.candidates import Evaluator
+from manyshot.search.file import Budget, Search
+from manyshot.search.opened import OpenedSearch, check_search, open_scorer, open_search
+from manyshot.search.report import search_report, write_report
+from manyshot.search.tested import test_chosen, write_recipe
+from manyshot.search.trials import Trial, Trials, needs_optuna
+from results.errors import InputError
+from results.pareto import front
+from results.search_report import SearchReport
+from results.writing import locked
+
+STORAGE = "search.db"
+_MOST_FAILURES = 5
+"""First candidates that may all fail, before it is the search that is wrong."""
+
+
+@dataclass(frozen=True)
+class FinishedSearch:
+    """A search's report, and its files."""
+
+    report: SearchReport
+    files: tuple[Path, ...]
+
+
+def run_search(
+    search: Search, name: str, context: RunContext, choose: Sequence[float] | None = None
+) -> FinishedSearch:
+    """Do everything that a search file says that is not done yet.
+
+    Args:
+        search: what to do.
+        name: name of the run in the store.
+        context: where to look and write.
+        choose: of several objectives, the weights by which a point of their front is chosen.
+
+    Raises:
+        InputError: something that the search names is not there or does not fit.
+    """
+    settings, out = search.settings, context.out
+    versions = needs_optuna(settings.sampler_name)
+    suite = load_suite(search.experiment.suite)
+    objectives = check_search(search, suite, name)
+    _check_choice(choose, len(objectives))
+    out.mkdir(parents=True, exist_ok=True)
+    with (
+        locked(out / ".search.lock"),
+        closing(open_scorer(search.experiment, suite, context.store, context.data_root)) as scorer,
+    ):
+        opened = open_search(search, name, suite, objectives, scorer=scorer, root=context.data_root, out=out)
+        trials = Trials(out / STORAGE, settings, opened.tasks, opened.made_of(versions))
+        shares = settings.halving.shares if settings.halving else (1.0,)
+        parts = ValidationParts(opened.signals, suite, shares, settings.seed)
+        evaluator = Evaluator(opened.family, opened.signals, parts, objectives, out.resolve() / "candidates")
+        _spend(settings.budget, trials, evaluator)
+        best = best_of(trials.finished)
+        if not best:
+            raise InputError("No candidate could be merged and scored, so there is no best one.")
+        recipes = _write_recipes(opened, best, choose, out)
+        benchmarks = benchmarks_with_data(scorer, suite.benchmarks, context.skip_missing)
+        tested = test_chosen(opened, best, recipes, benchmarks, tried=trials.finished, out=out)
+    importances = {objective.title: trials.importances(place) for place, objective in enumerate(objectives)}
+    report = search_report(opened, trials.finished, best, tested, importances)
+    return FinishedSearch(report, (*write_report(report, out), *recipes.values()))
+
+
+def best_of(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials of the front, in order: those that no other is better than, on all documents.
+
+    Of one objective that is the best, of equal ones the first.
+    """
+    counted = [trial for trial in trials if trial.counts]
+    return [counted[place] for place in front([trial.outcome.values for trial in counted])]
+
+
+def chosen_by(trials: Sequence[Trial], weights: Sequence[float]) -> Trial:
+    """Return the trial with the largest weighted sum of its validation values; of equal ones the first."""
+
+    def total(trial: Trial) -> float:
+        return sum(weight * value for weight, value in zip(weights, trial.outcome.values, strict=True))
+
+    return max(trials, key=total)
+
+
+def _spend(budget: Budget, trials: Trials, evaluator: Evaluator) -> None:
+    """Try candidates until the budget is spent, from where an earlier start ended."""
+    if trials.finished:
+        logger.info("%d candidates were tried before", len(trials.finished))
+    while not _is_spent(budget, trials.finished):
+        pending = trials.next()
+        outcome = evaluator.evaluate(pending.candidate, pending.number, best_of(trials.finished))
+        all_failed = all(trial.outcome.failed for trial in trials.finished)
+        if outcome.failed and all_failed and pending.number + 1 >= _MOST_FAILURES:
+            raise InputError(
+                f"The first {pending.number + 1} candidates all failed; the last: {outcome.failed}"
+            )
+        trial = trials.finish(outcome)
+        logger.info("%s", _said(trial, best_of(trials.finished)))
+
+
+def _said(trial: Trial, best: Sequence[Trial]) -> str:
+    """One line about a candidate."""
+    outcome, what = trial.outcome, f"candidate {trial.number} ({trial.candidate.title})"
+    if outcome.failed:
+        return f"{what} failed: {outcome.failed}"
+    values = ", ".join(f"{value:.3f}" for value in outcome.values)
+    if outcome.stopped:
+        return f"{what}: stopped after {outcome.documents} documents, about {values}"
+    return f"{what}: {values}{', the best so far' * any(trial.number == one.number for one in best)}"
+
+
+def _is_spent(budget: Budget, trials: Sequence[Trial]) -> bool:
+    if budget.evaluations is not None:
+        return len(trials) >= budget.evaluations
+    assert budget.hours is not None
+    return sum(trial.outcome.seconds for trial in trials) >= 3600 * budget.hours
+
+
+def _write_recipes(
+    opened: OpenedSearch, best: Sequence[Trial], choose: Sequence[float] | None, out: Path
+) -> dict[int, Path]:
+    """Write the recipe of the winner; of several objectives those of the front, and of the chosen point."""
+
+    def write(trial: Trial, file: Path) -> Path:
+        write_recipe(opened.family.recipe(trial.candidate, opened.signals), file)
+        return file
+
+    if len(opened.objectives) == 1:
+        return {trial.number: write(trial, out / "winner.yaml") for trial in best}
+    recipes = {trial.number: write(trial, out / "front" / f"trial-{trial.number}.yaml") for trial in best}
+    if choose is not None:
+        point = chosen_by(best, choose)
+        recipes[point.number] = write(point, out / "chosen.yaml")
+        logger.info("trial %d has the largest weighted sum; its recipe is chosen.yaml", point.number)
+    return recipes
+
+
+def _check_choice(choose: Sequence[float] | None, objectives: int) -> None:
+    """Refuse weights that are not those of the objectives."""
+    if choose is None:
+        return
+    if objectives == 1:
+        raise InputError("--choose is for several objectives; of one the best is the winner.")
+    if len(choose) != objectives:
+        raise InputError(f"--choose has {len(choose)} weights, and there are {objectives} objectives.")
+    if min(choose) < 0 or max(choose) == 0:
+        raise InputError("--choose takes weights from 0 on, of which one is above 0.")

@@ -1,0 +1,259 @@
+"""The trials of a search: Optuna suggests them, and its SQLite storage keeps them.
+
+What is suggested is a function of the seed, the trial's number and the trials before it. Optuna's samplers
+keep more than that in memory, and CMA-ES would pickle it into the storage. So a search that starts again has
+them suggest all trials anew, in memory, each with random numbers of its own; that they are those that were
+kept is checked. A trial is kept before it is evaluated, with all its numbers at once; one that has no value
+yet was killed, and is evaluated again.
+"""
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from manyshot.search.file import SamplerName, SearchSettings
+from manyshot.search.space import Candidate, Known
+from results.errors import InputError
+from results.json_values import cache_key, json_value
+
+if TYPE_CHECKING:
+    import optuna
+
+_NAME = "search"
+_ABOUT, _MADE_OF = "manyshot", "made_of"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a candidate gave.
+
+    Attributes:
+        values: of the objectives, on validation data; empty where it failed.
+        tasks: normalised performance by task.
+        kept: by benchmark, what was kept of each part of the documents that was scored.
+        documents: how many were scored.
+        seconds: of merging and scoring.
+        stopped: whether it was stopped before all documents, so that its values are estimates.
+        failed: why it could not be merged or scored; empty where it could.
+    """
+
+    values: tuple[float, ...]
+    tasks: Mapping[str, float] = field(default_factory=dict)
+    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    documents: int = 0
+    seconds: float = 0.0
+    stopped: bool = False
+    failed: str = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate with its number, and what it gave."""
+
+    number: int
+    candidate: Candidate
+    params: Mapping[str, Any]
+    outcome: Outcome
+
+    @property
+    def counts(self) -> bool:
+        """Whether it may win: it was scored on all documents."""
+        return not self.outcome.failed and not self.outcome.stopped
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A candidate that is to be evaluated."""
+
+    number: int
+    candidate: Candidate
+    params: Mapping[str, Any]
+
+
+def needs_optuna(sampler: SamplerName) -> dict[str, str]:
+    """Return the versions of the libraries that suggest.
+
+    Raises:
+        InputError: they are not installed.
+    """
+    try:
+        import cmaes  # noqa: F401 - which Optuna imports by itself when it is too late to say so
+        import optuna
+    except ImportError:
+        raise InputError(
+            "A search needs Optuna, which is not installed: pip install 'manyshot[search]'."
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return {name: version(name) for name in ("optuna", *(["cmaes"] if sampler == "cmaes" else []))}
+
+
+class Trials:
+    """The trials of a search.
+
+    Args:
+        file: of the storage, made where it is not there.
+        settings: of the search.
+        tasks: whose experts are merged.
+        made_of: all that decides what a candidate gives, as JSON values by what they are called.
+
+    Attributes:
+        finished: in order.
+
+    Raises:
+        InputError: the file is of another search, or Optuna would suggest others than it holds.
+    """
+
+    def __init__(
+        self, file: Path, settings: SearchSettings, tasks: Sequence[str], made_of: Mapping[str, Any]
+    ) -> None:
+        import optuna
+
+        self._file, self._settings, self._tasks = file, settings, tuple(tasks)
+        self._storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
+        directions = [optuna.study.StudyDirection.MAXIMIZE] * len(settings.objective)
+        self._kept = optuna.create_study(
+            storage=self._storage,
+            study_name=_NAME,
+            directions=directions,
+            sampler=optuna.samplers.RandomSampler(),
+            load_if_exists=True,
+        )
+        self._study = optuna.create_study(directions=directions)
+        self.finished: list[Trial] = []
+        self._pending: Pending | None = None
+        self._asked: optuna.Trial | None = None
+        self._check(json_value(made_of))
+        self._go_on()
+
+    def next(self) -> Pending:
+        """Return the next candidate, the same one until it is finished."""
+        if self._pending is None:
+            import optuna
+
+            asked = self._suggested()
+            running = optuna.trial.create_trial(
+                state=optuna.trial.TrialState.RUNNING,
+                params=asked.params,
+                distributions=asked.distributions,
+            )
+            self._kept.add_trial(running)
+            self._pending = Pending(asked.number, self._candidate(asked.params), dict(asked.params))
+        return self._pending
+
+    def finish(self, outcome: Outcome) -> Trial:
+        """Keep what the candidate gave."""
+        import optuna
+
+        pending, asked = self._pending, self._asked
+        assert pending is not None and asked is not None
+        about = {name: value for name, value in vars(outcome).items() if name != "values"}
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._kept._study_id, pending.number)
+        self._storage.set_trial_user_attr(trial_id, _ABOUT, json.dumps(about))
+        state = optuna.trial.TrialState.FAIL if outcome.failed else optuna.trial.TrialState.COMPLETE
+        values = None if outcome.failed else list(outcome.values)
+        self._kept.tell(pending.number, values, state=state)
+        self._study.tell(asked, values, state=state)
+        self._pending = self._asked = None
+        trial = Trial(pending.number, pending.candidate, pending.params, outcome)
+        self.finished.append(trial)
+        return trial
+
+    def importances(self, objective: int) -> dict[str, float]:
+        """Return by number of the space how much of the variance of an objective it explains, by functional
+        ANOVA (Hutter et al. 2014) over the trials; empty where there are too few, or all are equal.
+
+        Args:
+            objective: its place.
+        """
+        import optuna
+
+        try:
+            with _quiet():
+                return dict(
+                    optuna.importance.get_param_importances(
+                        self._study,
+                        evaluator=optuna.importance.FanovaImportanceEvaluator(seed=self._settings.seed),
+                        target=lambda trial: trial.values[objective],
+                    )
+                )
+        except (ValueError, RuntimeError):  # what Optuna says of too few trials
+            return {}
+
+    def _candidate(self, params: Mapping[str, Any]) -> Candidate:
+        return self._settings.space.candidate(Known(params), self._tasks)
+
+    def _suggested(self) -> "optuna.Trial":
+        """The next trial as Optuna suggests it in memory."""
+        number = len(self.finished)
+        with _quiet():
+            self._study.sampler = _sampler(self._settings, number)
+            self._asked = self._study.ask()
+            self._settings.space.candidate(self._asked, self._tasks)
+        return self._asked
+
+    def _check(self, made_of: Mapping[str, Any]) -> None:
+        """Refuse the storage of another search."""
+        attributes = self._kept.user_attrs
+        if _MADE_OF not in attributes:  # killed before it was written, or just made
+            self._kept.set_user_attr(_MADE_OF, made_of)
+            return
+        there = attributes[_MADE_OF]
+        for name in (*made_of, *there):
+            if there.get(name) != made_of.get(name):
+                raise InputError(
+                    f"{self._file} holds a search with another {name.replace('_', ' ')}: name another folder "
+                    "with --out, or remove this one."
+                )
+
+    def _go_on(self) -> None:
+        """Suggest again what the storage holds, and check that it is the same."""
+        from optuna.trial import TrialState
+
+        for kept in sorted(self._kept.get_trials(), key=lambda trial: trial.number):
+            asked = self._suggested()
+            if asked.params != kept.params or asked.number != kept.number or self._pending is not None:
+                raise InputError(
+                    f"{self._file}: Optuna does not suggest trial {kept.number} as it is kept, so the search "
+                    "cannot go on: name another folder with --out."
+                )
+            self._pending = Pending(kept.number, self._candidate(kept.params), dict(kept.params))
+            if kept.state == TrialState.RUNNING:
+                continue
+            about = json.loads(kept.user_attrs[_ABOUT])
+            outcome = Outcome(values=tuple(kept.values or ()), **about)
+            self._study.tell(asked, kept.values, state=kept.state)
+            self.finished.append(Trial(kept.number, self._pending.candidate, self._pending.params, outcome))
+            self._pending = self._asked = None
+
+
+def _sampler(settings: SearchSettings, number: int) -> "optuna.samplers.BaseSampler":
+    """A sampler with random numbers of its own for one trial."""
+    from optuna import samplers
+
+    seed = int(cache_key([settings.seed, number])[:8], 16)
+    name = settings.sampler_name
+    if name == "tpe":
+        return samplers.TPESampler(seed=seed, multivariate=True, group=True)
+    if name == "cmaes":
+        return samplers.CmaEsSampler(seed=seed)
+    if name == "nsgaii":
+        return samplers.NSGAIISampler(seed=seed, population_size=settings.population)
+    if name == "nsgaiii":
+        return samplers.NSGAIIISampler(seed=seed, population_size=settings.population)
+    return samplers.RandomSampler(seed=seed)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep away what Optuna says of options that it may still change."""
+    from optuna.exceptions import ExperimentalWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        yield

@@ -1,0 +1,104 @@
+"""What a search for the best merge found and what it cost: its candidates, and those that were tested."""
+
+from pathlib import Path
+
+from pydantic import Field, JsonValue
+
+from results.reading import read_json
+from results.record import Name
+from results.validation import Settings, Several, validated
+
+
+class SearchTrial(Settings):
+    """A candidate that was tried."""
+
+    number: int
+    """From 0, in the order in which they were suggested."""
+    method: Name
+    """What the space calls its method."""
+    params: dict[str, JsonValue]
+    """The numbers of the space that it has."""
+    values: Several[float] = ()
+    """Of the objectives, on validation data; of one that was stopped, estimates; empty where it failed."""
+    tasks: dict[str, float] = {}
+    """Normalised performance by task, on the validation documents that were scored."""
+    documents: int = Field(0, ge=0)
+    """How many were scored."""
+    seconds: float = 0.0
+    stopped: bool = False
+    """Whether it was stopped before all documents."""
+    failed: str = ""
+    """Why it could not be merged or scored."""
+    front: bool = False
+    """Whether no candidate that was scored on all documents is better in every objective."""
+
+
+class Statistic(Settings):
+    """A number on validation data, by which candidates were chosen, and on test data, which nothing saw."""
+
+    name: Name
+    validation: float
+    test: float | None = None
+    low: float | None = None
+    """Lower limit of the test number's 95 % interval over documents."""
+    high: float | None = None
+
+    @property
+    def optimism(self) -> float | None:
+        """By how much the choice made the number on validation data too large: validation − test."""
+        return None if self.test is None else self.validation - self.test
+
+
+class TestedTrial(Settings):
+    """A candidate that was chosen, and scored on test data then."""
+
+    __test__ = False  # for pytest, which takes it for one by its name
+
+    number: int
+    label: Name
+    """What the run in the store calls it."""
+    recipe: Name
+    """The recipe's file, from the search's folder."""
+    objectives: Several[Statistic]
+    others: Several[Statistic] = ()
+    """The average, the worst task and each task, where they are no objectives."""
+
+
+class SearchReport(Settings):
+    """A search."""
+
+    name: Name
+    objectives: Several[Name]
+    sampler: Name
+    seed: int
+    documents: int
+    """Validation documents of one candidate that is scored on all of them."""
+    trials: Several[SearchTrial]
+    tested: Several[TestedTrial]
+    importances: dict[str, dict[str, float]] = {}
+    """By objective, which share of its variance each number of the space explains; empty where unknown."""
+
+    @property
+    def read(self) -> int:
+        """Validation documents that all candidates were scored on together."""
+        return sum(trial.documents for trial in self.trials)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of merging and scoring candidates."""
+        return sum(trial.seconds for trial in self.trials)
+
+    @property
+    def front(self) -> tuple[SearchTrial, ...]:
+        """The candidates of the front, in order."""
+        return tuple(trial for trial in self.trials if trial.front)
+
+
+def read_search(file: Path) -> SearchReport:
+    """Read the report of a search.
+
+    Raises:
+        InputError: there is none, or it is broken.
+    """
+    advice = "run `manyshot search` again"
+    return validated(SearchReport, read_json(file, advice), str(file), advice)
