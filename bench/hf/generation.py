@@ -11,10 +11,11 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 from bench.engine import GenerationRequest, TokenIds
 from bench.hf.attention import Prefix, attending, compute_prefix, uncounted
-from bench.hf.head import float32_logits, penalised
+from bench.hf.head import penalised, widened
 from bench.sharing import prefix_groups
 from bench.stopping import StopStrings
 
+Head = Callable[[torch.Tensor], torch.Tensor]
 _DROPPED_AT = (
     1 / 4
 )  # of a batch's rows that are finished: the others' keys and values are then copied together
@@ -42,6 +43,7 @@ def generate(
         done: called with the number of answers that were finished since.
     """
     answers: dict[int, _Answer] = {}
+    head = widened(model.get_output_embeddings())
     for group in prefix_groups([request.prompt for request in requests]):
         prefix = compute_prefix(model, requests[group.members[0]].prompt[: group.length])
         without = uncounted(model, group.length)
@@ -50,6 +52,7 @@ def generate(
             list(members.values()),
             prefix,
             model,
+            head,
             batch_tokens=batch_tokens,
             pad=pad,
             decode=decode,
@@ -63,6 +66,7 @@ def _answer_all(
     answers: Sequence["_Answer"],
     prefix: Prefix,
     model: Any,
+    head: Head,
     *,
     batch_tokens: int,
     pad: int,
@@ -76,7 +80,7 @@ def _answer_all(
     going: list[_Answer] = []
     while waiting or going:
         if taken := _that_fit(waiting, going, batch_tokens):
-            new = PaddedBatch([answer.request for answer in taken], prefix, pad, model, penalise=penalise)
+            new = PaddedBatch([one.request for one in taken], prefix, pad, model, head, penalise=penalise)
             _append(taken, new.tokens.tolist(), decode)
             if batch is None:
                 batch = new
@@ -157,6 +161,7 @@ class PaddedBatch:
         prefix: what all prompts begin with.
         pad: token that fills rows up.
         model: the model.
+        head: gives logits (rows, vocabulary) in float32 of hidden states (rows, width).
         penalise: whether any repetition penalty is to be looked at.
 
     Attributes:
@@ -164,9 +169,16 @@ class PaddedBatch:
     """
 
     def __init__(
-        self, requests: Sequence[GenerationRequest], prefix: Prefix, pad: int, model: Any, *, penalise: bool
+        self,
+        requests: Sequence[GenerationRequest],
+        prefix: Prefix,
+        pad: int,
+        model: Any,
+        head: Head,
+        *,
+        penalise: bool,
     ) -> None:
-        self._model, self._prefix = model, prefix
+        self._model, self._prefix, self._head = model, prefix, head
         self._cache = Cache(layer_class_to_replicate=_GrowingLayer)
         prompts = [request.prompt[prefix.tokens :] for request in requests]
         width = max(map(len, prompts))
@@ -204,7 +216,7 @@ class PaddedBatch:
                 past_key_values=self._cache,
                 use_cache=True,
             ).last_hidden_state
-        logits = float32_logits(self._model.get_output_embeddings(), hidden[:, -1])
+        logits = self._head(hidden[:, -1])
         if self._penalties is None:
             return logits.argmax(-1)
         penalties, seen = self._penalties

@@ -1,8 +1,10 @@
 """Log-probabilities of given tokens from hidden states, without logits of all positions in memory at once."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
+from torch.nn.functional import linear
 
 _LOGITS_AT_ONCE = 2**24  # float32 entries: 64 MiB
 
@@ -16,6 +18,14 @@ def float32_logits(head: torch.nn.Linear, hidden: torch.Tensor) -> torch.Tensor:
     else:
         logits = hidden.float() @ head.weight.float().t()
     return logits if head.bias is None else logits + head.bias.float()
+
+
+def widened(head: torch.nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
+    """`float32_logits` of a head for many calls: a CPU makes its weights float32 once, and not at each."""
+    if head.weight.dtype == torch.float32 or head.weight.is_cuda:
+        return partial(float32_logits, head)
+    weight, bias = head.weight.float(), None if head.bias is None else head.bias.float()
+    return lambda hidden: linear(hidden.float(), weight, bias)
 
 
 def token_logprobs(

@@ -8,6 +8,7 @@ import torch
 from bench.engine import GenerationRequest
 from bench.hf.attention import UnsupportedAttentionError, compute_prefix
 from bench.hf.generation import PaddedBatch
+from bench.hf.head import widened
 from bench.hf.likelihood import score_batch
 from bench.sharing import Document
 
@@ -57,7 +58,7 @@ def _agrees(model: Any) -> bool:
     ]
     scored = score_batch(model, documents, prefix, pad=0)
     requests = [GenerationRequest(tokens_before, max_new_tokens=2) for tokens_before in contexts]
-    batch = PaddedBatch(requests, prefix, 0, model, penalise=False)
+    batch = PaddedBatch(requests, prefix, 0, model, widened(model.get_output_embeddings()), penalise=False)
     first = batch.tokens
     batch.read()
     second = batch.tokens
