@@ -36,8 +36,8 @@ class ChatSettings(Settings):
 
     chat_template: str = "auto"
     """Chat template: `always` the model's own, `never`, the name of one of its own or of a common one
-    (`chatml`, `llama3`, `mistral`), or a jinja file; `auto`: as the suite says, else never; `server`, of the
-    engine api: the server's own."""
+    (`alpaca`, `chatml`, `exaone`, `llama3`, `mistral`), or a jinja file; `auto`: as the suite says, else
+    never; `server`, of the engine api: the server's own."""
     system_instruction: str | None = None
     """Text of a system turn before everything else; without a template it stands before the prompt."""
     fewshot_as_multiturn: bool = True

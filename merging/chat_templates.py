@@ -1,6 +1,8 @@
 """Chat templates of forms that many models share, by the names that mergekit has for them.
 
-That of Llama 3 has no line break behind an end of turn, as in the released models; mergekit's has one.
+That of Llama 3 has no line break behind an end of turn, and that of EXAONE no indentation of a file, as in
+the released models; mergekit's have them. The answer to Alpaca's last instruction begins on a line of its
+own; in mergekit's its heading follows the instruction's last word.
 """
 
 from collections.abc import Mapping
@@ -30,8 +32,27 @@ _MISTRAL = (
     "{% else %}{{ ' ' ~ message.content ~ eos_token }}{% endif %}"
     "{% endfor %}"
 )
+_EXAONE = (
+    "{% for message in messages %}"
+    "{% if loop.first and message.role != 'system' %}{{ '[|system|][|endofturn|]\\n' }}{% endif %}"
+    "{{ '[|' ~ message.role ~ '|]' ~ message.content }}"
+    "{{ '\\n' if message.role == 'user' else '[|endofturn|]\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '[|assistant|]' }}{% endif %}"
+)
+_ALPACA = (
+    "{% set heads = {'user': 'Instruction', 'user_context': 'Input', 'assistant': 'Response'} %}"
+    "{% set told = messages | selectattr('role', 'equalto', 'system') | map(attribute='content') | list %}"
+    "{{ (told[-1] | trim if told else '') ~ '\\n\\n' }}"
+    "{% for message in messages if message.role in heads %}"
+    "{{ '### ' ~ heads[message.role] ~ ':\\n' ~ message.content | trim }}"
+    "{% if not loop.last %}{{ '\\n\\n' }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt and messages[-1].role != 'assistant' %}"
+    "{{ '\\n\\n### Response:\\n' }}{% endif %}"
+)
 
 CHAT_TEMPLATES: Mapping[str, str] = MappingProxyType(
-    {"chatml": _CHATML, "llama3": _LLAMA3, "mistral": _MISTRAL}
+    {"alpaca": _ALPACA, "chatml": _CHATML, "exaone": _EXAONE, "llama3": _LLAMA3, "mistral": _MISTRAL}
 )
 """Jinja text by name."""

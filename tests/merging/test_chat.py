@@ -206,7 +206,8 @@ def test_which_template(tmp_path):
     for name, said in [
         (
             "rag",
-            "models/it has no chat template called 'rag'; take chatml, default, llama3, mistral, tool.",
+            "models/it has no chat template called 'rag'; take alpaca, chatml, default, exaone, llama3, "
+            "mistral, tool.",
         ),
         ("no.jinja", "'no.jinja': there is no such file of a chat template."),
     ]:
