@@ -2,14 +2,13 @@
 
 A part is the same documents for all checkpoints, so what two of them share cancels in differences. Documents
 that are one question in several languages are in one part. What is scored lies in the store, under the
-benchmark's name with its split and part: `lab_math@validation[part 1 of 4]`.
+benchmark's name with its split and part: `lab_math@validation[0-0.25, seed 0]`.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -166,25 +165,36 @@ class _Order:
         return len(self.shares) == 1
 
     def title(self, part: int) -> str:
-        return f"part {part + 1} of {len(self.shares)}"
+        """What tells a part from all others, since what has one name is read once."""
+        begin, end = (0.0, *self.shares)[part : part + 2]
+        return f"{begin:g}-{end:g}, seed {self.seed}"
 
-    def numbers(self, items: Sequence[str], part: int, source: str) -> list[int]:
-        """The numbers of a part's documents.
+    def numbers(self, items: Mapping[str, Sequence[str]], part: int, source: str) -> dict[str, list[int]]:
+        """The numbers of a part's documents, by lm-eval task.
 
         Args:
-            items: the item of each document.
+            items: the item of each document, by lm-eval task.
             part: number of the part, from 0.
             source: what has the documents, for an error.
+
+        Raises:
+            InputError: there are too few for so many parts.
         """
-        drawn = sorted(set(items), key=lambda item: hashlib.sha256(f"{self.seed}\0{item}".encode()).digest())
-        ends = [0, *(round(share * len(drawn)) for share in self.shares)]
-        if any(before >= end for before, end in pairwise(ends)):
+        drawn = sorted({item for of in items.values() for item in of}, key=self._place)
+        first, last = (round(share * len(drawn)) for share in (0.0, *self.shares)[part : part + 2])
+        wanted = set(drawn[first:last])
+        found = {
+            task: [number for number, item in enumerate(of) if item in wanted] for task, of in items.items()
+        }
+        if not all(found.values()):
             raise InputError(
                 f"{source} has {len(drawn)} validation documents, too few for {len(self.shares)} parts: "
                 "give a larger `first` share of `halving`, or leave it out."
             )
-        wanted = set(drawn[ends[part] : ends[part + 1]])
-        return [number for number, item in enumerate(items) if item in wanted]
+        return found
+
+    def _place(self, item: str) -> bytes:
+        return hashlib.sha256(f"{self.seed}\0{item}".encode()).digest()
 
 
 class _Rows:
@@ -214,14 +224,14 @@ class _Rows:
         if part not in self._asked:
             benchmark, scorer = self._benchmark, self._signals.scorer
             rows, limit = scorer.rows(benchmark), whole(scorer.settings.limit_of(benchmark.name))
-            chosen = {}
-            for task in benchmark.tasks:
-                documents = documents_of(task, rows[task.name])[:limit]
-                items = [
+            items = {
+                task.name: [
                     benchmark.items.name(document, number) if benchmark.items else f"{task.name}/{number}"
-                    for number, document in enumerate(documents)
+                    for number, document in enumerate(documents_of(task, rows[task.name])[:limit])
                 ]
-                chosen[task.name] = self._order.numbers(items, part, benchmark.name)
+                for task in benchmark.tasks
+            }
+            chosen = self._order.numbers(items, part, benchmark.name)
             self._asked[part] = asked_of(benchmark, self._order.title(part), chosen)
         return self._asked[part]
 
@@ -247,8 +257,9 @@ class _Answers:
         signals = self._signals
         examples = signals.data.examples(self._task)
         if not self._order.is_one:
-            items = [f"{self._task}/{number}" for number in range(len(examples))]
-            examples = [examples[number] for number in self._order.numbers(items, part, self._task)]
+            items = {self._task: [f"{self._task}/{number}" for number in range(len(examples))]}
+            chosen = self._order.numbers(items, part, self._task)[self._task]
+            examples = [examples[number] for number in chosen]
         key = {
             "kind": "losses over completion",
             "version": LOSS_VERSION,

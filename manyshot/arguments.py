@@ -257,6 +257,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
     )
     figure.add_argument("--setting", metavar="NAME", help="a method's setting, of `sensitivity`")
     figure.add_argument("--signals", type=Path, metavar="FILE", help="signals.json, of what shows signals")
+    figure.add_argument("--search", type=Path, metavar="FILE", help="search.json, of what shows a search")
     board = kinds.add_parser("leaderboard", help="all runs of some stores as a page, with ranks and outputs")
     board.add_argument("--out", type=Path, required=True, help="folder for index.html and pictures")
     pair = kinds.add_parser("compare", help="two checkpoints, benchmark by benchmark, and where they differ")

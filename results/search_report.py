@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import Field, JsonValue
 
+from results import pareto
 from results.reading import read_json
 from results.record import Name
 from results.validation import Settings, Several, validated
@@ -87,6 +88,16 @@ class SearchReport(Settings):
     def seconds(self) -> float:
         """Seconds of merging and scoring candidates."""
         return sum(trial.seconds for trial in self.trials)
+
+    @property
+    def front_on_test(self) -> tuple[int, ...]:
+        """The numbers of the tested candidates that no other of them is better than on test data."""
+        known = [
+            (tested.number, [statistic.test for statistic in tested.objectives if statistic.test is not None])
+            for tested in self.tested
+        ]
+        whole = [(number, values) for number, values in known if len(values) == len(self.objectives)]
+        return tuple(whole[place][0] for place in pareto.front([values for _, values in whole]))
 
     @property
     def front(self) -> tuple[SearchTrial, ...]:

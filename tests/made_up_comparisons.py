@@ -6,11 +6,13 @@ from itertools import combinations
 
 import numpy as np
 
+from results import pareto
 from results.comparison import Comparison, ComparisonRow, Estimate
 from results.merge_trace import LearnedCoefficients, MergeTrace, MethodIdentity, SignalTrace, Trial
 from results.metrics import Performance
 from results.record import CheckpointIdentity
 from results.run_manifest import Entry, Role
+from results.search_report import SearchReport, SearchTrial, Statistic, TestedTrial
 from results.signal_report import SignalReport
 from results.suite import BenchmarkSpec, SuiteSpec
 
@@ -269,6 +271,54 @@ def word_sweep_of(methods: int = 2, *, long: bool = False) -> Comparison:
         for place, word in enumerate([*words, None])
     ]  # fmt: skip
     return replace(whole, rows=(whole.rows[0], *rows))
+
+
+def search_of(objectives: int = 2, *, candidates: int = 30, long: bool = False) -> SearchReport:
+    """A search whose objectives are at odds, with the first of the front in front on test data too."""
+    names = [_LONG_TASK.format(i) for i in range(objectives)] if long else list(TASKS[:objectives])
+    generator = np.random.default_rng(2)
+    values = [tuple(float(one) for one in generator.uniform(0.4, 1.0, objectives)) for _ in range(candidates)]
+    places = pareto.front(values)
+    settings = [f"ties.{'a_setting_of_a_long_name_' * long}{i}" for i in range(6)]
+    return SearchReport(
+        name="made-up",
+        objectives=tuple(names),
+        sampler="nsgaii",
+        seed=0,
+        documents=400,
+        trials=tuple(
+            SearchTrial(
+                number=number,
+                method="ties",
+                params={"ties.0": 0.5},
+                values=of_trial,
+                tasks=dict(zip(names, of_trial, strict=True)),
+                documents=400,
+                seconds=1.5,
+                front=number in places,
+            )
+            for number, of_trial in enumerate(values)
+        ),
+        tested=tuple(
+            TestedTrial(
+                number=number,
+                label=f"ties, trial {number}",
+                recipe=f"front/trial-{number}.yaml",
+                objectives=tuple(
+                    Statistic(
+                        name=name,
+                        validation=value,
+                        test=value - 0.1 - 0.05 * place,
+                        low=value - 0.2 - 0.05 * place,
+                        high=value - 0.05 * place,
+                    )
+                    for name, value in zip(names, values[number], strict=True)
+                ),
+            )
+            for place, number in enumerate(places)
+        ),
+        importances={name: {one: 1 / len(settings) for one in settings} for name in names},
+    )
 
 
 def signals_of(tasks: int = 4, *, long: bool = False) -> SignalReport:

@@ -9,6 +9,7 @@ from manyshot.console import answer, logger
 from results.comparison import Comparison, compare
 from results.errors import InputError
 from results.run_manifest import load_family, load_run
+from results.search_report import SearchReport, read_search
 from results.signal_report import SignalReport, read_signals
 from results.store import Store, store_root
 
@@ -68,10 +69,17 @@ def _figure(options: argparse.Namespace, store: Store) -> None:
             )
         return read_signals(options.signals)
 
+    def search() -> SearchReport:
+        if options.search is None:
+            raise InputError(
+                f"{options.show} shows a search: give --search, a search.json of `manyshot search`"
+            )
+        return read_search(options.search)
+
     def several() -> list[Comparison]:
         return [compare(run, store) for run in load_family(store, runs)]
 
-    draw_figure(options.show, Material(one_run, several, signals, options.setting), options.out)
+    draw_figure(options.show, Material(one_run, several, signals, search, options.setting), options.out)
     answer(str(options.out))
 
 

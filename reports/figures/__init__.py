@@ -17,12 +17,19 @@ from matplotlib.figure import Figure
 from reports.figures.drawing import STYLE, check_suffix, save
 from results.comparison import Comparison
 from results.errors import InputError
+from results.search_report import SearchReport
 from results.signal_report import SignalReport
 
-FigureInput = Literal["run", "setting", "runs", "signals"]
+FigureInput = Literal["run", "setting", "runs", "signals", "search"]
 """What a figure is drawn from: the comparison of a run, the same and the name of a method's setting, those of
-several runs, or what `manyshot signals --out` left."""
-_OPTIONS = {"run": "", "setting": " (--setting)", "runs": " (several --run)", "signals": " (--signals)"}
+several runs, what `manyshot signals --out` left, or what `manyshot search` did."""
+_OPTIONS = {
+    "run": "",
+    "setting": " (--setting)",
+    "runs": " (several --run)",
+    "signals": " (--signals)",
+    "search": " (--search)",
+}
 
 
 @dataclass(frozen=True)
@@ -33,12 +40,14 @@ class Material:
         run: gives the comparison of a run.
         runs: gives those of several runs that belong together.
         signals: gives what `manyshot signals --out` left.
+        search: gives what `manyshot search` left.
         setting: of a method.
     """
 
     run: Callable[[], Comparison]
     runs: Callable[[], Sequence[Comparison]]
     signals: Callable[[], SignalReport]
+    search: Callable[[], SearchReport]
     setting: str | None = None
 
 

@@ -49,4 +49,7 @@ def _notes(report: SearchReport) -> tuple[str, ...]:
     read = f"{report.read} validation documents scored"
     if stopped and report.read:
         read += f", {all_documents} without stopping ({all_documents / report.read:.1f} times as many)"
+    if len(report.objectives) > 1:
+        staying = f"{len(report.front_on_test)} of {len(report.tested)}"
+        return (cost, read, f"{staying} points of the front are of it on test data too")
     return (cost, read)

@@ -7,7 +7,15 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from made_up_comparisons import comparison_of, pairs_of, signals_of, sweep_of, with_holes, word_sweep_of
+from made_up_comparisons import (
+    comparison_of,
+    pairs_of,
+    search_of,
+    signals_of,
+    sweep_of,
+    with_holes,
+    word_sweep_of,
+)
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -27,16 +35,19 @@ SIZES = {
         lambda: comparison_of(2, seeds=2, rounds=2),
         lambda: pairs_of(3, 2),
         lambda: signals_of(3),
+        lambda: search_of(2),
     ),
     "many": Material(
         lambda: with_holes(comparison_of(12, 8, rounds=1)),
         lambda: pairs_of(4, 12),
         lambda: signals_of(8),
+        lambda: search_of(4, candidates=60),
     ),
     "long names": Material(
         lambda: with_holes(comparison_of(4, 5, long=True, rounds=1)),
         lambda: pairs_of(3, 3, long=True),
         lambda: signals_of(5, long=True),
+        lambda: search_of(3, long=True),
     ),
 }
 SWEEPS = {"few": sweep_of(2, seeds=2), "many": sweep_of(12), "long names": sweep_of(3, long=True)}
@@ -175,9 +186,9 @@ def test_axes_are_labelled(page, name):
 )
 def test_one_method_and_one_task_are_enough(page, name):
     one = comparison_of(1, 1, rounds=1)
-    given = Material(lambda: one, lambda: [one], lambda: signals_of(1))
-    if name in {"radar", "partners", "depth", "subsets"}:
-        with pytest.raises(InputError, match=r"three tasks|nothing to draw|is one run"):
+    given = Material(lambda: one, lambda: [one], lambda: signals_of(1), lambda: search_of(1))
+    if name in {"radar", "partners", "depth", "subsets", "pareto"}:
+        with pytest.raises(InputError, match=r"three tasks|nothing to draw|is one run|has no front"):
             page(name, given)
     else:
         assert "1 seed" in page(name, given).basis
