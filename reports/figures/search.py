@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from reports.figures import figure
-from reports.figures.drawing import figure_of_panels, label_below, legend_above, prepare, wrapped
+from reports.figures.drawing import figure_of_panels, keyed, label_below, legend_above, prepare, wrapped
 from reports.figures.palette import BASE_COLOUR, COLOURS
 from results.errors import InputError
 from results.search_report import SearchReport, Statistic
@@ -58,7 +58,8 @@ def pareto(report: SearchReport) -> tuple[Figure, str]:
 
 def _draw_front(axes: Axes, report: SearchReport, staying: set[int], across: int, up: int) -> None:
     points = sorted((trial.values[across], trial.values[up]) for trial in report.front)
-    axes.plot(*zip(*points, strict=True), "o-", color=COLOURS[0], markersize=5, linewidth=1.1, zorder=3)
+    form = "o-" if len(report.objectives) == 2 else "o"  # of more, a panel is no order of the front
+    axes.plot(*zip(*points, strict=True), form, color=COLOURS[0], markersize=5, linewidth=1.1, zorder=3)
     for tested in report.tested:
         _draw_tested(axes, tested.objectives[across], tested.objectives[up], stays=tested.number in staying)
 
@@ -97,6 +98,7 @@ def importance(report: SearchReport) -> tuple[Figure, str]:
         {name for of in known.values() for name in of},
         key=lambda name: (-max(of.get(name, 0.0) for of in known.values()), name),
     )[:_MOST_NUMBERS]
+    shown, line = keyed(names, 28)
     drawn, all_axes = figure_of_panels(
         list(known), _PER_LINE, (2.4, max(1.1, 0.26 * len(names))), beside=1.6, sharey=True
     )
@@ -106,10 +108,10 @@ def importance(report: SearchReport) -> tuple[Figure, str]:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[2, 5, 10]))
         places = range(len(names))
         axes.barh(places, [of_objective.get(name, 0.0) for name in names], height=0.7, color=COLOURS[0])
-        axes.set_yticks(list(places), [wrapped(name, 28) for name in names])
-    all_axes[0].set_ylim(len(names) - 0.5, -0.5)
+        axes.set_yticks(list(places), shown)
+    all_axes[0].set(ylim=(len(names) - 0.5, -0.5), ylabel="number of the space")
     label_below(drawn, "share of the objective's variance over the space")
-    return drawn, f"{_rests_on(report)} Functional ANOVA over the candidates."
+    return drawn, f"{line}{_rests_on(report)} Functional ANOVA over the candidates."
 
 
 def _rests_on(report: SearchReport) -> str:

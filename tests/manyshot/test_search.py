@@ -246,3 +246,71 @@ def test_the_report_is_printed_as_json(done):
     folder, _, _ = done
     printed = search(folder, "--json")
     assert json.loads(printed.stdout) == json.loads((folder / "search/search.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def two(family):
+    """A search by two objectives, which are the two tasks."""
+    objective = list(BENCHMARKS)
+    written(family, "two", objective=objective, population=4, budget={"evaluations": 8}, limit=16)
+    ran = search(family, name="two")
+    assert ran.returncode == 0, ran.stderr
+    return family, read_search(family / "two/search.json")
+
+
+def test_no_candidate_is_better_than_a_point_of_the_front_in_every_objective(two):
+    folder, report = two
+    assert report.sampler == "nsgaii" and report.objectives == tuple(BENCHMARKS)
+    for trial in report.trials:
+        better = [
+            other
+            for other in report.trials
+            if other.values != trial.values
+            and all(one >= two for one, two in zip(other.values, trial.values, strict=True))
+        ]
+        first = all(other.values != trial.values for other in report.trials[: trial.number])
+        assert trial.front is (not better and first)
+    assert {of.number for of in report.tested} == {trial.number for trial in report.front}
+    merged = {
+        entry.label for entry in load_run(Store(folder / "store"), "two").entries if entry.role == "merged"
+    }
+    assert merged == {of.label for of in report.tested}
+    assert all((folder / "two" / of.recipe).is_file() for of in report.tested)
+    assert (folder / "two/pareto.png").is_file()
+
+
+def test_the_users_weights_choose_a_point_by_validation_data(two):
+    folder, report = two
+    chosen = search(folder, "--choose", "0.2,0.8", name="two")
+    assert chosen.returncode == 0, chosen.stderr
+    best = max(report.front, key=lambda trial: 0.2 * trial.values[0] + 0.8 * trial.values[1])
+    assert f"trial {best.number} has the largest weighted sum" in chosen.stderr
+    of_front = load_recipe(folder / f"two/front/trial-{best.number}.yaml")
+    assert load_recipe(folder / "two/chosen.yaml") == of_front
+    assert "0 records made" in chosen.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "complaint"),
+    [
+        ("two", "1", "has 1 weights, and there are 2"),
+        ("two", "0,0", "weights from 0 on"),
+        ("two", "1,x", "is no number"),
+        ("search", "1,1", "is for several objectives"),
+    ],
+)
+def test_weights_that_choose_nothing_are_refused(two, name, weights, complaint):
+    folder, _ = two
+    if name == "search":
+        written(folder, "search")
+    refused = search(folder, "--choose", weights, name=name)
+    assert refused.returncode == 2 and complaint in refused.stderr
+
+
+def test_figures_of_a_search_are_drawn_by_name(two):
+    folder, _ = two
+    given = ("--search", "two/search.json")
+    drawn = manyshot("report", "figure", "front.svg", "--show", "pareto", *given, cwd=folder)
+    assert drawn.returncode == 0 and ">answers</text>" in (folder / "front.svg").read_text()
+    missing = manyshot("report", "figure", "front.svg", "--show", "importance", cwd=folder)
+    assert missing.returncode == 2 and "give --search" in missing.stderr
