@@ -10,6 +10,7 @@ from bench.benchmark import Benchmark
 from bench.data import Rows
 from bench.engine import GenerationRequest, Progress
 from bench.judge import NO_VERDICT, Judge
+from bench.sandbox import SANDBOX_NOTICE
 from bench.score_settings import ScoreSettings
 from merging.chat import ChatSettings
 from results.aggregation import PERPLEXITIES, from_means
@@ -93,6 +94,7 @@ def evaluate(
     results = run_lm_eval(lm, benchmark, rows, settings)
     notices = [f"{name}: {of_task.notice}" for name, of_task in rows.items() if of_task.notice]
     notices += [benchmark.machine_notice] if benchmark.machine_notice else []
+    notices += [SANDBOX_NOTICE] if settings.run_code is not None and benchmark.runs_model_code else []
     if benchmark.judged:
         results, unjudged = judge_answers(results, benchmark, rows, settings, judge=judge, progress=progress)
         notices += unjudged
@@ -150,7 +152,7 @@ def generation_requests(
     requests = []
     with lm_eval_at_work():
         for task in benchmark.tasks:
-            built = build_task(task, rows[task.name], settings.seed)
+            built = build_task(task, rows[task.name], settings.seed, settings.run_code)
             asked = _asked(benchmark, settings)
             samples = asked["samples"] and asked["samples"][task.name]
             limit = get_sample_size(built, asked["limit"])
@@ -172,14 +174,17 @@ def run_lm_eval(
     from bench.lm_eval_task import build_groups, build_task, lm_eval_at_work
 
     with lm_eval_at_work():
-        tasks = {task.name: build_task(task, rows[task.name], settings.seed) for task in benchmark.tasks}
+        tasks = {
+            task.name: build_task(task, rows[task.name], settings.seed, settings.run_code)
+            for task in benchmark.tasks
+        }
         return lm_evaluate(
             lm,
             {"tasks": tasks, "groups": build_groups(benchmark.groups, tasks)},
             **_asked(benchmark, settings),
             bootstrap_iters=0,
             log_samples=True,
-            confirm_run_unsafe_code=settings.confirm_run_unsafe_code,
+            confirm_run_unsafe_code=settings.confirm_run_unsafe_code or settings.run_code is not None,
             **_conversation(None, settings.chat),
         )
 

@@ -8,7 +8,7 @@ import functools
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -166,12 +166,12 @@ def _merged(included: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, An
 
 def resolve_functions(value: Any) -> Any:
     """The same structure with every function reference replaced by its function."""
-    return _replace_references(value, lambda reference: reference.resolve())
+    return replace_references(value, lambda reference: reference.resolve())
 
 
 def fingerprint(value: Any) -> Any:
     """The same structure, ready for JSON, with every function replaced by its name."""
-    return _replace_references(value, lambda reference: f"{reference.module}.{reference.name}")
+    return replace_references(value, lambda reference: f"{reference.module}.{reference.name}")
 
 
 def filled(value: Any, **names: str) -> Any:
@@ -203,13 +203,14 @@ def _function_reference(spec: str, folder: Path) -> FunctionReference:
     return FunctionReference(module, name)
 
 
-def _replace_references(value: Any, replace: Any) -> Any:
+def replace_references(value: Any, replace: Callable[[FunctionReference], Any]) -> Any:
+    """The same structure with every function reference replaced by what is made of it."""
     if isinstance(value, FunctionReference):
         return replace(value)
     if isinstance(value, Mapping):
-        return {key: _replace_references(item, replace) for key, item in value.items()}
+        return {key: replace_references(item, replace) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_replace_references(item, replace) for item in value]
+        return [replace_references(item, replace) for item in value]
     return value
 
 

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from bench.benchmark import EvalTask, TaskGroup
+from bench.code_eval import sandboxed_functions
 from bench.data import Row, Rows
 from bench.definition import resolve_functions
+from bench.score_settings import RunCode
 from bench.worked_examples import refuse_few
 from results.errors import InputError
 
@@ -18,13 +20,14 @@ if TYPE_CHECKING:
     from lm_eval.api.task import ConfigurableTask
 
 
-def build_task(task: EvalTask, rows: Rows, seed: int) -> "ConfigurableTask":
+def build_task(task: EvalTask, rows: Rows, seed: int, run_code: RunCode | None = None) -> "ConfigurableTask":
     """An lm-eval task that asks `rows`.
 
     Args:
         task: the definition.
         rows: its rows; every split becomes a data set.
         seed: seed of the few-shot sampler.
+        run_code: where code runs that a model has written, if the task runs any.
 
     Raises:
         InputError: the rows are not as the task expects, or fewer than its worked examples.
@@ -34,7 +37,9 @@ def build_task(task: EvalTask, rows: Rows, seed: int) -> "ConfigurableTask":
     def given_rows(**_: Any) -> dict[str, Any]:
         return {split: _data_set(content) for split, content in rows.splits.items()}
 
-    config = resolve_functions(task.config) | {"custom_dataset": given_rows}
+    in_sandbox = run_code == "sandbox" and task.config.get("unsafe_code")
+    resolved = sandboxed_functions(task.config) if in_sandbox else resolve_functions(task.config)
+    config = resolved | {"custom_dataset": given_rows}
     for key in ("training_split", "validation_split", "fewshot_split"):
         # lm-eval opens every split that is named, also where nothing is taken from it.
         if config.get(key) not in rows.splits:

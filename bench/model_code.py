@@ -4,6 +4,8 @@ import os
 from collections.abc import Sequence
 
 from bench.benchmark import Benchmark
+from bench.code_eval import runs_in_sandbox
+from bench.sandbox import check_sandbox
 from bench.score_settings import ScoreSettings
 from results.errors import InputError
 
@@ -15,9 +17,20 @@ def refuse_model_code(benchmarks: Sequence[Benchmark], settings: ScoreSettings) 
         InputError: names one and says how to allow it.
     """
     coding = [benchmark.name for benchmark in benchmarks if benchmark.runs_model_code]
+    if coding and settings.run_code == "sandbox":
+        tasks = [task for one in benchmarks for task in one.tasks if task.config.get("unsafe_code")]
+        for task in tasks:
+            if not runs_in_sandbox(task.config):
+                raise InputError(
+                    f"{task.name} runs code that the model writes by means of its own, around which there is "
+                    "no sandbox: leave it out of --run-code sandbox."
+                )
+        check_sandbox()
+        return
     allowed = settings.confirm_run_unsafe_code and os.environ.get("HF_ALLOW_CODE_EVAL") == "1"
     if coding and not allowed:
         raise InputError(
             f"{', '.join(coding)}: code that the model writes would run on this machine, with all that you "
-            "may do; where that is safe, allow it with --confirm-run-unsafe-code and HF_ALLOW_CODE_EVAL=1."
+            "may do; run it in a sandbox with --run-code sandbox, or, where that is safe, without one with "
+            "--confirm-run-unsafe-code and HF_ALLOW_CODE_EVAL=1."
         )

@@ -8,6 +8,7 @@ from bench.benchmark import Benchmark
 from bench.chat_forms import ChatForms
 from bench.engine_registry import EngineKind
 from bench.recorded import REPLAY_VERSION
+from bench.sandbox import SANDBOX
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from results.record import RecordKey
@@ -53,6 +54,8 @@ def record_key(
         optional["gen_kwargs"] = "model"
     if form is None and system:
         optional["system_instruction"] = system
+    if settings.run_code is not None and benchmark.runs_model_code:
+        optional["run_code"] = SANDBOX
     if benchmark.judged:
         optional["judge"] = judge
     if recorded:

@@ -10,6 +10,7 @@ from merging.chat import ChatSettings
 from results.validation import Settings
 
 GenKwargs = Literal["neutral", "model"]
+RunCode = Literal["sandbox"]
 LARGEST_LIMIT = 10**9
 
 
@@ -47,8 +48,11 @@ class ScoreSettings(Settings):
     chat: ChatSettings = ChatSettings()
     """How questions are put to a model that was tuned for conversations."""
 
+    run_code: RunCode | None = None
+    """Let benchmarks run code that the model has written: in a `sandbox` of bubblewrap, without network and
+    files."""
     confirm_run_unsafe_code: bool = False
-    """Let benchmarks run code that the model has written, on this machine."""
+    """Let them run it on this machine without a sandbox, with HF_ALLOW_CODE_EVAL=1."""
 
     def limit_of(self, benchmark: str) -> int | float | None:
         """Most documents of each lm-eval task of a benchmark, or a share of them, or None for all."""

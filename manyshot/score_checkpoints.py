@@ -8,7 +8,7 @@ from bench.benchmark import Benchmark
 from bench.engine import AUTO, EngineSettings, Progress
 from bench.engine_registry import fallback, find_engine
 from bench.judge import PATTERNS, ClassifierJudge, Judge, PatternJudge
-from bench.score_settings import GenKwargs, ScoreSettings
+from bench.score_settings import GenKwargs, RunCode, ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.suite import Preset, Suite, benchmark_names, load_benchmark
@@ -123,6 +123,7 @@ def score_settings(
     *,
     chat: ChatSettings | None = None,
     gen_kwargs: GenKwargs | None = None,
+    run_code: RunCode | None = None,
     confirm_run_unsafe_code: bool = False,
 ) -> ScoreSettings:
     """Return the settings of scoring: a suite's, and what is given beside it, which goes before.
@@ -138,7 +139,7 @@ def score_settings(
     of_suite_chat = suite.chat if suite else ChatSettings()
     chat = chat.over(of_suite_chat) if chat else of_suite_chat
     kept: dict[str, object] = {} if gen_kwargs is None else {"gen_kwargs": gen_kwargs}
-    kept |= {"confirm_run_unsafe_code": confirm_run_unsafe_code}
+    kept |= {"run_code": run_code, "confirm_run_unsafe_code": confirm_run_unsafe_code}
     given = {"engine": engine, "chat": chat, **kept, **limits} | ({} if seed is None else {"seed": seed})
     return validated(ScoreSettings, given, "The settings of scoring")
 
