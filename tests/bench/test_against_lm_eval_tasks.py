@@ -59,6 +59,8 @@ def test_every_metric_is_lm_evals(name, rows, tmp_path):
     assert not found.differing
     assert found.documents == len(found.benchmark.tasks) * 2
     assert len(found.metrics) == {"mmlu_social_sciences": 13, "wikitext": 3, "triviaqa": 1}[name]
+    assert len(found.answers) == (2 if name == "triviaqa" else 0)
+    assert all(ours == theirs and ours for ours, theirs in found.answers)
     assert table([found]).row_count == 1
 
 
@@ -67,6 +69,8 @@ def test_another_model_differs(rows, tmp_path):
     found = compared("wikitext", rows, tmp_path, one, other)
     assert len(found.differing) == len(found.metrics) == 3
     assert found.largest > 0.1
+    found = compared("triviaqa", rows, tmp_path, one, other)
+    assert found.same_answers == "0 of 2" and len(found.differing) == 2
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@
 
 Both read lm-eval's own definition of a task, by its name, in one process and in float32: here as `manyshot
 score --task NAME` does, there with `HFLM`, whose calls of `datasets.load_dataset` get the rows that were
-asked here. Every metric that lm-eval gives is compared: rates within 1e-6, perplexities within 1e-6 of their
-size. Exit 1 where one differs by more. `HFLM` takes the logarithms of probabilities in float64: in float32
-torch's CPU code is 8e-6 off for each token, in one direction, with a vocabulary of 49,152; here it is 2e-7.
+asked here. Every metric that lm-eval gives is compared, rates within 1e-6 and perplexities within 1e-6 of
+their size, and every generated answer, to the character. Exit 1 where something differs.
+
+`HFLM` takes the logarithms of probabilities in float64 (`--softmax-dtype`): in float32 torch's code for CPUs
+is 8e-6 off for each token, in one direction, with a vocabulary of 49,152; here they are 2e-7 off.
 
 Rows are the task's own as they lie in the local data; or the task's own, brought into the columns that it
 reads (`moved`); or those of other data, where the task's are not at hand (`stand-in`): its prompts are then
@@ -21,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import datasets
 from lm_eval import simple_evaluate
@@ -40,6 +42,7 @@ from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from results.aggregation import PERPLEXITIES
+from results.record import Record
 from results.store import Store
 
 SMOL = Path("~/.cache/manyshot/smol").expanduser()
@@ -89,17 +92,26 @@ class Compared:
         benchmark: the same, as it is defined here.
         documents: how many were scored.
         metrics: the score here and lm-eval's by "task/metric,filter"; None where one of them has none.
+        answers: of generated ones the one here and lm-eval's, in the order of the documents.
     """
 
     asked: Asked
     benchmark: Benchmark
     documents: int
     metrics: Mapping[str, tuple[float | None, float | None]]
+    answers: Sequence[tuple[str, str]] = ()
 
     @property
     def differing(self) -> list[str]:
-        """The metrics that do not agree."""
-        return [name for name, (ours, theirs) in self.metrics.items() if not agree(name, ours, theirs)]
+        """What does not agree: metrics by name, and answers."""
+        metrics = [f"{name}: {pair}" for name, pair in self.metrics.items() if not agree(name, *pair)]
+        return metrics + [f"answers: {pair}" for pair in self.answers if pair[0] != pair[1]]
+
+    @property
+    def same_answers(self) -> str:
+        """How many generated answers are the same, to the character."""
+        same = sum(ours == theirs for ours, theirs in self.answers)
+        return f"{same} of {len(self.answers)}" if self.answers else ""
 
     @property
     def largest(self) -> float:
@@ -148,12 +160,26 @@ def compare(
             gen_kwargs={"max_gen_toks": new_tokens} if benchmark.is_generated else None,
             task_manager=lm_eval.manager,
             bootstrap_iters=0,
-            log_samples=False,
+            log_samples=benchmark.is_generated,
         )
     ours, theirs = record.metrics, reported_metrics(results)
     names = dict.fromkeys([*ours, *theirs])
     metrics = {name: (ours.get(name), theirs.get(name)) for name in names}
-    return Compared(asked, benchmark, record.n, metrics)
+    answers = zip(_ours(scorer, record), _theirs(results), strict=True) if benchmark.is_generated else ()
+    return Compared(asked, benchmark, record.n, metrics, tuple(answers))
+
+
+def _ours(scorer: Scorer, record: Record) -> list[str]:
+    return list(scorer.store.documents(record).sort_values(["lm_eval_task", "doc_id"])["output"])
+
+
+def _theirs(results: Mapping[str, Any]) -> list[str]:
+    found = {
+        (task, sample["doc_id"]): sample["resps"][0][0]
+        for task, samples in results["samples"].items()
+        for sample in samples
+    }
+    return [found[place] for place in sorted(found)]
 
 
 @contextmanager
@@ -195,6 +221,7 @@ def table(compared: Sequence[Compared]) -> Table:
         "lm-eval",
         "metrics",
         "largest difference",
+        "same answers",
         "equal",
     )
     for one in compared:
@@ -202,7 +229,7 @@ def table(compared: Sequence[Compared]) -> Table:
         ours, theirs = (f"{value:.6f}" if value is not None else "none" for value in one.metrics[primary])
         made.add_row(
             one.asked.name, kind(one.benchmark), str(one.asked.shots), one.asked.rows, str(one.documents),
-            one.benchmark.metric, ours, theirs, str(len(one.metrics)), f"{one.largest:.1e}",
+            one.benchmark.metric, ours, theirs, str(len(one.metrics)), f"{one.largest:.1e}", one.same_answers,
             "no" if one.differing else "yes",
         )  # fmt: skip
     return made
@@ -225,7 +252,7 @@ def main() -> None:
     parser.add_argument("--softmax-dtype", default="float64", help="of lm-eval's class (%(default)s)")
     parser.add_argument("--task", action="append", help="only this one of the twenty; may be given again")
     options = parser.parse_args()
-    console, root = Console(width=170), data_root(None)
+    console, root = Console(width=180), data_root(None)
     if root is None:
         raise SystemExit("MANYSHOT_DATA must name a folder with real rows.")
     tasks = [asked for asked in TASKS if not options.task or asked.name in options.task]
@@ -247,9 +274,9 @@ def main() -> None:
             Console(stderr=True).print(f"{asked.name}: {seconds:.0f} s, {found or 'equal'}")
         scorer.close()
     console.print(table(compared))
-    differing = [(one, name) for one in compared for name in one.differing]
-    for one, name in differing:
-        console.print(f"{name}: {one.metrics[name][0]} here, {one.metrics[name][1]} in lm-eval")
+    differing = [line for one in compared for line in one.differing]
+    for line in differing:
+        console.print(f"here and in lm-eval, {line}", markup=False)
     sys.exit(1 if differing else 0)
 
 
