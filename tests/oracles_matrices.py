@@ -39,6 +39,7 @@ BROKEN = [
     ("methods.orthomerge", "left[:, -1] *= -1", "left *= 1"),
     ("methods.orthomerge", "length += share *", "length += "),
     ("methods.ace", "own - own.mean(1, keepdim=True)", "own"),
+    ("methods.ace", "zip(own, _centred(own)", "zip(_centred(own), _centred(own)"),
     ("methods.ace", "together + common", "together"),
     ("methods.ace", "guess / trace, self.ridge / trace", "guess / trace, self.ridge"),
     ("methods.ace", "common /= squares.mean() + _SMALLEST", "common /= 1"),
@@ -260,6 +261,6 @@ def ace(matrices: torch.Tensor) -> torch.Tensor:
     sides = [guess + ridge for guess, ridge in zip(guesses, ridges, strict=True)]
     beside = sum(guesses).mean(0) / norms.mean()
     merged_ = sum(m @ s for m, s in zip(centred, sides, strict=True)) @ torch.linalg.inv(sum(sides) + beside)
-    rest = sum(m @ (g - sum(sides) / 2) for m, g in zip(centred, guesses, strict=True))
+    rest = sum(m @ (g - sum(sides) / 2) for m, g in zip(matrices, guesses, strict=True))
     left, values, right = torch.linalg.svd(merged_ + rest, full_matrices=False)
     return merged_ + values[:1].mean() * left[:, :1] @ right[:1]

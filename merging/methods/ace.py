@@ -22,11 +22,12 @@ class Ace(Method):
 
     1. τ̄_t' τ̄_t and ε are divided by ‖τ̄_t‖², and c by the mean of ‖τ_t‖²;
     2. σ̄ U_k V_k' is added, with σ̄ the mean of the ⌊κ r⌋ largest singular values of
-       Δ + Σ_t τ̄_t (τ̄_t' τ̄_t − Σ_k S_k / T) and U_k, V_k their vectors.
+       Δ + Σ_t τ_t (τ̄_t' τ̄_t − Σ_k S_k / T) and U_k, V_k their vectors.
 
-    As the authors' code has it, by which the mean of a matrix's rows stays the base's. ε is in the square of
-    the weights' unit: where ‖τ_t‖² is far below it, this is the mean. Of each matrix of a transformer block,
-    in float64; other tensors get their mean. Weights w_t count relatively: τ_t is scaled by T w_t / Σ w.
+    As the authors' code has it, by which the mean of a matrix's rows stays the base's but for what 2. adds.
+    ε is in the square of the weights' unit: where ‖τ_t‖² is far below it, this is the mean of the τ̄_t. Of
+    each matrix of a transformer block, in float64; other tensors get their mean. Weights w_t count
+    relatively: τ_t is scaled by T w_t / Σ w.
     """
 
     ridge: float = Field(1e-2, gt=0)
@@ -50,10 +51,9 @@ class Ace(Method):
         own = relatively_weighted(deltas, weights, "ace").double()
         squares = own.square().sum((1, 2))
         unlike = self._are_unlike(squares)
-        centred = own - own.mean(1, keepdim=True)
         together = torch.zeros((context.shape[1],) * 2, dtype=own.dtype, device=own.device)
         common, weighted = torch.zeros_like(together[:1]), torch.zeros_like(own[0])
-        for matrix in centred:
+        for matrix in _centred(own):
             guess, ridge = self._covariance(matrix, unlike)
             common += guess.mean(0, keepdim=True)
             together += guess
@@ -63,7 +63,7 @@ class Ace(Method):
             common /= squares.mean() + _SMALLEST
         merged = torch.linalg.solve(together + common, weighted, left=False)
         if unlike:
-            merged = merged + self._strongest(merged, centred, together / len(own))
+            merged = merged + self._strongest(merged, own, together / len(own))
         return merged.to(deltas.dtype)
 
     def _covariance(self, matrix: torch.Tensor, unlike: bool) -> tuple[torch.Tensor, float]:
@@ -72,11 +72,11 @@ class Ace(Method):
         trace = float(guess.trace()) + _SMALLEST
         return (guess / trace, self.ridge / trace) if unlike else (guess, self.ridge)
 
-    def _strongest(self, merged: torch.Tensor, centred: torch.Tensor, middle: torch.Tensor) -> torch.Tensor:
+    def _strongest(self, merged: torch.Tensor, own: torch.Tensor, middle: torch.Tensor) -> torch.Tensor:
         """Return σ̄ U_k V_k' of Δ and what the tasks' covariances have beside their mean."""
         whole = merged.clone()
-        for matrix in centred:
-            whole += matrix @ (self._covariance(matrix, unlike=True)[0] - middle)
+        for matrix, centred in zip(own, _centred(own), strict=True):
+            whole += matrix @ (self._covariance(centred, unlike=True)[0] - middle)
         left, values, right = svd(whole)
         kept = int(len(values) * self.share)
         return values[:kept].sum() / max(kept, 1) * left[:, :kept] @ right[:kept]
@@ -84,3 +84,8 @@ class Ace(Method):
     def _are_unlike(self, squares: torch.Tensor) -> bool:
         logs = torch.log(squares + _SMALLEST)
         return len(logs) > 1 and float(logs.var() / (logs.mean().square() + _SMALLEST)) > self.unlike
+
+
+def _centred(own: torch.Tensor) -> torch.Tensor:
+    """Return matrices (n_tasks, rows, columns) less the mean of their rows."""
+    return own - own.mean(1, keepdim=True)
