@@ -74,9 +74,11 @@ def relative(weights: torch.Tensor) -> torch.Tensor:
     """Return weights that add up to 1.
 
     Raises:
-        InputError: they add up to nothing.
+        InputError: one is negative, by which nothing would be least, or they add up to nothing.
     """
     total = weights.sum()
-    if not total > 0:
-        raise InputError("The experts' weights must add up to more than 0.")
+    if not total > 0 or bool((weights < 0).any()):
+        raise InputError(
+            "Methods that measure the experts need weights of 0 or more, not all of them 0; change a weight."
+        )
     return weights / total

@@ -1,10 +1,12 @@
 """The least squares by which RegMean merges a linear layer."""
 
 from collections.abc import Iterable
+from math import isfinite
 
 import torch
 
 from merging.arithmetic import weighted_sum
+from results.errors import InputError
 
 _RIDGE = 1e-6
 """Of the mean of the diagonal, added to it: directions that no input has are averaged."""
@@ -30,6 +32,9 @@ def regression_mean(
 
     Returns:
         Δ (outputs, inputs) in float32, by a Cholesky decomposition in float64.
+
+    Raises:
+        InputError: a matrix is not finite.
     """
     mean = weighted_sum(deltas, weights)
     width = deltas.shape[2]
@@ -43,12 +48,13 @@ def regression_mean(
     ridge = _RIDGE * float(total.diagonal().mean())
     if ridge == 0:
         return mean
-    while True:
+    while isfinite(ridge):
         total.diagonal().add_(ridge)
         factor, failed = torch.linalg.cholesky_ex(total)
         if not failed:
             return mean + torch.cholesky_solve(right, factor).t().float()
         ridge *= 10  # sums in float32 of inputs with a few huge entries may have negative eigenvalues
+    raise InputError("A matrix of measured inputs holds NaN or infinity; measure the experts again.")
 
 
 def merged_layer(

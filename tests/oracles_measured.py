@@ -10,6 +10,7 @@ from oracles import Kinds, oracle
 from oracles_spectral import near
 
 from merging.measured import EVERYWHERE, OUTPUT, MeasuredIndex, MeasuredTask, write_index, write_part
+from results.errors import InputError
 
 BROKEN = [
     ("methods.fisher", "weight / norm if norm", "weight if norm"),
@@ -22,6 +23,7 @@ BROKEN = [
     ("regression", ", alpha) * weight", ", alpha)"),
     ("regression", "(delta - mean).t()", "delta.t()"),
     ("regression", "deltas.transpose(1, 2), grams", "deltas, grams"),
+    ("measured_method", "or bool((weights < 0).any())", ""),
     ("regression", "float(total.diagonal().mean())", "float(total.diagonal().mean()) * 1e5"),
     ("methods.mats", "outputs @ tau @ inputs", "tau @ inputs"),
     ("methods.mats", "outputs @ delta @ inputs", "delta @ inputs"),
@@ -120,6 +122,9 @@ def regmean_of_equal_inputs_is_the_average_as_is_what_no_input_tells_apart(kinds
     found = merged(kinds["regmean"](measured=other), {BLOCK: drawn})[BLOCK]
     torch.testing.assert_close(found[:, :2], drawn[0, :, :2], rtol=1e-3, atol=1e-3)
     near(found[:, 2], drawn.mean(0)[:, 2])
+    broken = measured("grams", {"a": {BLOCK: gram / 0}, "b": {BLOCK: gram}})
+    with pytest.raises(InputError, match="NaN or infinity"):
+        merged(kinds["regmean"](measured=broken), {BLOCK: drawn})
     nothing = measured("grams", {"a": {BLOCK: 0 * gram}, "b": {BLOCK: 0 * gram}})
     near(merged(kinds["regmean"](measured=nothing), {BLOCK: drawn})[BLOCK], drawn.mean(0))
 
@@ -175,6 +180,21 @@ def mats_takes_steps_of_conjugate_gradients_from_where_it_begins(kinds: Kinds) -
         table((2 - step, 2 - 3 * step)),
     )
     near(merged(kinds["mats"](measured=folder, iterations=1), model)[BLOCK], table((1, 1)))
+
+
+@oracle
+def what_is_weighted_by_measurements_takes_no_negative_weights(kinds: Kinds) -> None:
+    model = {BLOCK: table(((1, 0),), ((0, 2),))}
+    fishers = measured("fisher", {task: {BLOCK: table(1, 2)} for task in "ab"}, a=1.0, b=1.0)
+    outputs = {task: {**tensors, BLOCK + OUTPUT: table((1,))} for task, tensors in GRAMS.items()}
+    for name, folder in (
+        ("fisher", fishers),
+        ("regmean", measured("grams", GRAMS)),
+        ("mats", measured("kfac", outputs)),
+    ):
+        for weights in ([2, -1], [0, 0]):
+            with pytest.raises(InputError, match="weights of 0 or more"):
+                merged(kinds[name](measured=folder), model, weights)
 
 
 @oracle
