@@ -25,7 +25,7 @@ BROKEN = [
     ("methods.cart", "torch.full_like(weights, self.scaling)", "torch.ones_like(weights)"),
     ("methods.knots", "directions.t() @ deltas", "directions.abs().t() @ deltas"),
     ("methods.knots", "keep_ranks(flat, 0, count)", "flat"),
-    ("methods.knots", "map(torch.Tensor.double, deltas)", "map(torch.Tensor.double, deltas[:1])"),
+    ("spectral", "map(torch.Tensor.double, matrices)", "map(torch.Tensor.double, matrices[:1])"),
     ("methods.knots", "(directions @ merged).mul_(self.scaling)", "(directions @ merged)"),
 ]  # fmt: skip
 NAME = "model.layers.0.up.weight"

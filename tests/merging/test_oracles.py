@@ -107,6 +107,11 @@ def noticed():
     return found
 
 
+def test_every_formula_that_is_broken_is_there_once():
+    sources = {module: _path(module).read_text(encoding="utf-8") for module in MODULES}
+    assert not [broken for broken in BROKEN if sources[broken[0]].count(broken[1]) != 1]
+
+
 @pytest.mark.full
 @pytest.mark.parametrize(("module", "formula"), [broken[:2] for broken in BROKEN], ids=lambda part: part[:50])
 def test_a_formula_broken_in_one_place_is_noticed(noticed, module, formula):
@@ -116,6 +121,10 @@ def test_a_formula_broken_in_one_place_is_noticed(noticed, module, formula):
 @pytest.mark.full
 def test_every_oracle_notices_something(noticed):
     assert set().union(*noticed.values()) == set(ORACLES)
+
+
+def _path(module):
+    return Path(import_module(f"merging.{module}").__file__)
 
 
 def _is_about(check, module):
@@ -138,10 +147,9 @@ def _with_broken(name, formula, broken, monkeypatch):
     monkeypatch.setattr(merging.known_methods, "_KNOWN", {})
     for module in MODULES:
         full = f"merging.{module}"
-        path = Path(import_module(full).__file__)
+        path = _path(module)
         source = path.read_text(encoding="utf-8")
         if module == name:
-            assert source.count(formula) == 1, f"{formula!r} is not there once"
             source = source.replace(formula, broken)
         other = ModuleType(full)
         monkeypatch.setitem(sys.modules, full, other)
