@@ -31,6 +31,6 @@ def refuse_model_code(benchmarks: Sequence[Benchmark], settings: ScoreSettings) 
     if coding and not allowed:
         raise InputError(
             f"{', '.join(coding)}: code that the model writes would run on this machine, with all that you "
-            "may do; run it in a sandbox with --run-code sandbox, or, where that is safe, without one with "
-            "--confirm-run-unsafe-code and HF_ALLOW_CODE_EVAL=1."
+            "may do; run it in a sandbox with --run-code sandbox (run_code in an experiment), or, where that "
+            "is safe, without one with --confirm-run-unsafe-code and HF_ALLOW_CODE_EVAL=1."
         )

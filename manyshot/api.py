@@ -8,7 +8,7 @@ from bench.data import data_root
 from bench.engine import EngineSettings
 from bench.engine_registry import choose_engine
 from bench.judge import PATTERNS
-from bench.score_settings import GenKwargs
+from bench.score_settings import GenKwargs, RunCode
 from bench.scoring import Scorer
 from bench.suite import load_suite
 from manyshot.score_checkpoints import (
@@ -80,6 +80,7 @@ def score(
     engine: EngineSettings | None = None,
     chat: ChatSettings | None = None,
     gen_kwargs: GenKwargs | None = None,
+    run_code: RunCode | None = None,
     judge: str = PATTERNS,
     store: str | Path | None = None,
     skip_missing: bool = False,
@@ -98,6 +99,7 @@ def score(
         engine: how checkpoints are run; by default vllm on a GPU where it can, else hf.
         chat: how questions are put to models tuned for conversations; by default as the suite says.
         gen_kwargs: `model` keeps the repetition penalty of a checkpoint's own generation settings.
+        run_code: `sandbox` lets coding benchmarks run what the checkpoints write, in one.
         judge: of refusals: `patterns`, or a classifier by path or hub name.
         store: folder of the records; else MANYSHOT_STORE; else ./manyshot-results.
         skip_missing: leave out benchmarks without data.
@@ -120,7 +122,9 @@ def score(
         engine = engine or EngineSettings()
         opened = open_checkpoints(names, engine)
         engine = choose_engine(engine, [checkpoint.path for checkpoint in opened])
-        settings = score_settings(loaded, preset, engine, limit, None, chat=chat, gen_kwargs=gen_kwargs)
+        settings = score_settings(
+            loaded, preset, engine, limit, None, chat=chat, gen_kwargs=gen_kwargs, run_code=run_code
+        )
         root = data_root(Path(data) if data else None)
         scorer = Scorer(settings, Store(folder), root, judge=open_judge(judge, engine))
         with_data = benchmarks_with_data(scorer, wanted, skip_missing)

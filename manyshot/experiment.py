@@ -33,7 +33,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from bench.engine import EngineSettings
 from bench.judge import PATTERNS
-from bench.score_settings import GenKwargs
+from bench.score_settings import GenKwargs, RunCode
 from bench.suite import load_suite
 from merging.chat import ChatSettings
 from merging.known_methods import find_preset, known_methods
@@ -212,6 +212,8 @@ class Experiment(ReportSettings):
     """The suite's settings of scoring under this name."""
     gen_kwargs: GenKwargs = "neutral"
     """What answers keep of a checkpoint's own generation settings."""
+    run_code: RunCode | None = None
+    """Let coding benchmarks run what checkpoints write, in a `sandbox`."""
     chat: ChatSettings = ChatSettings()
     """How questions are put and examples written, in place of what the suite says."""
     judge: str = PATTERNS

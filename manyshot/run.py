@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.engine_registry import choose_engine, refuse_served
+from bench.model_code import refuse_model_code
 from bench.score_settings import whole
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
@@ -144,7 +145,9 @@ def _run(
         experiment.fewshot_seed,
         chat=experiment.chat,
         gen_kwargs=experiment.gen_kwargs,
+        run_code=experiment.run_code,
     )
+    refuse_model_code(suite.benchmarks, settings)
     judge = open_judge(experiment.judge, engine)
     with closing(Scorer(settings, context.store, context.data_root, judge=judge)) as scorer:
         scorer.chat_forms.check([base, *given.values()])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine_registry import choose_engine, refuse_served
+from bench.model_code import refuse_model_code
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.signals import ValidationSignals
@@ -125,7 +126,9 @@ def open_scorer(experiment: Experiment, suite: Suite, store: Store, root: Path |
         experiment.fewshot_seed,
         chat=experiment.chat,
         gen_kwargs=experiment.gen_kwargs,
+        run_code=experiment.run_code,
     )
+    refuse_model_code(suite.benchmarks, settings)
     return Scorer(settings, store, root, judge=open_judge(experiment.judge, engine))
 
 

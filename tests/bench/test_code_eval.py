@@ -5,6 +5,7 @@ import sys
 
 import evaluate
 import pytest
+import yaml
 from command_line import manyshot
 from lm_eval.api.model import LM
 from need_bwrap import need_bwrap
@@ -160,3 +161,17 @@ def test_a_record_says_that_a_sandbox_was_used(tmp_path):
     assert (record.n, record.value) == (3, 0.0)
     again = manyshot(*told, "--run-code", "sandbox", cwd=tmp_path)
     assert "0 records made, 1 found" in again.stderr
+    suite = {"name": "coding", "tasks": {"coding": {"benchmarks": [{"lm_eval": "humaneval"}]}}}
+    (tmp_path / "suite.yaml").write_text(yaml.safe_dump(suite))
+    content = {"suite": "suite.yaml", "base": "model", "experts": {"coding": "model"}, "limit": 2}
+    content |= {"methods": [{"name": "average"}], "engine": {"name": "hf", "max_length": 64}}
+    told = ("run", "experiment.yaml", "--data", "data", "--store", "store", "--out", "out")
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(content))
+    refused = manyshot(*told, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "run it in a sandbox with --run-code sandbox (run_code in an experiment)" in refused.stderr
+    assert not any((tmp_path / "out").glob("*/*.safetensors"))
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump({**content, "run_code": "sandbox"}))
+    manyshot(*told, cwd=tmp_path)
+    made = [one for one in Store(tmp_path / "store").records() if one.key.settings["limit"] == 2]
+    assert {one.key.settings["run_code"] for one in made} == {"sandbox-1"}
