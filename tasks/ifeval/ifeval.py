@@ -8,6 +8,7 @@ abbreviations in place of the trained ones, and the score says so. What draws ra
 import contextlib
 import functools
 import io
+import logging
 import random
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -89,9 +90,11 @@ def _scoring() -> Any:
     download, nltk.download = nltk.download, lambda *arguments, **options: False
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # the module says that it downloaded something
-            from lm_eval.tasks.ifeval import instructions_util, utils
+            from lm_eval.tasks.ifeval import instructions, instructions_util, utils
     finally:
         nltk.download = download
+    # Of a text in no language it logs all, on several lines of the terminal; its verdict stands.
+    logging.getLogger(instructions.__name__).setLevel(logging.CRITICAL)
     splitter = _trained_splitter() or _splitter_by_abbreviations()
     instructions_util._get_sentence_tokenizer = lambda: splitter
 
