@@ -222,3 +222,5 @@ def frank_wolfe_goes_towards_the_expert_with_the_least_product(kinds: Kinds) -> 
     # The second expert, the second, and the base where nothing is negative; half of the way, then a third.
     near(method.stepped(start, gradient, 0), table((0.2, 0.2, 0.2), (0.6, 0.6, 0.1)))
     near(method.stepped(start, gradient, 1), start * 2 / 3 + table((0, 0, 0), (1, 1, 0)) / 3)
+    with pytest.raises(ValueError, match="give 'step_size'"):
+        kinds["fw_merging"](learning_rate=0.1)

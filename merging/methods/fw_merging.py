@@ -1,9 +1,9 @@
 """FW-Merging: go step by step towards the expert that the gradient of an objective points to."""
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from merging.known_methods import register
 from merging.learned_method import LearnedMethod
@@ -36,6 +36,12 @@ class FWMerging(LearnedMethod):
     """Where the inputs are from; answers are never looked at."""
     loss: Literal["kl", "js", "entropy"] = "kl"
     """L: D(expert‖θ) of either kind, or θ's own entropy."""
+
+    @model_validator(mode="after")
+    def _refuse_what_is_adams(self) -> Self:
+        if self.learning_rate != type(self).model_fields["learning_rate"].default:
+            raise ValueError("'learning_rate' is Adam's, which makes no step here; give 'step_size'")
+        return self
 
     @property
     def objective(self) -> ObjectiveKind:
