@@ -14,7 +14,7 @@ VLLM := $(VENV)/.vllm
 # With more threads than cores training is ten times slower.
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup setup-vllm demo test test-fast test-full lint docs smol perf lab-study divergence-study smol-study clean
+.PHONY: setup setup-vllm demo test test-fast test-full lint docs smol perf lab-study search-study divergence-study smol-study clean
 
 setup: $(READY)
 
@@ -66,6 +66,11 @@ lab-study: $(READY)
 	for study in lab lab-tuned metis-ablation; do \
 		$(BIN)/manyshot run $$study --out $(STUDY) --store $(STUDY)/results || exit; \
 		rm -rf $(STUDY)/$$study && mv $(STUDY)/report $(STUDY)/$$study || exit; done
+
+# Search beside the tuned grids of four methods on the lab, at equal evaluations, with and without halving, and a front
+# of two tasks. Five seeds, or those that SEARCH_SEEDS="--seed 0 --seed 1" names; two hours on one core.
+search-study: $(READY)
+	$(BIN)/python -m manyshot.lab.search_study --out manyshot-runs/search-study $(SEARCH_SEEDS)
 
 # DivMerge's methods on five GLUE tasks and on two text-to-text tasks, over all subsets of the tasks, with few inputs and
 # steps, on shifted inputs; and whether divergence goes with performance. Needs local rows; two hours on two cores.

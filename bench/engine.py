@@ -1,6 +1,6 @@
 """What runs a checkpoint: settings, and the contract that every engine keeps."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -13,6 +13,7 @@ from results.validation import Settings
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from transformers import PreTrainedTokenizerBase
 
     from bench.divergence import Distributions
@@ -180,6 +181,20 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free what the engine holds, and leave no process behind."""
+
+
+class TensorEngine(Engine, Protocol):
+    """An engine that also takes weights from memory, of a model that it has loaded from a folder."""
+
+    def takes(self, tensors: Mapping[str, "torch.Tensor"]) -> bool:
+        """Return whether tensors of these names and shapes are all of the model that is loaded."""
+
+    def swap_tensors(self, checkpoint: Path, tensors: Mapping[str, "torch.Tensor"]) -> None:
+        """Put weights in place of those of a checkpoint, of which all else is kept.
+
+        Raises:
+            InputError: the checkpoint cannot be loaded, or weights are NaN or infinite in the engine's dtype.
+        """
 
 
 def refuse_too_long(requests: Sequence[GenerationRequest], max_length: int) -> None:

@@ -56,6 +56,7 @@ class EngineKind:
         encoder_decoders: whether it runs them.
         several_gpus: whether one checkpoint runs on several GPUs.
         max_logprobs: how many of the likeliest tokens it gives log-probabilities of; None gives all.
+        takes_tensors: whether it takes weights from memory, as `bench.engine.TensorEngine` says.
         joins_benchmarks: whether the answers to several benchmarks are generated faster in one list.
         packages: distributions of which one must be installed; its version is part of a record.
         install: how they are installed.
@@ -75,6 +76,7 @@ class EngineKind:
     encoder_decoders: bool = False
     several_gpus: bool = False
     max_logprobs: int | None = None
+    takes_tensors: bool = False
     joins_benchmarks: bool = False
     packages: tuple[str, ...] = ()
     install: str = ""

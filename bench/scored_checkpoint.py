@@ -1,11 +1,12 @@
 """What is scored: a checkpoint, or recorded outputs or a server's model in place of one."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from bench.engine import EngineSettings
+from bench.engine import Engine, EngineSettings, TensorEngine
 from bench.engine_registry import open_engine
 from bench.recorded import recorded_digest
 from merging.checkpoints.adapted import open_checkpoint
@@ -13,17 +14,34 @@ from results.errors import InputError
 from results.record import CheckpointIdentity
 
 if TYPE_CHECKING:
+    import torch
+
     from bench.api.served import Served
 
 
 @dataclass(frozen=True)
 class ScoredCheckpoint:
-    """A checkpoint to be scored: what the user calls it, where it lies, its digests, and who serves it."""
+    """A checkpoint to be scored: what the user calls it, where it lies, its digests, and who serves it.
+
+    Of one in memory `weights` are its weights, and its path is that of the model that has all else of it.
+    """
 
     name: str
     path: Path
     identity: CheckpointIdentity
     served: "Served | None" = field(default=None, compare=False)
+    weights: "Mapping[str, torch.Tensor] | None" = field(default=None, compare=False, repr=False)
+
+    def put_into(self, engine: Engine) -> None:
+        """Put it in place of the checkpoint that an engine has.
+
+        Raises:
+            InputError: it cannot be loaded.
+        """
+        if self.weights is None:
+            engine.swap(self.path)
+        else:
+            cast(TensorEngine, engine).swap_tensors(self.path, self.weights)
 
     @classmethod
     def open(cls, name: str) -> "ScoredCheckpoint":

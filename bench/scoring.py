@@ -290,12 +290,14 @@ class Scorer:
         Raises:
             InputError: the checkpoint cannot be loaded.
         """
+        is_there = self._loaded == checkpoint.identity
         if self._engine is None:
             served = checkpoint.served
             self._engine = served.engine if served else open_engine(checkpoint.path, self.engine_settings)
-        elif self._loaded != checkpoint.identity:
+            is_there = checkpoint.weights is None
+        if not is_there:
             try:
-                self._engine.swap(checkpoint.path)
+                checkpoint.put_into(self._engine)
             except BaseException:
                 # Some weights may be the new ones already: nothing must be scored with such a model.
                 self.close()

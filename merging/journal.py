@@ -16,14 +16,20 @@ JOURNAL = "journal.jsonl"
 class Journal:
     """The lines of a journal file, and a way to add to them. Used in a `with` statement.
 
+    Args:
+        path: the file; None keeps nothing, for a merge that is not resumed.
+
     Attributes:
         statistics: what first passes found, by their names.
         progress: by tensor, up to which entry it is written, and what was noted of it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.statistics: dict[str, Any] = {}
         self.progress: dict[str, tuple[int, Any]] = {}
+        self._file: int | None = None
+        if path is None:
+            return
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         whole = 0
         for line in path.read_bytes().splitlines(keepends=True):
@@ -49,7 +55,7 @@ class Journal:
     def _add(self, content: dict[str, Any]) -> None:
         line = json.dumps(content).encode() + b"\n"
         self._take(json.loads(line))
-        while line:
+        while line and self._file is not None:
             line = line[os.write(self._file, line) :]
 
     def _take(self, content: dict[str, Any]) -> None:
@@ -64,4 +70,5 @@ class Journal:
         return self
 
     def __exit__(self, *error: object) -> None:
-        os.close(self._file)
+        if self._file is not None:
+            os.close(self._file)

@@ -19,7 +19,7 @@ from merging.prepare import Prepared, prepare
 from merging.recipe import Recipe
 from merging.sources import agreed_metadata
 from merging.staging import refuse_existing, resumable
-from merging.write import are_there
+from merging.write import WeightsWriter, are_there
 
 logger = logging.getLogger("manyshot.merging")
 
@@ -73,8 +73,8 @@ def merge(
                 run_first_passes(group, prepared.vectors, journal, prepared.threads, advance, place=place)
                 for place, group in enumerate(prepared.groups)
             ]
-        with clock.phase("merge"):
-            tallies = merge_blocks(prepared, statistics, folder, journal, advance)
+        with clock.phase("merge"), WeightsWriter(folder, prepared.shards) as writer:
+            tallies = merge_blocks(prepared, statistics, writer, journal, advance)
         with clock.phase("digests"):
             for checkpoint in prepared.checkpoints:
                 checkpoint.identity()

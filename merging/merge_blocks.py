@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ from merging.method_file import source_of
 from merging.prepare import Prepared
 from merging.tally import Tally, tally
 from merging.task_vectors import TaskVectors
-from merging.write import WeightsWriter
+from merging.write import BlockWriter
 from results.errors import InputError
 
 _JOURNALED_AT_LEAST = 2**24
@@ -83,7 +82,7 @@ def _observe(
 def merge_blocks(
     prepared: Prepared,
     statistics: Sequence[Mapping[str, Any]],
-    folder: Path,
+    writer: BlockWriter,
     journal: Journal,
     advance: Callable[[str, int], None],
 ) -> dict[str, Tally]:
@@ -92,7 +91,7 @@ def merge_blocks(
     Args:
         prepared: the merge.
         statistics: what the first passes found, of each group.
-        folder: where the files of weights are, or will be.
+        writer: takes the merged blocks.
         journal: keeps how far each tensor is.
         advance: called with what is done and a number of entries, after each block.
 
@@ -102,7 +101,7 @@ def merge_blocks(
     n_tasks = len(prepared.vectors.experts)
     tallies = {name: Tally.from_json(noted) for name, (_, noted) in journal.progress.items()}
     journaled = {name: stop for name, (stop, _) in journal.progress.items()}
-    with WeightsWriter(folder, prepared.shards) as writer, _hashing(prepared) as hash_everywhere:
+    with _hashing(prepared) as hash_everywhere:
         work = partial(_merge_block, prepared, statistics, writer)
         left = (cut for cut in prepared.output_blocks() if cut[1].stop > journaled.get(cut[0].name, 0))
         advance("Merging", sum(journaled.values()))
@@ -123,7 +122,7 @@ def merge_blocks(
 def _merge_block(
     prepared: Prepared,
     statistics: Sequence[Mapping[str, Any]],
-    writer: WeightsWriter,
+    writer: BlockWriter,
     cut: tuple[TensorInfo, Block],
 ) -> Tally:
     tensor, block = cut

@@ -73,12 +73,7 @@ class TaskVectors:
         Raises:
             InputError: the base or an expert holds NaN or infinity there.
         """
-        stored, weights = self.blocks(name, block)
-        base = widened(stored, self.device)
-        deltas = torch.empty((len(self.experts), len(base)), dtype=torch.float32, device=self.device)
-        # NaN and infinity on either side survive the subtraction, so a look at the differences is enough.
-        if not _subtract(weights, base, deltas):
-            self._refuse(name, block)
+        base, deltas = self._differences(name, block)
         position = self.positions[name]
         context = Context(
             tensor=name,
@@ -93,6 +88,16 @@ class TaskVectors:
             statistics=statistics,
         )
         return deltas.reshape(-1, *block.shape), context
+
+    def _differences(self, name: str, block: Block) -> tuple[torch.Tensor, torch.Tensor]:
+        """The base's block in float32, and each expert's less it, (n_tasks, length)."""
+        stored, weights = self.blocks(name, block)
+        base = widened(stored, self.device)
+        deltas = torch.empty((len(self.experts), len(base)), dtype=torch.float32, device=self.device)
+        # NaN and infinity on either side survive the subtraction, so a look at the differences is enough.
+        if not _subtract(weights, base, deltas):
+            self._refuse(name, block)
+        return base, deltas
 
     def _refuse(self, name: str, block: Block) -> None:
         experts = {f"Expert {task!r}": expert for task, expert in self.experts.items()}

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -55,6 +56,41 @@ def are_there(folder: Path, shards: Iterable[Shard]) -> bool:
     """Whether a folder has all files of a plan in their full size."""
     paths = [(folder / shard.name, shard.nbytes) for shard in shards]
     return all(path.is_file() and path.stat().st_size == nbytes for path, nbytes in paths)
+
+
+class BlockWriter(Protocol):
+    """Takes the blocks of merged tensors, in any order and from several threads."""
+
+    def write(self, name: str, start: int, block: torch.Tensor) -> None:
+        """Take the entries of a tensor from `start` on, of the planned dtype."""
+
+    def write_index(self) -> None:
+        """Do what is left when all tensors are whole."""
+
+
+class WeightsInMemory:
+    """Takes blocks into tensors in memory, which the next merge of the same plan writes over.
+
+    Args:
+        shards: the plan.
+
+    Attributes:
+        tensors: by name.
+    """
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self.tensors = {
+            tensor.name: torch.empty(tensor.shape, dtype=BY_CODE[tensor.dtype])
+            for shard in shards
+            for tensor in shard.tensors
+        }
+
+    def write(self, name: str, start: int, block: torch.Tensor) -> None:
+        """Take the entries of a tensor from `start` on."""
+        self.tensors[name].view(-1)[start : start + block.numel()] = block.reshape(-1)
+
+    def write_index(self) -> None:
+        """Nothing is left to do."""
 
 
 class WeightsWriter:

@@ -74,6 +74,7 @@ def _abilities() -> EngineAbilities:
     "transformers, on a CPU or one GPU; decoder-only and encoder-decoder models",
     settings=frozenset({"batch_tokens"}),
     encoder_decoders=True,
+    takes_tensors=True,
     packages=("transformers",),
     fallback=True,
     abilities=_abilities,
@@ -107,6 +108,17 @@ class HFEngine:
             return
         self._put(tensors)
         self._use(checkpoint, config, tokenizer)
+
+    def takes(self, tensors: Mapping[str, torch.Tensor]) -> bool:
+        """Whether tensors of these names and shapes are all of the model that is loaded."""
+        return self._fill(tensors)
+
+    def swap_tensors(self, checkpoint: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Put weights in place of those of a checkpoint, of which all else is kept."""
+        if self._checkpoint != checkpoint:
+            self.swap(checkpoint)
+        self._put(tensors)
+        self._refuse_not_finite(checkpoint)
 
     def _put(self, tensors: Mapping[str, torch.Tensor]) -> None:
         parameters = self._model.state_dict(keep_vars=True)
@@ -259,6 +271,10 @@ class HFEngine:
             return False
         if self._settings.dtype == "auto" and config.dtype != self._model.dtype:
             return False
+        return self._fill(tensors)
+
+    def _fill(self, tensors: Mapping[str, torch.Tensor]) -> bool:
+        """Whether tensors are all of the model's, in name and shape."""
         parameters = self._model.state_dict(keep_vars=True)
         shapes = {name: tensor.shape for name, tensor in tensors.items()}
         if any(name not in parameters or parameters[name].shape != shapes[name] for name in shapes):

@@ -5,21 +5,25 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
+from bench.engine import TensorEngine
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.signals import ValidationSignals
 from bench.validation_parts import Kept, ValidationParts
 from manyshot.search.objective import Objective
 from manyshot.search.space import Candidate
 from manyshot.search.trials import Outcome, Trial
+from merging.checkpoints.checkpoint import tensors_of
 from merging.checkpoints.folders import locate
 from merging.known_methods import find_method, make_method
 from merging.measured_method import MeasuredMethod
 from merging.measuring import measure
 from merging.merge import merge
 from merging.recipe import ExpertSpec, MethodSpec, OutputDtype, Recipe
+from merging.repeated import RepeatedMerge
 from results import minima
 from results.errors import InputError
 from results.intervals import Draws
@@ -109,6 +113,8 @@ class Evaluator:
     ) -> None:
         self._family, self._signals, self._parts = family, signals, parts
         self._objectives, self._folder = tuple(objectives), folder
+        self._repeated: RepeatedMerge | None = None
+        self._in_memory: bool | None = None
         self._references = references(signals, parts.spec, family.folders)
 
     def evaluate(self, candidate: Candidate, number: int, best: Sequence[Trial]) -> Outcome:
@@ -120,14 +126,10 @@ class Evaluator:
             best: the trials that no finished one is better than in every objective.
         """
         started = time.perf_counter()
-        out = self._folder / f"trial-{number}"
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
         kept: dict[str, list[str]] = {}
         documents, beaten_by = 0, None
         try:
-            merge(self._family.recipe(candidate, self._signals), out, progress=False)
-            checkpoint = ScoredCheckpoint.open(str(out))
+            checkpoint = self._merged(candidate, f"trial-{number}")
             for part in range(self._parts.parts):
                 for name, score in self._parts.score(checkpoint, part).items():
                     kept.setdefault(name, []).append(score.kept)
@@ -150,6 +152,27 @@ class Evaluator:
             seconds=round(time.perf_counter() - started, 3),
             stopped=beaten_by is not None,
         )
+
+    def _merged(self, candidate: Candidate, name: str) -> ScoredCheckpoint:
+        """Merge a candidate, in memory where the engine takes it from there, else into the folder."""
+        recipe = self._family.recipe(candidate, self._signals)
+        self._repeated = self._repeated or RepeatedMerge(recipe)
+        if self._in_memory is None:
+            self._in_memory = self._can_stay_in_memory(self._repeated)
+        if self._in_memory:
+            merged = self._repeated.merge(recipe)
+            return ScoredCheckpoint(name, merged.folder, merged.identity, weights=merged.tensors)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        return ScoredCheckpoint.open(str(merge(recipe, self._folder / name, progress=False)))
+
+    def _can_stay_in_memory(self, repeated: RepeatedMerge) -> bool:
+        """Whether the engine takes merged weights in place of the base's."""
+        scorer = self._signals.scorer
+        if not (scorer.engine_kind.takes_tensors and repeated.stays_beside_base):
+            return False
+        base = ScoredCheckpoint.open(self._family.base)
+        return cast(TensorEngine, scorer.engine_with(base)).takes(tensors_of(base.path))
 
     def _better(self, kept: Kept, best: Sequence[Trial]) -> Trial | None:
         """Which of the best a candidate cannot reach in any objective, by the documents of some parts."""

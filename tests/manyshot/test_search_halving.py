@@ -10,6 +10,7 @@ from manyshot.search.candidates import cannot_reach
 from manyshot.search.file import Halving, load_search
 from manyshot.search.objective import Objective, objective_of
 from manyshot.search.run import run_search
+from merging.repeated import RepeatedMerge
 from results.bootstrap import align_documents, resample_scores
 from results.errors import InputError
 from results.metrics import Performance
@@ -134,3 +135,21 @@ def test_a_stopped_candidate_saves_documents_and_has_an_estimate(tmp_path):
         else:
             assert trial.values[0] == pytest.approx(of_all[trial.number])
     assert report.front[0].number == all_read.front[0].number
+
+
+@pytest.mark.slow
+def test_candidates_from_memory_score_as_from_disk(tmp_path, monkeypatch):
+    folder = made(tmp_path)
+    search = load_search(written(folder, limit=12, budget={"evaluations": 3}))
+    trials = []
+    for place in ("memory", "disk"):
+        monkeypatch.setattr(RepeatedMerge, "stays_beside_base", place == "memory")
+        context = RunContext(Store(folder / f"{place}-store"), folder / place)
+        trials.append(run_search(search, "search", context).report.trials)
+    without_seconds = [[trial.but(seconds=0.0) for trial in of] for of in trials]
+    assert without_seconds[0] == without_seconds[1]
+    records = [
+        {path.name for path in (folder / f"{place}-store/records").rglob("*.json")}
+        for place in ("memory", "disk")
+    ]
+    assert records[0] == records[1]  # the same checkpoints by their digests

@@ -1,0 +1,52 @@
+"""The search study's files say what they should: the grids' own bounds, and paired differences over seeds."""
+
+import pytest
+import yaml
+
+from bench.suite import load_suite
+from manyshot.experiment import SHIPPED
+from manyshot.lab.search_study import FRONT, RANGES, WEIGHTS, tables
+from manyshot.search.objective import objective_of
+from manyshot.search.space import Space
+from merging.tuning import values_to_choose
+from results.intervals import student_interval
+from results.validation import validated
+
+TASKS = tuple(load_suite("lab").tasks)
+
+
+def test_methods_are_searched_between_the_ends_of_their_grids():
+    entries = yaml.safe_load((SHIPPED / "lab-tuned.yaml").read_text())["methods"]
+    for method, ranges in RANGES.items():
+        (grid,) = (one for one in entries if one["name"] == method and "protocol" not in one)
+        settings = {name: values for name, value in grid.items() if (values := values_to_choose(value))}
+        assert settings.keys() == ranges.keys()
+        for name, listed in settings.items():
+            ends = [ranges[name]["low"], ranges[name]["high"]]
+            assert ends[0] <= min(listed) and max(listed) <= ends[1]
+
+
+def test_the_space_of_all_methods_fits_the_lab():
+    methods = [{"name": name, **ranges} for name, ranges in RANGES.items()]
+    validated(Space, {"methods": methods, "weights": WEIGHTS}, "the study").check(TASKS)
+    assert [objective_of(task, TASKS).title for task in FRONT] == list(FRONT)
+
+
+def test_differences_are_of_the_same_seed():
+    names = [f"{name}, {how}" for name in (*RANGES, "all") for how in ("grid", "search")]
+    usual = dict.fromkeys(names, 0.5) | {"all, halved": 0.5, "saved": 3.0, "front": 5, "front on test": 2}
+    by_seed = [usual | {"ties, grid": 0.4 + seed, "ties, search": 0.5 + seed * 1.1} for seed in (0, 1)]
+    text = tables(by_seed)
+    interval = student_interval([0.1, 0.2])
+    line = f"| ties | 0.900 | 1.050 | +0.150 [{interval.low:+.3f}, {interval.high:+.3f}] |"
+    assert line in text.splitlines()
+    assert "read 1/3.0 of the documents. Of 10 points" in text and "4 are of the front" in text
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_every_method_has_as_many_candidates_as_its_grid(name):
+    from merging.tuning import number_of_candidates
+
+    entries = yaml.safe_load((SHIPPED / "lab-tuned.yaml").read_text())["methods"]
+    grids = [one for one in entries if one["name"] == name]
+    assert {number_of_candidates({k: v for k, v in grid.items() if k != "protocol"}) for grid in grids} == {8}
