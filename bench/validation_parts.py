@@ -21,7 +21,7 @@ from bench.score_settings import whole
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.signals import ValidationSignals
 from bench.suite import Suite, SuiteTask
-from merging.examples import examples_digest
+from merging.examples import Example, examples_digest
 from results.aggregation import aggregate, document_columns
 from results.bootstrap import align_documents, resample_together
 from results.errors import InputError
@@ -86,6 +86,8 @@ class ValidationParts:
             },
         )
         self._rows: dict[tuple[str, str], pd.DataFrame] = {}
+        for source in self._sources.values() if self.parts > 1 else ():
+            source.check()
 
     def score(self, checkpoint: ScoredCheckpoint, part: int) -> dict[str, PartScore]:
         """Score a checkpoint on one part of every benchmark, or find it scored.
@@ -142,6 +144,13 @@ class _Source(Protocol):
     """
 
     spec: BenchmarkSpec
+
+    def check(self) -> None:
+        """Refuse documents that cannot be asked in parts.
+
+        Raises:
+            InputError: says why.
+        """
 
     def score(self, checkpoint: ScoredCheckpoint, part: int) -> PartScore:
         """Score a part, or find it scored."""
@@ -207,6 +216,10 @@ class _Rows:
         self._signals, self._benchmark, self._order = signals, benchmark, order
         self._asked: dict[int, Benchmark] = {}
 
+    def check(self) -> None:
+        for part in range(len(self._order.shares)):
+            self._part(part)
+
     def score(self, checkpoint: ScoredCheckpoint, part: int) -> PartScore:
         benchmark = self._benchmark if self._order.is_one else self._part(part)
         with self._signals.progress(f"{Path(checkpoint.name).name} · {benchmark.name}") as progress:
@@ -221,8 +234,14 @@ class _Rows:
         return value
 
     def _part(self, part: int) -> Benchmark:
+        """The benchmark asked the documents of a part alone, as `name[part]`."""
         if part not in self._asked:
             benchmark, scorer = self._benchmark, self._signals.scorer
+            if benchmark.groups or benchmark.weighs_documents_equally:
+                raise InputError(
+                    f"{benchmark.name} is a group of lm-eval's, which has no score of some documents: leave "
+                    "out `halving`."
+                )
             rows, limit = scorer.rows(benchmark), whole(scorer.settings.limit_of(benchmark.name))
             items = {
                 task.name: [
@@ -232,7 +251,10 @@ class _Rows:
                 for task in benchmark.tasks
             }
             chosen = self._order.numbers(items, part, benchmark.name)
-            self._asked[part] = asked_of(benchmark, self._order.title(part), chosen)
+            self._asked[part] = benchmark.but(
+                name=f"{benchmark.name}[{self._order.title(part)}]",
+                documents={task: tuple(numbers) for task, numbers in chosen.items()},
+            )
         return self._asked[part]
 
 
@@ -253,13 +275,13 @@ class _Answers:
         self.spec = BenchmarkSpec(name=benchmark.name, metric=_PERPLEXITY)
         self._signals, self._task, self._order, self._counted = signals, task, order, counted
 
+    def check(self) -> None:
+        for part in range(len(self._order.shares)):
+            self._examples(part)
+
     def score(self, checkpoint: ScoredCheckpoint, part: int) -> PartScore:
         signals = self._signals
-        examples = signals.data.examples(self._task)
-        if not self._order.is_one:
-            items = {self._task: [f"{self._task}/{number}" for number in range(len(examples))]}
-            chosen = self._order.numbers(items, part, self._task)[self._task]
-            examples = [examples[number] for number in chosen]
+        examples = self._examples(part)
         key = {
             "kind": "losses over completion",
             "version": LOSS_VERSION,
@@ -285,6 +307,13 @@ class _Answers:
             content = {**key, "task": self._task, "name": checkpoint.name, "first": first, "losses": losses}
             write_atomically(self._file(name), f"{json.dumps(content, indent=1)}\n".encode())
         return PartScore(name, len(self.documents(name)) if self._counted else 0)
+
+    def _examples(self, part: int) -> list[Example]:
+        examples = self._signals.data.examples(self._task)
+        if self._order.is_one:
+            return examples
+        items = {self._task: [f"{self._task}/{number}" for number in range(len(examples))]}
+        return [examples[number] for number in self._order.numbers(items, part, self._task)[self._task]]
 
     def documents(self, kept: str) -> pd.DataFrame:
         content = read_json(self._file(kept), "remove it, and it is measured again")
@@ -315,22 +344,3 @@ def _sources(signals: ValidationSignals, name: str, task: SuiteTask, order: _Ord
         one.name: _Answers(signals, name, one, order, counted=one is task.benchmarks[0])
         for one in task.benchmarks
     }
-
-
-def asked_of(benchmark: Benchmark, part: str, documents: Mapping[str, Sequence[int]]) -> Benchmark:
-    """Return a benchmark that asks some documents of each task alone, as `name[part]`.
-
-    Args:
-        benchmark: which.
-        part: what the documents are called.
-        documents: their numbers, from 0, by lm-eval task; of each task at least one.
-
-    Raises:
-        InputError: its score is not made of the scores of its tasks.
-    """
-    if benchmark.groups or benchmark.weighs_documents_equally:
-        raise InputError(
-            f"{benchmark.name} is a group of lm-eval's, of some of whose documents there is no score."
-        )
-    chosen = {task: tuple(sorted(numbers)) for task, numbers in documents.items()}
-    return benchmark.but(name=f"{benchmark.name}[{part}]", documents=chosen)

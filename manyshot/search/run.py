@@ -65,14 +65,15 @@ def run_search(
         closing(open_scorer(search.experiment, suite, context.store, context.data_root)) as scorer,
     ):
         opened = open_search(search, name, suite, objectives, scorer=scorer, root=context.data_root, out=out)
-        trials = Trials(out / STORAGE, settings, opened.tasks, opened.made_of(versions))
         shares = settings.halving.shares if settings.halving else (1.0,)
         parts = ValidationParts(opened.signals, suite, shares, settings.seed)
+        trials = Trials(out / STORAGE, settings, opened.tasks, opened.made_of(versions))
         evaluator = Evaluator(opened.family, opened.signals, parts, objectives, out.resolve() / "candidates")
         _spend(settings.budget, trials, evaluator)
         best = best_of(trials.finished)
         if not best:
-            raise InputError("No candidate could be merged and scored, so there is no best one.")
+            failed = trials.finished[-1].outcome.failed
+            raise InputError(f"No candidate could be merged and scored, so there is no best one. {failed}")
         recipes = _write_recipes(opened, best, choose, out)
         benchmarks = benchmarks_with_data(scorer, suite.benchmarks, context.skip_missing)
         tested = test_chosen(opened, best, recipes, benchmarks, tried=trials.finished, out=out)

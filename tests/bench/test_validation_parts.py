@@ -114,7 +114,6 @@ def test_checkpoints_are_resampled_on_the_same_documents(in_parts, checkpoints):
     assert np.std(drawn[ANSWERS]["0"]) > 0
 
 
-def test_more_parts_than_documents_are_refused(signals, suite, checkpoints):
-    parts = ValidationParts(signals, suite, (0.01, 1.0))
+def test_more_parts_than_documents_are_refused(signals, suite):
     with pytest.raises(InputError, match="too few for 2 parts: give a larger `first` share"):
-        parts.score(checkpoints[0], 0)
+        ValidationParts(signals, suite, (0.01, 1.0))

@@ -154,6 +154,12 @@ def test_a_candidate_that_overflows_fails_and_the_search_goes_on(family):
     assert all(not trial.values for trial in failed) and "failed: " in ran.stderr
 
 
+def test_a_budget_of_hours_ends_the_candidate_that_is_begun(family):
+    written(family, "hours", budget={"hours": 1e-6}, sampler="random")
+    assert search(family, name="hours").returncode == 0
+    assert len(read_search(family / "hours/search.json").trials) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
@@ -191,6 +197,7 @@ def test_a_candidate_that_overflows_fails_and_the_search_goes_on(family):
         ({"budget": {"evaluations": 0}}, "budget.evaluations"),
         ({"budget": None}, "'budget' is required"),
         ({"halving": {"first": 2}}, "halving.first"),
+        ({"halving": {"first": 0.01}}, "too few for 8 parts"),
         ({"methods": ["ties"]}, "'methods' is unknown"),
         ({"experiment": "lab"}, "'base' is what the experiment says"),
         ({"experts": {"answers": "models/answers"}}, "names no expert for it"),

@@ -2,14 +2,18 @@
 
 import pytest
 import yaml
+from searched_family import BENCHMARKS, USUAL, made
 
 from bench.suite import load_suite
-from manyshot.experiment import SHIPPED
+from manyshot.experiment import SHIPPED, load_experiment
+from manyshot.lab import search_study
 from manyshot.lab.search_study import FRONT, RANGES, WEIGHTS, tables
 from manyshot.search.objective import objective_of
 from manyshot.search.space import Space
 from merging.tuning import values_to_choose
 from results.intervals import student_interval
+from results.run_manifest import run_names
+from results.store import Store
 from results.validation import validated
 
 TASKS = tuple(load_suite("lab").tasks)
@@ -41,6 +45,26 @@ def test_differences_are_of_the_same_seed():
     line = f"| ties | 0.900 | 1.050 | +0.150 [{interval.low:+.3f}, {interval.high:+.3f}] |"
     assert line in text.splitlines()
     assert "read 1/3.0 of the documents. Of 10 points" in text and "4 are of the front" in text
+
+
+@pytest.mark.slow
+def test_a_seed_has_grids_searches_and_a_front(tmp_path, monkeypatch):
+    """On tiny models, with one method and a grid of two."""
+    folder = made(tmp_path)
+    content = {key: USUAL[key] for key in ("suite", "base", "experts", "engine")} | {"limit": 32}
+    method = {"name": "task_arithmetic", "scaling": {"choose": [0.3, 0.9]}}
+    (folder / "grids.yaml").write_text(yaml.safe_dump(content | {"methods": [method]}))
+    monkeypatch.setattr(search_study, "RANGES", {"task_arithmetic": RANGES["task_arithmetic"]})
+    monkeypatch.setattr(search_study, "FRONT", tuple(BENCHMARKS))
+    monkeypatch.setattr(search_study, "_grids", lambda *_: load_experiment(folder / "grids.yaml"))
+    (found,) = [search_study._of_seed(0, folder / "out")]
+    assert found["all, grid"] == found["task_arithmetic, grid"] > 0
+    assert found["all, search"] > 0 and found["saved"] >= 1 and found["front"] >= 1
+    store = Store(folder / "out/results")
+    assert set(run_names(store)) == {
+        "grids-0", "task_arithmetic-0", "together-0", "halved-0", "front-0",
+    }  # fmt: skip
+    assert "| task_arithmetic |" in tables([found])
 
 
 @pytest.mark.parametrize("name", RANGES)
