@@ -68,7 +68,7 @@ lab-study: $(READY)
 		rm -rf $(STUDY)/$$study && mv $(STUDY)/report $(STUDY)/$$study || exit; done
 
 # Search beside the tuned grids of four methods on the lab, at equal evaluations, with and without halving, and a front
-# of two tasks. Five seeds, or those that SEARCH_SEEDS="--seed 0 --seed 1" names; two hours on one core.
+# of two tasks. Five seeds, or those that SEARCH_SEEDS="--seed 0 --seed 1" names.
 search-study: $(READY)
 	$(BIN)/python -m manyshot.lab.search_study --out manyshot-runs/search-study $(SEARCH_SEEDS)
 
