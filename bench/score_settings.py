@@ -18,7 +18,7 @@ def _number_or_share(limit: int | float) -> int | float:
     """A number of documents, or a share of them below 1; lm-eval would cut 1.5 to 1."""
     if limit < 1 or float(limit).is_integer():
         return limit if limit < 1 else int(limit)
-    raise ValueError(f"{limit:g} is neither a whole number of documents nor a share of them below 1")
+    raise ValueError("a whole number of documents or a share of them below 1 is expected")
 
 
 Limit = Annotated[int | float, Field(gt=0, le=LARGEST_LIMIT), AfterValidator(_number_or_share)]

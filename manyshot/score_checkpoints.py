@@ -12,7 +12,7 @@ from bench.score_settings import GenKwargs, RunCode, ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.suite import Preset, Suite, benchmark_names, load_benchmark
-from manyshot.console import ScoringProgress, logger
+from manyshot.console import ScoringProgress, counted, logger
 from merging.chat import ChatSettings
 from results.errors import InputError
 from results.record import Record
@@ -200,7 +200,7 @@ def score_all(
     for (benchmark_name, notice), names in noticed.items():
         whose = "all checkpoints" if 1 < len(names) == len(records) else ", ".join(names)
         logger.info("%s on %s: %s", whose, benchmark_name, notice)
-    logger.info("%d records made, %d found in %s", made, found, scorer.store.root)
+    logger.info("%s made, %d found in %s", counted(made, "record"), found, scorer.store.root)
     return dict(records)
 
 

@@ -38,8 +38,8 @@ def align_names(base: Checkpoint, experts: Mapping[str, Checkpoint]) -> Aligned:
         renamed[name] = view
         if prefixes:
             notices.append(
-                f"expert {name!r} has tensors under `{prefixes[1]}` that the base has under "
-                f"`{prefixes[0]}`; they were matched by what follows"
+                f"expert {name!r} has tensors {_under(prefixes[1])} that the base has {_under(prefixes[0])}; "
+                "they were matched by what follows"
             )
     opened = {"the base": base} | {f"expert {name!r}": view for name, view in renamed.items()}
     everywhere = set.intersection(*(set(view.names) for view in opened.values()))
@@ -97,6 +97,10 @@ def _refuse_tied(base: Checkpoint, experts: Mapping[str, Checkpoint]) -> None:
                     f"Of the base and expert {name!r} only one ties {tied[0]!r} to another table, where "
                     f"it is not missing; {TIE_ADVICE}"
                 )
+
+
+def _under(prefix: str) -> str:
+    return f"under `{prefix}`" if prefix else "without a prefix"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -9,12 +9,14 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_
 
 from merging.checkpoints.stacked import with_paths
 from merging.method_file import absolute
-from merging.token_choices import TokenChoice
+from merging.token_choices import BASE, TokenChoice
 from merging.varying import VaryingNumber
 from results.reading import beside
 from results.suite import TaskName
 from results.validation import Settings, sentence_of, validated
 
+TOKENIZERS = (BASE, "union")
+"""What `tokenizer` may say beside an expert's name and a folder."""
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(B|[KMGT]I?B)?", re.IGNORECASE)
 DifferenceKey = Annotated[str, Field(pattern=r"^(config|generation|tokenizer)\.")]
 """A key in which experts may differ from the base."""
@@ -186,7 +188,7 @@ def recipe_of(content: object, path: Path) -> Recipe:
             "chat_template": template if template in experts else template and beside(path, template),
             "tokenizer": (
                 recipe.tokenizer
-                if recipe.tokenizer in {"base", "union", *experts}
+                if recipe.tokenizer in {*TOKENIZERS, *experts}
                 else beside(path, recipe.tokenizer)
             ),
         }

@@ -107,7 +107,15 @@ def _with_choices(
     experts: Mapping[str, Checkpoint],
     known: Mapping[str, Mapping[str, int] | None],
 ) -> MergedVocabulary:
-    """Return a vocabulary with the rows that a recipe chooses, and the tokens of which it lacks some."""
+    """Return a vocabulary with the rows that a recipe chooses, and the tokens of which it lacks some.
+
+    Raises:
+        InputError: an expert is called as the base is in the choices, or a choice is wrong.
+    """
+    if BASE in experts:
+        raise InputError(
+            f"An expert is called '{BASE}', which is the base in `tokenizer.tokens`; give it another name."
+        )
     rows = {token: chosen_row(token, choice, known) for token, choice in tokens.items()}
     new = [token for token in tokens if token not in merged.tokens]
     if new:  # of a union they are there already

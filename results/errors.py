@@ -17,7 +17,8 @@ class InputError(Exception):
 def nearest(name: str, names: Iterable[str]) -> str:
     """The names that resemble an unknown one, as the end of a sentence; empty where none does."""
     near = get_close_matches(name, list(names), n=_NEAREST, cutoff=0.6)
-    return f" The nearest names are {', '.join(near)}." if near else ""
+    names_are = "name is" if len(near) == 1 else "names are"
+    return f" The nearest {names_are} {', '.join(near)}." if near else ""
 
 
 def and_more(names: Collection[str]) -> str:

@@ -157,20 +157,24 @@ def refuse_unfilled(where: Path, report: Mapping[str, Any]) -> None:
         InputError: names the first tensor.
     """
     # transformers would put random numbers in their place.
+    unread = sorted(report["unexpected_keys"])
     for name in sorted(report["missing_keys"]):
-        raise InputError(
-            f"{where}: the weights lack the tensor {name!r}{and_more(report['missing_keys'])}; "
-            "copy or download the model again."
-        )
+        lacked = f"{where}: the weights lack the tensor {name!r}{and_more(report['missing_keys'])}"
+        if unread:
+            raise InputError(
+                f"{lacked} and have {unread[0]!r}{and_more(unread)}, which the model that config.json "
+                "describes does not read; save the model under its class's names."
+            )
+        raise InputError(f"{lacked}; copy or download the model again.")
     for name, stored, expected in sorted(report["mismatched_keys"]):
         raise InputError(
             f"{where}: tensor {name!r} has the shape {tuple(stored)}, but config.json asks for "
             f"{tuple(expected)}; copy or download the model again."
         )
-    for name in sorted(report["unexpected_keys"]):
+    for name in unread:
         raise InputError(
             f"{where}: the model that config.json describes reads no tensor {name!r}"
-            f"{and_more(report['unexpected_keys'])}, and would be another without it; correct config.json, "
+            f"{and_more(unread)}, and would be another without it; correct config.json, "
             "or save the model again."
         )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from merging.mergekit.document import Parameters
 from merging.mergekit.methods import TheirMethod
+from merging.recipe import TOKENIZERS
 from results.errors import InputError
 from results.validation import quoted
 
@@ -58,12 +59,15 @@ def with_base(
 
 
 def named(locations: Sequence[str]) -> list[str]:
-    """Return a name for each model: the last part of its path, numbered where several have the same."""
+    """Return a name for each model: the last part of its path, numbered where several have the same.
+
+    So are folders called `base` and `union`, which say something else where a recipe names a tokenizer.
+    """
     names: list[str] = []
     for location in locations:
         name = Path(location).name or location
         number, free = 1, name
-        while free in names:
+        while free in names or free in TOKENIZERS:
             number += 1
             free = f"{name}-{number}"
         names.append(free)

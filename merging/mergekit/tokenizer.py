@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from merging.mergekit.document import Document, TokenizerSpec, location_of
 from merging.mergekit.slices import Sliced
+from merging.recipe import TOKENIZERS
 from merging.token_choices import BASE, TokenChoice
 from results.errors import InputError
 from results.validation import quoted, validated
@@ -53,7 +54,7 @@ def read_tokenizer(
             f"{where}: the tokenizer source {quoted(wanted)} is not supported; say 'base', 'union' or a "
             "model."
         )
-    if wanted in {BASE, "union"}:
+    if wanted in TOKENIZERS:
         return ReadTokenizer(wanted, spec.pad_to_multiple_of, tokens)
     place = place_of(wanted)
     name = next((name for name, location in merge.experts.items() if location == place), place)

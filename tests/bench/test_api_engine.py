@@ -200,18 +200,18 @@ def test_another_server_or_model_finds_no_record_whatever_is_said_of_the_weights
     server, llama, tmp_path, known
 ):
     told = [llama] if known == "checkpoint" else ["--tokenizer", llama, "--model-digest", "abc"]
-    assert "1 records made" in score(server, *told, cwd=tmp_path).stderr
+    assert "1 record made" in score(server, *told, cwd=tmp_path).stderr
     assert "1 found" in score(server, *told, cwd=tmp_path).stderr
     with serving(TinyServer(llama)) as other:
-        assert "1 records made, 0 found" in score(other, *told, cwd=tmp_path).stderr
+        assert "1 record made, 0 found" in score(other, *told, cwd=tmp_path).stderr
     server.card["root"] = "/models/other"
-    assert "1 records made, 0 found" in score(server, *told, cwd=tmp_path).stderr
+    assert "1 record made, 0 found" in score(server, *told, cwd=tmp_path).stderr
 
 
 def test_long_cards_of_servers_are_told_apart_by_their_ends(server, llama, tmp_path):
     for end in "ab":
         server.card["root"] = "x" * 5000 + end
-        assert "1 records made" in score(server, "--tokenizer", llama, cwd=tmp_path).stderr
+        assert "1 record made" in score(server, "--tokenizer", llama, cwd=tmp_path).stderr
     assert len({record.key.checkpoint for record in records(tmp_path)}) == 2
 
 

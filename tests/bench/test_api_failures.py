@@ -269,7 +269,7 @@ def test_a_server_that_is_down_or_has_another_model_is_said_at_once(server, tmp_
     assert "nothing listens there (connection refused). Is the server started" in done.stderr
     assert time.monotonic() - started < 10
     done = score(server, "--model", "tinny", cwd=tmp_path)
-    assert f"{server.url} has no model 'tinny'; it has tiny. The nearest names are tiny." in done.stderr
+    assert f"{server.url} has no model 'tinny'; it has tiny. The nearest name is tiny." in done.stderr
     done = manyshot(*told, server.url.removesuffix("/v1"), cwd=tmp_path)
     assert f"Most servers have it below /v1: --url {server.url}." in done.stderr
     server.fault = lambda *_: (200, {}, b"<html>")

@@ -220,6 +220,19 @@ def test_a_checkpoint_that_lacks_a_tensor_is_refused(llama, tmp_path):
         open_engine(llama, EngineSettings()).swap(broken)
 
 
+def test_a_wrappers_prefix_is_named(llama, tmp_path):
+    wrapped = tiny_llama(tmp_path / "wrapped")
+    tensors = load_file(wrapped / "model.safetensors")
+    save_file(
+        {f"wrapper.{name}": tensor for name, tensor in tensors.items()},
+        wrapped / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    says = r"lack the tensor 'lm_head\.weight' .*and have 'wrapper\.lm_head\.weight'"
+    with pytest.raises(InputError, match=says):
+        open_engine(wrapped, EngineSettings())
+
+
 def test_weights_that_are_not_finite_are_refused(llama, tmp_path):
     broken = tiny_llama(tmp_path / "broken")
     tensors = load_file(broken / "model.safetensors")

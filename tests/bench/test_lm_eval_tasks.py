@@ -98,7 +98,7 @@ def test_an_unknown_name_gives_the_nearest_first():
     ):
         tasks.benchmarks(["arc_esay"])
     with pytest.raises(
-        InputError, match=r"There is no benchmark 'arc_esay'. The nearest names are arc_easy[^g]*list"
+        InputError, match=r"There is no benchmark 'arc_esay'. The nearest name is arc_easy[^g]*list"
     ):
         load_benchmark("arc_esay")
 

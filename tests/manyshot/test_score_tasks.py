@@ -48,7 +48,7 @@ def test_own_tasks_are_scored_and_written_in_lm_evals_files(here):
     ("arguments", "sentence"),
     [
         (("--task", "fruiit"), "There is no task 'fruiit' in lm-eval. The nearest names are fruit"),
-        (("--task", "fruit", "--limit", "1.5"), "1.5 is neither a whole number of documents nor a share"),
+        (("--task", "fruit", "--limit", "1.5"), "a share of them below 1 is expected, not 1.5."),
         (("--task", "fruit", "--limit", "0.0"), "'limit' is 0.0, where a number above 0 is expected"),
         (("--task", "fruit", "--num-fewshot", "-1"), "--num-fewshot is -1, where a whole number from 0 on"),
         (("--task", "fruit", "--benchmark", "gsm8k"), "not allowed with argument --task"),

@@ -320,6 +320,22 @@ def test_the_tokenizer_is_the_bases_the_union_or_a_models(models, tmp_path):
     assert other.tokenizer == str(tmp_path / "elsewhere")
 
 
+def test_a_folder_called_as_the_base_is_in_recipes_is_an_expert_of_another_name(models, tmp_path):
+    places = [str(models / name) for name in ("a", "base")]
+    recipe = read(
+        models,
+        tmp_path,
+        merge_method="linear",
+        base_model=...,
+        models=[{"model": place, "parameters": {"weight": 0.5}} for place in places],
+        tokenizer={"source": places[1], "tokens": {"A": {"source": places[1]}, "B": {"source": places[0]}}},
+    )
+    assert recipe.base == places[0]
+    assert recipe.experts[recipe.tokenizer].path == places[1]
+    assert recipe.experts[recipe.tokens["A"].source].path == places[1]
+    assert recipe.experts[recipe.tokens["B"].source].path == places[0]
+
+
 def test_the_chat_template_is_the_commonest_or_the_one_that_is_given(models, tmp_path):
     given = "{% for message in messages %}{{ message.content }}{% endfor %}"
     recipe = read(models, tmp_path, chat_template=given)

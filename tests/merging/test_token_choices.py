@@ -161,6 +161,16 @@ def test_what_is_no_choice_is_refused_in_a_sentence(folder, tmp_path, tokenizer,
     assert not (tmp_path / "out").exists()
 
 
+def test_an_expert_that_is_called_as_the_base_is_refused(folder, tmp_path):
+    with pytest.raises(InputError, match="An expert is called 'base', which is the base in"):
+        merged(
+            folder / "base",
+            {"base": str(folder / "one")},
+            tmp_path / "out",
+            tokenizer={"source": "union", "tokens": {"<a>": {"source": "base"}}},
+        )
+
+
 def test_rows_are_said_once(tmp_path):
     path = tmp_path / "recipe.yaml"
     twice = {"tokenizer": {"pad_to_multiple_of": 8}, "pad_to_multiple_of": 8}
