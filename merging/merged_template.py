@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from merging.chat_templates import CHAT_TEMPLATES
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.tokenizer_files import chat_template
 from merging.differences import SettingDifference
@@ -18,7 +19,7 @@ def merged_template(recipe: Recipe, experts: Mapping[str, Checkpoint]) -> Any:
     """Return the template that a recipe asks for: text, or several by name; None where it asks for none.
 
     Raises:
-        InputError: the recipe names neither an expert with a template nor a file of one.
+        InputError: the recipe names neither an expert with a template, nor a common form, nor a file.
     """
     wanted = recipe.chat_template
     if wanted is None:
@@ -33,10 +34,12 @@ def merged_template(recipe: Recipe, experts: Mapping[str, Checkpoint]) -> Any:
                 "or a jinja file."
             )
         return template
+    if wanted in CHAT_TEMPLATES:
+        return CHAT_TEMPLATES[wanted]
     if not Path(wanted).is_file():
         raise InputError(
-            f"`chat_template` is {wanted!r}, which is neither an expert ({', '.join(experts)}) nor a jinja "
-            "file that is there."
+            f"`chat_template` is {wanted!r}, which is neither an expert ({', '.join(experts)}), nor a form "
+            f"by name ({', '.join(CHAT_TEMPLATES)}), nor a jinja file that is there."
         )
     try:
         return Path(wanted).read_text(encoding="utf-8")

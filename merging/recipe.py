@@ -116,8 +116,9 @@ class Recipe(Settings):
     """Where adapters are merged: `delta`, as what each makes of its base, into a whole model; or `factors`, A
     and B of every matrix apart, into an adapter, as METIS's released code does."""
     chat_template: str | None = None
-    """Whose chat template the merged model has: an expert's by its name, or that of a jinja file; or the
-    template itself, which has a `{`; null for the tokenizer's."""
+    """Whose chat template the merged model has: an expert's by its name; a common form (`alpaca`, `chatml`,
+    `exaone`, `llama3`, `mistral`); that of a jinja file; or the template itself, which has a `{`; null for
+    the tokenizer's."""
     trust_remote_code: bool = False
     """Accept checkpoints whose configuration asks for code of its own. Merging runs none; the files of code
     that lie beside the base's weights are copied beside the merged ones."""

@@ -8,7 +8,7 @@ from typing import Any
 from merging.chat_templates import CHAT_TEMPLATES
 from merging.checkpoints.folders import locate
 from merging.checkpoints.tokenizer_files import chat_template
-from merging.mergekit.document import Document, Parameters, Slice, output_dtype
+from merging.mergekit.document import Document, Slice, output_dtype
 from merging.mergekit.experts import Merged, named, with_base
 from merging.mergekit.methods import THEIRS, Given, TheirMethod, their_method
 from merging.mergekit.parameters import setting
@@ -42,6 +42,7 @@ def read_document(content: Mapping[str, Any], file: Path, made: Mapping[str, Pat
     theirs = their_method(document.merge_method, where)
     if (document.models is None) == (document.slices is None):
         raise InputError(f"{where}: give either 'models' or 'slices'.")
+    ignored = _ignored(document, theirs, where)
     places = _Places(file, made or {})
     base = None if document.base_model is None else places.of(document.base_model)
     if document.slices is None:
@@ -50,9 +51,6 @@ def read_document(content: Mapping[str, Any], file: Path, made: Mapping[str, Pat
         merge = read_slices(document, [places.of_slice(one) for one in document.slices], theirs, base, where)
     models = [base] if base is not None else []
     models += merge.models
-    scopes = [document.parameters, *(one.parameters for one in document.models or ())]
-    scopes += [one.parameters for one in document.slices or ()]
-    scopes += [source.parameters for one in document.slices or () for source in one.sources]
     tokenizer = read_tokenizer(document, merge, places.of, where)
     return Recipe(
         base=merge.base,
@@ -68,10 +66,7 @@ def read_document(content: Mapping[str, Any], file: Path, made: Mapping[str, Pat
         tokenizer=tokenizer.source,
         pad_to_multiple_of=tokenizer.pad_to_multiple_of,
         tokens=tokenizer.tokens,
-        notices=[
-            *merge.ours.notices,
-            *_ignored(document.merge_method, theirs, scopes, where),
-        ],
+        notices=[*merge.ours.notices, *ignored],
     )
 
 
@@ -135,12 +130,16 @@ class _Places:
         return one.but(sources=sources, base_model=base)
 
 
-def _ignored(method: str, theirs: TheirMethod, scopes: Sequence[Parameters | None], where: str) -> list[str]:
+def _ignored(document: Document, theirs: TheirMethod, where: str) -> list[str]:
     """Return a notice of parameters that mergekit passes over too.
 
     Raises:
         InputError: a parameter is none of any of mergekit's methods.
     """
+    method, slices = document.merge_method, document.slices or ()
+    scopes = [document.parameters, *(one.parameters for one in document.models or ())]
+    scopes += [one.parameters for one in slices]
+    scopes += [source.parameters for one in slices for source in one.sources]
     given = list(dict.fromkeys(name for scope in scopes for name in scope or ()))
     known = {name for one in THEIRS.values() for name in one.parameters}
     for name in given:

@@ -12,6 +12,7 @@ from tiny import tiny_llama, tiny_t5
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from merging.allowed_differences import allowed
+from merging.chat_templates import CHAT_TEMPLATES
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.tokenizer_files import chat_template
 from merging.compared_settings import current_name
@@ -393,10 +394,11 @@ def test_the_recipe_says_whose_chat_template_the_merged_model_has(base, tmp_path
     assert taken == "{{ messages }}!" and difference["verdict"] == "accepted"
     assert difference["why"] == "the recipe takes that of chat"
     assert template(chat_template=str(file))[0] == "{{ messages }}?"
+    assert template(chat_template="alpaca")[0] == CHAT_TEMPLATES["alpaca"]
     assert "tokenizer.chat_template" not in caplog.text
     for name, said in [
         ("plain", "which has no chat template"),
-        ("nobody", "neither an expert .chat, plain."),
+        ("nobody", r"neither an expert \(chat, plain\), nor a form by name \(alpaca, "),
     ]:
         with pytest.raises(InputError, match=said):
             template(chat_template=name)

@@ -220,6 +220,7 @@ def test_slerp_goes_from_the_base_whatever_the_names(models, tmp_path):
         ({"modules": {"default": {"model": "a"}}, "models": ...}, ["modules.default", "'slices'"]),
         ({"modules": {"default": {"models": [{"model": "a"}]}}}, ["one of", "'modules'"]),
         ({"parameters": {"wieght": 1}}, ["'wieght'", "weight, density"]),
+        ({"models": [{"model": "a", "parameters": {"wieght": 1}}]}, ["'wieght'", "weight, density"]),
         ({"parameters": {"lambda": "heavy"}}, ["'lambda'", "'heavy'", "number"]),
         ({"models": [{"model": "a"}]}, ["'a'", "'weight'", "required"]),
         ({"models": [{"model": "a"}, {"model": "a"}]}, ["'a'", "twice"]),
