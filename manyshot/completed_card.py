@@ -11,7 +11,7 @@ from manyshot.eval_entries import ENTRIES, own_record, read_entries
 from manyshot.score_card import RECORD, read_card, without_scores
 from merging.checkpoints.adapter import CONFIG, is_adapter
 from merging.checkpoints.folders import exists, read_mapping
-from merging.model_card import MADE, header
+from merging.model_card import MADE, TAG, header
 from merging.sources import hub_name
 from results.errors import InputError
 
@@ -36,25 +36,33 @@ def completed_card(folder: Path) -> bytes | None:
 def card_of_others(theirs: Path, ours: bytes) -> bytes | None:
     """Return the card of a repository that a user wrote, with what the header of ours has beside it.
 
+    One that has a header alone, such as a licence that was chosen on the hub, gets the text of ours.
+
     Args:
         theirs: the card of the repository.
         ours: the card that is to be sent.
 
     Returns:
-        What is to be sent in place of ours; None where ours is to be sent, since a user wrote that, or theirs
-        holds no text of a user.
+        What is to be sent in place of ours; None where ours is to be sent, since a user wrote that, or
+        manyshot made theirs.
 
     Raises:
         InputError: the hub would not read the repository's card.
     """
     sent = ModelCard(ours.decode(), ignore_metadata_errors=True)
-    if _is_by_user(sent.text) or not _is_by_user(theirs.read_text(encoding="utf-8", errors="replace")):
+    found = theirs.read_text(encoding="utf-8", errors="replace")
+    if _is_by_user(sent.text) or MADE in found:
         return None
     card, data = read_card(theirs), sent.data
     assert isinstance(data, ModelCardData)
+    has_text = _is_by_user(found)
+    if not has_text:
+        if TAG in (card.data.get("tags") or ()):
+            return None
+        card.text = sent.text
     known = {key: value for key, value in data.to_dict().items() if key != "model-index"}
     complete(card, known, data.eval_results or [])
-    return _written(card, theirs) or theirs.read_bytes()
+    return (_written(card, theirs) or theirs.read_bytes()) if has_text else _as_bytes(card, theirs)
 
 
 def complete(card: ModelCard, known: dict[str, Any], results: list[EvalResult]) -> None:
@@ -134,8 +142,10 @@ def _is_by_user(text: str) -> bool:
 
 def _written(card: ModelCard, path: Path) -> bytes | None:
     """The card as text; None where its header says what the file's says."""
-    if card.data.to_dict() == read_card(path).data.to_dict():
-        return None
+    return None if card.data.to_dict() == read_card(path).data.to_dict() else _as_bytes(card, path)
+
+
+def _as_bytes(card: ModelCard, path: Path) -> bytes:
     try:
         return str(card).encode()
     except (TypeError, ValueError) as error:

@@ -26,7 +26,8 @@ def kept_in_repository(
 
     Of a file of `.eval_results` that is sent too, these are its entries with those of others that are there;
     of one that is not, what is left without entries of ours: None where nothing is. A card that a user wrote
-    there stays where the one that is sent is made by manyshot, and its header is completed by it.
+    there stays where the one that is sent is made by manyshot, and its header is completed by it; one without
+    text gets that of manyshot's.
 
     Raises:
         InputError: a file that is sent is there in a form that cannot be read.
@@ -58,8 +59,8 @@ def kept_in_repository(
                     f"there ({str(error).rstrip('.').replace(str(path), name)})."
                 ) from None
             if found is not None:
-                what = "text of its model card" if name == _CARD else f"entries of others in {name}"
-                logger.info("keeping what %s has: the %s", repository, what)
+                what = "its model card" if name == _CARD else f"the entries of others in {name}"
+                logger.info("keeping what %s has: %s", repository, what)
                 kept[name] = found
     return kept
 

@@ -17,6 +17,7 @@ from manyshot.eval_entries import merged_entries, write_entries
 from manyshot.published_scores import PublishedScore
 from merging.checkpoints.adapter import is_adapter
 from merging.checkpoints.folders import read_mapping
+from merging.model_card import TAG
 from reports.table_model import text_table
 from reports.writers import markdown
 from results.errors import InputError
@@ -84,7 +85,7 @@ def without_scores(text: str) -> str:
 
 
 def _new(folder: Path) -> ModelCard:
-    header = {"library_name": "peft" if is_adapter(folder) else "transformers", "tags": ["manyshot"]}
+    header = {"library_name": "peft" if is_adapter(folder) else "transformers", "tags": [TAG]}
     title = re.sub(r"\W+", " ", folder.resolve().name).strip() or "A model"
     return ModelCard(f"---\n{yaml.safe_dump(header)}---\n\n# {title}\n")
 

@@ -14,6 +14,8 @@ from results.markdown import code, escaped, fenced, printable
 
 MADE = "Made with manyshot"
 """How the text of a card begins that is made here."""
+TAG = "manyshot"
+"""In the header of such a card."""
 _CODE = re.compile(r"(?<![`\\])(`[^`]*`)(?!`)")
 
 
@@ -89,7 +91,7 @@ def header(recipe: Mapping[str, Any], agreed: Mapping[str, Any]) -> dict[str, An
     return {
         **agreed,
         "library_name": "peft" if is_adapter else "transformers",
-        "tags": ["merge", "manyshot"],
+        "tags": ["merge", TAG],
         **({"base_model": names, **relation} if names else {}),
     }
 

@@ -46,8 +46,11 @@ def _planned(step: Step, device: str) -> Iterator[str]:
 
 def _plan(planned: Prepared) -> Iterator[str]:
     """What a merge will read, write and need."""
-    settings = ", ".join(f"{name}={value}" for name, value in planned.method.model_dump().items())
-    yield f"method   {planned.recipe.method.name}({settings}) on {planned.vectors.device}"
+    spec = planned.recipe.method
+    # What differs from tensor to tensor stands as the recipe has it.
+    varying = {name: value for name, value in spec.settings.items() if isinstance(value, list)}
+    settings = ", ".join(f"{name}={value}" for name, value in (planned.method.model_dump() | varying).items())
+    yield f"method   {spec.name}({settings}) on {planned.vectors.device}"
     names = ("base", *planned.vectors.experts)
     width, total = max(map(len, names)), 0
     for name, checkpoint in zip(names, planned.checkpoints, strict=True):

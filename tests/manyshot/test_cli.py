@@ -123,6 +123,8 @@ def test_a_plan_says_what_a_merge_reads_writes_and_needs_and_does_none_of_it(fam
     assert done.stdout.count(".safetensors, ") > 1
     assert re.search(r"^memory   about \d+(\.\d+)? [kM]B in \d+ blocks? at once", lines[-1])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["models", "recipe.yaml"]
+    varying = recipe(tmp_path, method={"name": "task_arithmetic", "scaling": [0.2, 0.6]})
+    assert "scaling=[0.2, 0.6]" in manyshot("merge", "--plan", varying, cwd=tmp_path).stdout.splitlines()[0]
 
 
 @pytest.mark.parametrize(

@@ -287,7 +287,7 @@ def test_a_card_that_a_user_wrote_in_the_repository_is_completed_and_not_replace
         done = push(hub, folder, "me/m")
         assert done.returncode == 0, done.stderr
         kept = hub.files["main"]["README.md"]
-        assert "keeping what me/m has: the text of its model card" in done.stderr
+        assert "keeping what me/m has: its model card" in done.stderr
         assert kept.decode().endswith(f"---\n{words}")
         assert header(kept) == {
             **yaml.safe_load(HEADER), "tags": ["mine", "merge", "manyshot"], "base_model": ["org/base"],
@@ -299,7 +299,12 @@ def test_a_card_that_a_user_wrote_in_the_repository_is_completed_and_not_replace
         hub.files["main"]["README.md"] = b"---\nlicense: mit\n---\n# m\n"
         (folder / "README.md").write_text("# A merge\n\nMade with manyshot 1.\n")
         assert push(hub, folder, "me/m").returncode == 0
-        assert b"Made with manyshot" in hub.files["main"]["README.md"]
+        # A licence that was chosen on the hub; but what manyshot sent is replaced.
+        kept = hub.files["main"]["README.md"]
+        assert b"Made with manyshot 1." in kept and header(kept)["license"] == "mit"
+        hub.files["main"]["README.md"] = b"---\nlicense: mit\n---\n# m\n\nMade with manyshot 0.\n"
+        assert push(hub, folder, "me/m").returncode == 0
+        assert b"mit" not in hub.files["main"]["README.md"]
         hub.files["main"]["README.md"] = b"---\ntags: [\n---\nWords.\n"
         done = push(hub, folder, "me/m")
         assert (done.returncode, hub.files["main"]["README.md"]) == (2, b"---\ntags: [\n---\nWords.\n")
