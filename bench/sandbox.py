@@ -147,9 +147,9 @@ def _command(limits: Limits, *, as_user: bool) -> list[str]:
         _bwrap(),
         *(f"--unshare-{what}" for what in apart),
         *("--die-with-parent", "--new-session", "--clearenv", *rights),
-        *_bound(),
-        *("--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"),
-        *("--perms", "1777", "--size", str(limits.files), "--tmpfs", "/tmp", "--remount-ro", "/"),
+        *("--perms", "1777", "--size", str(limits.files), "--tmpfs", "/tmp"),
+        *_bound(),  # after /tmp, below which an environment may lie
+        *("--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev", "--remount-ro", "/"),
         *(word for name, value in told.items() for word in ("--setenv", name, value)),
         *("--chdir", "/tmp", sys.executable, "-I", "-B", "-c", _PROGRAM.read_text(encoding="utf-8")),
     ]
