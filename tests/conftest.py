@@ -18,7 +18,7 @@ os.environ["OMP_NUM_THREADS"] = str(
 
 import pytest
 
-NEED_THE_DEMO = ("test_demo.py", "test_hflm_parity.py", "test_engines_agree.py")
+NEED_THE_DEMO = ("test_demo.py", "test_engines_agree.py")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:

@@ -1,7 +1,9 @@
-"""On the lab's base our LM class gives what lm-eval's own class for transformers gives."""
+"""On a base of the lab, of few steps, our LM class gives what lm-eval's own class for transformers gives."""
 
 import pytest
+import torch
 from lm_eval.models.huggingface import HFLM
+from transformers import AutoModelForCausalLM
 
 from bench.answers import run_lm_eval
 from bench.data import load_rows
@@ -10,13 +12,19 @@ from bench.engine_registry import open_engine
 from bench.lm import EngineLM
 from bench.score_settings import ScoreSettings
 from bench.suite import load_benchmark
+from manyshot.lab.base import BaseSettings, make_base
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def both_models(models):
-    checkpoint = models["math"]
+def both_models(tmp_path_factory):
+    checkpoint = make_base(tmp_path_factory.mktemp("lab") / "base", BaseSettings.smoke())
+    model = AutoModelForCausalLM.from_pretrained(checkpoint)
+    with torch.no_grad():  # what is hardly trained says the same to all
+        for weights in model.parameters():
+            weights.mul_(4 if weights.ndim == 2 else 1)
+    model.save_pretrained(checkpoint)
     theirs = HFLM(pretrained=str(checkpoint), dtype="float32", device="cpu", batch_size=32)
     return EngineLM(open_engine(checkpoint, EngineSettings(dtype="float32", device="cpu"))), theirs
 
@@ -42,6 +50,7 @@ def test_answers_are_the_same(both_models):
     ]
     assert answers[0] == answers[1]
     assert len(answers[0]) == 200
+    assert len({str(answer) for answer in answers[0].values()}) > 20
 
 
 def test_loglikelihoods_agree_to_1e_4(both_models):
