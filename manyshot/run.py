@@ -14,33 +14,26 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench.engine_registry import choose_engine, refuse_served
-from bench.model_code import refuse_model_code
-from bench.score_settings import whole
 from bench.scored_checkpoint import ScoredCheckpoint
-from bench.scoring import Scorer
 from bench.signals import ValidationSignals
 from bench.suite import Suite, load_suite
 from manyshot.check import accepted_by_task, check_experiment
 from manyshot.console import logger
 from manyshot.experiment import Experiment
+from manyshot.experiment_scorer import open_scorer
 from manyshot.experts import open_signals, train_experts, training_examples
+from manyshot.kept_run import keep_run
 from manyshot.planned_merges import PlannedMerge, expert_label, needs_of, planned_merges
 from manyshot.run_entries import RunCheckpoint, merged_checkpoints, run_checkpoint
 from manyshot.run_report import mark_report, report_folder, write_report, write_subsets
-from manyshot.score_checkpoints import (
-    benchmarks_with_data,
-    open_judge,
-    score_all,
-    score_settings,
-)
+from manyshot.score_checkpoints import benchmarks_with_data, score_all
 from manyshot.tracked_scores import report_comparison
 from merging.examples import Example
 from merging.experts import Expert, GivenExperts, TrainedExperts
 from merging.many_shot import MergePlan, run_rounds, select_round
 from merging.recipe import MethodSpec
 from results.comparison import Comparison, compare
-from results.run_manifest import Run, RunSettings, save_run, set_aside, set_aside_unreadable
+from results.run_manifest import set_aside_unreadable
 from results.store import Store
 from results.task_subsets import subsets_of
 
@@ -135,21 +128,15 @@ def _run(
     base = ScoredCheckpoint.open(experiment.base)
     paths = experiment.experts or {}
     given = {task: ScoredCheckpoint.open(paths[task]) for task in suite.tasks if paths}
-    refuse_served(experiment.engine, "An experiment scores")
-    engine = choose_engine(experiment.engine, [base.path, *(expert.path for expert in given.values())])
-    settings = score_settings(
+    opened = open_scorer(
+        experiment,
         suite,
-        experiment.preset,
-        engine,
-        experiment.limit,
-        experiment.fewshot_seed,
-        chat=experiment.chat,
-        gen_kwargs=experiment.gen_kwargs,
-        run_code=experiment.run_code,
+        [base, *given.values()],
+        context.store,
+        context.data_root,
+        asked_by="An experiment scores",
     )
-    refuse_model_code(suite.benchmarks, settings)
-    judge = open_judge(experiment.judge, engine)
-    with closing(Scorer(settings, context.store, context.data_root, judge=judge)) as scorer:
+    with closing(opened) as scorer:
         scorer.chat_forms.check([base, *given.values()])
         benchmarks = benchmarks_with_data(scorer, suite.benchmarks, context.skip_missing)
         signals = open_signals(experiment, suite, scorer, context.data_root)
@@ -160,26 +147,7 @@ def _run(
             _make_checkpoints(experiment, base, given, examples, signals=signals, out=context.out)
         )
         records = score_all(scorer, [checkpoint.scored for checkpoint in checkpoints], benchmarks)
-    run = Run(
-        name=name,
-        suite=suite.spec,
-        settings=RunSettings(
-            limit=whole(settings.limit),
-            limits=dict(settings.limits),
-            preset=experiment.preset,
-            seed=settings.seed,
-            judge=experiment.judge,
-            engine=engine.name,
-            subsets_of=family,
-            validation=signals.data.counts,
-        ),
-        entries=tuple(checkpoint.with_records(records[checkpoint.scored.name]) for checkpoint in checkpoints),
-    )
-    if other := set_aside(context.store, run):
-        logger.warning(
-            "the store has a run '%s' of other experts or tasks; that is called '%s' now", name, other
-        )
-    save_run(context.store, run)
+    run = keep_run(name, suite, experiment, checkpoints, records, signals=signals, subsets_of=family)
     comparison = compare(run, context.store)
     files = write_report(comparison, report)
     report_comparison(experiment.report_to, comparison, context.store)

@@ -1,13 +1,15 @@
 """The report of a run: tables and figures in a folder, and which run's they are."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from manyshot.console import logger
 from results.comparison import Comparison
 from results.errors import InputError
 from results.task_subsets import over_subsets
 
+_Drawn = TypeVar("_Drawn")
 _REPORT_OF = ".run"
 """File in a report's folder with the name of its run."""
 
@@ -54,12 +56,20 @@ def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
         figures["rounds.png"] = performance_over_rounds
         if weighs_by_a_signal(comparison):
             figures["weights.png"] = weights_over_rounds
+    return (*files, *draw_figures(figures, comparison, folder))
+
+
+def draw_figures(
+    figures: Mapping[str, Callable[[_Drawn, Path], Path]], data: _Drawn, folder: Path
+) -> list[Path]:
+    """Draw figures by the names of their files; what there is nothing to draw for is said."""
+    files = []
     for name, draw in figures.items():
         try:
-            files.append(draw(comparison, folder / name))
+            files.append(draw(data, folder / name))
         except InputError as error:
             logger.warning("%s is not drawn: %s", name, error)
-    return tuple(files)
+    return files
 
 
 def has_ranks(comparison: Comparison, least: int = 2) -> bool:

@@ -10,6 +10,9 @@ from safetensors.torch import load_file, save_file
 from tiny import tiny_llama
 from transformers import AddedToken, AutoModelForCausalLM, AutoTokenizer
 
+from merging.recipe import Recipe
+from merging.recipe_file import load_recipe
+
 BLOCKS = 4
 
 
@@ -238,3 +241,13 @@ LOOKED_AT = (
     "model.norm.weight",
 )
 """Tensors of which the tests know some entries of mergekit's results."""
+
+
+def recipe_of_file(content: dict[str, Any], folder: Path) -> Recipe:
+    """The recipe of a file of mergekit, which is the same once more when it is written as one of ours."""
+    path, again = folder / "mergekit.yaml", folder / "ours.yaml"
+    path.write_text(yaml.safe_dump(content))
+    recipe = load_recipe(path)
+    again.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    assert load_recipe(again) == recipe
+    return recipe

@@ -5,17 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.engine_registry import choose_engine, refuse_served
-from bench.model_code import refuse_model_code
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.signals import ValidationSignals
 from bench.suite import Suite
 from manyshot.check import check_experiment
-from manyshot.experiment import Experiment
 from manyshot.experts import open_signals, train_experts, training_examples
 from manyshot.planned_merges import expert_label
-from manyshot.score_checkpoints import open_judge, score_settings
 from manyshot.search.candidates import Family
 from manyshot.search.file import Search
 from manyshot.search.objective import Objective, objective_of
@@ -26,7 +22,6 @@ from merging.provenance import MERGING_VERSION, code_of
 from merging.signals import SignalNeeds
 from results.errors import InputError
 from results.json_values import cache_key
-from results.store import Store
 
 
 @dataclass(frozen=True)
@@ -107,29 +102,6 @@ def check_search(search: Search, suite: Suite, name: str) -> tuple[Objective, ..
                 "among: take another sampler."
             )
     return tuple(objective_of(given, tasks) for given in settings.objective)
-
-
-def open_scorer(experiment: Experiment, suite: Suite, store: Store, root: Path | None) -> Scorer:
-    """Return what scores checkpoints as an experiment says.
-
-    Raises:
-        InputError: a checkpoint or the engine is not there.
-    """
-    refuse_served(experiment.engine, "A search scores")
-    names = (experiment.base, *(experiment.experts or {}).values())
-    engine = choose_engine(experiment.engine, [ScoredCheckpoint.open(name).path for name in names])
-    settings = score_settings(
-        suite,
-        experiment.preset,
-        engine,
-        experiment.limit,
-        experiment.fewshot_seed,
-        chat=experiment.chat,
-        gen_kwargs=experiment.gen_kwargs,
-        run_code=experiment.run_code,
-    )
-    refuse_model_code(suite.benchmarks, settings)
-    return Scorer(settings, store, root, judge=open_judge(experiment.judge, engine))
 
 
 def open_search(

@@ -4,10 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from manyshot.console import logger
+from manyshot.run_report import draw_figures
 from manyshot.search.opened import OpenedSearch
 from manyshot.search.trials import Trial
-from results.errors import InputError
 from results.json_values import json_value
 from results.search_report import SearchReport, SearchTrial, TestedTrial
 from results.writing import write_atomically
@@ -67,11 +66,5 @@ def write_report(report: SearchReport, out: Path) -> tuple[Path, ...]:
     content = json.dumps(report.model_dump(mode="json"), indent=1)
     write_atomically(out / REPORT, f"{content}\n".encode())
     (out / "table.md").write_text(write(search_table(report), "markdown"), encoding="utf-8")
-    files = [out / REPORT, out / "table.md"]
     figures = {"importance.png": importance} | ({"pareto.png": pareto} if len(report.objectives) > 1 else {})
-    for name, draw in figures.items():
-        try:
-            files.append(draw(report, out / name))
-        except InputError as error:
-            logger.warning("%s is not drawn: %s", name, error)
-    return tuple(files)
+    return (out / REPORT, out / "table.md", *draw_figures(figures, report, out))

@@ -11,16 +11,18 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.scored_checkpoint import ScoredCheckpoint
 from bench.suite import load_suite
 from bench.validation_parts import ValidationParts
 from manyshot.console import logger
+from manyshot.experiment_scorer import open_scorer
 from manyshot.run import RunContext
 from manyshot.score_checkpoints import benchmarks_with_data
 from manyshot.search.candidates import Evaluator
 from manyshot.search.file import Budget, Search
-from manyshot.search.opened import OpenedSearch, check_search, open_scorer, open_search
+from manyshot.search.opened import OpenedSearch, check_search, open_search
 from manyshot.search.report import search_report, write_report
-from manyshot.search.tested import test_chosen, write_recipe
+from manyshot.search.tested import score_chosen, write_recipe
 from manyshot.search.trials import Trial, Trials, needs_optuna
 from results.errors import InputError
 from results.pareto import front
@@ -60,9 +62,20 @@ def run_search(
     objectives = check_search(search, suite, name)
     _check_choice(choose, len(objectives))
     out.mkdir(parents=True, exist_ok=True)
+    experiment = search.experiment
+    names = (experiment.base, *(experiment.experts or {}).values())
     with (
         locked(out / ".search.lock"),
-        closing(open_scorer(search.experiment, suite, context.store, context.data_root)) as scorer,
+        closing(
+            open_scorer(
+                experiment,
+                suite,
+                map(ScoredCheckpoint.open, names),
+                context.store,
+                context.data_root,
+                asked_by="A search scores",
+            )
+        ) as scorer,
     ):
         opened = open_search(search, name, suite, objectives, scorer=scorer, root=context.data_root, out=out)
         shares = settings.halving.shares if settings.halving else (1.0,)
@@ -76,7 +89,7 @@ def run_search(
             raise InputError(f"No candidate could be merged and scored, so there is no best one. {failed}")
         recipes = _write_recipes(opened, best, choose, out)
         benchmarks = benchmarks_with_data(scorer, suite.benchmarks, context.skip_missing)
-        tested = test_chosen(opened, best, recipes, benchmarks, tried=trials.finished, out=out)
+        tested = score_chosen(opened, best, recipes, benchmarks, tried=trials.finished, out=out)
     importances = {objective.title: trials.importances(place) for place, objective in enumerate(objectives)}
     report = search_report(opened, trials.finished, best, tested, importances)
     return FinishedSearch(report, (*write_report(report, out), *recipes.values()))

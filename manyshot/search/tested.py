@@ -7,9 +7,9 @@ from typing import Any
 import yaml
 
 from bench.benchmark import Benchmark
-from bench.score_settings import whole
 from bench.scored_checkpoint import ScoredCheckpoint
 from manyshot.console import logger
+from manyshot.kept_run import keep_run
 from manyshot.run_entries import RunCheckpoint, run_checkpoint
 from manyshot.score_checkpoints import score_all
 from manyshot.search.objective import Objective
@@ -24,7 +24,7 @@ from results.comparison import ComparisonRow, compare
 from results.json_values import json_value
 from results.merge_trace import MergeOptions, MergeTrace
 from results.metrics import average_from_tasks
-from results.run_manifest import Run, RunSettings, save_run, set_aside, set_aside_unreadable
+from results.run_manifest import set_aside_unreadable
 from results.search_report import Statistic, TestedTrial
 from results.writing import write_atomically
 
@@ -39,7 +39,7 @@ def write_recipe(recipe: Recipe, file: Path) -> None:
     write_atomically(file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
 
 
-def test_chosen(
+def score_chosen(
     opened: OpenedSearch,
     trials: Sequence[Trial],
     recipes: Mapping[int, Path],
@@ -69,28 +69,18 @@ def test_chosen(
         *merged.values(),
     ]
     records = score_all(scorer, [checkpoint.scored for checkpoint in checkpoints], benchmarks)
-    experiment, settings = opened.search.experiment, scorer.settings
-    run = Run(
-        name=opened.name,
-        suite=opened.suite.spec,
-        settings=RunSettings(
-            limit=whole(settings.limit),
-            limits=dict(settings.limits),
-            preset=experiment.preset,
-            seed=settings.seed,
-            judge=experiment.judge,
-            engine=settings.engine.name,
-            validation=opened.signals.data.counts,
-        ),
-        entries=tuple(one.with_records(records[one.scored.name]) for one in checkpoints),
-    )
-    if moved := set_aside_unreadable(scorer.store, run.name):
-        logger.warning("the store's manifest of the run '%s' cannot be read; it is %s now", run.name, moved)
-    if other := set_aside(scorer.store, run):
+    if moved := set_aside_unreadable(scorer.store, opened.name):
         logger.warning(
-            "the store has a run '%s' of other experts or tasks; that is called '%s' now", run.name, other
+            "the store's manifest of the run '%s' cannot be read; it is %s now", opened.name, moved
         )
-    save_run(scorer.store, run)
+    run = keep_run(
+        opened.name,
+        opened.suite,
+        opened.search.experiment,
+        checkpoints,
+        records,
+        signals=opened.signals,
+    )
     comparison = compare(run, scorer.store)
     return tuple(
         _tested(opened, trial, comparison.row(merged[trial.number].entry.label), recipes[trial.number], out)

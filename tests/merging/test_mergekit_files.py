@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 import yaml
-from mergekit_files import FILES, LOOKED_AT, make_models
+from mergekit_files import FILES, LOOKED_AT, make_models, recipe_of_file
 from safetensors.torch import load_file
 from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -41,12 +41,7 @@ def read(folder, tmp_path, **changes):
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_form_becomes_a_recipe_that_is_a_recipe_again(models, tmp_path, name):
-    path = tmp_path / "mergekit.yaml"
-    path.write_text(yaml.safe_dump(FILES[name](models)))
-    recipe = load_recipe(path)
-    again = tmp_path / "ours.yaml"
-    again.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
-    assert load_recipe(again) == recipe
+    recipe = recipe_of_file(FILES[name](models), tmp_path)
     assert recipe.output_dtype == "bfloat16"
 
 

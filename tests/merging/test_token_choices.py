@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 from added_tokens import HEAD, TABLE, TEXT, expert, logits, merged, notices, weights
-from mergekit_files import TOKEN_FILES, TOKENS, by_token, make_token_models
+from mergekit_files import TOKEN_FILES, TOKENS, by_token, make_token_models, recipe_of_file
 from tiny import tiny_llama
 from transformers import AutoTokenizer
 
@@ -229,12 +229,7 @@ entries of all tensors were equal."""
 
 @pytest.mark.parametrize("name", TOKEN_FILES)
 def test_files_of_mergekit_choose_rows_with_mergekits_meaning(models, tmp_path, name):
-    path = tmp_path / "mergekit.yaml"
-    path.write_text(yaml.safe_dump(TOKEN_FILES[name](models)))
-    recipe = load_recipe(path)
-    again = tmp_path / "ours.yaml"
-    again.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
-    assert load_recipe(again) == recipe
+    recipe = recipe_of_file(TOKEN_FILES[name](models), tmp_path)
     out = merge(recipe, tmp_path / "out", progress=False)
     found, tokens = by_token(out)[TABLE], sorted(AutoTokenizer.from_pretrained(out).get_vocab())
     for token, expected in zip(TOKENS, THEIRS[name], strict=True):

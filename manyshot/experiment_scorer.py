@@ -1,0 +1,51 @@
+"""What scores the checkpoints of an experiment or of a search."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from bench.engine_registry import choose_engine, refuse_served
+from bench.model_code import refuse_model_code
+from bench.scored_checkpoint import ScoredCheckpoint
+from bench.scoring import Scorer
+from bench.suite import Suite
+from manyshot.experiment import Experiment
+from manyshot.score_checkpoints import open_judge, score_settings
+from results.store import Store
+
+
+def open_scorer(
+    experiment: Experiment,
+    suite: Suite,
+    checkpoints: Iterable[ScoredCheckpoint],
+    store: Store,
+    root: Path | None,
+    *,
+    asked_by: str,
+) -> Scorer:
+    """Return what scores checkpoints as an experiment says.
+
+    Args:
+        experiment: says how.
+        suite: whose benchmarks are scored.
+        checkpoints: its base and experts, which the engine must be able to run.
+        store: where records are looked for and kept.
+        root: local data root, or None for the hub.
+        asked_by: begins the sentence that refuses a server.
+
+    Raises:
+        InputError: the engine is a server or cannot run a checkpoint, or benchmarks run code of models.
+    """
+    refuse_served(experiment.engine, asked_by)
+    engine = choose_engine(experiment.engine, [checkpoint.path for checkpoint in checkpoints])
+    settings = score_settings(
+        suite,
+        experiment.preset,
+        engine,
+        experiment.limit,
+        experiment.fewshot_seed,
+        chat=experiment.chat,
+        gen_kwargs=experiment.gen_kwargs,
+        run_code=experiment.run_code,
+    )
+    refuse_model_code(suite.benchmarks, settings)
+    return Scorer(settings, store, root, judge=open_judge(experiment.judge, engine))
