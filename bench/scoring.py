@@ -116,6 +116,23 @@ class Scorer:
                 reasons[benchmark.name] = str(error)
         return reasons
 
+    def key(self, checkpoint: ScoredCheckpoint, benchmark: Benchmark) -> RecordKey:
+        """The key of a checkpoint's record on a benchmark.
+
+        Raises:
+            NoDataError: the benchmark has no rows.
+            InputError: the checkpoint has no chat template, and one is asked for.
+        """
+        return record_key(
+            checkpoint,
+            benchmark,
+            self.digests(benchmark),
+            self.settings,
+            self.chat_forms,
+            judge=self._judge.name,
+            recorded=self.engine_kind.recorded,
+        )
+
     def find(self, checkpoint: ScoredCheckpoint, benchmark: Benchmark) -> Record | None:
         """The record of a checkpoint on a benchmark, where there is one.
 
@@ -123,7 +140,7 @@ class Scorer:
             NoDataError: the benchmark has no rows.
             InputError: the checkpoint has no chat template, and one is asked for.
         """
-        return self.store.find(self._key(checkpoint, benchmark))
+        return self.store.find(self.key(checkpoint, benchmark))
 
     def check(self, checkpoint: ScoredCheckpoint, benchmarks: Sequence[Benchmark]) -> None:
         """Refuse a checkpoint that has yet to be scored and whose configuration or tokenizer is broken.
@@ -168,7 +185,7 @@ class Scorer:
         if record is not None:
             return Scored(record, found=True)
         ahead = self._ahead.pop((checkpoint.identity, benchmark.name), _Ahead({}, 0.0))
-        key, served = self._key(checkpoint, benchmark), checkpoint.served
+        key, served = self.key(checkpoint, benchmark), checkpoint.served
         lm = self._lm(checkpoint, benchmark, ahead.answers, progress)
         started = time.perf_counter() - ahead.seconds
         rows = self.rows(benchmark)
@@ -339,14 +356,3 @@ class Scorer:
             joined = "+".join(rows[task.name].digest for task in benchmark.tasks)
             self._digests[benchmark.name] = benchmark.definition_digest, joined
         return self._digests[benchmark.name]
-
-    def _key(self, checkpoint: ScoredCheckpoint, benchmark: Benchmark) -> RecordKey:
-        return record_key(
-            checkpoint,
-            benchmark,
-            self.digests(benchmark),
-            self.settings,
-            self.chat_forms,
-            judge=self._judge.name,
-            recorded=self.engine_kind.recorded,
-        )

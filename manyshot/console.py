@@ -113,9 +113,9 @@ class ScoringProgress:
         """Show how many of the record's requests are answered."""
         self._bars.update(self._requests, completed=done, total=total)
 
-    def finish(self) -> None:
-        """The record is there."""
-        self._bars.advance(self._records)
+    def finish(self, records: int = 1) -> None:
+        """The record is there, or so many are."""
+        self._bars.advance(self._records, records)
 
     @contextmanager
     def shown(self) -> Iterator["ScoringProgress"]:

@@ -13,6 +13,7 @@ from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.suite import Preset, Suite, benchmark_names, load_benchmark
 from manyshot.console import ScoringProgress, counted, logger
+from manyshot.scoring_plan import do_job, plan_scoring
 from merging.chat import ChatSettings
 from results.errors import InputError
 from results.record import Record
@@ -173,25 +174,30 @@ def score_all(
 
     Records that are in the store are not made again.
     """
-    for checkpoint in checkpoints:
-        scorer.check(checkpoint, benchmarks)
-    progress = ScoringProgress(len(checkpoints) * len(benchmarks))
-    records: dict[str, dict[str, Record]] = {}
-    found = made = 0
+    plan = plan_scoring(scorer, checkpoints, benchmarks)
+    progress = ScoringProgress(len(plan.keys))
+    progress.finish(len(plan.keys) - plan.lacking)
+    by_digest, by_name = dict(plan.found), {benchmark.name: benchmark for benchmark in benchmarks}
     with progress.shown():
         try:
-            for checkpoint in checkpoints:
-                records[checkpoint.name] = {}
-                progress.start(f"{Path(checkpoint.name).name} · generated answers")
-                scorer.answer_ahead(checkpoint, benchmarks, progress.requests)
-                for benchmark in benchmarks:
-                    progress.start(f"{Path(checkpoint.name).name} · {benchmark.name}")
-                    scored = scorer.score(checkpoint, benchmark, progress.requests)
-                    records[checkpoint.name][benchmark.name] = scored.record
-                    found, made = found + scored.found, made + (not scored.found)
+            for job in plan.jobs:
+                making = do_job(scorer, job, by_name, announce=progress.start, progress=progress.requests)
+                for digest, record in zip(job.records.values(), making, strict=True):
+                    by_digest[digest] = record
                     progress.finish()
         finally:
             scorer.close()
+    records: dict[str, dict[str, Record]] = {}
+    for (checkpoint_name, benchmark_name), digest in plan.keys.items():
+        records.setdefault(checkpoint_name, {})[benchmark_name] = by_digest[digest]
+    _log_notices(records)
+    made = counted(plan.lacking, "record")
+    logger.info("%s made, %d found in %s", made, len(plan.keys) - plan.lacking, scorer.store.root)
+    return dict(records)
+
+
+def _log_notices(records: Mapping[str, Mapping[str, Record]]) -> None:
+    """Say what is noted of records, once for all checkpoints of which it is."""
     noticed: dict[tuple[str, str], list[str]] = {}
     for name, row in records.items():
         for benchmark_name, record in row.items():
@@ -200,8 +206,6 @@ def score_all(
     for (benchmark_name, notice), names in noticed.items():
         whose = "all checkpoints" if 1 < len(names) == len(records) else ", ".join(names)
         logger.info("%s on %s: %s", whose, benchmark_name, notice)
-    logger.info("%s made, %d found in %s", counted(made, "record"), found, scorer.store.root)
-    return dict(records)
 
 
 @contextmanager
