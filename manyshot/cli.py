@@ -3,14 +3,13 @@
 import argparse
 import importlib
 import os
-import signal
 import sys
 import traceback
 from importlib.metadata import version
-from types import FrameType
 from typing import NoReturn
 
 from manyshot.console import printable, set_up_logging
+from manyshot.interrupts import STOPPED, exit_code, stop_on_signals
 from results.errors import InputError
 
 _COMMANDS = {
@@ -32,11 +31,6 @@ _COMMANDS = {
     "push": "send a checkpoint to the hub",
     "list": "what there is: benchmarks, suites, methods, signals, engines, experiments, tables, figures",
 }
-_INTERRUPTED = "manyshot: interrupted; start again to go on from what is kept\n"
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, which stops as Ctrl-C does and keeps what a second start needs."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -49,8 +43,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and exit: 0 if it worked, 2 on bad input, 130 on Ctrl-C and 143 on SIGTERM."""
     _prepare_streams()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _interrupt)
+    stop_on_signals()
     debug = False
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
@@ -74,8 +67,8 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         _fail(f"{error.filename or 'A file or the output'}: {error.strerror or error}.", debug)
     except KeyboardInterrupt as interruption:
-        sys.stderr.write(_INTERRUPTED)
-        sys.exit(128 + (signal.SIGTERM if isinstance(interruption, _Terminated) else signal.SIGINT))
+        sys.stderr.write(STOPPED)
+        sys.exit(exit_code(interruption))
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -104,19 +97,6 @@ def _prepare_streams() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Stop as on Ctrl-C, which keeps what is done; at once amid an import, where nothing is at stake.
-
-    Extension modules answer an exception during their import with tracebacks of their own.
-    """
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            os.write(2, _INTERRUPTED.encode())
-            os._exit(128 + number)
-        frame = frame.f_back
-    raise _Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
 def _fail(sentence: str, debug: bool) -> NoReturn:

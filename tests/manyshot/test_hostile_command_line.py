@@ -12,9 +12,9 @@ import pytest
 from matplotlib.figure import Figure
 from tiny import tiny_llama
 
-from manyshot import cli
 from manyshot.cli import main
 from manyshot.console import printable
+from manyshot.interrupts import STOPPED
 from reports.figures.drawing import save
 from results.run_manifest import RunSettings
 
@@ -190,7 +190,37 @@ def test_an_end_during_imports_has_no_traceback(tmp_path):
         running.send_signal(signal.SIGTERM)
         errors = running.communicate(timeout=60)[1].decode()
         assert running.returncode == 143
-        assert errors == cli._INTERRUPTED
+        assert errors == STOPPED
+
+
+DROPPING = """
+import os, signal, time
+from manyshot.interrupts import exit_code, stop_on_signals
+
+class Told:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{name})
+        for _ in range(1000):
+            pass
+
+stop_on_signals()
+told = Told()
+try:
+    del told
+    print("dropped", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt as interruption:
+    print(exit_code(interruption))
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", "143"), ("SIGINT", "130")])
+def test_an_end_that_comes_while_an_object_is_freed_is_not_lost(name, code):
+    """Python drops what a finaliser raises, and the program would go on."""
+    program = [sys.executable, "-c", DROPPING.format(name=name)]
+    done = subprocess.run(program, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["dropped", code]
+    assert not done.stderr
 
 
 def _wait_for(process: int, library: str) -> None:
