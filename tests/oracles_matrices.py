@@ -14,9 +14,19 @@ BROKEN = [
     ("spectral", "wide @ wide.t()", "wide.abs() @ wide.t().abs()"),
     ("methods.wudi", "matrix.t() @ matrix / square", "matrix.t() @ matrix"),
     ("methods.wudi", "pulled += matrix @ gram", "pulled += gram[: len(matrix)]"),
-    ("methods.wudi", "-self.learning_rate /", "self.learning_rate /"),
-    ("methods.wudi", "_SECOND**step)).sqrt_()", "_SECOND**step))"),
+    ("descent", "-learning_rate /", "learning_rate /"),
+    ("descent", "_SECOND**step)).sqrt_()", "_SECOND**step))"),
+    ("descent", "first.lerp_(slope, 1 - _FIRST)", "first.lerp_(slope, 0.5)"),
     ("methods.wudi", "weighted_sum(own, torch.ones_like(weights))", "mean(own, weights, 'wudi')"),
+    ("methods.doge", "self.scaling * relatively_weighted(1 / lengths", "self.scaling * relatively_weighted(lengths"),  # noqa: E501
+    ("methods.doge", "delta * (delta - merged)", "delta * merged"),
+    ("methods.doge", "torch.add(total, shift, alpha=strength)", "torch.add(total, shift)"),
+    ("methods.doge", "value=-2 * strength", "value=2 * strength"),
+    ("methods.doge", "slope - shared @ (shared.t() @ slope)", "shared @ (shared.t() @ slope)"),
+    ("methods.doge", "size // self.subspace", "size"),
+    ("methods.doge", "size // len(deltas)", "size"),
+    ("methods.doge", "(delta + shift) * mask", "delta * mask + shift"),
+    ("methods.doge", "deltas if is_matrix(context) else deltas[:, :0]", "deltas"),
     ("methods.core_space", "left.t() @ deltas @ right", "left.t().abs() @ deltas @ right"),
     ("methods.core_space", "deltas.transpose(1, 2)", "deltas.transpose(1, 2)[:1]"),
     ("methods.core_space", "@ right.t()).mul_(self.scaling)", "@ right.t())"),
@@ -47,7 +57,7 @@ BROKEN = [
     ("methods.ace", "int(len(values) * self.share)", "len(values)"),
     ("methods.ace", "logs.var() /", "logs.var() *"),
 ]  # fmt: skip
-METHODS = {"wudi": {}, "core_space": {"scaling": 0.7}, "dc_merge": {"scaling": 0.7}, "ace": {}}
+METHODS = {"wudi": {}, "doge": {}, "core_space": {"scaling": 0.7}, "dc_merge": {"scaling": 0.7}, "ace": {}}
 
 
 @oracle
@@ -91,6 +101,47 @@ def wudi_is_the_descent_of_its_loss(kinds: Kinds) -> None:
         optimiser.step()
     found = merged(kinds["wudi"](steps=7, learning_rate=1e-2), one(matrices), [1.0, 2.0, 1.0])[NAME]
     torch.testing.assert_close(found, expected.detach().float(), rtol=0, atol=2e-4)
+
+
+@oracle
+def doge_moves_tasks_of_one_length_towards_what_the_merged_rows_lack(kinds: Kinds) -> None:
+    # By hand: (1, 0) and (3, 4)/5 make (1.6, 0.8), which has 0.6 too much along (1, 0) and lacks 17 along
+    # (3, 4); the gradient is 2 (1 + 1/5) (0.6 (1, 0) − 17 (3, 4)), and Adam takes 0.1 against its signs.
+    pair = torch.tensor([[[1.0, 0.0]], [[3.0, 4.0]]])
+    own = {"scaling": 1.0, "learning_rate": 0.1}
+    near(merged(kinds["doge"](steps=0, density=1.0, **own), one(pair))[NAME], torch.tensor([[1.6, 0.8]]))
+    near(merged(kinds["doge"](steps=1, density=1.0, **own), one(pair))[NAME], torch.tensor([[1.72, 0.92]]))
+    # Of two entries the largest stays: 1.1 of the first, 4.1/5 of the second; other tensors do not count.
+    norms = {"model.layers.0.norm.weight": random(74, 2, 9)}
+    beside = {"embed.weight": 9 * random(73, 2, 5, 5), **norms, **one(pair)}
+    near(merged(kinds["doge"](steps=1, **own), beside)[NAME], torch.tensor([[1.1, 0.82]]))
+    # With relative weights of 1.5; an expert that is the base changes nothing else.
+    still = torch.cat([pair, torch.zeros(1, 1, 2)])
+    found = merged(kinds["doge"](steps=1, density=1.0, **own), one(still), [1.0, 1.0, 0.0])[NAME]
+    near(found, torch.tensor([[2.58, 1.38]]))
+
+
+@oracle
+def doge_goes_down_its_loss_but_along_what_the_tasks_share(kinds: Kinds) -> None:
+    matrices = random(75, 3, 12, 14).double()
+    scales = 0.5 * torch.tensor([0.75, 1.5, 0.75]) / matrices.flatten(1).norm(dim=1)
+    lefts = torch.cat([torch.linalg.svd(matrix)[0][:, :4] for matrix in matrices], 1)
+    shared = torch.linalg.svd(lefts)[0][:, :2]
+    shift = torch.nn.Parameter(torch.zeros(12, 14, dtype=torch.float64))
+    optimiser = torch.optim.Adam([shift], lr=1e-2)
+    for _ in range(7):
+        optimiser.zero_grad()
+        whole = torch.einsum("t,tij->ij", scales, matrices + shift)
+        (matrices * (matrices - whole)).sum(2).square().sum().backward()
+        shift.grad -= shared @ shared.T @ shift.grad
+        optimiser.step()
+    magnitudes = matrices.flatten(1).abs()
+    least = magnitudes.sort(dim=1).values[:, 168 - int(0.4 * 168) - 1].reshape(3, 1, 1)
+    moved = torch.where(matrices.abs() >= least, matrices + shift.detach(), 0)
+    expected = torch.einsum("t,tij->ij", scales, moved).float()
+    method = kinds["doge"](steps=7, learning_rate=1e-2, density=0.4, scaling=0.5)
+    found = merged(method, one(matrices.float()), [1.0, 2.0, 1.0])[NAME]
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)
 
 
 @oracle

@@ -7,13 +7,11 @@ from pydantic import Field
 
 from merging.arithmetic import weighted_sum
 from merging.cost import Cost
+from merging.descent import adam
 from merging.geometry import dot
 from merging.known_methods import register
 from merging.method import Context, Method, Scope
 from merging.spectral import is_matrix, mean, relatively_weighted
-
-_FIRST, _SECOND, _SMALLEST = 0.9, 0.999, 1e-8
-"""Adam's β₁, β₂ and ε."""
 
 
 @register("wudi", paper="https://arxiv.org/abs/2503.08099")
@@ -54,11 +52,9 @@ class Wudi(Method):
                 gram = matrix.t() @ matrix / square
                 products += gram
                 pulled += matrix @ gram
-        first, second = torch.zeros_like(merged), torch.zeros_like(merged)
-        for step in range(1, self.steps + 1):
-            gradient = (merged @ products).sub_(pulled).mul_(2)
-            first.lerp_(gradient, 1 - _FIRST)
-            second.mul_(_SECOND).addcmul_(gradient, gradient, value=1 - _SECOND)
-            length = (second / (1 - _SECOND**step)).sqrt_().add_(_SMALLEST)
-            merged.addcdiv_(first, length, value=-self.learning_rate / (1 - _FIRST**step))
-        return merged
+        return adam(
+            merged,
+            lambda point: (point @ products).sub_(pulled).mul_(2),
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+        )

@@ -38,6 +38,7 @@ METHODS = [
     ("cart", {}),
     ("knots", {}),
     ("wudi", {"steps": 3}),
+    ("doge", {"steps": 3}),
     ("core_space", {"of": {"name": "iso"}}),
     ("cabs", {"keep": 1, "of": 4}),
     ("dc_merge", {"density": 0.2}),

@@ -31,8 +31,8 @@ MODULES = ("by_task", "arithmetic", "geometry", "ranks", "spectral", "linear", "
            "methods.pcb", "measured_method", "wrapped_method", "methods.lines", "regression",
            "conjugate_gradient", "methods.fisher", "methods.regmean", "methods.regmean_plus_plus",
            "methods.mats", "methods.aim", "methods.fw_merging",
-           "methods.wudi", "methods.core_space", "methods.cabs", "methods.dc_merge", "methods.orthomerge",
-           "methods.ace")  # fmt: skip
+           "descent", "methods.wudi", "methods.doge", "methods.core_space", "methods.cabs",
+           "methods.dc_merge", "methods.orthomerge", "methods.ace")  # fmt: skip
 BROKEN = [
     ("arithmetic", "deltas[0] * weights[0]", "deltas[0]"),
     ("arithmetic", "(numbers, weights.numpy(), total", "(numbers, 0 * weights.numpy(), total"),
