@@ -15,7 +15,7 @@ from results.errors import InputError
 from results.run_manifest import load_run, run_names, save_run
 from results.store import Store, load_results
 from results.store_check import damages, join_stores
-from results.writing import write_once
+from results.writing import write_atomically, write_once
 
 DOCUMENTS, OTHERS = rows([1, 0, 1, 1]), rows([1, 1, 0, 1])
 
@@ -26,6 +26,20 @@ def family(root: Path, labels: str, scores: int = 5, name: str = "first") -> Sto
         made.add(label, "base" if label == "a" else "merged", {"gsm8k": hits(scores)}, method=label)
     save_run(made.store, made.run(name=name))
     return made.store
+
+
+@pytest.mark.parametrize("write", [write_once, write_atomically])
+def test_content_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch, write):
+    """Else a machine that loses its power could leave an empty file under it."""
+    path, synced = tmp_path / "a", []
+
+    def sync(file):
+        assert not path.exists()
+        synced.append(os.pread(file, 9, 0))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    write(path, b"content")
+    assert synced == [b"content"] and path.read_bytes() == b"content"
 
 
 def test_the_first_of_two_writers_wins_and_leaves_no_other_file(tmp_path):
