@@ -1,5 +1,6 @@
 """What a score depends on: the key under which its record is kept, and versions of libraries."""
 
+from functools import cache
 from importlib.metadata import version
 
 from pydantic import JsonValue
@@ -19,7 +20,10 @@ _VERSIONED = ("manyshot", "lm_eval", "torch", "transformers", "datasets")
 def versions(engine: EngineKind) -> dict[str, str]:
     """Versions of the libraries that produce a score with an engine."""
     packages = (*_VERSIONED, engine.installed)
-    return {package: version(package) for package in packages if package}
+    return {package: _version(package) for package in packages if package}
+
+
+_version = cache(version)  # which reads the disk for milliseconds
 
 
 def record_key(
