@@ -37,7 +37,7 @@ test: lint $(if $(filter Linux,$(shell uname -s)),$(VLLM))
 test-fast: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not full and not slow'
 
-# All of it, with the simulations of many replications too.
+# All of it, with the simulations of many replications and what needs a server or a demo of its own.
 test-full: lint $(if $(filter Linux,$(shell uname -s)),$(VLLM))
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'full or not full'
 

@@ -1,4 +1,7 @@
-"""vLLM's own server, its CPU build, scores as the hf engine does on the same checkpoint."""
+"""vLLM's own server, its CPU build, scores as the hf engine does on the same checkpoint.
+
+The same is asked of a small server with vLLM's protocol in `test_api_engine.py`, which starts in a moment.
+"""
 
 import os
 import socket
@@ -19,7 +22,7 @@ from bench.engine_registry import open_engine
 from bench.server_settings import ServerSettings
 from results.store import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 TEXTS = ["hello", "how many apples are left ? the answer is", "Question : A", "maybe yes no and A B C D"]
 TEMPLATE = (

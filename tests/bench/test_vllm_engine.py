@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM
 
 from bench.engine import AUTO, EngineSettings, GenerationRequest
 from bench.engine_registry import EngineKind, choose_engine, open_engine
+from bench.vllm.start import without_llvmlite
 from merging.merge import merge
 from merging.recipe import Recipe
 from results.errors import InputError
@@ -62,6 +63,7 @@ def test_adapters_and_their_base_answer_one_after_the_other(llama, tmp_path):
     whole = tmp_path / "whole"
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(llama), factors)
     model.merge_and_unload().save_pretrained(whole)
+    assert "llvmlite" in sys.modules  # by which numba compiles what merging computes
     engine = open_engine(llama, SETTINGS)
     try:
         prompts = [engine.tokenizer.encode(text) for text in ("hello", "the answer is", "Question : A B")]
@@ -81,8 +83,18 @@ def test_adapters_and_their_base_answer_one_after_the_other(llama, tmp_path):
         engine.close()
 
 
+def test_numbas_compiler_is_hidden_for_a_while():
+    """Merging compiles by numba; vLLM looks into every module that is loaded."""
+    loaded = {name: module for name, module in sys.modules.items() if name.startswith("llvmlite")}
+    assert "llvmlite.binding" in loaded
+    with without_llvmlite():
+        assert not loaded.keys() & sys.modules.keys()
+    assert all(sys.modules[name] is module for name, module in loaded.items())
+
+
+@pytest.mark.full  # a Python of its own, for vLLM's first import
 def test_vllm_starts_beside_numba(llama):
-    """Merging compiles by numba; vLLM's first import looks into every module that is loaded."""
+    """Its first import, too, after numba's."""
     script = (
         "import numba, sys; from pathlib import Path; from bench.engine import EngineSettings\n"
         "from bench.engine_registry import open_engine\n"
