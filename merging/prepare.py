@@ -256,7 +256,8 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device).add_(1).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
+        # torch's own: an unknown name, no such device or one that is full, or a build without its kind.
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(
             f"The device {name!r} cannot be used ({reason}); leave it out for the CPU."
