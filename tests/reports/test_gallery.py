@@ -145,30 +145,69 @@ def material(name, size):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_says_what_it_rests_on_and_nothing_overlaps(page, name, size):
-    check(page(name, material(name, size)))
+    assert faults(page(name, material(name, size))) == []
 
 
 @pytest.mark.parametrize("long", [False, True])
 def test_words_under_an_axis_do_not_overlap(page, long):
     words = word_sweep_of(3, long=long)
-    check(page("sensitivity", replace(SIZES["few"], run=lambda: words, setting="level")))
+    assert faults(page("sensitivity", replace(SIZES["few"], run=lambda: words, setting="level"))) == []
 
 
-def check(found):
-    for one, other in combinations(found.texts, 2):
-        assert not any(a.meets(b) for a in one for b in other), (one[0], other[0])
+def faults(found):
+    """What a reader would complain of: texts over others or cut off, tiny panels, what the footer lacks."""
     width, height = (inches * 72 for inches in found.figure.get_size_inches())
     footer = found.footer
-    for one in found.texts:
-        assert all(box.left > -2 and box.right < width + 2 for box in one), one
-        assert one is footer or all(box.bottom > -2 and box.top < height + 2 for box in one), one
-    assert all(box.top <= 1 for box in footer), "the footer stands below everything"
-    assert re.search(r"\bn = [\d,]+ |\bn, \w+: |\bn not known", found.basis)
-    assert re.search(r"\b\d seeds?\b", found.basis)
-    for axes in found.figure.axes:
-        if axes.get_visible() and axes.get_label() != "<colorbar>":
-            sides = axes.get_window_extent().width, axes.get_window_extent().height
-            assert min(sides) / found.figure.dpi > LEAST_INCHES
+    over = [
+        f"{one[0].text!r} over {other[0].text!r}"
+        for one, other in combinations(found.texts, 2)
+        if any(a.meets(b) for a in one for b in other)
+    ]
+    outside = [
+        f"{one[0].text!r} is cut off"
+        for one in found.texts
+        if any(box.left <= -2 or box.right >= width + 2 for box in one)
+        or (one is not footer and any(box.bottom <= -2 or box.top >= height + 2 for box in one))
+    ]
+    below = ["the footer is not below everything"] if any(box.top > 1 for box in footer) else []
+    says = {"documents": r"\bn = [\d,]+ |\bn, \w+: |\bn not known", "seeds": r"\b\d seeds?\b"}
+    silent = [f"no number of {what}" for what, words in says.items() if not re.search(words, found.basis)]
+    tiny = [
+        f"a panel of {min(sides):.2f} inches"
+        for axes in found.figure.axes
+        if axes.get_visible() and axes.get_label() != "<colorbar>"
+        if min(sides := axes.get_window_extent().size / found.figure.dpi) <= LEAST_INCHES
+    ]
+    return over + outside + below + silent + tiny
+
+
+@pytest.fixture
+def spoiled_figure():
+    """A figure with all that a reader would complain of."""
+
+    @figure("spoiled", "spoiled")
+    def spoiled(comparison):
+        drawn = Figure(figsize=(4, 3))
+        drawn.text(0.4, 0.5, "one text")
+        drawn.text(0.4, 0.5, "another")
+        drawn.text(0.8, 0.9, "a text that is longer than there is room for")
+        drawn.add_axes((0.1, 0.1, 0.1, 0.1))
+        return drawn, "a footer"
+
+    yield
+    del FIGURES["spoiled"]
+
+
+def test_what_a_reader_would_complain_of_is_found(spoiled_figure, page):
+    found = faults(page("spoiled", SIZES["few"]))
+    complaints = [
+        "'one text' over 'another'",
+        "'a text that is longer than there is room for' is cut off",
+        "no number of documents",
+        "no number of seeds",
+        "a panel of 0.30 inches",
+    ]
+    assert [complaint for complaint in complaints if complaint not in found] == []
 
 
 @pytest.mark.parametrize("name", FIGURES)
