@@ -16,6 +16,7 @@ from merging.chat import ChatSettings
 from results.aggregation import PERPLEXITIES, from_means
 from results.errors import InputError
 from results.shared_items import ITEM
+from results.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -270,7 +271,9 @@ def judge_answers(
         return chosen[request.task_name][request.doc_id] if chosen else request.doc_id
 
     lm = ReplayLM(lambda request: answers[request.task_name, number(request)][1])
-    notices = [f"{without} answers got no verdict from the judge and count as wrong"] if without else []
+    notices = (
+        [f"{counted(without, 'answer')} got no verdict from the judge: taken as wrong"] if without else []
+    )
     again = run_lm_eval(lm, judged, rows, settings.but(chat=ChatSettings()))
     sent = {(task, one["doc_id"]): one["arguments"] for task, of in results["samples"].items() for one in of}
     for task, samples in again["samples"].items():

@@ -105,6 +105,19 @@ class Generation:
         return len(self.ids) if self.count is None else self.count
 
 
+class KeptBackError(InputError):
+    """A server's filter of contents keeps back how likely some continuations are.
+
+    Args:
+        pairs: which of those that were asked for, by their places.
+        message: in a sentence, what cannot be scored.
+    """
+
+    def __init__(self, pairs: Sequence[int], message: str = "") -> None:
+        super().__init__(message or f"The server's filter of contents keeps {len(pairs)} choices back.")
+        self.pairs = pairs
+
+
 @dataclass(frozen=True)
 class Likelihood:
     """How likely a continuation is, token by token, given all before it; in natural logarithms.

@@ -13,6 +13,7 @@ from bench.definition import FunctionReference
 from bench.hub import NoDataError, hub_rows
 from results.errors import InputError
 from results.validation import Settings
+from results.words import counted
 
 
 class ExampleSource(Settings):
@@ -108,8 +109,8 @@ def _examples(source: ExampleSource, root: Path | None) -> list[tuple[str, str]]
         taken = [row for group in groups[source.start : end] for row in group]
         if not taken:
             raise NoDataError(
-                f"{_place(source, root)} has {len(groups)} usable rows, and the examples start behind "
-                f"row {source.start}"
+                f"{_place(source, root)} has {counted(len(groups), 'usable row')}, and the examples start "
+                f"behind row {source.start}"
             )
         return [(prompt.render(**row), completion.render(**row)) for row in taken]
     except jinja2.UndefinedError as error:

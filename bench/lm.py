@@ -8,11 +8,15 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 
-from bench.engine import Engine, Generation, GenerationRequest, Progress
+from bench.engine import Engine, Generation, GenerationRequest, KeptBackError, Progress
 from bench.prompts import DEFAULT_NEW_TOKENS
 from bench.stopping import StopStrings
 from merging.chat import ChatForm, adds_special_tokens
 from results.errors import InputError
+from results.words import counted
+
+_NAMED = 8
+"""Documents that a message names, of many."""
 
 
 class TokenCache:
@@ -89,16 +93,19 @@ class EngineLM(TemplateLM):
         """What a reader of the scores should know of how prompts and answers were fitted in."""
         room, notices = self.engine.max_length, []
         if self.truncated:
-            notices.append(f"{self.truncated} prompts lost tokens from their left to fit {room} tokens")
+            notices.append(
+                f"{counted(self.truncated, 'prompt')} lost tokens on the left to fit {room} tokens"
+            )
         if self.shortened:
-            notices.append(f"{self.shortened} answers had room for {room // 2} tokens only")
-        for number, what in (
-            (self.cut, "were cut at their limit of tokens"),
-            (self.empty, "are empty"),
-            (self.filtered, "were kept back by the server's filter of contents, and count as empty"),
+            notices.append(f"{counted(self.shortened, 'answer')} had room for {room // 2} tokens only")
+        for number, one, several, what in (
+            (self.cut, "was", "were", "cut at the limit of tokens"),
+            (self.empty, "is", "are", "empty"),
+            (self.filtered, "was", "were", "kept back by the server's filter of contents: taken as empty"),
         ):
             if number:
-                notices.append(f"{number} of {self.answered} answers {what}")
+                all_of_them = counted(self.answered, "answer")
+                notices.append(f"{number} of {all_of_them} {one if number == 1 else several} {what}")
         if self.answered and self._neutralised:
             notices.append(f"answers are greedy, without the model's own {', '.join(self._neutralised)}")
         return (*notices, *(self._chat.notices if self._chat else ()))
@@ -158,7 +165,10 @@ class EngineLM(TemplateLM):
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
         """Log-likelihood of each request's continuation, and whether it is the greedy one."""
-        return super().loglikelihood(requests, disable_tqdm=True)
+        try:
+            return super().loglikelihood(requests, disable_tqdm=True)
+        except KeptBackError as error:
+            raise KeptBackError(error.pairs, _kept_back(requests, error.pairs)) from None
 
     def _loglikelihood_tokens(
         self, requests: Sequence[tuple[Any, list[int], list[int]]], **_: Any
@@ -182,7 +192,11 @@ class EngineLM(TemplateLM):
             rolling = get_rolling_token_windows(tokens, self.prefix_token_id, self.engine.max_length, 1)
             windows.extend((index, *make_disjoint_window(window)) for window in rolling)
         totals = [0.0] * len(requests)
-        scores = self._loglikelihood_tokens(windows)
+        try:
+            scores = self._loglikelihood_tokens(windows)
+        except KeptBackError as error:
+            kept_back = _kept_back(requests, [windows[place][0] for place in error.pairs])
+            raise KeptBackError(error.pairs, kept_back) from None
         for (index, _, _), (logprob, _) in zip(windows, scores, strict=True):
             totals[index] += logprob
         return totals
@@ -254,3 +268,21 @@ def stop_strings(arguments: Mapping[str, Any]) -> tuple[str, ...]:
     """What ends an answer, by lm-eval's request."""
     until = arguments.get("until") or []
     return tuple(dict.fromkeys(text for text in ([until] if isinstance(until, str) else until) if text))
+
+
+def _kept_back(requests: Sequence[Instance], places: Sequence[int]) -> str:
+    """What cannot be scored where a server's filter keeps back some of the requests."""
+    numbers: dict[str, set[int]] = {}
+    for place in places:
+        numbers.setdefault(str(requests[place].task_name), set()).add(int(requests[place].doc_id or 0))
+    which = "; ".join(f"{task}: {_some(sorted(of))}" for task, of in numbers.items())
+    return (
+        f"The server's filter of contents keeps back how likely choices are in documents of {which} (counted "
+        "from 0), without which there is no score; what else it answered is kept for a start with another "
+        "filter: or leave the benchmark out, or score with --engine hf."
+    )
+
+
+def _some(numbers: Sequence[int]) -> str:
+    more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
+    return ", ".join(map(str, numbers[:_NAMED])) + more

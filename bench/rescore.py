@@ -18,6 +18,7 @@ from bench.recorded import RecordedAnswer, read_recorded, recorded_form
 from bench.score_settings import ScoreSettings
 from merging.chat import THINK_END
 from results.errors import InputError
+from results.words import counted
 from tasks.errors import WrongColumnError
 
 
@@ -111,7 +112,7 @@ def rescore(
     values = [metrics[f"{task.name}/{primary}"] for task in tasks if f"{task.name}/{primary}" in metrics]
     unscored = sum(primary not in of_document for of_document in by_document.values())
     if unscored:
-        notices.append(f"{unscored} rows have no label, so they count in no {benchmark.metric}")
+        notices.append(f"{counted(unscored, 'row')} without a label, left out of {benchmark.metric}")
     return Rescored(
         benchmark.name,
         benchmark.metric,

@@ -32,6 +32,7 @@ from results.reading import read_json
 from results.shared_items import ITEM
 from results.store import DOCUMENT_KEY
 from results.suite import BenchmarkSpec, SuiteSpec
+from results.words import counted
 from results.writing import write_atomically
 
 _PERPLEXITY = "word_perplexity"
@@ -197,8 +198,8 @@ class _Order:
         }
         if not all(found.values()):
             raise InputError(
-                f"{source} has {len(drawn)} validation documents, too few for {len(self.shares)} parts: "
-                "give a larger `first` share of `halving`, or leave it out."
+                f"{source} has {counted(len(drawn), 'validation document')}, too few for "
+                f"{len(self.shares)} parts: give a larger `first` share of `halving`, or leave it out."
             )
         return found
 

@@ -3,6 +3,7 @@
 from bench.benchmark import EvalTask
 from bench.data import Rows, fewshot_splits
 from results.errors import InputError
+from results.words import counted
 
 
 def refuse_few_rows(task: EvalTask, rows: Rows) -> None:
@@ -47,6 +48,6 @@ def refuse_few(task: str, asked: int, there: int, *, apart: bool) -> None:
     usable = max(0, there - apart)
     if asked > usable:
         raise InputError(
-            f"{task}: {asked} worked examples are asked for, and there are {usable} to choose from "
+            f"{task}: {counted(asked, 'worked example')} asked for, of {usable} to choose from "
             "(--num-fewshot, or 'num_fewshot' of the task)."
         )

@@ -7,8 +7,22 @@ from typing import get_args
 from bench.engine import Dtype, EngineSettings
 from bench.score_settings import ScoreSettings
 from bench.server_settings import ServerSettings
-from manyshot.flags import add_flags, count, json_object, number, numbers, whole_number
-from merging.chat import THINK_END, ChatSettings
+from manyshot.flags import add_flags, count, number, numbers, whole_number
+from manyshot.shared_arguments import (
+    add_base,
+    add_chat,
+    add_data,
+    add_engine,
+    add_format,
+    add_json,
+    add_judge,
+    add_preset,
+    add_skip_missing,
+    add_store,
+    add_suite,
+    add_verify,
+)
+from merging.chat import THINK_END
 from merging.signals import ContinuationSettings
 from merging.train_settings import AdapterSettings, TrainSettings
 from results.trackers import ReportSettings
@@ -46,7 +60,7 @@ def _demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--smoke", action="store_true", help="a few steps of training: to try the path, not to learn"
     )
-    _json(parser)
+    add_json(parser)
 
 
 def _run(parser: argparse.ArgumentParser) -> None:
@@ -59,14 +73,14 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--subsets", type=count, nargs="+", help="merge every so many of the tasks, in place of the file's"
     )
-    _judge(parser, default=None)
-    _chat(parser)
-    _engine(parser)
+    add_judge(parser, default=None)
+    add_chat(parser)
+    add_engine(parser)
     parser.add_argument("--out", type=Path, help="folder for merged checkpoints and the report")
     parser.add_argument(
         "--leaderboard", type=Path, metavar="DIR", help="also write the leaderboard of the store's runs"
     )
-    _skip_missing(parser)
+    add_skip_missing(parser)
     parser.add_argument(
         "--plan",
         action="store_true",
@@ -76,10 +90,10 @@ def _run(parser: argparse.ArgumentParser) -> None:
         "--tokens-per-second", type=number, nargs="+", metavar="N",
         help="with --plan: a rate of training and one of scoring, or one for both, which give hours",
     )  # fmt: skip
-    _data(parser)
-    _store(parser)
-    _verify(parser)
-    _json(parser)
+    add_data(parser)
+    add_store(parser)
+    add_verify(parser)
+    add_json(parser)
 
 
 def _search(parser: argparse.ArgumentParser) -> None:
@@ -89,11 +103,11 @@ def _search(parser: argparse.ArgumentParser) -> None:
         "--choose", type=numbers, metavar="W,W",
         help="of several objectives, the weights by which a point of their front becomes a recipe",
     )  # fmt: skip
-    _skip_missing(parser)
-    _data(parser)
-    _store(parser)
-    _verify(parser)
-    _json(parser)
+    add_skip_missing(parser)
+    add_data(parser)
+    add_store(parser)
+    add_verify(parser)
+    add_json(parser)
 
 
 def _score(parser: argparse.ArgumentParser) -> None:
@@ -122,20 +136,24 @@ def _score(parser: argparse.ArgumentParser) -> None:
         help="worked examples before a question, in place of the benchmark's own number",
     )  # fmt: skip
     parser.add_argument(
+        "--max-new-tokens", type=count, metavar="N",
+        help="most tokens of an answer, of benchmarks that ask for more",
+    )  # fmt: skip
+    parser.add_argument(
         "--output-path", type=Path, metavar="DIR", help="also write results and samples in lm-eval's files"
     )
-    _preset(parser)
+    add_preset(parser)
     add_flags(parser, ScoreSettings)
-    _chat(parser)
-    _engine(parser)
+    add_chat(parser)
+    add_engine(parser)
     add_flags(parser, ServerSettings, defaults={"url": "api only"})
-    _judge(parser)
+    add_judge(parser)
     add_flags(parser, ReportSettings)
-    _skip_missing(parser)
-    _data(parser)
-    _store(parser)
-    _verify(parser)
-    _json(parser)
+    add_skip_missing(parser)
+    add_data(parser)
+    add_store(parser)
+    add_verify(parser)
+    add_json(parser)
 
 
 def _rescore(parser: argparse.ArgumentParser) -> None:
@@ -146,10 +164,10 @@ def _rescore(parser: argparse.ArgumentParser) -> None:
         "--think-end", default=THINK_END, metavar="TEXT",
         help="what ends the part of an answer that is thought, not said (%(default)s)",
     )  # fmt: skip
-    _judge(parser)
+    add_judge(parser)
     add_flags(parser, EngineSettings, only={"dtype", "device", "batch_tokens"})
-    _data(parser)
-    _json(parser)
+    add_data(parser)
+    add_json(parser)
 
 
 def _merge(parser: argparse.ArgumentParser) -> None:
@@ -202,37 +220,37 @@ def _restore(parser: argparse.ArgumentParser) -> None:
 
 def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="folder of the expert; must not exist")
-    _suite(parser)
+    add_suite(parser)
     parser.add_argument("--task", required=True, help="task of the suite")
-    _base(parser)
+    add_base(parser)
     parser.add_argument("--examples", type=count, help="most training examples (all)")
     add_flags(parser, TrainSettings)
     add_flags(parser, AdapterSettings, defaults={"rank": "all weights", "alpha": "the rank"})
-    _chat(parser)
-    _data(parser)
+    add_chat(parser)
+    add_data(parser)
 
 
 def _signals(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "experts", nargs="+", metavar="EXPERT", help="TASK=PATH, or a folder of the task's name"
     )
-    _suite(parser)
-    _base(parser)
+    add_suite(parser)
+    add_base(parser)
     parser.add_argument("--inputs", type=count, default=100, help="validation inputs of a task (%(default)s)")
     add_flags(parser, ContinuationSettings, only={"max_new_tokens", "top_k"})
     parser.add_argument(
         "--loss", choices=("text", "completion"), default="text", help="what losses are over (%(default)s)"
     )
     parser.add_argument("--score", action="store_true", help="make scores that are not in the store")
-    _preset(parser)
+    add_preset(parser)
     add_flags(parser, ScoreSettings)
-    _chat(parser)
-    _engine(parser)
+    add_chat(parser)
+    add_engine(parser)
     parser.add_argument("--out", type=Path, help="folder for heat maps and signals.json")
-    _data(parser)
-    _store(parser)
-    _verify(parser)
-    _json(parser)
+    add_data(parser)
+    add_store(parser)
+    add_verify(parser)
+    add_json(parser)
 
 
 def _report(parser: argparse.ArgumentParser) -> None:
@@ -249,7 +267,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
     table.add_argument(
         "--signals", type=Path, action="append", help="signals.json that `manyshot signals --out` wrote"
     )
-    _format(table, "terminal", "markdown", "latex", "csv", "html")
+    add_format(table, "terminal", "markdown", "latex", "csv", "html")
     figure = kinds.add_parser("figure", help="the comparison as a picture (PNG, PDF or SVG by suffix)")
     figure.add_argument("out", type=Path, help="file to write")
     figure.add_argument(
@@ -266,13 +284,13 @@ def _report(parser: argparse.ArgumentParser) -> None:
     pair.add_argument(
         "--documents", type=whole_number, metavar="N", help="documents to list on which either is better (1)"
     )
-    _format(pair, "terminal", "markdown", "csv")
-    _json(pair)
+    add_format(pair, "terminal", "markdown", "csv")
+    add_json(pair)
     submission = kinds.add_parser("submission", help="runs with their records, in a folder to send to others")
     submission.add_argument("out", type=Path, help="folder to make; must not exist")
     for kind in (table, figure, board, submission, pair):
         kind.add_argument("--run", action="append", default=[], help=_RUNS[kind is board])
-        _store(kind, several=kind is board)
+        add_store(kind, several=kind is board)
         kind.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
@@ -286,14 +304,14 @@ def _store_command(parser: argparse.ArgumentParser) -> None:
         "stores", nargs="+", type=Path, metavar="STORE", help="folders; the first is added to"
     )
     checked = kinds.add_parser("check", help="read every record with its rows, and every run")
-    _store(checked)
+    add_store(checked)
     for kind in (joined, checked):
         kind.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def _card(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the checkpoint")
-    _store(parser)
+    add_store(parser)
 
 
 def _push(parser: argparse.ArgumentParser) -> None:
@@ -308,68 +326,4 @@ def _push(parser: argparse.ArgumentParser) -> None:
 def _list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=KINDS, help="what to list")
     parser.add_argument("name", nargs="?", help="tell more about this one")
-    _data(parser)
-
-
-def _suite(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--suite", required=True, help="name of a suite, or a YAML file")
-
-
-def _base(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--base", required=True, help="folder of the base, or hub name")
-
-
-def _chat(parser: argparse.ArgumentParser) -> None:
-    add_flags(parser, ChatSettings)
-    parser.add_argument(
-        "--chat-template-args", dest="ChatSettings.chat_template_args", type=json_object, metavar="JSON",
-        help='what else the template is given, as \'{"date_string": "26 Jul 2024"}\'',
-    )  # fmt: skip
-
-
-def _preset(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", help="settings of the suite by name, such as `paper`")
-
-
-def _engine(parser: argparse.ArgumentParser) -> None:
-    add_flags(parser, EngineSettings, names={"name": "engine"})
-
-
-def _judge(parser: argparse.ArgumentParser, default: str | None = "patterns") -> None:
-    usual = default or "the file's"
-    parser.add_argument(
-        "--judge",
-        default=default,
-        help=f"judge of refusals: patterns, or a classifier such as allenai/wildguard ({usual})",
-    )
-
-
-def _skip_missing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--skip-missing", action="store_true", help="leave out benchmarks without data")
-
-
-def _data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, help="local data root (MANYSHOT_DATA; else the hub)")
-
-
-def _verify(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--verify", action="store_true", help="hash all weights again, and not only files that have changed"
-    )
-
-
-def _store(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    if several:
-        about = "folder of records, or a submission (may be repeated; MANYSHOT_STORE, ./manyshot-results)"
-        parser.add_argument("--store", type=Path, action="append", help=about)
-    else:
-        about = "folder of the records (MANYSHOT_STORE, ./manyshot-results)"
-        parser.add_argument("--store", type=Path, help=about)
-
-
-def _json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _format(parser: argparse.ArgumentParser, *formats: str) -> None:
-    parser.add_argument("--format", choices=formats, default=formats[0], help="(%(default)s)")
+    add_data(parser)

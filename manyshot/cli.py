@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import re
 import sys
 import traceback
 from importlib.metadata import version
@@ -72,7 +73,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """Parse a command line. Only the parser of the command that is asked for gets its arguments."""
+    """Parse a command line. Only the parser of the command that is asked for gets its arguments.
+
+    Flags may be written with `_`, as lm-eval's and mergekit's are.
+    """
+    arguments = [re.sub(r"^--[\w-]+", lambda flag: flag[0].replace("_", "-"), one) for one in arguments]
     parser = _Parser(prog="manyshot", description="Merge language models, score and compare them.")
     parser.add_argument("--version", action="version", version=f"manyshot {version('manyshot')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

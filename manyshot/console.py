@@ -49,11 +49,6 @@ def as_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return wide_terminal(text_table(headings, rows)).rstrip("\n")
 
 
-def counted(number: int, what: str) -> str:
-    """A number of things, as in `2 files`."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def size(nbytes: float) -> str:
     """A size, as in `1.5 GB`."""
     for unit in ("bytes", "kB", "MB", "GB"):

@@ -16,6 +16,7 @@ from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 from bench.hub_benchmarks import HubBenchmark
 from manyshot.published_scores import PublishedScore
 from results.errors import InputError
+from results.words import counted
 from results.writing import write_atomically
 
 ENTRIES = ".eval_results"
@@ -139,7 +140,7 @@ def _entry(hub: HubBenchmark, score: PublishedScore) -> EvalResultEntry:
         score.setup,
         score.metric,
         *([f"standard error {100 * error:.2f}"] if error is not None else []),
-        f"{score.record.n} documents",
+        counted(score.record.n, "document"),
         f"manyshot record {score.record.key.digest}",
     ]
     return EvalResultEntry(

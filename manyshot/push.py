@@ -4,12 +4,13 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from manyshot.console import counted, logger, size
+from manyshot.console import logger, size
 from manyshot.kept_in_repository import kept_in_repository
 from manyshot.push_files import TEMPLATE_FILES, PushedFile
 from merging.checkpoints.tokenizer_files import TOKENIZER_FILES
 from results.errors import InputError
 from results.validation import legible
+from results.words import counted
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

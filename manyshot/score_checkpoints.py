@@ -12,12 +12,13 @@ from bench.score_settings import GenKwargs, RunCode, ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.suite import Preset, Suite, benchmark_names, load_benchmark
-from manyshot.console import ScoringProgress, counted, logger
+from manyshot.console import ScoringProgress, logger
 from manyshot.scoring_plan import do_job, plan_scoring
 from merging.chat import ChatSettings
 from results.errors import InputError
 from results.record import Record
 from results.validation import validated
+from results.words import counted
 
 
 def open_checkpoints(names: Sequence[str], engine: EngineSettings) -> list[ScoredCheckpoint]:
@@ -74,6 +75,7 @@ def wanted_benchmarks(
     *,
     trust_task_code: bool = False,
     num_fewshot: int | None = None,
+    max_new_tokens: int | None = None,
 ) -> tuple[Benchmark, ...]:
     """A suite's benchmarks, or those that are named.
 
@@ -84,6 +86,7 @@ def wanted_benchmarks(
         include: further folders of tasks in lm-eval's format.
         trust_task_code: whether Python code of those folders may run.
         num_fewshot: worked examples before a question, in place of the benchmarks' own numbers.
+        max_new_tokens: most tokens of an answer, of benchmarks that ask for more.
 
     Raises:
         InputError: a name is unknown.
@@ -93,6 +96,8 @@ def wanted_benchmarks(
     if num_fewshot is not None and num_fewshot < 0:
         raise InputError(f"--num-fewshot is {num_fewshot}, where a whole number from 0 on is expected.")
     benchmarks = _wanted(suite, names, tasks, include, trust_task_code)
+    if max_new_tokens is not None:
+        benchmarks = tuple(benchmark.with_new_tokens(max_new_tokens) for benchmark in benchmarks)
     if num_fewshot is None:
         return benchmarks
     fixed = [task.name for one in benchmarks for task in one.tasks if task.config.get("num_fewshot") == 0]
@@ -156,8 +161,9 @@ def benchmarks_with_data(
     missing = scorer.missing_data(benchmarks)
     if missing and not skip_missing:
         reasons = "; ".join(f"{name} ({reason})" for name, reason in missing.items())
+        of_all = f"{len(missing)} of {counted(len(benchmarks), 'benchmark')}"
         raise InputError(
-            f"{len(missing)} of {len(benchmarks)} benchmarks have no data: {reasons}. "
+            f"{of_all} {'has' if len(missing) == 1 else 'have'} no data: {reasons}. "
             "Give a data root that has them with --data, or leave them out with --skip-missing."
         )
     for name, reason in missing.items():
@@ -173,6 +179,9 @@ def score_all(
     """Records of every checkpoint on every benchmark, by the checkpoint's name and the benchmark's.
 
     Records that are in the store are not made again.
+
+    Raises:
+        InputError: one cannot be made.
     """
     plan = plan_scoring(scorer, checkpoints, benchmarks)
     progress = ScoringProgress(len(plan.keys))
@@ -182,8 +191,8 @@ def score_all(
         try:
             for job in plan.jobs:
                 making = do_job(scorer, job, by_name, announce=progress.start, progress=progress.requests)
-                for digest, record in zip(job.records.values(), making, strict=True):
-                    by_digest[digest] = record
+                for record in making:
+                    by_digest[record.key.digest] = record
                     progress.finish()
         finally:
             scorer.close()

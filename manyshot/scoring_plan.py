@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.benchmark import Benchmark
-from bench.engine import Progress
+from bench.engine import KeptBackError, Progress
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
+from results.errors import InputError
 from results.record import Record
 
 
@@ -106,12 +107,20 @@ def do_job(
         progress: called with the numbers of a benchmark's requests answered and asked.
 
     Raises:
-        InputError: the checkpoint cannot be loaded or asked.
+        InputError: the checkpoint cannot be loaded or asked; or a server keeps answers back, after all else.
     """
+    kept_back: list[str] = []
     wanted = [benchmarks[name] for name in job.records]
     called = Path(job.checkpoint.name).name
     announce(f"{called} · generated answers")
     scorer.answer_ahead(job.checkpoint, wanted, progress)
     for benchmark in wanted:
         announce(f"{called} · {benchmark.name}")
-        yield scorer.score(job.checkpoint, benchmark, progress).record
+        try:
+            record = scorer.score(job.checkpoint, benchmark, progress).record
+        except KeptBackError as error:
+            kept_back.append(str(error))
+        else:
+            yield record
+    if kept_back:
+        raise InputError(" ".join(kept_back))

@@ -9,6 +9,7 @@ from merging.checkpoints.patched import Borrowed, PatchedCheckpoint
 from merging.checkpoints.tied import TIE_ADVICE, class_ties
 from merging.recipe import Missing
 from results.errors import InputError, and_more
+from results.words import counted
 
 _BUFFERS = re.compile(r"(.+\.)?(rotary_emb\.inv_freq|attn\.masked_bias|attention\.masked_bias)")
 _MASKS = re.compile(r"(.+\.)?(attn|attention)\.bias")
@@ -105,7 +106,7 @@ def _under(prefix: str) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(repr(name) for name in names[:3])
-    return f"{shown} and {len(names) - 3} more tensors" if len(names) > 3 else shown
+    return f"{shown} and {counted(len(names) - 3, 'more tensor')}" if len(names) > 3 else shown
 
 
 def _is_buffer(checkpoint: Checkpoint, name: str) -> bool:

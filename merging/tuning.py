@@ -24,6 +24,7 @@ from results.json_values import json_value
 from results.merge_trace import Trial
 from results.reading import read_json
 from results.validation import validated
+from results.words import counted
 from results.writing import locked, write_atomically
 
 Objective = Literal["average", "worst_task"]
@@ -72,7 +73,7 @@ def _round_value(name: str, value: Any, round_index: int, rounds: int) -> Any:
         return value
     if len(value) != rounds:
         raise InputError(
-            f"The setting '{name}' has {len(value)} values, one for each round, and there "
+            f"The setting '{name}' has {counted(len(value), 'value')}, one for each round, and there "
             f"{how_many(rounds)}; give one for each, a single value, or "
             f"{{{CHOOSE}: [...]}} to have one chosen on validation data."
         )

@@ -17,6 +17,7 @@ from merging.train_settings import Loss
 from results.errors import InputError
 from results.merge_trace import MergeTrace, SignalTrace
 from results.validation import Settings, Several
+from results.words import counted
 
 Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -162,8 +163,8 @@ class Weighting(Settings):
         """
         if not isinstance(self.temperature, float) and len(self.temperature) != rounds:
             raise InputError(
-                f"The weighting '{self.name}' has {len(self.temperature)} temperatures, one for each round, "
-                f"and there {how_many(rounds)}; give one for each, or one number."
+                f"The weighting '{self.name}' has {counted(len(self.temperature), 'temperature')}, one for "
+                f"each round, and there {how_many(rounds)}; give one for each, or one number."
             )
 
 

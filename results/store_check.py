@@ -8,6 +8,7 @@ from pathlib import Path
 from results.errors import InputError
 from results.run_manifest import load_run, run_names, save_run
 from results.store import Store, problems
+from results.words import counted
 
 _ROWS = re.compile(r"([0-9a-f]{64})(-[0-9a-f]{12})?\.parquet")
 
@@ -105,6 +106,6 @@ def _of_run(store: Store, path: Path, whole: set[str]) -> Iterator[str]:
     wanted = {digest for entry in run.entries for digest in entry.records.values()}
     if missing := sorted(wanted - whole):
         yield (
-            f"{path}: {len(missing)} of its {len(wanted)} records are missing or damaged, such as "
+            f"{path}: {len(missing)} of its {counted(len(wanted), 'record')} missing or damaged, such as "
             f"{missing[0]}; run the experiment again"
         )

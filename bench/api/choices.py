@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bench.api.requests import GREEDY, TOKEN_ID, prompt_tokens
+from bench.api.requests import GREEDY, TOKEN_ID, logprobs_of, prompt_tokens
 from bench.engine import TokenIds
 
 MOST_CHOICES = 128
@@ -30,10 +30,11 @@ def read_choices(answer: Any, tokens: Sequence[int], sent: int) -> dict[str, Any
     Beside them is how many tokens of the context, of so many that were sent, the server read.
 
     Raises:
+        FilteredError: its filter of contents keeps them back.
         RefusedError: it read more or fewer.
         LookupError, TypeError, ValueError: the answer lacks one.
     """
-    logprobs = answer["choices"][0]["logprobs"]
+    logprobs = logprobs_of(answer)
     [told] = logprobs["top_logprobs"]
     [likeliest] = logprobs["tokens"]
     return {

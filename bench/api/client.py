@@ -238,7 +238,8 @@ class Client:
                 f"{url} redirects{f' to {host[:200]}' if host else ''}, which is not followed, since a key "
                 "would go there too: give the address itself (--url)."
             )
-        if status in (401, 403):  # what it says may hold a part of the key
+        is_filtered = _is_filtered(response.content)
+        if status in (401, 403) and not is_filtered:  # what it says may hold a part of the key
             if self._key is None:
                 names = variables_for(self._host)
                 other = "" if OPENAI in names else f" ({OPENAI} is sent to OpenAI's hosts alone)"
@@ -253,7 +254,7 @@ class Client:
         hint = ""
         if status == 404 and not urlsplit(self.url).path:
             hint = f" Most servers have it below /v1: --url {self.url}/v1."
-        refused = FilteredError if _is_filtered(response.content) else RefusedError
+        refused = FilteredError if is_filtered else RefusedError
         raise refused(f"{url} answers with status {status}{said}.{hint}")
 
     def _session(self) -> requests.Session:
@@ -306,6 +307,8 @@ def _is_filtered(answer: bytes) -> bool:
     """Whether a server turns a prompt away for what it says, and nothing else is wrong with it."""
     with suppress(*BROKEN):
         error = json.loads(answer)["error"]
+        if "flagged_input" in (error.get("metadata") or {}):  # as OpenRouter says it, with status 403
+            return True
         return not _FILTER_CODES.isdisjoint((error.get("code"), (error.get("innererror") or {}).get("code")))
     return False
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from results.words import counted
 from results.writing import write_atomically
 
 logger = logging.getLogger("manyshot.bench")
@@ -69,7 +70,7 @@ class Journal:
             self.remove()
             return
         if self._answers:
-            logger.info("%d answers are there from an earlier start", len(self._answers))
+            logger.info("%s kept from an earlier start", counted(len(self._answers), "answer"))
         write_atomically(path, b"".join(whole))
 
 

@@ -10,6 +10,7 @@ from bench.api.conversation import ConversationAnswer, ConversationRequest, Serv
 from bench.api.thoughts import begins_thoughts
 from bench.engine import Generation, GenerationRequest
 from bench.lm import EngineLM
+from results.words import counted
 
 
 class ServedChatLM(EngineLM):
@@ -39,7 +40,7 @@ class ServedChatLM(EngineLM):
         if not self._unsure:
             return super().notices
         unsure = (
-            f"{self._unsure} cut answers are taken as they are: that the server's template begins no "
+            f"{counted(self._unsure, 'cut answer')} taken as read: that the server's template begins no "
             "thoughts, which they would be, could not be verified"
         )
         return (*super().notices, unsure)

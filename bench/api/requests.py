@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.api.client import BrokenAnswerError, RefusedError
+from bench.api.client import BrokenAnswerError, FilteredError, RefusedError
 from bench.engine import GenerationRequest, TokenIds
 
 MOST_STOPS = 4
@@ -132,6 +132,20 @@ def reason_of(choice: Mapping[str, Any]) -> str | None:
     return None if reason is None else str(reason)
 
 
+def logprobs_of(answer: Any) -> Mapping[str, Any]:
+    """Log-probabilities in an answer.
+
+    Raises:
+        FilteredError: there are none, since the server's filter of contents broke it off.
+        LookupError, TypeError: it is no answer.
+    """
+    choice = answer["choices"][0]
+    if choice.get("finish_reason") == FILTERED and not choice.get("logprobs"):
+        raise FilteredError("The server's filter of contents keeps back the log-probabilities of a prompt.")
+    logprobs: Mapping[str, Any] = choice["logprobs"]
+    return logprobs
+
+
 def prompt_tokens(answer: Mapping[str, Any], sent: int | None) -> int | None:
     """How many tokens of a prompt a server read, by its own account; None where it gives none.
 
@@ -156,9 +170,10 @@ def read_echo(answer: Any, ids: TokenIds, scored: int) -> dict[str, Any]:
         scored: how many of them, at its end, are scored.
 
     Raises:
+        FilteredError: the server's filter of contents keeps them back.
         LookupError, TypeError, ValueError, AttributeError: the answer has none, or of other tokens.
     """
-    logprobs = answer["choices"][0]["logprobs"]
+    logprobs = logprobs_of(answer)
     values, likeliest = logprobs["token_logprobs"], logprobs["top_logprobs"]
     read = _echoed_tokens(answer, len(values))
     if read != len(ids):

@@ -17,6 +17,7 @@ from bench.engine import (
     EngineSettings,
     Generation,
     GenerationRequest,
+    KeptBackError,
     Likelihood,
     Progress,
     TokenIds,
@@ -107,17 +108,24 @@ class APIEngine:
     def loglikelihood(
         self, pairs: Sequence[tuple[TokenIds, TokenIds]], progress: Progress | None = None
     ) -> list[Likelihood]:
-        """Log-likelihoods of (context, continuation) pairs, in the order given."""
+        """Log-likelihoods of (context, continuation) pairs, in the order given.
+
+        Raises:
+            KeptBackError: the server's filter of contents keeps some back; all others were asked.
+        """
         refuse_long_continuations(pairs, self.max_length)
         if not pairs:
             return []
         if not self.server.echoes:
             raise InputError(f"{self.server.client.url} gives no log-probabilities of prompts.")
         questions = questions_of(pairs, self.max_length, joins=self.server.joins_choices)
-        answers = self._answers([question.asked(self.server) for question in questions], progress)
+        asked = [question.asked(self.server) for question in questions]
+        answers = self._answers(asked, progress, self._post_or_none)
         found: dict[int, Likelihood] = {}
         for question, answer in zip(questions, answers, strict=True):
-            found |= question.likelihoods(answer)
+            found |= {} if answer is None else question.likelihoods(answer)
+        if filtered := [index for index in range(len(pairs)) if index not in found]:
+            raise KeptBackError(filtered)
         return [found[index] for index in range(len(pairs))]
 
     def distributions(
@@ -203,14 +211,22 @@ class APIEngine:
         except FilteredError:
             return filtered_answer()
 
+    def _post_or_none(
+        self, path: str, body: Mapping[str, Any], read: Callable[[Any], dict[str, Any]]
+    ) -> dict[str, Any] | None:
+        """What the server answers, or None where its filter lets the prompt not pass."""
+        try:
+            return self.server.client.post(path, body, read)
+        except FilteredError:
+            return None
+
     def _answers(
         self,
         asked: Sequence[Asked],
         progress: Progress | None,
-        post: Callable[[str, Mapping[str, Any], Callable[[Any], Any]], Any] | None = None,
+        post: Callable[[str, Mapping[str, Any], Callable[[Any], Any]], Any],
     ) -> list[Any]:
-        """What the server answers, in the order asked; each answer is kept as soon as it comes."""
-        post = post or self.server.client.post
+        """What the server answers, in the order asked; each answer but None is kept as soon as it comes."""
         keys = [digest_of([path, body]) for path, body, _ in asked]
         places = {key: place for place, key in reversed(list(enumerate(keys)))}
         calls = {
@@ -220,11 +236,12 @@ class APIEngine:
         }
         there = len(places) - len(calls)
         for done, (key, answer) in enumerate(results_of(calls, self._concurrency), there + 1):
-            self.journal.keep(key, answer)
+            if answer is not None:
+                self.journal.keep(key, answer)
             if progress:
                 progress(done, len(places))
         answers = [self.journal.find(key) for key in keys]
-        if any(answer.get("read", 0) is None for answer in answers):
+        if any(answer and answer.get("read", 0) is None for answer in answers):
             self.noticed.add(_MAY_CUT)
         return answers
 

@@ -2,12 +2,13 @@
 
 import argparse
 
-from manyshot.console import answer, counted
+from manyshot.console import answer
 from manyshot.published_scores import published_scores
 from manyshot.score_card import write_scores
 from merging.checkpoints.adapted import open_checkpoint
 from results.errors import InputError
 from results.store import Store, store_root
+from results.words import counted
 
 
 def run(options: argparse.Namespace) -> None:

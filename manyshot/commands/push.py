@@ -2,9 +2,10 @@
 
 import argparse
 
-from manyshot.console import answer, as_table, counted, logger, size
+from manyshot.console import answer, as_table, logger, size
 from manyshot.push import check_repository, push
 from manyshot.push_files import pushed_files
+from results.words import counted
 
 
 def run(options: argparse.Namespace) -> None:

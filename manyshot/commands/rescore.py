@@ -11,6 +11,7 @@ from manyshot.console import answer, logger
 from manyshot.flags import settings_of
 from manyshot.score_checkpoints import open_judge
 from results.errors import InputError
+from results.words import counted
 from results.writing import write_atomically
 
 
@@ -51,7 +52,9 @@ def _as_json(rescored: Rescored) -> dict[str, object]:
 
 def _as_text(rescored: Rescored) -> str:
     primary = "not known" if rescored.value is None else f"{rescored.value:.4f}"
-    lines = [f"{rescored.benchmark}: {rescored.metric} {primary} over {rescored.n} recorded answers"]
+    lines = [
+        f"{rescored.benchmark}: {rescored.metric} {primary} over {counted(rescored.n, 'recorded answer')}"
+    ]
     width = max(map(len, rescored.metrics), default=0)
     return "\n".join(
         lines + [f"  {name.ljust(width)}  {value:.4f}" for name, value in rescored.metrics.items()]

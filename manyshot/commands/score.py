@@ -54,6 +54,7 @@ def _score(options: argparse.Namespace) -> None:
         options.include_path or (),
         trust_task_code=options.trust_task_code,
         num_fewshot=options.num_fewshot,
+        max_new_tokens=options.max_new_tokens,
     )
     engine = settings_of(options, EngineSettings, **server_of(options))
     settings = score_settings(

@@ -2,10 +2,11 @@
 
 import argparse
 
-from manyshot.console import answer, counted
+from manyshot.console import answer
 from results.errors import InputError
 from results.store import Store, store_root
 from results.store_check import damages, join_stores
+from results.words import counted
 
 
 def run(options: argparse.Namespace) -> None:

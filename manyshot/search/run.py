@@ -27,6 +27,7 @@ from manyshot.search.trials import Trial, Trials, needs_optuna
 from results.errors import InputError
 from results.pareto import front
 from results.search_report import SearchReport
+from results.words import counted
 from results.writing import locked
 
 STORAGE = "search.db"
@@ -123,7 +124,7 @@ def _spend(budget: Budget, trials: Trials, evaluator: Evaluator) -> None:
         all_failed = all(trial.outcome.failed for trial in trials.finished)
         if outcome.failed and all_failed and pending.number + 1 >= _MOST_FAILURES:
             raise InputError(
-                f"The first {pending.number + 1} candidates all failed; the last: {outcome.failed}"
+                f"All of {counted(pending.number + 1, 'candidate')} failed; the last: {outcome.failed}"
             )
         trial = trials.finish(outcome)
         logger.info("%s", _said(trial, best_of(trials.finished)))
@@ -136,7 +137,7 @@ def _said(trial: Trial, best: Sequence[Trial]) -> str:
         return f"{what} failed: {outcome.failed}"
     values = ", ".join(f"{value:.3f}" for value in outcome.values)
     if outcome.stopped:
-        return f"{what}: stopped after {outcome.documents} documents, about {values}"
+        return f"{what}: stopped after {counted(outcome.documents, 'document')}, about {values}"
     return f"{what}: {values}{', the best so far' * any(trial.number == one.number for one in best)}"
 
 

@@ -151,7 +151,7 @@ def test_answers_that_came_before_a_failure_are_not_asked_for_again(server, tmp_
     server.fault = lambda *_: None
     done = score(server, "--store", "other", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert f"{before} answers are there from an earlier start" in done.stderr
+    assert f"{before} answers kept from an earlier start" in done.stderr
     again = {tuple(body["prompt"]) for body in server.bodies("/v1/completions")}
     assert len(set(prompts)) == 8
     assert len(again.intersection(prompts)) == 8 - before

@@ -87,7 +87,7 @@ def test_thoughts_that_are_switched_off_are_none(server, tmp_path):
 def test_where_nothing_shows_it_cut_answers_stand_and_it_is_said(server, tmp_path):
     record = answers(server, cwd=tmp_path)
     assert record.answers["empty"] == 0
-    assert any(notice.startswith("8 cut answers are taken as they are") for notice in record.notices)
+    assert any(notice.startswith("8 cut answers taken as read") for notice in record.notices)
 
 
 def test_an_answer_that_ends_what_it_never_began_shows_that_thoughts_are_begun(server, tmp_path):

@@ -142,7 +142,7 @@ def test_what_is_filtered_counts_as_an_empty_answer_and_stops_nothing(
 ):
     server.fault = filtering(*answered)
     found = record(server, llama, "--chat-template", chat, cwd=tmp_path)
-    assert "1 of 2 answers were kept back by the server's filter of contents, and count as empty" in (
+    assert "1 of 2 answers was kept back by the server's filter of contents: taken as empty" in (
         found.notices
     )
     assert (found.n, found.answers["all"], found.answers["empty"]) == (2, 2, 1)
@@ -187,3 +187,44 @@ def test_a_prompt_is_counted_where_the_server_counts():
     for sent in (2, 4):
         with pytest.raises(InputError, match=f"read 3 tokens of a prompt of {sent}"):
             read_completion(answer, sent)
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [
+        (200, {"choices": [{"finish_reason": "content_filter", "text": None, "logprobs": None}]}),
+        (400, {"error": {"code": "content_filter"}}),
+        (403, {"error": {"code": 403, "metadata": {"reasons": ["violence"], "flagged_input": "Question"}}}),
+    ],
+)
+def test_a_choice_that_is_filtered_is_named_and_all_else_is_scored_and_kept(
+    server, llama, tmp_path, answered
+):
+    filtered = []
+
+    def fault(path, body, number):
+        if not body or not filtered or body.get("prompt", [])[: len(filtered)] != filtered:
+            return None
+        return answered[0], {}, json.dumps(answered[1]).encode()
+
+    server.fault = fault
+    told = ("score", "--engine", "api", "--url", server.url, llama, "--limit", "4", "--concurrency", "1")
+    told += ("--benchmark", "lab_yes_no", "--benchmark", "lab_math")
+    first = manyshot(*told, "--store", "whole", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    whole = Store(tmp_path / "whole")
+    [record] = [one for one in whole.records() if one.key.benchmark == "lab_yes_no"]
+    encode = opened(server, llama).tokenizer.encode
+    prompts = [encode(prompt) for prompt in whole.documents(record)["prompt"]]
+    filtered += prompts[1]
+    done = manyshot(*told, "--store", "store", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "keeps back how likely choices are in documents of lab_yes_no: 1 (counted from 0)" in done.stderr
+    assert [one.key.benchmark for one in Store(tmp_path / "store").records()] == ["lab_math"]
+    filtered.clear()
+    server.asked.clear()
+    again = manyshot(*told, "--store", "store", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "1 record made, 1 found" in again.stderr
+    asked = [body["prompt"] for body in server.bodies("/v1/completions")]
+    assert [any(one[: len(ids)] == ids for one in asked) for ids in prompts] == [False, True, False, False]

@@ -108,7 +108,7 @@ def test_thoughts_are_cut_off_and_no_stop_string_ends_them(llama):
     said, _, lm = answers(llama, "<think> And then", {}, chat=thinking, ended=False, cut=True)
     assert said == [""]
     assert lm.answers == {"all": 1, "cut": 1, "empty": 1}
-    assert lm.notices == ("1 of 1 answers were cut at their limit of tokens", "1 of 1 answers are empty")
+    assert lm.notices == ("1 of 1 answer was cut at the limit of tokens", "1 of 1 answer is empty")
 
 
 def test_a_prompt_that_has_ended_the_thoughts_leaves_stop_strings_and_answers_alone(llama):

@@ -238,7 +238,7 @@ def test_more_worked_examples_than_there_are_is_refused(sampler, split, there):
     refuse_few_rows(task, dev_rows())
     assert len(prompts_of(task, dev_rows(), seed=1)) == 5
     more = task_of({}, **config, num_fewshot=there + 1)
-    message = f"t: {there + 1} worked examples are asked for, and there are {there} to choose from"
+    message = f"t: {there + 1} worked examples asked for, of {there} to choose from"
     with pytest.raises(InputError, match=message):
         refuse_few_rows(more, dev_rows())
     with pytest.raises(InputError, match=message):
@@ -251,5 +251,5 @@ def test_too_many_worked_examples_are_refused_before_a_model_is_loaded(tmp_path)
     task = replace(load_benchmark("arc_easy").tasks[0], name="t", files={}, columns=(), convert=None)
     config = {**CHOICE, "test_split": "test", "fewshot_split": "dev", "num_fewshot": 8}
     benchmark = load_benchmark("arc_easy").but(tasks=(replace(task, config=config),))
-    with pytest.raises(InputError, match="t: 8 worked examples are asked for, and there are 5"):
+    with pytest.raises(InputError, match="t: 8 worked examples asked for, of 5"):
         Scorer(ScoreSettings(), Store(tmp_path), tmp_path).missing_data([benchmark])

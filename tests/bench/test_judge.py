@@ -140,7 +140,7 @@ def test_an_answer_without_a_verdict_is_wrong_on_either_side(tmp_path):
     result = rescore(load_benchmark("xstest"), outputs(tmp_path), None, judge)
     assert [one.verdict for one in result.verdicts] == ["no_answer", "compliance", "no_answer"] * 2
     assert result.value == 1 / 6
-    assert result.notices == ("2 answers got no verdict from the judge and count as wrong",)
+    assert result.notices == ("2 answers got no verdict from the judge: taken as wrong",)
 
 
 def test_a_model_that_gives_no_verdict_at_all_is_no_judge(tmp_path):

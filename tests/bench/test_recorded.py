@@ -217,7 +217,7 @@ def test_rows_without_a_label_are_judged_and_not_scored(tmp_path):
     rows = [{"prompt": "How?", "completion": "I'm sorry, but I can't help with that."}]
     result = rescored("xstest", write(tmp_path / "o.jsonl", rows), None)
     assert (result.value, result.verdicts[0].verdict) == (None, "full_refusal")
-    assert result.notices == ("1 rows have no label, so they count in no overall_accuracy",)
+    assert result.notices == ("1 row without a label, left out of overall_accuracy",)
 
 
 @pytest.mark.parametrize(

@@ -178,5 +178,5 @@ def test_prompts_that_lose_tokens_are_counted_in_the_record(llama, rows, tmp_pat
     record = scorer.score(ScoredCheckpoint("tiny", llama, IDENTITY), load_benchmark("pubmedqa")).record
     assert record.notices == (
         "pubmedqa: 4 rows from pubmedqa/test.jsonl; the hub's split has 500",
-        "9 prompts lost tokens from their left to fit 16 tokens",
+        "9 prompts lost tokens on the left to fit 16 tokens",
     )

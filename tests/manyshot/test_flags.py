@@ -7,7 +7,7 @@ import yaml
 from pydantic import Field
 
 from bench.engine import EngineSettings
-from manyshot import arguments
+from manyshot import arguments, shared_arguments
 from manyshot.cli import parse
 from manyshot.commands.train import _adapter
 from manyshot.experiment import Experiment, ExperimentTraining
@@ -37,7 +37,7 @@ class ToyExperimentTraining(ExperimentTraining, ToySharedTrainSettings):
 
 @pytest.fixture
 def toys(monkeypatch):
-    monkeypatch.setattr(arguments, "EngineSettings", ToyEngineSettings)
+    monkeypatch.setattr(shared_arguments, "EngineSettings", ToyEngineSettings)
     monkeypatch.setattr(arguments, "TrainSettings", ToyTrainSettings)
 
 
@@ -96,6 +96,12 @@ def test_only_what_the_user_gives_is_set():
     assert given(options, TrainSettings) == {
         "end_token": False, "report_to": ["wandb", "mlflow"], "max_steps": 3
     }  # fmt: skip
+
+
+def test_flags_may_be_written_as_lm_evals_are():
+    options = parse(["score", "--task", "a_b", "--num_fewshot", "3", "--output_path=a_b", "a_b"])
+    assert (options.num_fewshot, options.task, options.checkpoints) == (3, ["a_b"], ["a_b"])
+    assert str(options.output_path) == "a_b"
 
 
 def test_all_linear_layers_are_no_list_of_names():

@@ -64,3 +64,12 @@ def test_what_is_wrong_is_said_in_one_sentence(here, arguments, sentence):
     done = manyshot(*OWN, *arguments, cwd=here)
     assert done.returncode == 2
     assert sentence in done.stderr.splitlines()[-1]
+
+
+def test_answers_have_as_many_tokens_as_the_command_line_says(here):
+    told = ("score", "models/tiny", "--engine", "hf", "--json", "--benchmark", "lab_math", "--limit", 2)
+    done = manyshot(*told, "--max-new-tokens", 1, cwd=here)
+    [row] = json.loads(done.stdout)
+    assert row["answers"] == {"all": 2, "cut": 2, "empty": row["answers"]["empty"]}
+    assert "2 of 2 answers were cut at the limit of tokens" in done.stderr
+    assert "1 record made, 0 found" in manyshot(*told, cwd=here).stderr

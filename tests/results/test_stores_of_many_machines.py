@@ -129,7 +129,7 @@ def test_a_damaged_record_is_found_by_name_and_so_is_the_run_that_lacks_it(tmp_p
     cut(damaged)
     first, of_run = damages(store)
     assert damaged.stem in first and "remove" in first
-    assert "1 of its 2 records are missing or damaged" in of_run and damaged.stem in of_run
+    assert "1 of its 2 records missing or damaged" in of_run and damaged.stem in of_run
     done = manyshot("store", "check", "--store", store.root, cwd=tmp_path)
     assert done.returncode == 2 and "2 damages" in done.stderr and damaged.stem in done.stdout
 
