@@ -13,12 +13,13 @@ from types import ModuleType
 from typing import Any
 
 from bench.definition import FunctionReference, replace_references
-from bench.sandbox import run_program
+from bench.sandbox import Outcome, run_program
 from results.errors import InputError
 
 _METRIC = "code_eval"
 _MODULES = tuple(f"lm_eval.tasks.{name}.utils" for name in ("humaneval", "humaneval_infilling", "mbpp"))
 """What runs programs by that metric alone."""
+_FAILS = "1 / 0"
 
 
 class SandboxedCodeEval:
@@ -48,7 +49,7 @@ class SandboxedCodeEval:
         results: dict[int, list[tuple[int, dict[str, Any]]]] = {}
         for problem, (test, answers) in enumerate(zip(references, predictions, strict=True)):
             for place, answer in enumerate(answers):
-                ended = run_program(f"{answer}\n{test}")
+                ended = _ended(f"{answer}\n{test}")
                 said = {"task_id": problem, "passed": ended.passed, "completion_id": place}
                 told = {**said, "result": "passed" if ended.passed else f"failed: {ended.reason}"}
                 results.setdefault(problem, []).append((place, told))
@@ -58,6 +59,17 @@ class SandboxedCodeEval:
             for number in k
             if all(n >= number for n, _ in counts)
         }, results
+
+
+def _ended(program: str) -> Outcome:
+    """How an answer with its tests ended; it has not passed where it says so of tests that nothing passes.
+
+    An answer may read the interpreter that runs its tests, and end the program as one that has passed.
+    """
+    outcome = run_program(program)
+    if outcome.passed and run_program(f"{program}\n{_FAILS}").passed:
+        return Outcome(passed=False, reason="says that it has passed whatever its tests are")
+    return outcome
 
 
 def runs_in_sandbox(config: Mapping[str, Any]) -> bool:

@@ -17,6 +17,7 @@ from bench.code_eval import SandboxedCodeEval
 from bench.data import Rows
 from bench.lm_eval_tasks.benchmarks import LmEvalTasks
 from bench.model_code import refuse_model_code
+from bench.sandbox import run_program
 from bench.score_settings import ScoreSettings
 from results.errors import InputError
 from results.store import Store
@@ -116,6 +117,25 @@ def test_lm_evals_tasks_count_answers_that_pass(name, rows, answer, metric, monk
     assert not {one for one in sys.modules if one.startswith("lm_eval.tasks.") and one.endswith(
         ("humaneval.utils", "mbpp.utils")
     )}  # fmt: skip
+
+
+FORGES = """
+import os, sys
+frame = sys._getframe()
+while frame is not None:
+    told = frame.f_locals
+    if "secret" in told:
+        os.write(told["told"], f"passed {told['secret']}".encode())
+        os._exit(0)
+    frame = frame.f_back
+"""
+
+
+def test_an_answer_that_says_that_it_has_passed_has_not():
+    assert run_program(f"{FORGES}\nassert False").passed  # nothing in its process is hidden from a program
+    shares, ends = SandboxedCodeEval().compute(references=["assert x == 1"], predictions=[[FORGES]], k=[1])
+    assert shares == {"pass@1": 0}
+    assert ends[0][0][1]["result"] == "failed: says that it has passed whatever its tests are"
 
 
 def test_the_share_of_problems_that_k_answers_solve():
