@@ -185,8 +185,8 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         if merged is not None:
             refuse_tokenizer_code(merged.folder)
     check_compatible(base, experts, by_token=merged is not None and merged.by_token)
-    template = merged_template(recipe, stored[1])
-    of_stacks = stack_notices((stored[0], *stored[1].values()))
+    template = merged_template(recipe, *stored)
+    of_stacks = stack_notices((stored[0], *stored[1].values()), recipe)
     differences = without_notice(compare_settings(*stored, recipe.accept_differences, merged), recipe)
     vectors = TaskVectors(
         base,

@@ -17,6 +17,8 @@ from results.validation import Settings, sentence_of, validated
 
 TOKENIZERS = (BASE, "union")
 """What `tokenizer` may say beside an expert's name and a folder."""
+AUTO = "auto"
+"""What `chat_template` says for the commonest."""
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(B|[KMGT]I?B)?", re.IGNORECASE)
 DifferenceKey = Annotated[str, Field(pattern=r"^(config|generation|tokenizer)\.")]
 """A key in which experts may differ from the base."""
@@ -116,9 +118,9 @@ class Recipe(Settings):
     """Where adapters are merged: `delta`, as what each makes of its base, into a whole model; or `factors`, A
     and B of every matrix apart, into an adapter, as METIS's released code does."""
     chat_template: str | None = None
-    """Whose chat template the merged model has: an expert's by its name; a common form (`alpaca`, `chatml`,
-    `exaone`, `llama3`, `mistral`); that of a jinja file; or the template itself, which has a `{`; null for
-    the tokenizer's."""
+    """Whose chat template the merged model has: an expert's by its name; `auto`, that which most of the base
+    and the experts have; a common form (`alpaca`, `chatml`, `exaone`, `llama3`, `mistral`); that of a jinja
+    file; or the template itself, which has a `{`; null for the tokenizer's."""
     trust_remote_code: bool = False
     """Accept checkpoints whose configuration asks for code of its own. Merging runs none; the files of code
     that lie beside the base's weights are copied beside the merged ones."""
@@ -186,7 +188,9 @@ def recipe_of(content: object, path: Path) -> Recipe:
             "base": location_beside(path, recipe.base),
             "experts": experts,
             "method": method,
-            "chat_template": template if template in experts else template and beside(path, template),
+            "chat_template": (
+                template if template in {None, AUTO, *experts} else beside(path, str(template))
+            ),
             "tokenizer": (
                 recipe.tokenizer
                 if recipe.tokenizer in {*TOKENIZERS, *experts}

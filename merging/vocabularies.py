@@ -11,6 +11,7 @@ from merging.checkpoints.tokenizer_files import tokenizer_files, vocabulary
 from merging.joined_tokenizer import AddedTokens, added_tokens
 from merging.token_choices import BASE, ChosenRow, TokenChoice, chosen_row, sentence_of
 from results.errors import InputError, and_more
+from results.words import counted
 
 _NAMED = 10
 """Tokens that notices name, of many."""
@@ -121,11 +122,12 @@ def _with_choices(
     if new:  # of a union they are there already
         owners = {token: next(_having(token, experts, known), None) for token in new}
         added = added_tokens(merged.folder, merged.tokens, owners)
-        ids = {**merged.tokens, **added.tokens}
-        merged = replace(merged, tokens=ids, rows=max(merged.rows, max(ids.values()) + 1), added=added)
+        merged = replace(merged, tokens={**merged.tokens, **added.tokens}, added=added)
+    # A base's tokenizer may have tokens behind the rows of its tables.
+    merged = replace(merged, rows=max(merged.rows, *(merged.tokens[token] + 1 for token in tokens)))
     notices = [sentence_of(token, row) for token, row in list(rows.items())[:_NAMED]]
     if len(rows) > len(notices):
-        notices.append(f"so have {len(rows) - len(notices)} more tokens rows of their own")
+        notices.append(f"so {counted(len(rows) - len(notices), 'more token')}")
     choices = {merged.tokens[token]: row for token, row in rows.items()}
     return replace(merged, choices=choices, notices=(*merged.notices, *notices))
 
@@ -159,7 +161,7 @@ def _union(
         for token, names in list(owners.items())[:_NAMED]
     ]
     if len(owners) > len(notices):
-        notices.append(f"so are {len(owners) - len(notices)} more tokens of experts")
+        notices.append(f"so {counted(len(owners) - len(notices), 'more token')} of experts")
     tokens = {**ours, **added.tokens}
     needed = max(tokens.values()) + 1
     return MergedVocabulary(

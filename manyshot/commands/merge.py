@@ -1,17 +1,20 @@
 """`manyshot merge`: merge experts as a recipe file says, ours or mergekit's."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from manyshot.console import answer, counted, size
+from manyshot.console import answer, size
 from manyshot.flags import settings_of
 from manyshot.tracking import report_merge
+from merging.checkpoints.stacked import stack_parts
 from merging.merge import merge
 from merging.prepare import Prepared, prepare
+from merging.recipe import Recipe
 from merging.recipe_file import Step, load_steps
 from merging.staging import refuse_existing
 from results.errors import InputError
 from results.trackers import ReportSettings, check_trackers
+from results.words import counted
 
 
 def run(options: argparse.Namespace) -> None:
@@ -40,22 +43,38 @@ def _planned(step: Step, device: str) -> Iterator[str]:
         yield f"makes    {step.out}"
     if step.builds_on:
         yield f"plan     once there is: {', '.join(step.builds_on)}"
+        locations = _locations(step.recipe)
+        width = max(len(name) for name, _ in locations)
+        for i, (name, location) in enumerate(locations):
+            yield f"{'' if i else 'reads':<9}{name:<{width}}  {location}"
         return
     yield from _plan(prepare(step.recipe, device))
+
+
+def _varies(setting: object) -> bool:
+    """Whether a setting, or a task's own, differs from tensor to tensor."""
+    own = setting.values() if isinstance(setting, Mapping) else (setting,)
+    return any(isinstance(value, list) for value in own)
+
+
+def _locations(recipe: Recipe) -> list[tuple[str, str]]:
+    """What is merged, by name and location, in the order of the names."""
+    return [("base", recipe.base), *((name, spec.path) for name, spec in sorted(recipe.experts.items()))]
 
 
 def _plan(planned: Prepared) -> Iterator[str]:
     """What a merge will read, write and need."""
     spec = planned.recipe.method
     # What differs from tensor to tensor stands as the recipe has it.
-    varying = {name: value for name, value in spec.settings.items() if isinstance(value, list)}
+    varying = {name: value for name, value in spec.settings.items() if _varies(value)}
     settings = ", ".join(f"{name}={value}" for name, value in (planned.method.model_dump() | varying).items())
     yield f"method   {spec.name}({settings}) on {planned.vectors.device}"
-    names = ("base", *planned.vectors.experts)
-    width, total = max(map(len, names)), 0
-    for name, checkpoint in zip(names, planned.checkpoints, strict=True):
+    locations = _locations(planned.recipe)
+    width, total = max(len(name) for name, _ in locations), 0
+    for (name, location), checkpoint in zip(locations, planned.checkpoints, strict=True):
         nbytes = sum((checkpoint.folder / file).stat().st_size for file in checkpoint.files)
-        read = f"{counted(len(checkpoint.files), 'file')}, {size(nbytes)}, {checkpoint.folder}"
+        where = location if stack_parts(location) or "+" in location else checkpoint.folder
+        read = f"{counted(len(checkpoint.files), 'file')}, {size(nbytes)}, {where}"
         yield f"{'' if total else 'reads':<9}{name:<{width}}  {read}"
         total += nbytes
     passes = (*(["digests"] if planned.method.random else []), *planned.passes, "merge")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from merging.mergekit.document import Parameters
 from merging.mergekit.methods import TheirMethod
-from merging.recipe import TOKENIZERS
+from merging.recipe import AUTO, TOKENIZERS
 from results.errors import InputError
 from results.validation import quoted
 
@@ -53,7 +53,7 @@ def with_base(
         of_base = "" if theirs.base in {"merged", "first"} else " beside the base"
         raise InputError(
             f"{where}: merge_method {method!r} merges {wanted} model{'s' if wanted != '1' else ''}{of_base}, "
-            f"and {len(listed)} are listed."
+            f"and {len(listed)} {'is' if len(listed) == 1 else 'are'} listed."
         )
     return listed
 
@@ -61,13 +61,14 @@ def with_base(
 def named(locations: Sequence[str]) -> list[str]:
     """Return a name for each model: the last part of its path, numbered where several have the same.
 
-    So are folders called `base` and `union`, which say something else where a recipe names a tokenizer.
+    So are folders called `base`, `union` and `auto`, which say something else where a recipe names a
+    tokenizer or a chat template.
     """
     names: list[str] = []
     for location in locations:
         name = Path(location).name or location
         number, free = 1, name
-        while free in names or free in TOKENIZERS:
+        while free in names or free in {*TOKENIZERS, AUTO}:
             number += 1
             free = f"{name}-{number}"
         names.append(free)

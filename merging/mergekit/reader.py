@@ -1,20 +1,17 @@
 """A document of mergekit as a recipe of ours, with notices of what is done otherwise."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from merging.chat_templates import CHAT_TEMPLATES
-from merging.checkpoints.folders import locate
-from merging.checkpoints.tokenizer_files import chat_template
 from merging.mergekit.document import Document, Slice, output_dtype
 from merging.mergekit.experts import Merged, named, with_base
 from merging.mergekit.methods import THEIRS, Given, TheirMethod, their_method
 from merging.mergekit.parameters import setting
 from merging.mergekit.slices import Sliced, read_slices
 from merging.mergekit.tokenizer import read_tokenizer
-from merging.recipe import ExpertSpec, MethodSpec, Recipe
+from merging.recipe import AUTO, ExpertSpec, MethodSpec, Recipe
 from results.errors import InputError
 from results.reading import beside
 from results.validation import quoted, validated
@@ -49,8 +46,6 @@ def read_document(content: Mapping[str, Any], file: Path, made: Mapping[str, Pat
         merge = _of_models(document, theirs, base, places, where)
     else:
         merge = read_slices(document, [places.of_slice(one) for one in document.slices], theirs, base, where)
-    models = [base] if base is not None else []
-    models += merge.models
     tokenizer = read_tokenizer(document, merge, places.of, where)
     return Recipe(
         base=merge.base,
@@ -62,7 +57,7 @@ def read_document(content: Mapping[str, Any], file: Path, made: Mapping[str, Pat
         normalize_weights=merge.ours.divide,
         output_dtype=output_dtype(document, where),
         seed=document.random_seed or 0,
-        chat_template=_template(document.chat_template, models, where),
+        chat_template=_template(document.chat_template, where),
         tokenizer=tokenizer.source,
         pad_to_multiple_of=tokenizer.pad_to_multiple_of,
         tokens=tokenizer.tokens,
@@ -108,7 +103,7 @@ def _of_models(
         where=where,
     )
     experts = {name: one.location for name, one in by_name.items()}
-    return Sliced(base or listed[0].location, experts, theirs.read(given), list(experts.values()))
+    return Sliced(base or listed[0].location, experts, theirs.read(given))
 
 
 class _Places:
@@ -119,9 +114,9 @@ class _Places:
 
     def of(self, reference: str) -> str:
         """Return a model's folder or hub name; one that an earlier document makes is where that writes it."""
-        if reference in self._made:
-            return str(self._made[reference])
-        return "+".join(beside(self._file, part) for part in reference.split("+"))
+        model, *adapters = reference.split("+")
+        place = str(self._made[model]) if model in self._made else beside(self._file, model)
+        return "+".join([place, *(beside(self._file, adapter) for adapter in adapters)])
 
     def of_slice(self, one: Slice) -> Slice:
         """Return a slice whose models are locations."""
@@ -160,37 +155,19 @@ def _ignored(document: Document, theirs: TheirMethod, where: str) -> list[str]:
     return notices
 
 
-def _template(wanted: str | None, models: Sequence[str], where: str) -> str | None:
+def _template(wanted: str | None, where: str) -> str | None:
     """Return the chat template as a recipe of ours says it.
 
     Raises:
         InputError: it is a name that is none here.
     """
-    if wanted is None:
-        return None
-    if wanted == "auto":
-        return _commonest(models)
+    if wanted is None or wanted == AUTO:
+        return wanted
     if wanted in CHAT_TEMPLATES:
         return CHAT_TEMPLATES[wanted]
     if "{" in wanted and len(wanted) >= _SHORTEST_TEMPLATE:
         return wanted
     raise InputError(
-        f"{where}: 'chat_template' is {quoted(wanted)}; give 'auto', {', '.join(CHAT_TEMPLATES)} or the "
+        f"{where}: 'chat_template' is {quoted(wanted)}; give '{AUTO}', {', '.join(CHAT_TEMPLATES)} or the "
         "template itself."
     )
-
-
-def _commonest(models: Sequence[str]) -> str | None:
-    """Return the template that most models have; None where that is the base's, or there is none."""
-    templates = []
-    for model in dict.fromkeys(models):
-        template = chat_template(_folder(model))
-        text = template.get("default") if isinstance(template, Mapping) else template
-        templates.append(text.strip() if isinstance(text, str) else "")
-    counted = Counter(text for text in templates if text)
-    commonest = counted.most_common(1)[0][0] if counted else ""
-    return commonest if commonest != templates[0] and "{" in commonest else None
-
-
-def _folder(model: str) -> Path:
-    return locate(model.rpartition("+")[0] or model)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from merging.mergekit.document import Document, is_document
+from merging.mergekit.document import Document, TokenizerSpec, is_document
+from merging.recipe import TOKENIZERS
 from results.errors import InputError
 from results.validation import quoted, validated
 
@@ -70,4 +71,8 @@ def _references(document: Document) -> set[str]:
     models = [one.model for one in document.models or ()]
     sources = [source.model for one in document.slices or () for source in one.sources]
     bases = [one.base_model for one in document.slices or ()]
-    return {str(reference) for reference in (document.base_model, *models, *sources, *bases)}
+    # Rows of single tokens are of models that are merged.
+    given = document.tokenizer.source if isinstance(document.tokenizer, TokenizerSpec) else document.tokenizer
+    tokenizers = [one for one in (given, document.tokenizer_source) if one not in TOKENIZERS]
+    every = (document.base_model, *models, *sources, *bases, *tokenizers)
+    return {reference.partition("+")[0] for reference in every if isinstance(reference, str)}

@@ -31,13 +31,11 @@ class Sliced:
         base: location of the base.
         experts: locations by name.
         ours: the method, with settings by the blocks.
-        models: the locations of all that is merged, the first one first.
     """
 
     base: str
     experts: Mapping[str, str]
     ours: Ours
-    models: list[str]
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,6 @@ def read_slices(
         start,
         {name: stack_location(column) for name, column in zip(names, columns, strict=True)},
         _joined(read, [segment.length for segment in segments], start, where),
-        list(dict.fromkeys(source.model for one in slices for source in one.sources)),
     )
 
 

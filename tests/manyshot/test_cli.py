@@ -125,6 +125,11 @@ def test_a_plan_says_what_a_merge_reads_writes_and_needs_and_does_none_of_it(fam
     assert sorted(path.name for path in tmp_path.iterdir()) == ["models", "recipe.yaml"]
     varying = recipe(tmp_path, method={"name": "task_arithmetic", "scaling": [0.2, 0.6]})
     assert "scaling=[0.2, 0.6]" in manyshot("merge", "--plan", varying, cwd=tmp_path).stdout.splitlines()[0]
+    of_task = {"name": "ties", "variant": "mergekit", "density": {"math": [1.0, 0.5], "safety": 0.2}}
+    stack = f"{family / 'base'}[0:1] | {family / 'math'}[1:2]"
+    done = manyshot("merge", "--plan", recipe(tmp_path, method=of_task, base=stack), cwd=tmp_path)
+    assert "density={'math': [1.0, 0.5], 'safety': 0.2}" in done.stdout
+    assert f"kB, {stack}\n" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Files of mergekit are read with mergekit's meaning: settings, models, tokenizer, several documents."""
+"""Files of mergekit are read with mergekit's meaning: settings, models, tokenizer, chat template."""
 
 import importlib.resources
 import json
@@ -11,11 +11,10 @@ from mergekit_files import FILES, LOOKED_AT, make_models, recipe_of_file
 from safetensors.torch import load_file
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from manyshot.cli import main
 from merging.chat_templates import CHAT_TEMPLATES
 from merging.merge import merge
-from merging.prepare import Prepared
-from merging.recipe_file import load_recipe, load_steps
+from merging.prepare import prepare
+from merging.recipe_file import load_recipe
 from results.errors import InputError
 
 
@@ -24,6 +23,9 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     make_models(folder)
     return folder
+
+
+GIVEN = "{% for message in messages %}{{ message.content }}{% endfor %}"
 
 
 def read(folder, tmp_path, **changes):
@@ -335,21 +337,40 @@ def test_a_folder_called_as_the_base_is_in_recipes_is_an_expert_of_another_name(
     assert recipe.experts[recipe.tokens["B"].source].path == places[0]
 
 
-def test_the_chat_template_is_the_commonest_or_the_one_that_is_given(models, tmp_path):
-    given = "{% for message in messages %}{{ message.content }}{% endfor %}"
-    recipe = read(models, tmp_path, chat_template=given)
+def test_the_chat_template_is_the_one_that_is_given(models, tmp_path):
+    recipe = read(models, tmp_path, chat_template=GIVEN)
     out = merge(recipe, tmp_path / "out", progress=False)
-    assert (out / "chat_template.jinja").read_text() == given
-    assert read(models, tmp_path, chat_template="auto").chat_template is None
-    folders = []
-    for name in "xy":
-        folders.append(tmp_path / name)
-        folders[-1].mkdir()
-        for file in (models / "a").iterdir():
-            (folders[-1] / file.name).write_bytes(file.read_bytes())
-        (folders[-1] / "chat_template.jinja").write_text(given)
-    listed = [{"model": str(folder), "parameters": {"weight": 1}} for folder in folders]
-    assert read(models, tmp_path, chat_template="auto", models=listed).chat_template == given
+    assert (out / "chat_template.jinja").read_text() == GIVEN
+
+
+def test_the_commonest_template_is_that_of_most_models_each_counted_once(models, tmp_path):
+    def with_template(name, text):
+        folder = shutil.copytree(models / "a", tmp_path / name)
+        (folder / "chat_template.jinja").write_text(text)
+        return str(folder)
+
+    def found(**changes):
+        return prepare(read(models, tmp_path, chat_template="auto", **changes)).chat_template
+
+    def listed(*folders):
+        return [{"model": folder, "parameters": {"weight": 1}} for folder in folders]
+
+    assert found() is None  # nobody has one
+    x, y, z = (
+        with_template(name, text) for name, text in (("x", GIVEN), ("y", GIVEN + "\n"), ("z", "{{ 1 }}"))
+    )
+    assert found(models=listed(x, y, z)) == GIVEN
+    assert found(models=listed(x, z), base_model=z) == "{{ 1 }}"  # the base's before others' as common
+    sources = [{"model": one, "layer_range": [0, 2]} for one in (z, x, y)]
+    slices = [{"sources": [{**source, "parameters": {"weight": 1}}]} for source in sources]
+    stacked = {"models": ..., "slices": slices, "merge_method": "linear", "base_model": ...}
+    assert found(**stacked) == GIVEN
+    ours = tmp_path / "ours.yaml"
+    experts = {"one": x, "two": z, "three": y}
+    content = {"base": z, "experts": experts, "method": {"name": "average"}, "chat_template": "auto"}
+    ours.write_text(yaml.safe_dump(content))
+    out = merge(load_recipe(ours), tmp_path / "merged", progress=False)
+    assert (out / "chat_template.jinja").read_text() == GIVEN
 
 
 def test_multislerp_of_one_model_is_that_model_whatever_its_weight(models, tmp_path):
@@ -363,133 +384,3 @@ def test_multislerp_of_one_model_is_that_model_whatever_its_weight(models, tmp_p
     found = load_file(merge(recipe, tmp_path / "out", progress=False) / "model.safetensors")
     for name, tensor in load_file(models / "a/model.safetensors").items():
         torch.testing.assert_close(found[name], tensor, rtol=1e-5, atol=1e-6)
-
-
-def several(models, tmp_path):
-    path = tmp_path / "several.yaml"
-    weight = {"parameters": {"weight": 1.0}}
-    documents = [
-        {
-            "merge_method": "linear",
-            "models": [{"model": "first", **weight}, {"model": str(models / "c"), **weight}],
-        },
-        {
-            "name": "first",
-            "merge_method": "linear",
-            "models": [{"model": str(models / "a"), **weight}, {"model": str(models / "b"), **weight}],
-        },
-    ]
-    path.write_text(yaml.safe_dump_all(documents))
-    return path
-
-
-def test_documents_build_on_each_other_by_name(models, tmp_path, capsys):
-    path = several(models, tmp_path)
-    main(["merge", str(path), "--plan"])
-    assert "first" in capsys.readouterr().out
-    main(["merge", str(path), str(tmp_path / "out")])
-    a, b, c = (load_file(models / name / "model.safetensors") for name in "abc")
-    found = load_file(tmp_path / "out/model.safetensors")
-    for name, tensor in load_file(tmp_path / "out-first/model.safetensors").items():
-        torch.testing.assert_close(tensor, (a[name] + b[name]) / 2)
-        torch.testing.assert_close(found[name], (tensor + c[name]) / 2)
-    assert [step.is_made() for step in load_steps(path, tmp_path / "out")] == [True, False]
-    assert not load_steps(path, tmp_path / "elsewhere")[0].is_made()
-    with pytest.raises(InputError, match="2 merges"):
-        load_recipe(path)
-
-
-@pytest.fixture
-def twice(models, tmp_path, capsys):
-    """Run a file of two merges whose models can be changed: its last model, or what is said."""
-    copies = tmp_path / "models"
-    shutil.copytree(models, copies)
-    path, out = several(copies, tmp_path), tmp_path / "out"
-
-    def merged():
-        shutil.rmtree(out, ignore_errors=True)
-        capsys.readouterr()
-        try:
-            main(["merge", str(path), str(out)])
-        except SystemExit as stopped:
-            assert stopped.code == 2
-            return capsys.readouterr().err
-        return load_file(out / "model.safetensors")["model.norm.weight"]
-
-    return merged
-
-
-def test_an_intermediate_is_used_again_and_its_inputs_are_read_once(twice, tmp_path, monkeypatch):
-    before, first = twice(), tmp_path / "out-first/model.safetensors"
-    stamp, asked = first.stat().st_mtime_ns, []
-    made_from = Prepared.made_from
-    monkeypatch.setattr(Prepared, "made_from", lambda self: asked.append(self.recipe) or made_from(self))
-    assert torch.equal(twice(), before)
-    assert first.stat().st_mtime_ns == stamp
-    assert len(asked) == 2  # of the first merge to compare it, of the second for its report
-
-
-def other_inputs(tmp_path, monkeypatch):
-    shutil.copy(tmp_path / "models/c/model.safetensors", tmp_path / "models/a/model.safetensors")
-
-
-def other_rules(tmp_path, monkeypatch):
-    monkeypatch.setattr("merging.prepare.MERGING_VERSION", "another")
-
-
-def an_earlier_report(tmp_path, monkeypatch):
-    path = tmp_path / "out-first/merge.json"
-    report = json.loads(path.read_text())
-    del report["made_from"]
-    path.write_text(json.dumps(report))
-
-
-def a_report_of_something_else(tmp_path, monkeypatch):
-    (tmp_path / "out-first/merge.json").write_text('{"recipe": [1]}')
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (other_inputs, "was made of what its inputs held before"),
-        (other_rules, "or by other rules of merging"),
-        (an_earlier_report, "is of an earlier manyshot"),
-        (a_report_of_something_else, "exists already"),
-    ],
-)
-def test_an_intermediate_that_cannot_be_used_is_named_and_left_as_it_is(
-    twice, tmp_path, monkeypatch, change, says
-):
-    twice()
-    (tmp_path / "out-first/README.md").write_text("My own words.")
-    (tmp_path / "out-first/notes.txt").write_text("Mine.")
-    change(tmp_path, monkeypatch)
-    kept = {path: path.read_bytes() for path in (tmp_path / "out-first").iterdir()}
-    said = twice()
-    assert (said.count("\n"), says in said, "out-first" in said) == (1, True, True), said
-    assert {path: path.read_bytes() for path in (tmp_path / "out-first").iterdir()} == kept
-    assert not (tmp_path / "out").exists()
-    shutil.rmtree(tmp_path / "out-first")
-    a, b, c = (
-        load_file(tmp_path / f"models/{name}/model.safetensors")["model.norm.weight"] for name in "abc"
-    )
-    torch.testing.assert_close(twice(), ((a + b) / 2 + c) / 2)
-
-
-@pytest.mark.parametrize(
-    ("names", "models", "says"),
-    [
-        (("x", "y"), ("y", "x"), "circle"),
-        (("x", "x"), ("a", "b"), "several documents are called 'x'"),
-        ((None, None), ("a", "b"), "several documents have no name"),
-    ],
-)
-def test_documents_that_have_no_order_are_refused(tmp_path, names, models, says):
-    path = tmp_path / "several.yaml"
-    documents = [
-        {"merge_method": "linear", "models": [{"model": model}], **({"name": name} if name else {})}
-        for name, model in zip(names, models, strict=True)
-    ]
-    path.write_text(yaml.safe_dump_all(documents))
-    with pytest.raises(InputError, match=says):
-        load_steps(path, tmp_path / "out")

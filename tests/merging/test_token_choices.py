@@ -1,6 +1,7 @@
 """Rows that a recipe chooses by token: whose they are, in which models they stand, and what is refused."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -104,6 +105,28 @@ def test_an_expert_that_lacks_a_token_of_the_base_has_the_chosen_row(places, tmp
     torch.testing.assert_close(weights(out)[TABLE][-1], theirs)
     torch.testing.assert_close(weights(usual)[TABLE][-1], weights(base)[TABLE][-1])
     torch.testing.assert_close(weights(out)[TABLE][:-1], weights(usual)[TABLE][:-1])
+
+
+def test_a_token_of_the_bases_tokenizer_behind_its_table_gets_a_row(folder, places, tmp_path):
+    base = shutil.copytree(folder / "base", tmp_path / "base")
+    read = AutoTokenizer.from_pretrained(base)
+    read.add_tokens(["<early>", "<late>"])
+    read.save_pretrained(base)
+    experts = {"a": str(folder / "one")}
+    early, late = (read.get_vocab()[token] for token in ("<early>", "<late>"))
+    assert early == len(weights(base)[TABLE])
+    for force in (False, True):
+        tokens = {"<late>": {"source": token_of("a", "<a>"), "force": force}}
+        out = merged(base, experts, tmp_path / f"out {force}", tokenizer={"source": "base", "tokens": tokens})
+        for table in (TABLE, HEAD):
+            assert len(weights(out)[table]) == late + 1
+            theirs = weights(folder / "one")[table][places["one"]["<a>"]]
+            torch.testing.assert_close(weights(out)[table][late], theirs)
+            mean = weights(base)[table].mean(dim=0)
+            torch.testing.assert_close(weights(out)[table][early], mean, rtol=1e-5, atol=1e-6)
+    of_base = {"source": "base", "tokens": {"<late>": {"source": "base"}}}
+    with pytest.raises(InputError, match=f"takes the row {late} of .*base, whose table .* has {early} rows"):
+        merged(base, experts, tmp_path / "refused", tokenizer=of_base)
 
 
 def test_a_token_is_added_to_the_tokenizer_that_lacks_it_and_texts_are_split_by_it(folder, places, tmp_path):
