@@ -8,13 +8,15 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from bench.hub_benchmarks import HUB_BENCHMARKS
 from manyshot.eval_entries import ENTRIES, own_record, read_entries
-from manyshot.score_card import RECORD, read_card, without_scores
+from manyshot.score_card import RECORD, read_card
 from merging.checkpoints.adapter import CONFIG, is_adapter
 from merging.checkpoints.folders import exists, read_mapping
 from merging.model_card import MADE, TAG, header
 from merging.sources import hub_name
+from results.card_parts import renewed, without_parts
 from results.errors import InputError
 
+_OF_SOURCES = ("base_model", "base_model_relation")
 _HEADING = re.compile(r"^#.*$", re.MULTILINE)
 
 
@@ -34,9 +36,11 @@ def completed_card(folder: Path) -> bytes | None:
 
 
 def card_of_others(theirs: Path, ours: bytes) -> bytes | None:
-    """Return the card of a repository that a user wrote, with what the header of ours has beside it.
+    """Return the card of a repository with what is ours of it renewed, and all that people wrote there kept.
 
-    One that has a header alone, such as a licence that was chosen on the hub, gets the text of ours.
+    Of one that manyshot made these are parts of its text (`results.card_parts`), and keys of its header that
+    ours has, or that name what was merged; its other keys stay. A card that a user wrote keeps all of its
+    header, which is completed by ours; one that has a header alone gets the text of ours.
 
     Args:
         theirs: the card of the repository.
@@ -44,25 +48,33 @@ def card_of_others(theirs: Path, ours: bytes) -> bytes | None:
 
     Returns:
         What is to be sent in place of ours; None where ours is to be sent, since a user wrote that, or
-        manyshot made theirs.
+        nobody changed theirs, or an earlier manyshot made theirs, which did not mark its parts.
 
     Raises:
         InputError: the hub would not read the repository's card.
     """
     sent = ModelCard(ours.decode(), ignore_metadata_errors=True)
     found = theirs.read_text(encoding="utf-8", errors="replace")
-    if _is_by_user(sent.text) or MADE in found:
+    if _is_by_user(sent.text) or MADE in without_parts(found):
         return None
     card, data = read_card(theirs), sent.data
-    assert isinstance(data, ModelCardData)
+    assert isinstance(card.data, ModelCardData) and isinstance(data, ModelCardData)
     has_text = _is_by_user(found)
-    if not has_text:
-        if TAG in (card.data.get("tags") or ()):
-            return None
-        card.text = sent.text
+    is_made = MADE in found or (not has_text and TAG in (card.data.get("tags") or ()))
+    if is_made:
+        for key in {*data.to_dict(), *_OF_SOURCES} - {"tags", "model-index"}:
+            card.data.pop(key, None)
+    others = [one for one in card.data.eval_results or [] if RECORD not in (one.metric_args or {})]
+    card.data.eval_results = others or None
+    text = renewed(card.text, sent.text) if has_text else sent.text
     known = {key: value for key, value in data.to_dict().items() if key != "model-index"}
     complete(card, known, data.eval_results or [])
-    return (_written(card, theirs) or theirs.read_bytes()) if has_text else _as_bytes(card, theirs)
+    if is_made and text == sent.text and card.data.to_dict() == data.to_dict():
+        return None
+    if text == card.text and card.data.to_dict() == read_card(theirs).data.to_dict():
+        return theirs.read_bytes()
+    card.text = text
+    return _as_bytes(card, theirs)
 
 
 def complete(card: ModelCard, known: dict[str, Any], results: list[EvalResult]) -> None:
@@ -136,8 +148,8 @@ def _results(folder: Path) -> list[EvalResult]:
 
 def _is_by_user(text: str) -> bool:
     """Whether a card holds text that is not of `manyshot merge` or `manyshot card`."""
-    body = re.sub(r"\A---\r?\n.*?\r?\n---\r?\n", "", text, flags=re.DOTALL)
-    return MADE not in body and bool(_HEADING.sub("", without_scores(body)).strip())
+    body = without_parts(re.sub(r"\A---\r?\n.*?\r?\n---\r?\n", "", text, flags=re.DOTALL))
+    return MADE not in body and bool(_HEADING.sub("", body).strip())
 
 
 def _written(card: ModelCard, path: Path) -> bytes | None:

@@ -20,12 +20,10 @@ from merging.checkpoints.folders import read_mapping
 from merging.model_card import TAG
 from reports.table_model import text_table
 from reports.writers import markdown
+from results.card_parts import SCORES, card_part, with_scores
 from results.errors import InputError
 from results.writing import write_atomically
 
-_BEGIN, _END = "<!-- manyshot: scores -->", "<!-- manyshot: end of scores -->"
-_TABLE = re.compile(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", re.DOTALL)
-_RECIPE = "\n## Recipe\n"
 RECORD = "record"
 """Argument of a metric in the `model-index` that marks it as ours, and names the record."""
 
@@ -51,13 +49,7 @@ def write_scores(folder: Path, scores: Sequence[PublishedScore]) -> list[Path]:
     task = _pipeline(folder)
     header.model_name = header.model_name or folder.resolve().name
     header.eval_results = [*others, *(_eval_result(score, task) for score in scores)]
-    section = f"{_BEGIN}\n{_section(scores)}\n{_END}"
-    if _TABLE.search(card.text):
-        card.text = _TABLE.sub(lambda _: section, card.text, count=1)
-    elif _RECIPE in card.text:
-        card.text = card.text.replace(_RECIPE, f"\n{section}\n{_RECIPE}", 1)
-    else:
-        card.text = f"{card.text.rstrip()}\n\n{section}\n"
+    card.text = with_scores(card.text, card_part(SCORES, _section(scores)))
     entries = merged_entries(folder, scores)
     write_atomically(path, str(card).encode())
     return [path, *write_entries(entries)]
@@ -77,11 +69,6 @@ def read_card(path: Path) -> ModelCard:
             f"{path} is no model card that the hub would read ({reason}); mend its header, or remove the "
             "file and have one made."
         ) from error
-
-
-def without_scores(text: str) -> str:
-    """Return the text of a card without the table of scores."""
-    return _TABLE.sub("", text)
 
 
 def _new(folder: Path) -> ModelCard:

@@ -1,7 +1,7 @@
 """The model card of a merged checkpoint: its README.md, with the header that the hub reads."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ import yaml
 from merging.merged_template import is_text
 from merging.method_file import class_name
 from merging.sources import hub_names, published
+from results.card_parts import MERGE, RECIPE, card_part
 from results.markdown import code, escaped, fenced, printable
+from results.words import counted
 
 MADE = "Made with manyshot"
 """How the text of a card begins that is made here."""
@@ -42,7 +44,6 @@ def model_card(report: Mapping[str, Any], agreed: Mapping[str, Any]) -> str:
         ]
         for name, expert in sorted(experts.items())
     ]
-    base = report["inputs"]["base"]["weights"][:12]
     return "\n".join(
         [
             "---",
@@ -51,7 +52,22 @@ def model_card(report: Mapping[str, Any], agreed: Mapping[str, Any]) -> str:
             "",
             f"# A merge by {code(method)}",
             "",
-            f"{MADE} {report['versions']['manyshot']} from {len(rows)} experts of "
+            card_part(MERGE, _of_merge(report, rows)),
+            "",
+            "## Recipe",
+            "",
+            card_part(RECIPE, _of_recipe(recipe)),
+            "",
+        ]
+    )
+
+
+def _of_merge(report: Mapping[str, Any], rows: Sequence[Sequence[str]]) -> str:
+    recipe, model = report["recipe"], report["model"]
+    method, base = class_name(recipe["method"]["name"]), report["inputs"]["base"]["weights"][:12]
+    return "\n".join(
+        [
+            f"{MADE} {report['versions']['manyshot']} from {counted(len(rows), 'expert')} of "
             f"{code(published(recipe['base']))} (weights {base}) by {_linked(method, report['paper'])}. "
             f"The merged delta is not 0 in {_percent(model['density'])} of its entries and has the norm "
             f"{_number(model['norm'])}; rounding moved it by {_percent(model['rounding'])} of that. "
@@ -66,15 +82,13 @@ def model_card(report: Mapping[str, Any], agreed: Mapping[str, Any]) -> str:
             "where there is a consensus of masks; *signs agree*: of those "
             "where neither is 0, the share in which the merged delta has its sign; *weights digest*: the "
             "start of the digest over all tensors that `merge.json` gives.",
-            "",
-            "## Recipe",
-            "",
-            "Local folders are named without the path to them.",
-            "",
-            fenced(yaml.safe_dump(published_recipe(recipe), sort_keys=False, allow_unicode=True), "yaml"),
-            "",
         ]
     )
+
+
+def _of_recipe(recipe: Mapping[str, Any]) -> str:
+    shown = yaml.safe_dump(published_recipe(recipe), sort_keys=False, allow_unicode=True)
+    return f"Local folders are named without the path to them.\n\n{fenced(shown, 'yaml')}"
 
 
 def header(recipe: Mapping[str, Any], agreed: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,61 +7,14 @@ import pytest
 import torch
 import yaml
 from command_line import manyshot
-from hub_stub import TOKEN, serving
-from huggingface_hub import constants
+from hub_stub import serving
+from pushing import changed
 from safetensors.torch import load_file, save_file
 from tiny import tiny_llama
 from transformers import AutoModelForCausalLM
 
 from manyshot.push import outdated
 from merging.checkpoints.checkpoint import Checkpoint
-
-
-@pytest.fixture(scope="module")
-def merged(tmp_path_factory):
-    """A folder that `manyshot merge` made, with scores."""
-    folder = tmp_path_factory.mktemp("push")
-    for seed, name in enumerate(("base", "expert")):
-        tiny_llama(folder / "models" / name, seed)
-    models = folder / "models"
-    recipe = {
-        "base": str(models / "base"),
-        "experts": {"a": str(models / "expert")},
-        "method": {"name": "average"},
-        "max_shard_size": "20KB",
-    }
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    done = manyshot("merge", "recipe.yaml", "merged", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    (folder / "merged/.eval_results").mkdir()
-    (folder / "merged/.eval_results/gsm8k.yaml").write_text("[]\n")
-    return folder / "merged"
-
-
-@pytest.fixture
-def folder(merged, tmp_path):
-    shutil.copytree(merged, tmp_path / "merged")
-    return tmp_path / "merged"
-
-
-@pytest.fixture
-def push(monkeypatch, tmp_path):
-    """Push to a hub, as with its address in HF_ENDPOINT, which the library reads when it is imported."""
-
-    def run(hub, *arguments, token=TOKEN, offline=False):
-        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
-        files = f"{hub.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        monkeypatch.setenv("HF_TOKEN", token)
-        done = manyshot("push", *arguments, cwd=tmp_path)
-        assert TOKEN not in done.stdout + done.stderr
-        return done
-
-    return run
 
 
 def test_a_checkpoint_arrives_whole_in_a_private_repository_and_opens(folder, push, tmp_path):
@@ -85,15 +38,6 @@ def test_a_checkpoint_arrives_whole_in_a_private_repository_and_opens(folder, pu
     assert report["recipe"]["experts"]["a"]["path"] == report["inputs"]["experts"]["a"]["folder"] == "expert"
     assert "/models" not in files["merge.json"].decode()
     assert report["tensors"] == json.loads((folder / "merge.json").read_text())["tensors"]
-
-
-def changed(path, **changes):
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
-def changed_recipe(folder, **changes):
-    recipe = json.loads((folder / "merge.json").read_text())["recipe"]
-    changed(folder / "merge.json", recipe={**recipe, **changes})
 
 
 SECRET = ("../jane/base", "file:///home/jane/base", "/home/jane doe/base", "/home/jane/base")
@@ -203,128 +147,6 @@ def test_what_the_repository_was_loaded_by_goes_and_the_rest_of_it_stays(folder,
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "again").state_dict()
     wanted = AutoModelForCausalLM.from_pretrained(folder).state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in wanted.items())
-
-
-OURS = {
-    "dataset": {"id": "x/y", "task_id": "z"},
-    "value": 1.0,
-    "notes": f"5-shot, 1319 documents, manyshot record {'0' * 64}",
-}
-GSM8K = {**OURS, "dataset": {"id": "openai/gsm8k", "task_id": "gsm8k"}, "value": 30.3}
-OTHER = {"dataset": {"id": "x/y", "task_id": "z"}, "value": 2.0, "notes": "by hand, no manyshot record"}
-
-
-@pytest.mark.parametrize("revision", ["main", "v1"])
-def test_entries_of_ours_that_are_not_sent_go_and_those_of_others_stay(folder, push, revision):
-    there = {
-        ".eval_results/ours.yaml": yaml.safe_dump([OURS]),
-        ".eval_results/both.yaml": yaml.safe_dump([OURS, OTHER]),
-        ".eval_results/other.yaml": f"# Mine\n{yaml.safe_dump([OTHER])}",
-        ".eval_results/broken.yaml": "{",
-        ".eval_results/gsm8k.yaml": yaml.safe_dump([OURS]),
-    }
-    with serving() as hub:
-        hub.repositories["me/m"] = True
-        hub.files["main"] = {name: text.encode() for name, text in there.items()}
-        done = push(hub, folder, "me/m", "--revision", revision)
-        assert done.returncode == 0, done.stderr
-        files = {name: content.decode() for name, content in hub.files[revision].items() if "eval_" in name}
-        assert len(hub.messages) == 1
-    assert files.pop(".eval_results/gsm8k.yaml") == "[]\n"
-    assert yaml.safe_load(files.pop(".eval_results/both.yaml")) == [OTHER]
-    assert files == {name: there[name] for name in (".eval_results/other.yaml", ".eval_results/broken.yaml")}
-
-
-HEADER = "license: mit\ncustom_key: [1, 2]\ntags: [mine]\n"
-
-
-def header(content):
-    return yaml.safe_load(content.decode().split("---\n")[1])
-
-
-def results(content):
-    [index] = header(content)["model-index"]
-    return {one["dataset"]["type"]: one["metrics"][0] for one in index["results"]}
-
-
-@pytest.mark.parametrize("written_header", ["", f"---\n{HEADER}base_model: org/named\n---\n"])
-def test_a_card_that_a_user_wrote_goes_with_what_its_header_lacks(folder, push, written_header):
-    words = "# Mine\n\n| a | b |\n\nWords --- with `code`.\n"
-    (folder / "README.md").write_text(f"{written_header}{words}")
-    changed_recipe(folder, base="org/base")
-    (folder / ".eval_results/gsm8k.yaml").write_text(yaml.safe_dump([GSM8K, OTHER]))
-    with serving() as hub:
-        assert push(hub, folder, "me/m").returncode == 0
-        sent = hub.files["main"]["README.md"]
-    found = header(sent)
-    assert sent.decode().endswith(f"\n---\n{words}")
-    own = {"license": "mit", "custom_key": [1, 2]} if written_header else {}
-    assert own.items() <= found.items()
-    assert found["tags"] == [*(["mine"] if own else []), "merge", "manyshot"]
-    assert found["base_model"] == ("org/named" if own else ["org/base"])
-    assert (found["library_name"], found["base_model_relation"]) == ("transformers", "merge")
-    assert results(sent)["openai/gsm8k"]["value"] == 0.303
-    assert results(sent).keys() == {"openai/gsm8k"}
-    (folder / "README.md").write_bytes(sent)
-    with serving() as hub:
-        assert push(hub, folder, "me/m").returncode == 0
-        assert hub.files["main"]["README.md"] == sent
-
-
-def test_a_card_that_the_hub_would_not_read_is_refused(folder, tmp_path):
-    (folder / "README.md").write_text("---\ntags: [\n---\n\nWords.\n")
-    done = manyshot("push", folder, "me/m", "--dry-run", cwd=tmp_path)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert "README.md is no model card that the hub would read" in done.stderr
-
-
-def test_a_card_that_a_user_wrote_in_the_repository_is_completed_and_not_replaced(folder, push):
-    words = "# Mine\n\nWords.\n"
-    changed_recipe(folder, base="org/base")
-    with serving() as hub:
-        hub.repositories["me/m"] = True
-        hub.files["main"] = {"README.md": f"---\n{HEADER}---\n{words}".encode()}
-        done = push(hub, folder, "me/m")
-        assert done.returncode == 0, done.stderr
-        kept = hub.files["main"]["README.md"]
-        assert "keeping what me/m has: its model card" in done.stderr
-        assert kept.decode().endswith(f"---\n{words}")
-        assert header(kept) == {
-            **yaml.safe_load(HEADER), "tags": ["mine", "merge", "manyshot"], "base_model": ["org/base"],
-            "base_model_relation": "merge", "library_name": "transformers",
-        }  # fmt: skip
-        (folder / "README.md").write_text(f"---\n{HEADER}---\n# Mine\n\nOther words.\n")
-        assert push(hub, folder, "me/m").returncode == 0
-        assert b"Other words." in hub.files["main"]["README.md"]
-        hub.files["main"]["README.md"] = b"---\nlicense: mit\n---\n# m\n"
-        (folder / "README.md").write_text("# A merge\n\nMade with manyshot 1.\n")
-        assert push(hub, folder, "me/m").returncode == 0
-        # A licence that was chosen on the hub; but what manyshot sent is replaced.
-        kept = hub.files["main"]["README.md"]
-        assert b"Made with manyshot 1." in kept and header(kept)["license"] == "mit"
-        hub.files["main"]["README.md"] = b"---\nlicense: mit\n---\n# m\n\nMade with manyshot 0.\n"
-        assert push(hub, folder, "me/m").returncode == 0
-        assert b"mit" not in hub.files["main"]["README.md"]
-        hub.files["main"]["README.md"] = b"---\ntags: [\n---\nWords.\n"
-        done = push(hub, folder, "me/m")
-        assert (done.returncode, hub.files["main"]["README.md"]) == (2, b"---\ntags: [\n---\nWords.\n")
-        assert "me/m has a README.md that is not replaced, and cannot be read" in done.stderr
-
-
-def test_entries_of_others_stay_in_a_file_that_is_sent_too(folder, push):
-    name, third = ".eval_results/gsm8k.yaml", {**OTHER, "value": 3.0}
-    (folder / name).write_text(yaml.safe_dump([GSM8K, third]))
-    with serving() as hub:
-        hub.repositories["me/m"] = True
-        hub.files["main"] = {name: yaml.safe_dump([OURS, OTHER, third]).encode()}
-        done = push(hub, folder, "me/m")
-        assert done.returncode == 0, done.stderr
-        assert f"keeping what me/m has: the entries of others in {name}" in done.stderr
-        assert yaml.safe_load(hub.files["main"][name]) == [GSM8K, third, OTHER]
-        hub.files["main"][name] = b"{"
-        done = push(hub, folder, "me/m")
-        assert (done.returncode, hub.files["main"][name]) == (2, b"{")
-        assert f"me/m has a {name} that is not replaced, and cannot be read" in done.stderr
 
 
 def test_a_tokenizer_stays_where_none_is_sent():
