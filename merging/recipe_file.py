@@ -15,6 +15,18 @@ from merging.staging import refuse_existing
 from results.errors import InputError
 from results.reading import read_json, read_yaml_documents
 
+_NO_METHOD = (
+    "has no 'merge_method', by which a file of mergekit is known; a recipe of manyshot has 'base', 'experts' "
+    "and 'method'"
+)
+_NOT_READ = {
+    "gate_mode": "is a file of mergekit-moe, and no mixture of experts is made here",
+    "genome": "is a file of mergekit-evolve; `manyshot search` searches, by files of its own",
+    "base_model": _NO_METHOD,
+    "models": _NO_METHOD,
+}
+"""What is wrong with files of mergekit's that are no merges, by a key that each has."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -138,4 +150,10 @@ def _beside(out: Path, name: str) -> Path:
 
 
 def _recipe(content: Any, path: Path, named: Mapping[str, Path]) -> Recipe:
-    return read_document(content, path, named) if is_document(content) else recipe_of(content, path)
+    if is_document(content):
+        return read_document(content, path, named)
+    if isinstance(content, Mapping) and "base" not in content:
+        for key, reason in _NOT_READ.items():
+            if key in content:
+                raise InputError(f"{path} {reason}.")
+    return recipe_of(content, path)

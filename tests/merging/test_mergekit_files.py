@@ -246,6 +246,28 @@ def test_what_is_not_supported_is_refused_by_name(models, tmp_path, changes, say
     assert all(words in str(refusal.value) for words in ("mergekit.yaml", *says)), str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (
+            {"base_model": "a", "gate_mode": "hidden", "experts": [{"source_model": "b"}]},
+            "is a file of mergekit-moe",
+        ),
+        ({"genome": {"models": ["a"], "merge_method": "ties"}, "tasks": []}, "is a file of mergekit-evolve"),
+        (
+            {"base_model": "a", "models": [{"model": "b"}]},
+            "has no 'merge_method', by which a file of mergekit",
+        ),
+        ({"models": [{"model": "b"}]}, "has no 'merge_method'"),
+    ],
+)
+def test_files_of_mergekit_that_are_no_merges_are_told_apart(tmp_path, content, says):
+    path = tmp_path / "other.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=f"other.yaml {says}"):
+        load_recipe(path)
+
+
 def test_the_only_module_of_a_language_model_is_the_document(models, tmp_path):
     merged = [{"model": str(models / name), "parameters": {"weight": 0.5}} for name in "ab"]
     lists = [{"filter": "mlp", "value": 0.5}]
