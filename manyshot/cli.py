@@ -35,10 +35,10 @@ _COMMANDS = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are printable and of a readable length."""
+    """A parser whose errors are printable, of a readable length, and without the list of all flags."""
 
     def error(self, message: str) -> NoReturn:
-        super().error(printable(message))
+        self.exit(2, f"{self.prog}: error: {printable(message)} ({self.prog} --help has all flags)\n")
 
 
 def main(arguments: list[str] | None = None) -> None:

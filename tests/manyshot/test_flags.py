@@ -104,6 +104,15 @@ def test_flags_may_be_written_as_lm_evals_are():
     assert str(options.output_path) == "a_b"
 
 
+def test_a_wrong_argument_is_one_sentence(capsys):
+    with pytest.raises(SystemExit):
+        parse([*COMMANDS["score"], "--gen-kwargs", "max_gen_toks=8"])
+    said = capsys.readouterr().err
+    assert said.startswith("manyshot score: error: argument --gen-kwargs: invalid choice: 'max_gen_toks=8'")
+    assert said.endswith("(manyshot score --help has all flags)\n")
+    assert said.count("\n") == 1
+
+
 def test_all_linear_layers_are_no_list_of_names():
     options = parse([*COMMANDS["train"], "--rank", "4", "--targets", "all-linear"])
     assert settings_of(options, AdapterSettings).targets == "all-linear"
