@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -291,41 +290,68 @@ def test_scale_and_temperature_are_one_number_a_round(base, tmp_path):
         plan(base, rounds=1, method=method)
 
 
+# Python and its libraries are started once; each run is a process of its own, forked from that.
 KILLED = """
-import os, signal, sys
+import os, signal, sys, traceback
 sys.path[:0] = {paths!r}
 from merging import merge_blocks, optimise, weighting
 import test_many_shot
 from merging.many_shot import run_rounds
 from pathlib import Path
 
+count = 0
+
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
-where, count = {where!r}, 0
-if where == "training":
-    on_step_end = optimise._Watch.on_step_end
-    def killed(self, args, state, control, **more):
-        global count
-        on_step_end(self, args, state, control, **more)
-        count += 1
-        if count == 9:  # the second save of the fifth training: in the second round
-            die()
-    optimise._Watch.on_step_end = killed
-elif where == "merging":
-    add_rounded = merge_blocks.add_rounded
-    def killed(*given):
-        global count
-        count += 1
-        return die() if count == 25 else add_rounded(*given)
-    merge_blocks.add_rounded = killed
-elif where == "scoring":
-    measure = weighting.Weighting.measure
-    def killed(self, signals, start, experts, round_index):
-        return die() if round_index == 2 else measure(self, signals, start, experts, round_index)
-    weighting.Weighting.measure = killed
-run_rounds(test_many_shot.plan(Path({base!r})), Path({out!r}), test_many_shot.Counted())
+def kill_in(where):
+    if where == "training":
+        on_step_end = optimise._Watch.on_step_end
+        def killed(self, args, state, control, **more):
+            global count
+            on_step_end(self, args, state, control, **more)
+            count += 1
+            if count == 9:  # the second save of the fifth training: in the second round
+                die()
+        optimise._Watch.on_step_end = killed
+    elif where == "merging":
+        add_rounded = merge_blocks.add_rounded
+        def killed(*given):
+            global count
+            count += 1
+            return die() if count == 25 else add_rounded(*given)
+        merge_blocks.add_rounded = killed
+    elif where == "scoring":
+        measure = weighting.Weighting.measure
+        def killed(self, signals, start, experts, round_index):
+            return die() if round_index == 2 else measure(self, signals, start, experts, round_index)
+        weighting.Weighting.measure = killed
+
+for where in {places!r}:
+    child = os.fork()
+    if child == 0:
+        try:
+            kill_in(where)
+            run_rounds(test_many_shot.plan(Path({base!r})), Path({out!r}) / where, test_many_shot.Counted())
+        except BaseException:
+            traceback.print_exc()
+        os._exit(0)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if ended != -signal.SIGKILL:
+        sys.exit(f"the run to be killed in {{where}} ended with {{ended}}")
 """
+PLACES = ("training", "merging", "scoring")
+
+
+@pytest.fixture(scope="module")
+def killed(base, tmp_path_factory):
+    """A folder with those of runs, by the place where each was killed."""
+    out = tmp_path_factory.mktemp("killed")
+    paths = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+    script = KILLED.format(paths=paths, places=PLACES, base=str(base), out=str(out))
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return out
 
 
 @pytest.fixture(scope="module")
@@ -335,18 +361,15 @@ def whole(base, tmp_path_factory):
     return (rounds[-1].merged / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("where", ["training", "merging", "scoring"])
-def test_a_killed_run_ends_with_the_same_bits(base, tmp_path, whole, where):
-    paths = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
-    script = KILLED.format(paths=paths, where=where, base=str(base), out=str(tmp_path))
-    killed = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
-    done = {path: path.stat().st_mtime_ns for path in tmp_path.glob("experts/[!.]*")}
+@pytest.mark.parametrize("where", PLACES)
+def test_a_killed_run_ends_with_the_same_bits(base, killed, whole, where):
+    out = killed / where
+    done = {path: path.stat().st_mtime_ns for path in out.glob("experts/[!.]*")}
     assert len(done) == {"training": 4, "merging": 6, "scoring": 6}[where]
-    rounds = run_rounds(plan(base), tmp_path, Counted())
+    rounds = run_rounds(plan(base), out, Counted())
     assert (rounds[-1].merged / "model.safetensors").read_bytes() == whole
     assert all(path.stat().st_mtime_ns == changed for path, changed in done.items())
-    assert not list(tmp_path.glob("**/*.partial"))
+    assert not list(out.glob("**/*.partial"))
 
 
 def given(base, rounds):
