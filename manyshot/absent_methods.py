@@ -9,6 +9,9 @@ ABSENT = {
     "analysis of contributions that could not be read in a public source, nor could the code",
     "[LwPTV](https://arxiv.org/abs/2506.09093)": "its saliency score could not be read in a public source",
     "[MergeLock](https://arxiv.org/abs/2509.01548)": "keeps one expert from being merged, and merges none",
+    "[OSRM](https://arxiv.org/abs/2505.22934)": "begins LoRA's A in the directions that the other tasks' "
+    "inputs use least, where a training here sees one task alone; how it joins several tasks' inputs could "
+    "not be read in a public source",
     "[safety-aware merging](https://arxiv.org/abs/2406.14563)": "makes rows of refusals for other methods "
     "to choose coefficients by, and is no method of its own: give a task such validation rows",
     "[STF](https://arxiv.org/abs/2502.10698)": "its linear system could not be read in a public source, nor "
@@ -21,4 +24,7 @@ ABSENT = {
     "input by a router, which no class of transformers computes",
     "[WEMoE](https://arxiv.org/abs/2402.00433)": "makes the weights of its MLPs anew for each input by a "
     "router, which no class of transformers computes",
+    "[τJp](https://github.com/katoro8989/tau-Jp_Task_Arithmetic)": "trains image encoders that are made "
+    "linear, and penalises what other tasks' images change in their features; what stands for these in a "
+    "language model is not said",
 }

@@ -16,6 +16,7 @@ _UNDECIDING = frozenset({"save_seconds", "report_to"})
 """Settings that what is trained does not depend on."""
 Loss = Literal["completion", "text"]
 Order = Literal["own", "trainer"]
+Init = Literal["default", "gaussian", "orthogonal", "lori_d"]
 
 
 class AdapterSettings(Settings):
@@ -29,11 +30,21 @@ class AdapterSettings(Settings):
     """Names of the linear layers that get factors, or `all-linear`."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout on what goes into the factors, while training."""
+    init: Init = "default"
+    """How the factors begin. `default`, `gaussian` and `orthogonal` (of an even rank) are peft's, of one seed
+    the same for all tasks; inits of peft that want data, or change the base, are not taken. With `lori_d` A
+    is drawn for each task's examples apart, and not trained, as in LoRI-D (arXiv 2504.07448)."""
 
     @field_validator("targets", mode="before")
     @classmethod
     def _all_linear_is_no_name(cls, value: object) -> object:
         return "all-linear" if value in (["all-linear"], ("all-linear",)) else value
+
+    @model_validator(mode="after")
+    def _orthogonal_factors_have_an_even_rank(self) -> Self:
+        if self.init == "orthogonal" and self.rank % 2:
+            raise ValueError(f"init is 'orthogonal', which takes an even rank, and the rank is {self.rank}")
+        return self
 
 
 class SharedTrainSettings(Settings):
@@ -102,4 +113,6 @@ class TrainSettings(SharedTrainSettings, ReportSettings):
         """The settings that what is trained depends on; of a chat template its content."""
         values = {name: value for name, value in self.model_dump().items() if name not in _UNDECIDING}
         del values["chat"]
+        if self.adapter is not None and self.adapter.init == "default":
+            del values["adapter"]["init"]  # trainings from before there was a choice stay what they are
         return values if self.chat.key is None else values | {"chat": self.chat.key}

@@ -35,12 +35,14 @@ from merging.checkpoints.tokenizer_files import copy_tokenizer
 from merging.examples import IGNORED, Example, examples_digest, tokenise
 from merging.optimise import optimise
 from merging.staging import SAVES, partial_folder, refuse_existing, resumable
-from merging.train_settings import TrainSettings
+from merging.train_settings import AdapterSettings, TrainSettings
 from results.errors import InputError
 from results.json_values import cache_key, json_value
 
 TRAINING_VERSION = 2
 """Part of the key of trainings that are kept. To be raised by whatever changes the weights that one gives."""
+_PEFTS_INITS = ("gaussian", "orthogonal")
+"""Those of the settings that peft has by the same name, and that leave the base as it is."""
 
 
 def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out: Path) -> Path:
@@ -88,7 +90,8 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
         model = load_model(below)
         generation = unsaveable_generation(model, below)
         if settings.adapter is not None:
-            model = _adapted(model, below, start if is_adapter(start) else None, settings)
+            begun = start if is_adapter(start) else None
+            model = _adapted(model, below, begun, settings, of=made_by["examples"])
         curve = optimise(model, kept, settings, padding=padding_of(tokenizer), folder=folder, title=out.name)
         if is_main():
             report = {
@@ -155,9 +158,9 @@ def _workspace(out: Path, key: str) -> Iterator[Path]:
         state.wait_for_everyone()
 
 
-def _adapted(model: Any, base: Path, start: Path | None, settings: TrainSettings) -> Any:
+def _adapted(model: Any, base: Path, start: Path | None, settings: TrainSettings, *, of: str) -> Any:
     """Return a model with an adapter to train: a new one, whose first factors are drawn by the seed, or one
-    that was begun.
+    that was begun. `of` is the examples' digest.
     """
     from peft import LoraConfig, PeftModel, get_peft_model
 
@@ -169,6 +172,7 @@ def _adapted(model: Any, base: Path, start: Path | None, settings: TrainSettings
         lora_alpha=adapter.alpha,
         target_modules=targets,
         lora_dropout=adapter.dropout,
+        init_lora_weights=adapter.init if adapter.init in _PEFTS_INITS else True,
         task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
         base_model_name_or_path=str(base.resolve()),
     )
@@ -181,16 +185,26 @@ def _adapted(model: Any, base: Path, start: Path | None, settings: TrainSettings
                     f"{start} is an adapter with {setting} {own}, and {asked} is asked for; "
                     "train on with its own."
                 )
-        return PeftModel.from_pretrained(model, str(start), is_trainable=True)
+        return _trainable(PeftModel.from_pretrained(model, str(start), is_trainable=True), adapter)
+    seed = settings.seed if adapter.init != "lori_d" else int(cache_key([settings.seed, of])[:8], 16)
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            return get_peft_model(model, config)
+            torch.manual_seed(seed)
+            return _trainable(get_peft_model(model, config), adapter)
     except ValueError as error:
         raise InputError(
             f"{base} cannot be adapted: it has none of the layers {_named(adapter.targets)}; name "
             "its linear layers."
         ) from error
+
+
+def _trainable(model: Any, adapter: AdapterSettings) -> Any:
+    """Return an adapted model, of which A stays as it is where it is not to be trained."""
+    if adapter.init == "lori_d":
+        for name, parameter in model.named_parameters():
+            if ".lora_A." in name:
+                parameter.requires_grad_(False)
+    return model
 
 
 def _named(targets: tuple[str, ...] | str) -> str:

@@ -124,6 +124,31 @@ def test_every_round_is_what_metis_says_of_its_experts(base, tmp_path, anchor, s
     assert set(written["trace"]["seconds"]) == {"train", "rest", "signals", "choose", "merge"}
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": MethodSpec(name="average")},
+        {"method": MethodSpec(name="task_arithmetic", scaling=0.5), "anchor": "previous"},
+    ],
+)
+def test_the_mean_in_rounds_is_atm(base, tmp_path, changes):
+    # ATM: every task is trained from the merged model, to which the mean of the task vectors is added.
+    experts = TrainedExperts({"colours": EXAMPLES[:8], "red": EXAMPLES[:1] * 8}, TRAINING)
+    asked = plan(base, experts=experts, weighting=Weighting(name="uniform"), **changes)
+    before = base
+    for one in run_rounds(asked, tmp_path, Counted()):
+        start, found = arrays(before), arrays(one.merged)
+        trained = [arrays(path) for path in one.experts.values()]
+        for path in one.experts.values():
+            report = json.loads((path / "training.json").read_text())
+            assert report["base"] == open_checkpoint(before).identity().digest
+        for name, array in start.items():
+            mean = sum(expert[name] - array for expert in trained) / 2
+            np.testing.assert_allclose(found[name], array + mean, rtol=0, atol=1e-6)
+        assert max(np.abs(trained[0][name] - trained[1][name]).max() for name in start) > 1e-3
+        before = one.merged
+
+
 def test_a_round_whose_checkpoint_is_gone_is_made_again_and_a_damaged_file_is_named(base, tmp_path):
     (first,) = run_rounds(plan(base, rounds=1), tmp_path, Counted())
     weights = (first.merged / "model.safetensors").read_bytes()
