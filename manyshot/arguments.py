@@ -21,6 +21,7 @@ from manyshot.shared_arguments import (
     add_store,
     add_suite,
     add_verify,
+    add_workers,
 )
 from merging.chat import THINK_END
 from merging.signals import ContinuationSettings
@@ -149,6 +150,7 @@ def _score(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, ServerSettings, defaults={"url": "api only"})
     add_judge(parser)
     add_flags(parser, ReportSettings)
+    add_workers(parser)
     add_skip_missing(parser)
     add_data(parser)
     add_store(parser)

@@ -81,6 +81,11 @@ def count(text: str) -> int:
     return number
 
 
+def count_or_auto(text: str) -> int | Literal["auto"]:
+    """Return a whole number from 1 on, or `auto`."""
+    return "auto" if text == "auto" else count(text)
+
+
 def number(text: str) -> float:
     """Return a number of an argument."""
     try:

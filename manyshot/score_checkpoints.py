@@ -1,8 +1,9 @@
 """Scoring many checkpoints on many benchmarks, with progress, each record made once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.benchmark import Benchmark
 from bench.engine import AUTO, EngineSettings, Progress
@@ -13,12 +14,16 @@ from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from bench.suite import Preset, Suite, benchmark_names, load_benchmark
 from manyshot.console import ScoringProgress, logger
-from manyshot.scoring_plan import do_job, plan_scoring
+from manyshot.scoring_plan import ScoringJob, ScoringPlan, do_job, plan_scoring
 from merging.chat import ChatSettings
 from results.errors import InputError
 from results.record import Record
+from results.store import Store
 from results.validation import validated
 from results.words import counted
+
+if TYPE_CHECKING:
+    from manyshot.workers.driver import ScoringCrew
 
 
 def open_checkpoints(names: Sequence[str], engine: EngineSettings) -> list[ScoredCheckpoint]:
@@ -174,35 +179,84 @@ def benchmarks_with_data(
 
 
 def score_all(
-    scorer: Scorer, checkpoints: Sequence[ScoredCheckpoint], benchmarks: Sequence[Benchmark]
+    scorer: Scorer,
+    checkpoints: Sequence[ScoredCheckpoint],
+    benchmarks: Sequence[Benchmark],
+    crew: "ScoringCrew | None" = None,
 ) -> dict[str, Mapping[str, Record]]:
     """Records of every checkpoint on every benchmark, by the checkpoint's name and the benchmark's.
 
     Records that are in the store are not made again.
 
+    Args:
+        scorer: has the store, and makes the records unless there is a crew.
+        checkpoints: what is scored.
+        benchmarks: on what.
+        crew: workers that make the records in place of this process.
+
     Raises:
-        InputError: one cannot be made.
+        InputError: a checkpoint cannot be scored; of a crew's, when all others are.
     """
     plan = plan_scoring(scorer, checkpoints, benchmarks)
     progress = ScoringProgress(len(plan.keys))
     progress.finish(len(plan.keys) - plan.lacking)
-    by_digest, by_name = dict(plan.found), {benchmark.name: benchmark for benchmark in benchmarks}
     with progress.shown():
         try:
-            for job in plan.jobs:
-                making = do_job(scorer, job, by_name, announce=progress.start, progress=progress.requests)
-                for record in making:
-                    by_digest[record.key.digest] = record
-                    progress.finish()
+            if crew is None:
+                made = _score_here(scorer, plan, benchmarks, progress)
+            else:
+                made = _score_by(crew, plan, scorer.store, progress)
         finally:
             scorer.close()
     records: dict[str, dict[str, Record]] = {}
     for (checkpoint_name, benchmark_name), digest in plan.keys.items():
-        records.setdefault(checkpoint_name, {})[benchmark_name] = by_digest[digest]
+        records.setdefault(checkpoint_name, {})[benchmark_name] = plan.found.get(digest) or made[digest]
     _log_notices(records)
-    made = counted(plan.lacking, "record")
-    logger.info("%s made, %d found in %s", made, len(plan.keys) - plan.lacking, scorer.store.root)
+    number = counted(plan.lacking, "record")
+    logger.info("%s made, %d found in %s", number, len(plan.keys) - plan.lacking, scorer.store.root)
     return dict(records)
+
+
+def _score_here(
+    scorer: Scorer, plan: ScoringPlan, benchmarks: Sequence[Benchmark], progress: ScoringProgress
+) -> dict[str, Record]:
+    """Do all jobs in this process; return the records by the digests of their keys."""
+    by_name = {benchmark.name: benchmark for benchmark in benchmarks}
+    made = {}
+    for job in plan.jobs:
+        making = do_job(scorer, job, by_name, announce=progress.start, progress=progress.requests)
+        for record in making:
+            made[record.key.digest] = record
+            progress.finish()
+    return made
+
+
+def _score_by(
+    crew: "ScoringCrew", plan: ScoringPlan, store: Store, progress: ScoringProgress
+) -> dict[str, Record]:
+    """Let workers do all jobs; return the records by the digests of their keys.
+
+    Raises:
+        InputError: names what could not be done, and why.
+    """
+    lacking = {digest for job in plan.jobs for digest in job.records.values()}
+
+    def look(jobs: Collection[ScoringJob]) -> None:
+        listed = lacking.intersection(digest for job in jobs for digest in job.records.values())
+        there = {digest for digest in listed if store.holds(digest)}
+        lacking.difference_update(there)
+        progress.finish(len(there))
+
+    progress.start("workers")
+    failed = crew.do(plan.jobs, look)
+    look(plan.jobs)
+    if lacking:
+        reasons = dict.fromkeys(f"{one.job.name}: {one.why}" for one in failed)
+        raise InputError(
+            f"{len(lacking)} of {counted(plan.lacking, 'record')} could not be made; what could is in "
+            f"{store.root}, and a second start tries the others again. {' '.join(reasons)}"
+        )
+    return {digest: store.get(digest) for job in plan.jobs for digest in job.records.values()}
 
 
 def _log_notices(records: Mapping[str, Mapping[str, Record]]) -> None:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from bench.engine import EngineSettings
-from manyshot.flags import add_flags, json_object
+from manyshot.flags import add_flags, count_or_auto, json_object
 from merging.chat import ChatSettings
 
 
@@ -82,3 +82,14 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def add_format(parser: argparse.ArgumentParser, *formats: str) -> None:
     """Add the flag of the form of an answer, the first of which is usual."""
     parser.add_argument("--format", choices=formats, default=formats[0], help="(%(default)s)")
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of how many processes work."""
+    parser.add_argument(
+        "--workers", type=count_or_auto, metavar="N",
+        help="score in so many processes, each with a GPU or else a core; auto: as many as there are",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ray", metavar="ADDRESS", help="of a Ray cluster that has the workers (one is started here)"
+    )

@@ -56,6 +56,10 @@ class Store:
         path = self._path(key.digest)
         return _read(path) if path.exists() else None
 
+    def holds(self, digest: str) -> bool:
+        """Return whether there is a record whose key has this digest, without reading it."""
+        return self._path(digest).exists()
+
     def get(self, digest: str) -> Record:
         """The record whose key has this digest.
 

@@ -233,6 +233,7 @@ def _user_code(config: Mapping[str, Any], own: bool) -> Iterator[str]:
     yield from (_name(function) for function in _functions(config) if function.runs_user_code)
     if not own:
         return
+    import lm_eval.api.metrics  # noqa: F401  # without which no metric is registered
     from lm_eval.api.registry import METRIC_REGISTRY
 
     # The library `evaluate` runs the file of a metric that lm-eval does not have, and `pandas` reads pickles.

@@ -117,6 +117,7 @@ def direction(metric: Metric) -> bool:
     """Whether higher is better: as the task says, else as lm-eval's registry does."""
     if metric.higher_is_better is not None:
         return metric.higher_is_better
+    import lm_eval.api.metrics  # noqa: F401  # without which no metric is registered
     from lm_eval.api.registry import is_higher_better
 
     return is_higher_better(metric.name) is not False

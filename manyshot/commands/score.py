@@ -10,7 +10,6 @@ from bench.engine import EngineSettings
 from bench.engine_registry import choose_engine
 from bench.model_code import refuse_model_code
 from bench.score_settings import ScoreSettings
-from bench.scoring import Scorer
 from bench.server_settings import ServerSettings
 from bench.suite import Suite, load_suite
 from manyshot.console import answer
@@ -19,12 +18,13 @@ from manyshot.lm_eval_files import check_output_path, write_for_lm_eval
 from manyshot.score_checkpoints import (
     benchmarks_with_data,
     open_checkpoints,
-    open_judge,
     score_all,
     score_settings,
-    wanted_benchmarks,
 )
 from manyshot.tracked_scores import report_scores
+from manyshot.workers.cluster import Workers, open_workers
+from manyshot.workers.driver import ScoringCrew
+from manyshot.workers.setup import ScoringSetup, WantedBenchmarks
 from merging.chat import ChatSettings
 from merging.checkpoints.kept_digests import keeping_digests
 from reports.tables.scores import score_table
@@ -37,26 +37,31 @@ from results.trackers import ReportSettings, check_trackers
 def run(options: argparse.Namespace) -> None:
     """Score, and print the records as a table or as JSON."""
     folder = store_root(options.store) / "digests"
-    with keeping_digests(folder, verify=options.verify):
-        _score(options)
+    with (
+        keeping_digests(folder, verify=options.verify),
+        open_workers(options.workers, options.ray) as workers,
+    ):
+        _score(options, workers)
 
 
-def _score(options: argparse.Namespace) -> None:
+def _score(options: argparse.Namespace, workers: Workers | None) -> None:
     if options.output_path:
         check_output_path(options.output_path)
     trackers = settings_of(options, ReportSettings).report_to
     check_trackers(trackers)
     suite = load_suite(options.suite) if options.suite else None
-    wanted = wanted_benchmarks(
-        suite,
-        options.benchmark or (),
-        options.task or (),
-        options.include_path or (),
+    asked = WantedBenchmarks(
+        suite=options.suite,
+        names=tuple(options.benchmark or ()),
+        tasks=tuple(options.task or ()),
+        include=tuple(options.include_path or ()),
         trust_task_code=options.trust_task_code,
         num_fewshot=options.num_fewshot,
         max_new_tokens=options.max_new_tokens,
     )
+    wanted = asked.load()
     engine = settings_of(options, EngineSettings, **server_of(options))
+    engine = workers.settle(engine) if workers else engine
     settings = score_settings(
         suite,
         options.preset,
@@ -68,10 +73,12 @@ def _score(options: argparse.Namespace) -> None:
     engine = choose_engine(engine, [checkpoint.path for checkpoint in checkpoints])
     settings = settings.but(engine=engine)
     refuse_model_code(wanted, settings)
-    store = Store(store_root(options.store))
-    scorer = Scorer(settings, store, data_root(options.data), judge=open_judge(options.judge, engine))
+    root, store = data_root(options.data), Store(store_root(options.store))
+    setup = ScoringSetup(store.root, root, settings, options.judge, asked)
+    scorer = setup.open_scorer()
     benchmarks = benchmarks_with_data(scorer, wanted, options.skip_missing)
-    records = score_all(scorer, checkpoints, benchmarks)
+    crew = ScoringCrew(workers, setup) if workers else None
+    records = score_all(scorer, checkpoints, benchmarks, crew)
     if options.output_path:
         write_for_lm_eval(options.output_path, scorer, checkpoints, benchmarks, records)
     for one in checkpoints:

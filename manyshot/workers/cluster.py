@@ -1,0 +1,236 @@
+"""Ray: started on this machine for one command, or joined where it runs; and how many actors it takes.
+
+What is started here listens on the loopback device alone, has no dashboard and reports to nobody.
+"""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bench.engine import AUTO, EngineSettings
+from bench.engine_registry import find_engine, resolve_device
+from manyshot.console import logger
+from results.errors import InputError
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_DISABLE_IMPORT_WARNING": "1",
+}
+_ALONE = {
+    # Ray takes the address of the outer network for 127.0.0.1, unless it is told that it is alone.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+_AGENT_PORTS = ("metrics_agent_port", "runtime_env_agent_port", "dashboard_agent_listen_port")
+_AGENT_MILLISECONDS = 300_000
+"""In which Ray's agents must have started; a busy machine takes longer than Ray waits by itself."""
+_OBJECT_BYTES = 80 * 2**20  # only keys go through Ray, and it takes no less
+
+
+@dataclass(frozen=True)
+class Places:
+    """How many actors there are, and what Ray keeps free for each.
+
+    Attributes:
+        actors: how many.
+        cpus: cores of each, which are torch's threads on a CPU.
+        gpus: GPUs of each.
+    """
+
+    actors: int
+    cpus: int
+    gpus: int
+
+
+class Workers:
+    """Where jobs are done: on actors of a Ray that is started when first needed, or joined.
+
+    Args:
+        wanted: how many; `auto` is one for each GPU, or where there is none for each core.
+        address: of a Ray that runs, as `ray start` says it, or `auto`; None starts one here.
+    """
+
+    def __init__(self, wanted: int | Literal["auto"], address: str | None) -> None:
+        self._wanted, self._address = wanted, address
+        self._ray: Any = None
+        self._started: Any = None
+
+    def settle(self, engine: EngineSettings) -> EngineSettings:
+        """The engine's settings with a device `auto` replaced by what the workers have.
+
+        Raises:
+            InputError: the engine asks a server, a GPU is named by its number, or Ray cannot be joined.
+        """
+        if engine.name != AUTO and find_engine(engine.name).served:
+            raise InputError("A server shares its work out by itself: leave out --workers and --ray.")
+        if ":" in engine.device:
+            kind = engine.device.partition(":")[0]
+            raise InputError(f"Each worker has a GPU of its own: give --device {kind}, without a number.")
+        if self._address is None or engine.device != "auto":
+            return engine
+        has_gpu = bool(self._connected().cluster_resources().get("GPU"))
+        return engine.but(device="cuda" if has_gpu else "cpu")
+
+    def open(self, engine: EngineSettings, most: int) -> Places:
+        """Start Ray where it has not been started, and say what each actor gets.
+
+        Args:
+            engine: that each has.
+            most: more actors would have nothing to do.
+
+        Raises:
+            InputError: there are fewer GPUs than are asked for, or Ray is not installed.
+        """
+        on_gpu, group = resolve_device(engine).startswith("cuda"), engine.tensor_parallel
+        if self._address is None:
+            return self._start(self._number(_devices_here(on_gpu), on_gpu, group, most), on_gpu, group)
+        there = self._connected().cluster_resources()
+        threads = int(os.environ.get("OMP_NUM_THREADS") or 1)
+        devices = int(there.get("GPU" if on_gpu else "CPU", 0))
+        number = self._number(devices, on_gpu, group, most)
+        return Places(number, 1 if on_gpu else threads, group if on_gpu else 0)
+
+    def close(self) -> None:
+        """Leave Ray, and end one that was started here."""
+        ray, self._ray = self._ray, None
+        if ray is not None:
+            ray.shutdown()
+        started, self._started = self._started, None
+        if started is not None:
+            started.shutdown()
+
+    def _number(self, devices: int, on_gpu: bool, group: int, most: int) -> int:
+        possible = devices // group if on_gpu else devices
+        if self._wanted == "auto":
+            return max(1, min(possible, most))
+        if on_gpu and self._wanted > possible:
+            each = f" of {group} GPUs each" if group > 1 else ""
+            raise InputError(
+                f"{self._wanted} workers{each} are asked for, and there are {devices} GPUs: give --workers "
+                f"{max(1, possible)}, or auto."
+            )
+        return max(1, min(self._wanted, most))
+
+    def _start(self, number: int, on_gpu: bool, group: int) -> Places:
+        cores = _devices_here(on_gpu=False)
+        threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, cores // number))
+        places = Places(number, 1 if on_gpu else threads, group if on_gpu else 0)
+        if self._ray is None:
+            logger.info("starting Ray for %d workers", number)
+            self._started = _started(number * places.cpus, number * places.gpus)
+            self._ray = _joined(self._started.address)
+        return places
+
+    def _connected(self) -> Any:
+        if self._ray is None:
+            try:
+                self._ray = _joined(str(self._address))
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                reason = str(error).partition("\n")[0]
+                raise InputError(f"Ray at {self._address} cannot be joined: {reason}") from None
+        return self._ray
+
+
+@contextmanager
+def open_workers(wanted: int | Literal["auto"] | None, address: str | None) -> Iterator[Workers | None]:
+    """Give the workers that are asked for, and end them; None where none are.
+
+    Args:
+        wanted: how many, or `auto`, which is meant where only an address is given.
+        address: of a Ray that runs.
+    """
+    if wanted is None and address is None:
+        yield None
+        return
+    workers = Workers(wanted or "auto", address)
+    try:
+        yield workers
+    finally:
+        workers.close()
+
+
+def _started(cpus: int, gpus: int) -> Any:
+    """A Ray of this machine alone, as little of it as actors need.
+
+    `ray.init` would start more, and its raylet ends itself where a busy machine takes more than seconds to
+    start agents whose ports it was not told.
+    """
+    os.environ.update(_ALONE)
+    _import_ray()
+    from ray.cluster_utils import Cluster
+
+    ports = _free_ports(len(_AGENT_PORTS))
+    with _signals_kept():
+        return Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": cpus,
+                "num_gpus": gpus,
+                "object_store_memory": _OBJECT_BYTES,
+                "node_ip_address": "127.0.0.1",
+                "include_dashboard": False,
+                "include_log_monitor": False,
+                "no_monitor": True,
+                **dict(zip(_AGENT_PORTS, ports, strict=True)),
+                "_system_config": {"agent_register_timeout_ms": _AGENT_MILLISECONDS},
+            },
+        )
+
+
+def _joined(address: str) -> Any:
+    """Ray at an address, joined without a word."""
+    ray = _import_ray()
+    with _signals_kept():
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+    return ray
+
+
+def _import_ray() -> Any:
+    os.environ.update(_ENVIRONMENT)
+    try:
+        import ray
+    except ImportError:
+        raise InputError(
+            "Several workers take the package ray: pip install 'manyshot[ray]', or leave out --workers and "
+            "--ray."
+        ) from None
+    return ray
+
+
+def _free_ports(number: int) -> list[int]:
+    """Ports of the loopback device that nobody listens on."""
+    with ExitStack() as opened:
+        sockets = [opened.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Give signals back to their handlers, which Ray replaces."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _devices_here(on_gpu: bool) -> int:
+    """GPUs of this machine, or the cores that this process may use."""
+    if on_gpu:
+        import torch
+
+        return torch.cuda.device_count()
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

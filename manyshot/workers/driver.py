@@ -1,0 +1,160 @@
+"""Handing jobs to workers: one in flight at each; those whose worker dies are queued again."""
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from manyshot.console import logger
+from manyshot.scoring_plan import ScoringJob
+from manyshot.workers.actor import Answer, ScoringActor
+from manyshot.workers.cluster import Places, Workers
+from manyshot.workers.job_queue import FailedJob, JobQueue, Queued
+from manyshot.workers.setup import ScoringSetup
+from results.errors import InputError
+
+Look = Callable[[Collection[ScoringJob]], None]
+_LOOK_SECONDS = 1.0
+_START_SECONDS = 900.0
+"""How long there may be no worker, while some are to start."""
+_STARTS = 3
+"""How many workers are started for each place, where they die before they take a job."""
+_LONGEST_REASON = 500
+
+
+@dataclass
+class _Worker:
+    """An actor, and what it does: a job, or opening what all jobs need."""
+
+    actor: Any
+    doing: Queued | None = None
+    last: ScoringJob | None = None
+
+
+class ScoringCrew:
+    """Workers that score, as one setup says.
+
+    Args:
+        workers: where they are.
+        setup: how they score.
+    """
+
+    def __init__(self, workers: Workers, setup: ScoringSetup) -> None:
+        self._workers, self._setup = workers, setup.absolute()
+
+    def do(self, jobs: Sequence[ScoringJob], look: Look) -> list[FailedJob]:
+        """Do all jobs that can be done, and return the others.
+
+        Args:
+            jobs: what to do, in order.
+            look: called each second with the jobs that are in flight or have just been done.
+
+        Raises:
+            InputError: no worker could be started.
+        """
+        if not jobs:
+            return []
+        places = self._workers.open(self._setup.settings.engine, sum(len(job.records) for job in jobs))
+        sent = [
+            replace(job, checkpoint=replace(job.checkpoint, path=job.checkpoint.path.absolute()))
+            for job in jobs
+        ]
+        shift = _Shift(self._setup, places, JobQueue(sent, places.actors), look)
+        try:
+            shift.work()
+        finally:
+            shift.end()
+        return shift.queue.failed
+
+
+class _Shift:
+    """The actors of one call, from their start to their end."""
+
+    def __init__(self, setup: ScoringSetup, places: Places, queue: JobQueue, look: Look) -> None:
+        import ray
+
+        self._ray, self._setup, self._places = ray, setup, places
+        self.queue, self._look = queue, look
+        self._class = ray.remote(num_cpus=places.cpus, num_gpus=places.gpus)(ScoringActor)
+        self._busy: dict[Any, _Worker] = {}
+        self._idle: list[_Worker] = []
+        self._starts = _STARTS * places.actors
+        self._why_not = "none has started in time"
+        self._seen = time.monotonic()
+
+    def work(self) -> None:
+        """Hand out jobs until none is left.
+
+        Raises:
+            InputError: there are jobs and no workers.
+        """
+        for _ in range(self._places.actors):
+            self._hire()
+        while self.queue or self._in_flight:
+            for worker in self._idle.copy():
+                self._hand_out(worker)
+            if self._in_flight:
+                self._seen = time.monotonic()
+            if not self._busy or time.monotonic() - self._seen > _START_SECONDS:
+                raise InputError(f"There is no worker for what is to be scored: {self._why_not}")
+            heard, _ = self._ray.wait(list(self._busy), timeout=_LOOK_SECONDS)
+            self._look(self._in_flight)
+            for answer in heard:
+                self._hear(answer)
+
+    def end(self) -> None:
+        """End all actors."""
+        for worker in (*self._busy.values(), *self._idle):
+            self._ray.kill(worker.actor)
+
+    @property
+    def _in_flight(self) -> list[ScoringJob]:
+        return [worker.doing.job for worker in self._busy.values() if worker.doing]
+
+    def _hire(self) -> None:
+        actor = self._class.remote(self._setup, self._places.cpus)
+        self._busy[actor.open.remote()] = _Worker(actor)
+        self._starts -= 1
+
+    def _hand_out(self, worker: _Worker) -> None:
+        queued = self.queue.take(worker.last)
+        if queued is not None:
+            self._idle.remove(worker)
+            worker.doing = queued
+            self._busy[worker.actor.do.remote(queued.job)] = worker
+
+    def _hear(self, answer: Any) -> None:
+        """Take what a worker says, or hire another where it has died."""
+        worker = self._busy.pop(answer)
+        doing, worker.doing = worker.doing, None
+        try:
+            said: Answer = self._ray.get(answer)
+        except self._ray.exceptions.RayError as error:
+            self._bury(worker, doing, _reason(error))
+            return
+        if doing is None and said.error is not None:  # whoever comes after it would say the same
+            self._why_not = said.error
+            self._ray.kill(worker.actor)
+            return
+        if doing is not None:
+            worker.last = doing.job
+            if said.error is not None:
+                self.queue.refused(doing, said.error)
+        self._idle.append(worker)
+
+    def _bury(self, worker: _Worker, doing: Queued | None, why: str) -> None:
+        self._ray.kill(worker.actor)
+        self._why_not = why
+        if doing is not None:
+            logger.warning("a worker died over %s: %s", doing.job.name, why)
+            self._starts += 1  # jobs take a number of workers with them that is limited already
+            self.queue.died(doing, why)
+        if self.queue and self._starts > 0:
+            self._hire()
+
+
+def _reason(error: Exception) -> str:
+    """What an error of Ray's says in a line: the exception of the worker's, or why it has died."""
+    cause = getattr(error, "cause", None)
+    text = str(error).strip().partition("\n")[0] if cause is None else f"{type(cause).__name__}: {cause}"
+    return " ".join(text.split())[:_LONGEST_REASON]
