@@ -27,7 +27,12 @@ _ALONE = {
     # Ray takes the address of the outer network for 127.0.0.1, unless it is told that it is alone.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
-_AGENT_PORTS = ("metrics_agent_port", "runtime_env_agent_port", "dashboard_agent_listen_port")
+_AGENT_PORTS = (
+    "metrics_agent_port",
+    "runtime_env_agent_port",
+    "dashboard_agent_listen_port",
+    "metrics_export_port",
+)
 _AGENT_MILLISECONDS = 300_000
 """In which Ray's agents must have started; a busy machine takes longer than Ray waits by itself."""
 _OBJECT_BYTES = 80 * 2**20  # only keys go through Ray, and it takes no less
