@@ -81,6 +81,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--leaderboard", type=Path, metavar="DIR", help="also write the leaderboard of the store's runs"
     )
+    add_workers(parser)
     add_skip_missing(parser)
     parser.add_argument(
         "--plan",

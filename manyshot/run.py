@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.scored_checkpoint import ScoredCheckpoint
+from bench.scoring import Scorer
 from bench.signals import ValidationSignals
 from bench.suite import Suite, load_suite
 from manyshot.check import accepted_by_task, check_experiment
@@ -28,6 +29,9 @@ from manyshot.run_entries import RunCheckpoint, merged_checkpoints, run_checkpoi
 from manyshot.run_report import mark_report, report_folder, write_report, write_subsets
 from manyshot.score_checkpoints import benchmarks_with_data, score_all
 from manyshot.tracked_scores import report_comparison
+from manyshot.workers.cluster import Workers
+from manyshot.workers.driver import ScoringCrew
+from manyshot.workers.setup import ScoringSetup, WantedBenchmarks
 from merging.examples import Example
 from merging.experts import Expert, GivenExperts, TrainedExperts
 from merging.many_shot import MergePlan, run_rounds, select_round
@@ -47,12 +51,22 @@ class RunContext:
         out: folder for experts (`experts/`), merged checkpoints (`merged/`) and the report (`report/`).
         data_root: local data root, or None for the hub.
         skip_missing: leave out benchmarks without data.
+        workers: score merged checkpoints, where there are some.
     """
 
     store: Store
     out: Path
     data_root: Path | None = None
     skip_missing: bool = False
+    workers: Workers | None = None
+
+    def crew(self, experiment: Experiment, scorer: Scorer) -> ScoringCrew | None:
+        """Workers that score as an experiment's scorer does, where there are some."""
+        if self.workers is None:
+            return None
+        benchmarks = WantedBenchmarks(suite=experiment.suite)
+        setup = ScoringSetup(self.store.root, self.data_root, scorer.settings, experiment.judge, benchmarks)
+        return ScoringCrew(self.workers, setup)
 
 
 @dataclass(frozen=True)
@@ -146,7 +160,8 @@ def _run(
         checkpoints = list(
             _make_checkpoints(experiment, base, given, examples, signals=signals, out=context.out)
         )
-        records = score_all(scorer, [checkpoint.scored for checkpoint in checkpoints], benchmarks)
+        crew = context.crew(experiment, scorer)
+        records = score_all(scorer, [checkpoint.scored for checkpoint in checkpoints], benchmarks, crew)
     run = keep_run(name, suite, experiment, checkpoints, records, signals=signals, subsets_of=family)
     comparison = compare(run, context.store)
     files = write_report(comparison, report)

@@ -205,6 +205,7 @@ def score_all(
             if crew is None:
                 made = _score_here(scorer, plan, benchmarks, progress)
             else:
+                scorer.close()  # its engine has a device that a worker may be given
                 made = _score_by(crew, plan, scorer.store, progress)
         finally:
             scorer.close()

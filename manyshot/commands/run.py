@@ -15,6 +15,7 @@ from manyshot.experiment import HOMEMADE, LAB, SMOL, T5_LAB, Experiment, find_ex
 from manyshot.flags import given, settings_of
 from manyshot.run import FinishedRun, FinishedSubsets, RunContext, run_experiment
 from manyshot.run_report import has_ranks
+from manyshot.workers.cluster import Workers, open_workers
 from merging.chat import ChatSettings
 from merging.checkpoints.kept_digests import keeping_digests
 from results.errors import InputError
@@ -28,11 +29,14 @@ _MANY_METHODS = 8
 def run(options: argparse.Namespace) -> None:
     """Run the experiment, and print its table."""
     folder = store_root(options.store) / "digests"
-    with keeping_digests(folder, verify=options.verify):
-        _run(options)
+    with (
+        keeping_digests(folder, verify=options.verify),
+        open_workers(options.workers, options.ray) as workers,
+    ):
+        _run(options, workers)
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace, workers: Workers | None) -> None:
     file = find_experiment(options.experiment)
     name = (
         "-".join(_plain(part) for part in (file.stem, Path(options.base or "").name) if _plain(part)) or "run"
@@ -73,8 +77,10 @@ def _run(options: argparse.Namespace) -> None:
         logger.info(
             "%d methods, %s, %d rounds; reports go to %s", len(experiment.methods), seeds, rounds, out
         )
-    store = Store(store_root(options.store))
-    context = RunContext(store, out, data_root(options.data), skip_missing=options.skip_missing)
+    if workers is not None:
+        experiment = experiment.model_copy(update={"engine": workers.settle(experiment.engine)})
+    store, root = Store(store_root(options.store)), data_root(options.data)
+    context = RunContext(store, out, root, skip_missing=options.skip_missing, workers=workers)
     finished = run_experiment(experiment, name, context)
     show(finished, options.json)
     if options.leaderboard is not None:

@@ -17,6 +17,7 @@ from bench.engine import AUTO, EngineSettings
 from bench.engine_registry import find_engine, resolve_device
 from manyshot.console import logger
 from results.errors import InputError
+from results.words import counted
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -92,14 +93,21 @@ class Workers:
         Raises:
             InputError: there are fewer GPUs than are asked for, or Ray is not installed.
         """
-        on_gpu, group = resolve_device(engine).startswith("cuda"), engine.tensor_parallel
+        on_gpu, given = resolve_device(engine).startswith("cuda"), os.environ.get("OMP_NUM_THREADS")
         if self._address is None:
-            return self._start(self._number(_devices_here(on_gpu), on_gpu, group, most), on_gpu, group)
-        there = self._connected().cluster_resources()
-        threads = int(os.environ.get("OMP_NUM_THREADS") or 1)
-        devices = int(there.get("GPU" if on_gpu else "CPU", 0))
-        number = self._number(devices, on_gpu, group, most)
-        return Places(number, 1 if on_gpu else threads, group if on_gpu else 0)
+            devices = _devices_here(on_gpu)
+        else:
+            devices = int(self._connected().cluster_resources().get("GPU" if on_gpu else "CPU", 0))
+        each = engine.tensor_parallel if on_gpu else int(given or 1)
+        number = self._number(devices, each, on_gpu)
+        if not on_gpu and not given and self._address is None:
+            each = max(1, devices // number)
+        cpus, gpus = (1, each) if on_gpu else (each, 0)
+        if self._ray is None:  # with all places, though the first jobs may be fewer
+            logger.info("starting Ray for %s", counted(number, "worker"))
+            self._started = _started(number * cpus, number * gpus)
+            self._ray = _joined(self._started.address)
+        return Places(min(number, most), cpus, gpus)
 
     def close(self) -> None:
         """Leave Ray, and end one that was started here."""
@@ -110,27 +118,18 @@ class Workers:
         if started is not None:
             started.shutdown()
 
-    def _number(self, devices: int, on_gpu: bool, group: int, most: int) -> int:
-        possible = devices // group if on_gpu else devices
+    def _number(self, devices: int, each: int, on_gpu: bool) -> int:
+        """How many workers there are, where each takes some of the devices."""
+        possible = devices // each
         if self._wanted == "auto":
-            return max(1, min(possible, most))
+            return max(1, possible)
         if on_gpu and self._wanted > possible:
-            each = f" of {group} GPUs each" if group > 1 else ""
+            of_each = f" of {each} GPUs each" if each > 1 else ""
             raise InputError(
-                f"{self._wanted} workers{each} are asked for, and there are {devices} GPUs: give --workers "
-                f"{max(1, possible)}, or auto."
+                f"{self._wanted} workers{of_each} are asked for, and there are {devices} GPUs: give "
+                f"--workers {max(1, possible)}, or auto."
             )
-        return max(1, min(self._wanted, most))
-
-    def _start(self, number: int, on_gpu: bool, group: int) -> Places:
-        cores = _devices_here(on_gpu=False)
-        threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, cores // number))
-        places = Places(number, 1 if on_gpu else threads, group if on_gpu else 0)
-        if self._ray is None:
-            logger.info("starting Ray for %d workers", number)
-            self._started = _started(number * places.cpus, number * places.gpus)
-            self._ray = _joined(self._started.address)
-        return places
+        return self._wanted
 
     def _connected(self) -> Any:
         if self._ray is None:
@@ -171,21 +170,22 @@ def _started(cpus: int, gpus: int) -> Any:
     from ray.cluster_utils import Cluster
 
     ports = _free_ports(len(_AGENT_PORTS))
+    head = {
+        "num_cpus": cpus,
+        "num_gpus": gpus,
+        "object_store_memory": _OBJECT_BYTES,
+        "node_ip_address": "127.0.0.1",
+        "include_dashboard": False,
+        "include_log_monitor": False,
+        "no_monitor": True,
+        **dict(zip(_AGENT_PORTS, ports, strict=True)),
+        "_system_config": {"agent_register_timeout_ms": _AGENT_MILLISECONDS},
+    }
     with _signals_kept():
-        return Cluster(
-            initialize_head=True,
-            head_node_args={
-                "num_cpus": cpus,
-                "num_gpus": gpus,
-                "object_store_memory": _OBJECT_BYTES,
-                "node_ip_address": "127.0.0.1",
-                "include_dashboard": False,
-                "include_log_monitor": False,
-                "no_monitor": True,
-                **dict(zip(_AGENT_PORTS, ports, strict=True)),
-                "_system_config": {"agent_register_timeout_ms": _AGENT_MILLISECONDS},
-            },
-        )
+        try:
+            return Cluster(initialize_head=True, head_node_args=head)
+        except Exception as error:  # of no class of its own
+            raise InputError(f"Ray cannot be started on this machine: {error}") from error
 
 
 def _joined(address: str) -> Any:

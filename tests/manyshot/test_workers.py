@@ -5,15 +5,20 @@ import os
 
 import pytest
 from lm_eval_folder import CHOICES, rows, write_folder, write_rows, write_task
+from searched_family import made
 from tiny import tiny_llama
 
 from bench.engine import EngineSettings
 from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
+from manyshot.experiment import Experiment
+from manyshot.run import RunContext, run_experiment
 from manyshot.score_checkpoints import score_all
 from manyshot.workers.cluster import Workers
 from manyshot.workers.driver import ScoringCrew
 from manyshot.workers.setup import ScoringSetup, WantedBenchmarks
+from results.errors import InputError
+from results.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kept_index")]
 
@@ -93,3 +98,34 @@ def test_workers_make_the_same_records_though_one_is_killed_amid_a_job(here, wor
     assert (here / "tasks/deaths").read_text() == "0"
     assert files(here / "shared") == alone
     assert [list(row) for row in records.values()] == [["fruit", "colour", "deadly"]] * 3
+
+
+def test_a_job_over_which_three_workers_die_is_named_and_the_others_are_done(here, workers, alone):
+    deaths(here, 99)
+    with pytest.raises(
+        InputError, match=r"1 of 3 records could .*models/1 on deadly: 3 workers died over it"
+    ):
+        scored(here, "torn", workers, models=[1])
+    assert (here / "tasks/deaths").read_text() == "96"
+    there = files(here / "torn")
+    assert len(there) == 4
+    assert there.items() <= alone.items()
+
+
+def test_the_checkpoints_of_a_run_are_scored_by_workers(here, workers):
+    family = made(here / "family")
+    content = {
+        "suite": str(family / "suite.yaml"),
+        "base": str(family / "models/base"),
+        "experts": {task: str(family / "models" / task) for task in ("answers", "languages")},
+        "methods": [{"name": "average"}],
+        "limit": 4,
+        "engine": {"name": "hf", "device": "cpu"},
+    }
+    found = []
+    for folder, crew in (("one", None), ("many", workers)):
+        context = RunContext(Store(family / folder), family / "out", workers=crew)
+        run_experiment(Experiment.model_validate(content), "run", context)
+        found.append(files(family / folder))
+    assert len(found[0]) == 4 * 2 * 2
+    assert found[1] == found[0]
