@@ -36,6 +36,8 @@ _AGENT_PORTS = (
 )
 _AGENT_MILLISECONDS = 300_000
 """In which Ray's agents must have started; a busy machine takes longer than Ray waits by itself."""
+_ATTEMPTS = 3
+"""Starts of Ray, which waits half a minute for its raylet, too little for a busy machine."""
 _OBJECT_BYTES = 80 * 2**20  # only keys go through Ray, and it takes no less
 
 
@@ -159,7 +161,7 @@ def open_workers(wanted: int | Literal["auto"] | None, address: str | None) -> I
         workers.close()
 
 
-def _started(cpus: int, gpus: int) -> Any:
+def _started(cpus: int, gpus: int, attempts: int = _ATTEMPTS) -> Any:
     """A Ray of this machine alone, as little of it as actors need.
 
     `ray.init` would start more, and its raylet ends itself where a busy machine takes more than seconds to
@@ -169,23 +171,27 @@ def _started(cpus: int, gpus: int) -> Any:
     _import_ray()
     from ray.cluster_utils import Cluster
 
-    ports = _free_ports(len(_AGENT_PORTS))
-    head = {
-        "num_cpus": cpus,
-        "num_gpus": gpus,
-        "object_store_memory": _OBJECT_BYTES,
-        "node_ip_address": "127.0.0.1",
-        "include_dashboard": False,
-        "include_log_monitor": False,
-        "no_monitor": True,
-        **dict(zip(_AGENT_PORTS, ports, strict=True)),
-        "_system_config": {"agent_register_timeout_ms": _AGENT_MILLISECONDS},
-    }
-    with _signals_kept():
-        try:
-            return Cluster(initialize_head=True, head_node_args=head)
-        except Exception as error:  # of no class of its own
+    cluster = Cluster()
+    try:
+        with _signals_kept():
+            cluster.add_node(
+                num_cpus=cpus,
+                num_gpus=gpus,
+                object_store_memory=_OBJECT_BYTES,
+                node_ip_address="127.0.0.1",
+                include_dashboard=False,
+                include_log_monitor=False,
+                no_monitor=True,
+                **dict(zip(_AGENT_PORTS, _free_ports(len(_AGENT_PORTS)), strict=True)),
+                _system_config={"agent_register_timeout_ms": _AGENT_MILLISECONDS},
+            )
+    except Exception as error:  # of no class of its own
+        cluster.shutdown()
+        if attempts == 1:
             raise InputError(f"Ray cannot be started on this machine: {error}") from error
+        logger.info("Ray did not start in time; trying again")
+        return _started(cpus, gpus, attempts - 1)
+    return cluster
 
 
 def _joined(address: str) -> Any:
