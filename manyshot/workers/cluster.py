@@ -34,6 +34,7 @@ _AGENT_PORTS = (
     "dashboard_agent_listen_port",
     "metrics_export_port",
 )
+_REACH_SECONDS = 10.0
 _AGENT_MILLISECONDS = 300_000
 """In which Ray's agents must have started; a busy machine takes longer than Ray waits by itself."""
 _ATTEMPTS = 3
@@ -136,8 +137,9 @@ class Workers:
     def _connected(self) -> Any:
         if self._ray is None:
             try:
+                _reach(str(self._address))
                 self._ray = _joined(str(self._address))
-            except (ConnectionError, RuntimeError, ValueError) as error:
+            except (OSError, RuntimeError, ValueError) as error:
                 reason = str(error).partition("\n")[0]
                 raise InputError(f"Ray at {self._address} cannot be joined: {reason}") from None
         return self._ray
@@ -200,6 +202,17 @@ def _joined(address: str) -> Any:
     with _signals_kept():
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     return ray
+
+
+def _reach(address: str) -> None:
+    """Connect to an address and leave again; Ray would try for minutes, and write warnings of its own.
+
+    Raises:
+        OSError: nothing listens there.
+    """
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _REACH_SECONDS).close()
 
 
 def _import_ray() -> Any:

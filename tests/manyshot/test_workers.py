@@ -129,3 +129,9 @@ def test_the_checkpoints_of_a_run_are_scored_by_workers(here, workers):
         found.append(files(family / folder))
     assert len(found[0]) == 4 * 2 * 2
     assert found[1] == found[0]
+
+
+def test_a_ray_that_is_not_there_is_said_at_once():
+    """It is not asked again for minutes, as Ray does."""
+    with pytest.raises(InputError, match=r"Ray at 127\.0\.0\.1:1 cannot be joined: .*refused"):
+        Workers(2, "127.0.0.1:1").settle(EngineSettings(name="hf"))
