@@ -171,8 +171,11 @@ def _started(cpus: int, gpus: int, attempts: int = _ATTEMPTS) -> Any:
     """
     os.environ.update(_ALONE)
     _import_ray()
+    from ray._private import ray_constants
     from ray.cluster_utils import Cluster
 
+    # What the variable says, where somebody else has imported Ray before.
+    ray_constants.ENABLE_RAY_CLUSTER = False
     cluster = Cluster()
     try:
         with _signals_kept():

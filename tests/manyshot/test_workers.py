@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+import ray  # noqa: F401 - before the workers do, as vLLM does, when it reads the environment
 from lm_eval_folder import CHOICES, rows, write_folder, write_rows, write_task
 from searched_family import made
 from tiny import tiny_llama
