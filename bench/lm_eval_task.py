@@ -40,7 +40,7 @@ def build_task(task: EvalTask, rows: Rows, seed: int, run_code: RunCode | None =
     in_sandbox = run_code == "sandbox" and task.config.get("unsafe_code")
     resolved = sandboxed_functions(task.config) if in_sandbox else resolve_functions(task.config)
     config = resolved | {"custom_dataset": given_rows}
-    if process := config.get("process_docs"):
+    if callable(process := config.get("process_docs")):
         # lm-eval makes the documents again whenever it asks for them, five times for one score; those that a
         # function shuffles are others then.
         config["process_docs"] = functools.cache(process)

@@ -115,7 +115,7 @@ def test_records_of_different_judges_are_different_records(classifier, tmp_path)
     keys = []
     for judge in (PatternJudge(), open_judge(str(classifier), EngineSettings())):
         scorer = Scorer(ScoreSettings(), store, None, judge=judge)
-        keys += [scorer._key(checkpoint, load_benchmark(name)) for name in ("lab_safety", "lab_math")]
+        keys += [scorer.key(checkpoint, load_benchmark(name)) for name in ("lab_safety", "lab_math")]
     assert keys[0].settings["judge"] == f"patterns-{PATTERNS_VERSION}"
     assert keys[0].digest != keys[2].digest
     assert keys[1] == keys[3]

@@ -15,7 +15,7 @@ def settings_of(engine, tmp_path):
     scorer = Scorer(
         ScoreSettings(engine=EngineSettings(name=engine, device="cpu")), Store(tmp_path), tmp_path
     )
-    return scorer._key(ScoredCheckpoint("recorded", tmp_path, RECORDED), load_benchmark("lab_math")).settings
+    return scorer.key(ScoredCheckpoint("recorded", tmp_path, RECORDED), load_benchmark("lab_math")).settings
 
 
 def test_the_version_of_replaying_is_in_the_key_of_replayed_records_alone(tmp_path, monkeypatch):

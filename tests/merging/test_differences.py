@@ -398,7 +398,7 @@ def test_the_recipe_says_whose_chat_template_the_merged_model_has(base, tmp_path
     assert "tokenizer.chat_template" not in caplog.text
     for name, said in [
         ("plain", "which has no chat template"),
-        ("nobody", r"neither an expert \(chat, plain\), nor a form by name \(alpaca, "),
+        ("nobody", r"neither an expert \(chat, plain\), nor 'auto', nor a form by name \(alpaca, "),
     ]:
         with pytest.raises(InputError, match=said):
             template(chat_template=name)
