@@ -85,7 +85,7 @@ divergence-study: $(READY)
 	$(BIN)/manyshot run t5-lab --out $(DIVERGENCE)/t5 --store $(DIVERGENCE)/results
 
 # The same on real weights, SmolLM2-135M-Instruct: experts of four GLUE tasks and of four skills in chat form, merged.
-# Needs local rows; two and a half hours on two cores. SEEDS="0 1 2" gives three seeds.
+# Needs local rows; some seven hours of one core. SEEDS="0 1 2" gives three seeds.
 SMOL_STUDY := manyshot-runs/smol-study
 SEEDS ?= 0
 smol-study: smol

@@ -35,7 +35,7 @@ TRAINING = TrainSettings(batch_size=4, learning_rate=1e-2, cpu=True, save_second
 ADAPTER = TrainSettings(
     **{**vars(TRAINING), "adapter": AdapterSettings(rank=4, alpha=8, targets=("q_proj", "up_proj"))}
 )
-TASKS = {"colours": EXAMPLES[:8], "shades": EXAMPLES[8:], "both": EXAMPLES[4:12]}
+TASKS = {"colours": EXAMPLES[:2] * 4, "shades": EXAMPLES[2:4] * 4, "both": EXAMPLES[1:3] * 4}
 
 
 class Counted:
