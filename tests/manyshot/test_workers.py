@@ -101,6 +101,7 @@ def test_workers_make_the_same_records_though_one_is_killed_amid_a_job(here, wor
     assert [list(row) for row in records.values()] == [["fruit", "colour", "deadly"]] * 3
 
 
+@pytest.mark.full
 def test_a_job_over_which_three_workers_die_is_named_and_the_others_are_done(here, workers, alone):
     deaths(here, 99)
     with pytest.raises(
@@ -113,6 +114,7 @@ def test_a_job_over_which_three_workers_die_is_named_and_the_others_are_done(her
     assert there.items() <= alone.items()
 
 
+@pytest.mark.full
 def test_the_checkpoints_of_a_run_are_scored_by_workers(here, workers):
     family = made(here / "family")
     content = {
