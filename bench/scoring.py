@@ -142,6 +142,10 @@ class Scorer:
         """
         return self.store.find(self.key(checkpoint, benchmark))
 
+    def _has(self, checkpoint: ScoredCheckpoint, benchmark: Benchmark) -> bool:
+        """Whether there is a record of a checkpoint on a benchmark, without reading it."""
+        return self.store.holds(self.key(checkpoint, benchmark).digest)
+
     def check(self, checkpoint: ScoredCheckpoint, benchmarks: Sequence[Benchmark]) -> None:
         """Refuse a checkpoint that has yet to be scored and whose configuration or tokenizer is broken.
 
@@ -158,7 +162,7 @@ class Scorer:
                 "--enable-thinking, or the benchmark."
             )
         no_folder = self.engine_kind.recorded or self.engine_kind.served
-        if no_folder or all(self.find(checkpoint, benchmark) for benchmark in benchmarks):
+        if no_folder or all(self._has(checkpoint, benchmark) for benchmark in benchmarks):
             return
         from merging.checkpoints.adapter import base_folder
         from merging.checkpoints.pretrained import load_config, load_tokenizer
@@ -233,7 +237,7 @@ class Scorer:
         wanted = [
             benchmark
             for benchmark in benchmarks
-            if benchmark.is_generated and self.find(checkpoint, benchmark) is None
+            if benchmark.is_generated and not self._has(checkpoint, benchmark)
         ]
         if len(wanted) < 2:
             return

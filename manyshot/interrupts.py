@@ -29,7 +29,11 @@ def stop_on_signals() -> None:
 
 def exit_code(interruption: KeyboardInterrupt) -> int:
     """Return the code of a process that a signal ended: 130 or 143."""
-    return 128 + (signal.SIGTERM if isinstance(interruption, Terminated) else signal.SIGINT)
+    return 128 + _signal_of(interruption)
+
+
+def _signal_of(interruption: KeyboardInterrupt) -> int:
+    return signal.SIGTERM if isinstance(interruption, Terminated) else signal.SIGINT
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -55,6 +59,6 @@ class _RaiseLater:
         if not isinstance(dropped.exc_value, KeyboardInterrupt):
             self._before(dropped)
             return
-        again = Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), exit_code(dropped.exc_value) - 128))
+        again = Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), _signal_of(dropped.exc_value)))
         again.daemon = True
         again.start()
