@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def is_repository(name: str) -> bool:
 
 def convert_advice(file: Path) -> str:
     """What to do with a GGUF file."""
-    return f"make a checkpoint of it first: manyshot convert {file} OUT"
+    return f"make a checkpoint of it first: manyshot convert {shlex.quote(str(file))} OUT"
 
 
 def locate(path: str | Path) -> Path:

@@ -1,6 +1,8 @@
 """GGUF files as checkpoints: written by llama.cpp's own writer, and read back to the bit."""
 
 import json
+import shlex
+from pathlib import Path
 
 import gguf
 import numpy as np
@@ -232,9 +234,34 @@ def test_another_tokenizer_is_taken_where_the_files_own_is_not_known(tmp_path):
     convert_gguf(unknown, tmp_path / "out", tokenizer=tmp_path / "known")
     assert (tmp_path / "out/tokenizer.json").read_bytes() == (tmp_path / "known/tokenizer.json").read_bytes()
     assert (tmp_path / "out/chat_template.jinja").is_file()
-    with pytest.raises(InputError, match="empty has no tokenizer"):
-        convert_gguf(unknown, tmp_path / "other", tokenizer=tmp_path / "empty")
+    (tmp_path / "empty").mkdir()
+    for folder, said in {
+        "empty": "has no tokenizer",
+        "not": "no such folder",
+        "known.gguf": "a file",
+    }.items():
+        with pytest.raises(InputError, match=f"{folder}.*{said}"):
+            convert_gguf(unknown, tmp_path / "other", tokenizer=tmp_path / folder)
     assert not (tmp_path / "other").exists()
+
+
+def test_a_sentencepiece_tokenizer_is_read(tmp_path):
+    pieces = ["▁", "h", "e", "▁h", "▁he"]
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *pieces]
+
+    def change(writer):
+        said = writer.kv_data[0]
+        for key in ("merges", "pre", "add_bos_token"):
+            del said[f"tokenizer.ggml.{key}"]
+        said["tokenizer.ggml.model"].value = "llama"
+        said["tokenizer.ggml.tokens"].value = tokens
+        said["tokenizer.ggml.token_type"].value = [2, 3, 3] + [6] * 256 + [1] * len(pieces)
+        said["tokenizer.ggml.bos_token_id"].value, said["tokenizer.ggml.eos_token_id"].value = 1, 2
+        writer.add_token_scores([0.0] * 259 + [-5.0, -4.0, -3.0, -1.0, -2.0])
+
+    file = write(tmp_path / "tiny.gguf", model().state_dict(), more=change)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(convert_gguf(file, tmp_path / "out"))
+    assert tokenizer.convert_ids_to_tokens(tokenizer("he?")["input_ids"]) == ["<s>", "▁he", "<0x3F>"]
 
 
 def _frequencies(writer):
@@ -281,18 +308,82 @@ def test_broken_and_foreign_files_get_a_sentence(tmp_path):
         file.write_bytes(whole[:length])
         done = manyshot("convert", file, "out", cwd=tmp_path)
         assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
-        assert ("no GGUF file" if length < 4 else "broken or cut short") in done.stderr
-    write(file, model().state_dict(), architecture="mamba9")
+        assert ("no GGUF file" if length < 4 else "is cut short") in done.stderr
+    file.write_bytes(whole[:4] + b"\x63\0\0\0" + whole[8:])
+    done = manyshot("convert", file, "out", cwd=tmp_path)
+    assert done.returncode == 2 and "version 99" in done.stderr and "upgrade gguf" in done.stderr
+    write(file, model().state_dict(), architecture="mamba9", pre="of-tomorrow")
     done = manyshot("convert", file, "out", cwd=tmp_path)
     assert done.returncode == 2 and "mamba9" in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert "is a folder; a GGUF file" in manyshot("convert", tmp_path, "out", cwd=tmp_path).stderr
     assert not (tmp_path / "out").exists()
 
 
+LACKED = [
+    *("general.architecture", "llama.block_count", "llama.context_length", "llama.embedding_length"),
+    *("llama.feed_forward_length", "llama.attention.head_count", "llama.attention.layer_norm_rms_epsilon"),
+    *("tokenizer.ggml.model", "tokenizer.ggml.tokens", "tokenizer.ggml.merges"),
+]
+
+
+@pytest.mark.parametrize("key", LACKED)
+def test_a_key_that_is_needed_is_named(tmp_path, key):
+    file = write(tmp_path / "tiny.gguf", {}, more=lambda writer: writer.kv_data[0].pop(key))
+    done = manyshot("convert", file, "out", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert f"lacks the key {key}, so that it " in done.stderr
+    assert ("--tokenizer" in done.stderr) == key.startswith("tokenizer.")
+
+
+def test_without_tokens_the_vocabulary_has_a_size(tmp_path):
+    def neither(writer):
+        del writer.kv_data[0]["tokenizer.ggml.tokens"], writer.kv_data[0]["llama.vocab_size"]
+
+    known = convert_gguf(write(tmp_path / "known.gguf", model().state_dict()), tmp_path / "known")
+    with pytest.raises(InputError, match=r"lacks the key tokenizer\.ggml\.tokens"):
+        convert_gguf(write(tmp_path / "neither.gguf", {}, more=neither), tmp_path / "out", tokenizer=known)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("llama.attention.head_count", 0, "a whole number from 1"),
+        ("llama.attention.head_count_kv", 0, "a whole number from 1"),
+        ("llama.embedding_length", 0, "a whole number from 1"),
+        ("tokenizer.ggml.bos_token_id", 999, "has 264 tokens, numbered from 0"),
+        ("tokenizer.ggml.eos_token_id", 264, "has 264 tokens, numbered from 0"),
+        ("tokenizer.ggml.model", "bert", "of the kind 'bert'; those of gpt2 and llama are read"),
+        ("tokenizer.ggml.model", "llama", "lacks the key tokenizer.ggml.scores"),
+        ("tokenizer.ggml.merges", ["1 of-tomorrow"], "merges do not fit its tokens"),
+    ],
+)
+def test_a_value_without_sense_gets_a_sentence(tmp_path, key, value, said):
+    def change(writer):
+        writer.kv_data[0][key].value = value
+        if value == "llama":
+            del writer.kv_data[0]["tokenizer.ggml.merges"]
+
+    done = manyshot("convert", write(tmp_path / "tiny.gguf", {}, more=change), "out", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert said in done.stderr and str(key if key.endswith(("_id", "length")) else "") in done.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_met_before_the_weights_are_read(tmp_path):
+    file = write(tmp_path / "tiny.gguf", {})  # whose lack of weights would be met as they are read
+    with pytest.raises(InputError, match="/proc/nope/out cannot be made"):
+        convert_gguf(file, Path("/proc/nope/out"))
+
+
+def test_no_bar_is_drawn_where_there_is_no_terminal(tmp_path, capfd):
+    convert_gguf(write(tmp_path / "tiny.gguf", model().state_dict()), tmp_path / "out")
+    assert "%|" not in capfd.readouterr().err
+
+
 def test_elsewhere_a_gguf_file_is_refused_with_the_command(tmp_path):
-    file = write(tmp_path / "tiny.gguf", model().state_dict())
+    file = write(tmp_path / "a tiny one.gguf", model().state_dict())
     for given in (file, tmp_path):
         done = manyshot("score", "--benchmark", "lab_math", given, cwd=tmp_path)
-        assert done.returncode == 2 and f"manyshot convert {file} OUT" in done.stderr
+        assert done.returncode == 2 and f"manyshot convert {shlex.quote(str(file))} OUT" in done.stderr
     (tmp_path / "there").mkdir()
     done = manyshot("convert", file, "there", cwd=tmp_path)
     assert done.returncode == 2 and "exists already" in done.stderr
