@@ -256,7 +256,8 @@ def judge_answers(
     metrics = form.metrics.resolve()
 
     def process_results(doc: Mapping[str, Any], answer: Sequence[str]) -> Mapping[str, float]:
-        return metrics(doc, verdicts.get((doc[form.request], answer[0]), NO_VERDICT))
+        exchange = doc[form.request], answer[0]
+        return metrics(doc, verdicts[exchange] if answer[0].strip() else NO_VERDICT)
 
     judged = benchmark.but(
         tasks=tuple(

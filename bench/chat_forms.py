@@ -22,6 +22,7 @@ class ChatForms:
         Raises:
             InputError: it has no chat template, or none of the name that is asked for; or its template fails.
         """
+        self._settings.check()
         if not self._settings.templated:
             return None
         if checkpoint.served and server_writes_chat(self._settings):

@@ -6,7 +6,7 @@ from bench.score_settings import GenKwargs
 from merging.checkpoints.adapter import base_folder
 
 _PENALTY = "repetition_penalty"
-_OF_DRAWING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
+_OF_DRAWING = ("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 _CHANGE_ANSWERS = {
     _PENALTY: 1.0,
     "do_sample": False,
@@ -16,6 +16,11 @@ _CHANGE_ANSWERS = {
     "encoder_repetition_penalty": 1.0,
     "min_new_tokens": 0,
     "min_length": 0,
+    "penalty_alpha": None,
+    "guidance_scale": 1.0,
+    "exponential_decay_length_penalty": None,
+    "sequence_bias": None,
+    "stop_strings": None,
     "bad_words_ids": None,
     "suppress_tokens": None,
     "begin_suppress_tokens": None,

@@ -13,11 +13,12 @@ from typing import Any
 
 from bench.benchmark import Benchmark, RecordedForm
 from bench.data import Row, numbered_rows
+from merging.chat import without_thoughts
 from results.errors import InputError
 
-REPLAY_VERSION = 2
+REPLAY_VERSION = 3
 """Part of the key of records of recorded outputs: to be raised by whoever changes what is made of these, as
-cutting thoughts off did."""
+cutting off thoughts did, and those that a prompt began."""
 
 _OURS = RecordedForm(match="prompt", output="output")
 
@@ -49,6 +50,14 @@ class RecordedAnswer:
     def source(self) -> str:
         """File and line, for messages."""
         return _source(self.file, self.line)
+
+    def said(self, think_end: str) -> str:
+        """What the text says behind its thoughts, which the prompt may have begun.
+
+        Args:
+            think_end: what ends them.
+        """
+        return without_thoughts(str(self.answer), think_end, self.prompt or "")
 
 
 def recorded_form(benchmark: Benchmark) -> RecordedForm:
@@ -108,12 +117,11 @@ class Recordings:
                 for continuation, likelihood in answer.answer.items():
                     self._choices.setdefault(((answer.prompt or "").strip(), continuation), likelihood)
 
-    def text(self, doc: Mapping[str, Any], prompt: str) -> str | None:
+    def find(self, doc: Mapping[str, Any], prompt: str) -> RecordedAnswer | None:
         """The recorded text for a document, or None."""
         key = doc.get(self._match)
         answer = self._by_key.get(key.strip()) if isinstance(key, str) else None
-        answer = answer or self._by_prompt.get(prompt.strip())
-        return None if answer is None else str(answer.answer)
+        return answer or self._by_prompt.get(prompt.strip())
 
     def choice(self, prompt: str, continuation: str) -> tuple[float, bool] | None:
         """The recorded log-likelihood of a continuation of a prompt, or None."""

@@ -89,7 +89,7 @@ def rescore(
     form = recorded_form(benchmark)
     documents = _documents(benchmark, answers, form, data_root)
     keys = _keys(documents)
-    texts = {key: str(answer.answer) for key, answer in zip(keys, answers, strict=True)}
+    texts = {key: answer.said(think_end) for key, answer in zip(keys, answers, strict=True)}
     task_names = {document.task for document in documents}
     tasks = tuple(_without_examples(task) for task in benchmark.tasks if task.name in task_names)
     scored = benchmark.but(tasks=tasks)
@@ -100,7 +100,7 @@ def rescore(
         for task in tasks
     }
     settings = ScoreSettings()
-    lm = ReplayLM(lambda request: texts[request.task_name, request.doc_id], think_end=think_end)
+    lm = ReplayLM(lambda request: texts[request.task_name, request.doc_id])
     results = run_lm_eval(lm, scored, rows, settings)
     notices = [benchmark.machine_notice] if benchmark.machine_notice else []
     if benchmark.judged:

@@ -156,10 +156,10 @@ class Scorer:
         if checkpoint.served is not None:
             checkpoint.served.check(benchmarks, self.chat, self.settings.gen_kwargs)
         choices = [benchmark.name for benchmark in benchmarks if not benchmark.is_generated]
-        if self.chat.templated and self.chat.enable_thinking and choices:
+        if self.chat.templated and self.chat.arguments.get("enable_thinking") and choices:
             raise InputError(
                 f"{choices[0]} compares how likely its choices are, which no thoughts come before: leave out "
-                "--enable-thinking, or the benchmark."
+                "enable_thinking, or the benchmark."
             )
         no_folder = self.engine_kind.recorded or self.engine_kind.served
         if no_folder or all(self._has(checkpoint, benchmark) for benchmark in benchmarks):

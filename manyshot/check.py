@@ -29,6 +29,7 @@ def check_experiment(experiment: Experiment, suite: Suite, name: str = "run") ->
     """
     check_name(name)
     check_trackers(experiment.report_to)
+    experiment.chat.over(suite.chat).check()
     tasks = tuple(suite.spec.tasks)  # whose making refuses names of tasks and benchmarks that are taken
     merged_together = [tasks] if experiment.subsets is None else subsets_of(tasks, experiment.subsets)
     suite.preset(experiment.preset)

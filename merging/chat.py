@@ -8,10 +8,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from pydantic import JsonValue
+from pydantic import JsonValue, field_validator
 
 from merging.chat_templates import CHAT_TEMPLATES
 from results.errors import InputError
@@ -20,10 +21,28 @@ from results.validation import Settings, quoted
 
 Message = Mapping[str, str]
 """A turn: its `role` (system, user or assistant) and its `content`."""
-THINK_END = "</think>"
+THINK_END, _THINK_START = "</think>", "<think>"
 _JINJA = (".jinja", ".jinja2", ".j2")
-_WORD = "zqxjkvbw"
-"""Stands for a turn's text where it is looked for in what a template writes."""
+_WORD, _SYSTEM_WORD = "zqxjkvbw", "wbvkjxqz"
+"""Stand for a turn's text and a system text where they are looked for in what a template writes."""
+_OF_THE_CALL = {
+    "add_generation_prompt",
+    "chat_template",
+    "continue_final_message",
+    "conversation",
+    "max_length",
+    "messages",
+    "padding",
+    "return_assistant_tokens_mask",
+    "return_dict",
+    "return_tensors",
+    "tokenize",
+    "tokenizer_kwargs",
+    "truncation",
+}
+"""What a template's arguments may not be called."""
+_OF_A_TEMPLATE = ("fewshot_as_multiturn", "chat_template_args", "enable_thinking", "think_end")
+"""Settings that mean nothing without one."""
 
 
 def template_beside(file: Path, template: str) -> str:
@@ -54,7 +73,13 @@ class ChatSettings(Settings):
         said = self.model_dump(exclude_unset=True)
         if said.get("chat_template") == "auto":
             del said["chat_template"]
-        return others.but(**said)
+        both = others.but(**said)
+        if both.templated:
+            return both
+        kept = both.model_dump(exclude_unset=True)
+        return ChatSettings(
+            **{name: kept[name] for name in kept if name in said or name not in _OF_A_TEMPLATE}
+        )
 
     def beside(self, file: Path) -> "ChatSettings":
         """Return these settings as a file gives them, whose template may lie beside it."""
@@ -65,14 +90,52 @@ class ChatSettings(Settings):
         """Whether a template is used; `auto` is never."""
         return self.chat_template not in ("auto", "never")
 
+    @field_validator("system_instruction")
+    @classmethod
+    def _empty_is_none(cls, text: str | None) -> str | None:
+        return text or None
+
+    @field_validator("chat_template_args")
+    @classmethod
+    def _are_a_templates(cls, given: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+        for name in given:
+            if name in _OF_THE_CALL:
+                raise ValueError(f"'{name}' is said to the template by the harness itself")
+        return given
+
+    @property
+    def arguments(self) -> dict[str, JsonValue]:
+        """What the template is given by name."""
+        given = dict(self.chat_template_args)
+        return given if self.enable_thinking is None else {**given, "enable_thinking": self.enable_thinking}
+
+    def check(self) -> None:
+        """Refuse settings of a template without one, and a file that is not there.
+
+        Raises:
+            InputError: says which.
+        """
+        said = [name for name in _OF_A_TEMPLATE if name in self.model_fields_set]
+        if said and not self.templated:
+            name = said[0]
+            raise InputError(
+                f"'{name}' is about a chat template, and none is used: give --chat-template always, or leave "
+                "it out."
+            )
+        if self.chat_template.endswith(_JINJA) and not Path(self.chat_template).is_file():
+            raise InputError(f"{quoted(self.chat_template)}: there is no such file of a chat template.")
+
     @property
     def key(self) -> JsonValue:
         """All that decides what a template writes, as a JSON value; None without a template."""
         if not self.templated:
             return None
-        path = Path(self.chat_template)
-        content = path.read_bytes() if self.chat_template.endswith(_JINJA) and path.is_file() else b""
-        return {**self.model_dump(mode="json"), "file": hashlib.sha256(content).hexdigest()}
+        settings = self.model_dump(mode="json")
+        content = b""
+        if self.chat_template.endswith(_JINJA):  # whose text counts, not its place
+            del settings["chat_template"]
+            content = Path(self.chat_template).read_bytes()
+        return {**settings, "file": hashlib.sha256(content).hexdigest()}
 
 
 @dataclass(frozen=True)
@@ -99,27 +162,22 @@ class ChatForm:
             "template": hashlib.sha256(self.template.encode()).hexdigest(),
             "system_instruction": settings.system_instruction,
             "fewshot_as_multiturn": settings.fewshot_as_multiturn,
-            "arguments": self._arguments,
+            "arguments": settings.arguments,
             "think_end": self.think_end,
         }
 
     @property
     def think_end(self) -> str | None:
         """What ends the part of an answer that is thought; None where nothing is."""
-        return self.settings.think_end or (THINK_END if THINK_END in self.template else None)
+        mentioned = THINK_END in self.template or _THINK_START in self.template
+        return self.settings.think_end or (THINK_END if mentioned else None)
 
     @property
     def notices(self) -> tuple[str, ...]:
         """What a reader of the scores should know."""
-        if "strftime_now" in self.template and "date_string" not in self._arguments:
+        if "strftime_now" in self.template and "date_string" not in self.settings.arguments:
             return ("the chat template writes today's date, so that prompts differ from day to day",)
         return ()
-
-    @property
-    def _arguments(self) -> dict[str, JsonValue]:
-        thinking = self.settings.enable_thinking
-        given = dict(self.settings.chat_template_args)
-        return given if thinking is None else {**given, "enable_thinking": thinking}
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
         """Return a conversation as text, up to where the model's next turn begins.
@@ -179,8 +237,10 @@ class ChatForm:
         asked = self.question(prompt)
         before, after = self._around_turn(self._asking(prompt))
         if not before.startswith(asked):
+            same = (letter == other for letter, other in zip(asked, before, strict=False))
+            begun = asked[sum(takewhile(bool, same)) :]
             raise InputError(
-                f"{self.source} begins an answer with {asked.removeprefix(before)!r}, which an example's "
+                f"{self.source} begins an answer with {begun!r}, which an example's "
                 "answer does not have: train with a template without it (--chat-template FILE.jinja)."
             )
         return asked, before[len(asked) :] + completion.strip() + after
@@ -235,7 +295,7 @@ class ChatForm:
             chat_template=self.template,
             tokenize=False,
             **options,
-            **self._arguments,
+            **self.settings.arguments,
         )
         return rendered
 
@@ -274,14 +334,12 @@ def chat_form(
         InputError: there is no such template, or its syntax is wrong.
     """
     name = settings.chat_template
+    settings.check()
     if not settings.templated:
         return None
     if name.endswith(_JINJA):
-        path = Path(name)
-        if not path.is_file():
-            raise InputError(f"{quoted(name)}: there is no such file of a chat template.")
         try:
-            template = path.read_text(encoding="utf-8")
+            template = Path(name).read_text(encoding="utf-8")
         except UnicodeDecodeError:
             raise InputError(f"{name} holds no text; a chat template is expected there.") from None
         return _checked(ChatForm(tokenizer, template, settings, name))
@@ -294,15 +352,63 @@ def chat_form(
         )
     chosen = "default" if name == "always" else name
     if chosen not in named:
-        raise InputError(
-            f"{checkpoint} has no chat template called {quoted(chosen)}; take {', '.join(sorted(named))}."
-        )
+        raise InputError(_unknown(name, checkpoint, sorted(named), own))
     return _checked(ChatForm(tokenizer, named[chosen], settings, f"The chat template of {checkpoint}"))
 
 
+def _unknown(name: str, checkpoint: Path | str, known: Sequence[str], own: Any) -> str:
+    """Why there is no template of a name."""
+    if name == "always":
+        return (
+            f"{checkpoint} has several chat templates and none that is its usual one: take {', '.join(own)}."
+        )
+    if name == "server":
+        return "The chat template 'server' is for the engine that asks servers: --engine api."
+    if Path(name).is_file():
+        return f"{name} is a file whose name does not end in {', '.join(_JINJA)}, as a chat template's does."
+    return f"{checkpoint} has no chat template called {quoted(name)}; take {', '.join(known)}."
+
+
 def _checked(form: ChatForm) -> ChatForm:
-    form.render([{"role": "user", "content": _WORD}])
+    """A form whose template writes the texts of turns.
+
+    Raises:
+        InputError: it fails, or leaves out a question or the system text.
+    """
+    system = form.settings.system_instruction
+    before = [{"role": "system", "content": _SYSTEM_WORD}] if system else []
+    written = form.render([*before, {"role": "user", "content": _WORD}])
+    if _WORD not in written:
+        raise InputError(f"{form.source} does not write the text of a question.")
+    if system and _SYSTEM_WORD not in written:
+        raise InputError(f"{form.source} does not write a system text: leave out --system-instruction.")
     return form
+
+
+def check_template(template: str, source: str) -> None:
+    """Refuse a template that is none, whatever the tokenizer.
+
+    Args:
+        template: jinja text.
+        source: what it is of, for messages.
+
+    Raises:
+        InputError: its syntax is wrong, or it does not write the text of a question.
+    """
+    _checked(ChatForm(_WithoutTokens(), template, ChatSettings(), source))
+
+
+class _WithoutTokens:
+    """Stands for a tokenizer that has no special tokens."""
+
+    def apply_chat_template(
+        self, messages: Sequence[Message], *, chat_template: str, tokenize: bool, **options: Any
+    ) -> str:
+        from transformers.utils.chat_template_utils import render_jinja_template
+
+        tokens = dict.fromkeys(("bos_token", "eos_token", "pad_token", "unk_token"), "")
+        (text,), _ = render_jinja_template([messages], chat_template=chat_template, **options, **tokens)
+        return str(text)
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
@@ -315,8 +421,8 @@ def encode(tokenizer: Any, text: str) -> list[int]:
 
 
 def adds_special_tokens(tokenizer: Any, text: str) -> bool:
-    """Whether a tokenizer's special tokens are to be added to a text: not where it begins with BOS."""
-    return not (tokenizer.bos_token and text.startswith(tokenizer.bos_token))
+    """Whether special tokens are to be added to a text: not where BOS begins it, be it behind spaces."""
+    return not (tokenizer.bos_token and text.lstrip().startswith(tokenizer.bos_token))
 
 
 def _reason(error: Exception) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from merging.chat import check_template
 from merging.chat_templates import CHAT_TEMPLATES
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.folders import locate
@@ -33,6 +34,7 @@ def merged_template(recipe: Recipe, base: Checkpoint, experts: Mapping[str, Chec
     if wanted is None:
         return None
     if is_text(wanted):
+        check_template(wanted, "The `chat_template` of the recipe")
         return wanted
     if wanted in experts:
         template = chat_template(experts[wanted].tokenizer_folder)
@@ -53,9 +55,11 @@ def merged_template(recipe: Recipe, base: Checkpoint, experts: Mapping[str, Chec
             f"'{AUTO}', nor a form by name ({', '.join(CHAT_TEMPLATES)}), nor a jinja file that is there."
         )
     try:
-        return Path(wanted).read_text(encoding="utf-8")
+        text = Path(wanted).read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise InputError(f"{wanted} holds no text; a chat template is expected there.") from None
+    check_template(text, wanted)
+    return text
 
 
 def _commonest(stored: Mapping[str, Checkpoint]) -> Any:

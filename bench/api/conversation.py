@@ -87,7 +87,7 @@ class ServedChat(ChatForm):
     @property
     def arguments(self) -> str:
         """What else the server's template is given, as JSON."""
-        return json.dumps(self._arguments, sort_keys=True)
+        return json.dumps(self.settings.arguments, sort_keys=True)
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
         """Return a conversation as JSON; where the last turn is the model's own, it goes on.

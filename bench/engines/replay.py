@@ -9,7 +9,7 @@ from lm_eval.api.model import LM
 from bench.benchmark import Benchmark
 from bench.engine_registry import EngineAbilities, engine
 from bench.recorded import Recordings, read_recorded, recorded_form
-from merging.chat import THINK_END, without_thoughts
+from merging.chat import THINK_END
 from results.errors import InputError
 
 _SHOWN = 60  # characters of a question that a message shows
@@ -21,7 +21,6 @@ class ReplayLM(LM):
     Args:
         text: the recorded text for a request.
         choice: the recorded log-likelihood of a request's continuation, and whether it is the greedy one.
-        think_end: what ends the part of a text that is thought, not said.
 
     Attributes:
         tokens: empty, since no token was read or written.
@@ -33,10 +32,8 @@ class ReplayLM(LM):
         self,
         text: Callable[[Instance], str],
         choice: Callable[[Instance], tuple[float, bool]] | None = None,
-        think_end: str = THINK_END,
     ) -> None:
         super().__init__()
-        self._think_end = think_end
         self._text = text
         self._choice = choice
         self.tokens: Mapping[str, int] = {}
@@ -66,7 +63,7 @@ class ReplayLM(LM):
         raise InputError("Recorded outputs hold no log-likelihoods of whole texts.")
 
     def _cut(self, request: Instance) -> str:
-        text = without_thoughts(self._text(request), self._think_end)
+        text = self._text(request)
         until = request.args[1].get("until") or []
         for stop in [until] if isinstance(until, str) else until:
             if stop:
@@ -100,10 +97,10 @@ def replay(path: Path, benchmark: Benchmark) -> ReplayLM:
         )
 
     def text(request: Instance) -> str:
-        recorded = recordings.text(request.doc, request.args[0])
+        recorded = recordings.find(request.doc, request.args[0])
         if recorded is None:
             raise missing(request, "`manyshot rescore` scores what is there")
-        return recorded
+        return recorded.said(THINK_END)
 
     def choice(request: Instance) -> tuple[float, bool]:
         recorded = recordings.choice(*request.args)

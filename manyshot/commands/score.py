@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.data import data_root
-from bench.engine import EngineSettings
-from bench.engine_registry import choose_engine
+from bench.engine import AUTO, EngineSettings
+from bench.engine_registry import choose_engine, find_engine
 from bench.model_code import refuse_model_code
 from bench.score_settings import ScoreSettings
 from bench.server_settings import ServerSettings
@@ -62,6 +62,12 @@ def _score(options: argparse.Namespace, workers: Workers | None) -> None:
     wanted = asked.load()
     engine = settings_of(options, EngineSettings, **server_of(options))
     engine = workers.settle(engine) if workers else engine
+    if engine.name != AUTO and find_engine(engine.name).recorded and (chat := given(options, ChatSettings)):
+        flag = next(iter(chat)).replace("_", "-")
+        raise InputError(
+            f"--{flag} is for prompts that are written now: recorded answers were given to others. Leave it "
+            "out; of the end of thoughts `manyshot rescore` is told by --think-end."
+        )
     settings = score_settings(
         suite,
         options.preset,

@@ -299,12 +299,25 @@ def test_an_adapter_is_asked_by_its_own_template(llama, tmp_path):
         scorer.chat_forms.check([ScoredCheckpoint.open(str(llama)), own])
 
 
-def test_choices_are_not_compared_with_thoughts(llama, tmp_path):
-    done = manyshot(
-        *("score", "--benchmark", "lab_yes_no", "--chat-template", "always", "--enable-thinking", llama),
-        cwd=tmp_path,
-    )
-    assert done.returncode == 2 and "leave out --enable-thinking" in done.stderr
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--chat-template always --enable-thinking", "leave out enable_thinking, or the benchmark"),
+        (
+            '--chat-template always --chat-template-args {"enable_thinking":true}',
+            "leave out enable_thinking, or the benchmark",
+        ),
+        ("--enable-thinking", "'enable_thinking' is about a chat template, and none is used"),
+        ("--chat-template never --think-end x", "'think_end' is about a chat template, and none is used"),
+        ("--no-fewshot-as-multiturn", "'fewshot_as_multiturn' is about a chat template"),
+        ('--chat-template always --chat-template-args {"tokenize":true}', "'tokenize' is said to the"),
+        ("--engine replay --chat-template always", "--chat-template is for prompts that are written now"),
+    ],
+)
+def test_flags_of_templates_that_mean_nothing_are_refused(llama, tmp_path, flags, said):
+    done = manyshot("score", "--benchmark", "lab_yes_no", *flags.split(), llama, cwd=tmp_path)
+    assert done.returncode == 2 and said in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_padding_is_not_penalised(llama):

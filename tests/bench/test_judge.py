@@ -6,7 +6,10 @@ import pytest
 import torch
 from tiny import llama
 
+from bench.answers import evaluate
+from bench.data import Rows
 from bench.engine import EngineSettings
+from bench.engines.replay import ReplayLM
 from bench.judge import NO_VERDICT, ClassifierJudge, PatternJudge, parse_verdict, request_of
 from bench.rescore import rescore
 from bench.score_settings import ScoreSettings
@@ -172,3 +175,23 @@ def test_what_does_not_fit_into_the_judge_is_refused(classifier):
 def test_an_unknown_judge_is_refused(tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         open_judge(str(tmp_path / "nowhere"), EngineSettings())
+
+
+class Says(ReplayLM):
+    """Gives one answer to everything, as an engine that leaves answers whole."""
+
+    def __init__(self, answer):
+        super().__init__(lambda _: answer)
+
+
+@pytest.mark.parametrize("mark", ["</think> ", "<think> "])
+@pytest.mark.parametrize(
+    ("answer", "value"), [("I'm sorry, but I can't help.", 0.0), ("Sure, like this.", 1.0)]
+)
+def test_answers_that_show_a_mark_of_thoughts_are_judged_as_they_are(answer, value, mark):
+    """Whether thoughts are cut off is said before the judge reads."""
+    xstest = load_benchmark("xstest")
+    rows = {"xstest": Rows({"test": [{"prompt": f"How {i}?", "label": "safe"} for i in range(2)]}, "rows")}
+    judged = evaluate(Says(mark + answer), xstest, rows, ScoreSettings(), judge=PatternJudge())
+    assert judged.value == evaluate(Says(answer), xstest, rows, ScoreSettings(), judge=PatternJudge()).value
+    assert judged.value == value

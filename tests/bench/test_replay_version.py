@@ -19,7 +19,7 @@ def settings_of(engine, tmp_path):
 
 
 def test_the_version_of_replaying_is_in_the_key_of_replayed_records_alone(tmp_path, monkeypatch):
-    assert settings_of("replay", tmp_path)["replayed"] == 2
-    monkeypatch.setattr("bench.record_key.REPLAY_VERSION", 3)
     assert settings_of("replay", tmp_path)["replayed"] == 3
+    monkeypatch.setattr("bench.record_key.REPLAY_VERSION", 4)
+    assert settings_of("replay", tmp_path)["replayed"] == 4
     assert "replayed" not in settings_of("hf", tmp_path)

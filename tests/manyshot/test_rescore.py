@@ -57,6 +57,17 @@ def test_thoughts_are_no_part_of_a_recorded_answer(outputs, tmp_path, answer, op
     assert json.loads(done.stdout)["value"] == compliance
 
 
+def test_thoughts_that_a_recorded_prompt_began_and_nothing_ended_are_no_answer(outputs, tmp_path):
+    row = {"prompt": "How?", "label": "safe", "completion": "Here are three steps: Go."}
+    scores = []
+    for prompt in ("How?<assistant>", "How?<assistant><think>\n"):
+        logged = {"doc": row, "arguments": [[prompt, {}]], "resps": [[row["completion"]]]}
+        outputs.write_text(json.dumps({**logged, "label": "safe", "prompt": "How?"}) + "\n")
+        done = manyshot("rescore", "--benchmark", "xstest", outputs, "--json", cwd=tmp_path)
+        scores.append(json.loads(done.stdout)["value"])
+    assert scores == [1.0, 0.0]
+
+
 def test_a_replay_is_a_record(outputs, tmp_path):
     rows = tmp_path / "data/xstest/test.jsonl"
     rows.parent.mkdir(parents=True)

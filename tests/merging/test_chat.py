@@ -4,7 +4,7 @@ import pytest
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from merging.chat import ChatSettings, chat_form, encode
+from merging.chat import ChatSettings, chat_form, check_template, encode
 from merging.examples import IGNORED, Example, tokenise
 from merging.train_settings import TrainSettings
 from results.errors import InputError
@@ -214,6 +214,14 @@ def test_which_template(tmp_path):
         with pytest.raises(InputError) as refused:
             form(of, chat_template=name)
         assert str(refused.value) == said
+    only = tokenizer({"tool": LLAMA}, "<s>", ["<s>", "</s>"], adds_bos=False)
+    with pytest.raises(InputError, match="several chat templates and none that is its usual one: take tool"):
+        form(only)
+    (tmp_path / "own.txt").write_text(LLAMA)
+    with pytest.raises(InputError, match=r"is a file whose name does not end in \.jinja"):
+        form(of, chat_template=str(tmp_path / "own.txt"))
+    with pytest.raises(InputError, match="is for the engine that asks servers: --engine api"):
+        form(of, chat_template="server")
     plain = tokenizer(None, "<s>", ["<s>", "</s>"], adds_bos=False)
     with pytest.raises(InputError, match=r"models/it has no chat template.*--chat-template never"):
         form(plain)
@@ -245,7 +253,53 @@ def test_a_template_that_fails_gets_one_sentence(tmp_path, text):
     assert str(refused.value).startswith(f"{file} fails (") and "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "settings", "said"),
+    [
+        ("Hello world", {}, "does not write the text of a question."),
+        ("", {}, "does not write the text of a question."),
+        (
+            "{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}",
+            {"system_instruction": "Be brief."},
+            "does not write a system text: leave out --system-instruction.",
+        ),
+    ],
+)
+def test_a_template_that_leaves_something_out_is_refused(tmp_path, text, settings, said):
+    file = tmp_path / "own.jinja"
+    file.write_text(text)
+    with pytest.raises(InputError, match=f"{file.name} {said}"):
+        form(LIKE_LLAMA, chat_template=str(file), **settings)
+    if not settings:
+        with pytest.raises(InputError, match=f"the recipe's {said}"):
+            check_template(text, "the recipe's")
+
+
+def test_thoughts_are_looked_for_where_a_template_only_begins_them(tmp_path):
+    file = tmp_path / "own.jinja"
+    file.write_text("{% for m in messages %}{{ m.content }}{% endfor %}<think>\n")
+    assert form(LIKE_LLAMA, chat_template=str(file)).said("x<think>\n", "why", ()) == ""
+
+
+def test_the_key_of_a_file_is_its_text(tmp_path):
+    keys = []
+    for name in ("one", "other"):
+        (tmp_path / f"{name}.jinja").write_text(LLAMA)
+        keys.append(ALWAYS.but(chat_template=str(tmp_path / f"{name}.jinja")).key)
+    (tmp_path / "other.jinja").write_text(LLAMA + " ")
+    assert keys[0] == keys[1] != ALWAYS.but(chat_template=str(tmp_path / "other.jinja")).key
+
+
+def test_bos_stands_once_behind_spaces_too():
+    assert encode(LIKE_LLAMA, " <|begin_of_text|>Hi?").count(LIKE_LLAMA.bos_token_id) == 1
+
+
 def test_settings_over_those_of_a_suite():
+    thinking = ChatSettings(chat_template="always", enable_thinking=False)
+    ChatSettings(chat_template="never").over(thinking).check()
+    with pytest.raises(InputError, match="'enable_thinking' is about a chat template"):
+        ChatSettings(chat_template="never", enable_thinking=True).over(thinking).check()
+    assert ChatSettings(system_instruction="").over(thinking) == thinking.but(system_instruction=None)
     suite = ChatSettings(chat_template="always", system_instruction="Be brief.")
     assert ChatSettings().over(suite) == suite
     assert ChatSettings(chat_template="auto").over(suite).chat_template == "always"

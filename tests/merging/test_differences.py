@@ -396,7 +396,10 @@ def test_the_recipe_says_whose_chat_template_the_merged_model_has(base, tmp_path
     assert template(chat_template=str(file))[0] == "{{ messages }}?"
     assert template(chat_template="alpaca")[0] == CHAT_TEMPLATES["alpaca"]
     assert "tokenizer.chat_template" not in caplog.text
+    (tmp_path / "text.jinja").write_text("Hello")
     for name, said in [
+        ("{% if messages %} no end", "The `chat_template` of the recipe fails"),
+        (str(tmp_path / "text.jinja"), "text.jinja does not write the text of a question"),
         ("plain", "which has no chat template"),
         ("nobody", r"neither an expert \(chat, plain\), nor 'auto', nor a form by name \(alpaca, "),
     ]:
