@@ -222,15 +222,18 @@ def _restore(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("out", type=Path, help="folder of the expert; must not exist")
+    parser.add_argument(
+        "out", type=Path, help="folder of the expert, which must not exist; of several, for a folder of each"
+    )
     add_suite(parser)
-    parser.add_argument("--task", required=True, help="task of the suite")
+    parser.add_argument("--task", required=True, action="append", help="task of the suite (may be repeated)")
     add_base(parser)
     parser.add_argument("--examples", type=count, help="most training examples (all)")
     add_flags(parser, TrainSettings)
     add_flags(parser, AdapterSettings, defaults={"rank": "all weights", "alpha": "the rank"})
     add_chat(parser)
     add_data(parser)
+    add_workers(parser)
 
 
 def _signals(parser: argparse.ArgumentParser) -> None:

@@ -81,9 +81,9 @@ def set_up_logging(debug: bool) -> None:
 
 
 class ScoringProgress:
-    """A bar over records to be made, with the requests of the present one beside it."""
+    """A bar over records, or steps, to be made, with the requests of the present one beside it."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, of: str = "records") -> None:
         from rich import progress
 
         bars_console = console()
@@ -97,7 +97,7 @@ class ScoringProgress:
             transient=True,
             disable=not bars_console.is_terminal,
         )
-        self._records = self._bars.add_task("records", total=total)
+        self._records = self._bars.add_task(of, total=total)
         self._requests = self._bars.add_task("", total=None, visible=False)
 
     def start(self, description: str) -> None:

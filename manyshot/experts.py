@@ -14,7 +14,7 @@ from manyshot.experiment import Experiment
 from manyshot.planned_merges import expert_label
 from manyshot.score_checkpoints import shown_progress
 from merging.examples import Example
-from merging.experts import train_expert
+from merging.experts import ExpertTraining
 
 
 def open_signals(
@@ -52,17 +52,31 @@ def train_experts(
 
     Merges that are done once take these experts, and every score is divided by theirs.
     """
-    assert experiment.train is not None and seed is not None
-    settings, experts = experiment.train.all_rounds_settings(seed), {}
-    settings = settings.but(chat=signals.scorer.chat, report_to=experiment.report_to)
 
     def begin(task: str) -> None:
         logger.info("training the %s", expert_label(experiment, task, seed))
         signals.free()
 
-    folder = out.resolve() / "experts"
-    for task, learned in examples.items():
-        expert = train_expert(base.path, task, learned, settings, folder, begin=begin)
-        opened = ScoredCheckpoint.open(str(expert))
+    experts = {}
+    for task in examples:
+        training = standalone_training(experiment, base, examples, task, seed, signals=signals, out=out)
+        opened = ScoredCheckpoint.open(str(training.expert(begin)))
         experts[task] = replace(opened, name=expert_label(experiment, task, seed))
     return experts
+
+
+def standalone_training(
+    experiment: Experiment,
+    base: ScoredCheckpoint,
+    examples: Mapping[str, list[Example]],
+    task: str,
+    seed: int | None,
+    *,
+    signals: ValidationSignals,
+    out: Path,
+) -> ExpertTraining:
+    """Return the training of a task's expert from the base for all rounds' epochs at once."""
+    assert experiment.train is not None and seed is not None
+    settings = experiment.train.all_rounds_settings(seed)
+    settings = settings.but(chat=signals.scorer.chat, report_to=experiment.report_to)
+    return ExpertTraining(base.path, task, examples[task], settings, out.resolve() / "experts")

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from bench.scoring import Scorer
 from bench.suite import Preset, Suite, benchmark_names, load_benchmark
 from manyshot.console import ScoringProgress, logger
 from manyshot.scoring_plan import ScoringJob, ScoringPlan, do_job, plan_scoring
+from manyshot.workers.scoring_queue import ScoringQueue
 from merging.chat import ChatSettings
 from results.errors import InputError
 from results.record import Record
@@ -23,7 +25,7 @@ from results.validation import validated
 from results.words import counted
 
 if TYPE_CHECKING:
-    from manyshot.workers.driver import ScoringCrew
+    from manyshot.workers.driver import Crew
 
 
 def open_checkpoints(names: Sequence[str], engine: EngineSettings) -> list[ScoredCheckpoint]:
@@ -182,7 +184,7 @@ def score_all(
     scorer: Scorer,
     checkpoints: Sequence[ScoredCheckpoint],
     benchmarks: Sequence[Benchmark],
-    crew: "ScoringCrew | None" = None,
+    crew: "Crew | None" = None,
 ) -> dict[str, Mapping[str, Record]]:
     """Records of every checkpoint on every benchmark, by the checkpoint's name and the benchmark's.
 
@@ -202,7 +204,7 @@ def score_all(
     progress.finish(len(plan.keys) - plan.lacking)
     with progress.shown():
         try:
-            if crew is None:
+            if crew is None or not plan.jobs:
                 made = _score_here(scorer, plan, benchmarks, progress)
             else:
                 scorer.close()  # its engine has a device that a worker may be given
@@ -232,9 +234,7 @@ def _score_here(
     return made
 
 
-def _score_by(
-    crew: "ScoringCrew", plan: ScoringPlan, store: Store, progress: ScoringProgress
-) -> dict[str, Record]:
+def _score_by(crew: "Crew", plan: ScoringPlan, store: Store, progress: ScoringProgress) -> dict[str, Record]:
     """Let workers do all jobs; return the records by the digests of their keys.
 
     Raises:
@@ -249,7 +249,7 @@ def _score_by(
         progress.finish(len(there))
 
     progress.start("workers")
-    failed = crew.do(plan.jobs, look)
+    failed = crew.do(partial(ScoringQueue, plan.jobs), plan.lacking, look)
     look(plan.jobs)
     if lacking:
         reasons = dict.fromkeys(f"{one.job.name}: {one.why}" for one in failed)

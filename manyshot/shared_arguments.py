@@ -88,7 +88,7 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add the flags of how many processes work."""
     parser.add_argument(
         "--workers", type=count_or_auto, metavar="N",
-        help="score in so many processes, each with a GPU or else a core; auto: as many as there are",
+        help="work in so many processes, each with a GPU or else a core; auto: as many as there are",
     )  # fmt: skip
     parser.add_argument(
         "--ray", metavar="ADDRESS", help="of a Ray cluster that has the workers (one is started here)"

@@ -72,49 +72,67 @@ class TrainedExperts:
             out: folder whose `experts/` has them.
             begin: called with a task before its training.
         """
-        passed = (round_index - 1) * math.ceil(self.settings.epochs)
-        settings, experts = self.settings.but(seed=seed, first_epoch=passed), {}
-        for task, examples in self.examples.items():
-            folder = train_expert(locate(start), task, examples, settings, out / "experts", begin=begin)
+        experts = {}
+        for task in self.examples:
+            training = self.round_training(task, round_index, start, seed, out)
+            folder = training.expert(begin)
             experts[task] = Expert(str(folder), folder)
         return experts
 
+    def round_training(
+        self, task: str, round_index: int, start: str, seed: int, out: Path
+    ) -> "ExpertTraining":
+        """Return the training of a task's expert in a round; the arguments are those of `round_experts`."""
+        passed = (round_index - 1) * math.ceil(self.settings.epochs)
+        settings = self.settings.but(seed=seed, first_epoch=passed)
+        return ExpertTraining(locate(start), task, self.examples[task], settings, out / "experts")
 
-def train_expert(
-    start: Path,
-    task: str,
-    examples: Sequence[Example],
-    settings: TrainSettings,
-    folder: Path,
-    *,
-    begin: Callable[[str], None] = lambda _: None,
-) -> Path:
-    """Return an expert from a folder of them, trained where none was made in this way.
 
-    Args:
+@dataclass(frozen=True)
+class ExpertTraining:
+    """A training whose expert is kept by all that it is made from.
+
+    Attributes:
         start: the model, or the adapter, that is trained.
         task: what the expert is called.
         examples: what it learns.
         settings: how.
-        folder: of experts, each by all that it was made from.
-        begin: called with the task before a training, as to give it the device.
-
-    Raises:
-        InputError: it cannot be trained.
+        folder: of experts.
     """
-    key = training_key(made_from(start, examples, settings))
-    out = folder / f"{task}-{key[:12]}"
-    if out.exists():
+
+    start: Path
+    task: str
+    examples: Sequence[Example]
+    settings: TrainSettings
+    folder: Path
+
+    @property
+    def out(self) -> Path:
+        """The expert's folder."""
+        key = training_key(made_from(self.start, self.examples, self.settings))
+        return self.folder / f"{self.task}-{key[:12]}"
+
+    def expert(self, begin: Callable[[str], None] = lambda _: None) -> Path:
+        """Return the expert's folder, trained where none was made in this way.
+
+        Args:
+            begin: called with the task before a training, as to give it the device.
+
+        Raises:
+            InputError: it cannot be trained.
+        """
+        out = self.out
+        if out.exists():
+            return out
+        self.folder.mkdir(parents=True, exist_ok=True)
+        begin(self.task)
+        try:
+            # A whole merged model carries a new adapter; a merged adapter is trained on.
+            return train(self.start, self.examples, self.settings, out)
+        except InputError:
+            if not out.exists():  # otherwise another process has just trained the same
+                raise
         return out
-    folder.mkdir(parents=True, exist_ok=True)
-    begin(task)
-    try:
-        # A whole merged model carries a new adapter; a merged adapter is trained on.
-        return train(start, examples, settings, out)
-    except InputError:
-        if not out.exists():  # otherwise another process has just trained the same
-            raise
-    return out
 
 
 def training_seconds(expert: Path) -> float | None:

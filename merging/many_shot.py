@@ -143,6 +143,7 @@ def run_rounds(
     signals: Signals,
     *,
     title: str = "rounds",
+    last: int | None = None,
     announce: Callable[[str], None] = lambda _: None,
 ) -> list[MergeRound]:
     """Merge in rounds, from where an earlier call was stopped.
@@ -153,6 +154,7 @@ def run_rounds(
             `merged/<title>-<digest of the plan>/round-<number>/`, each round's trace beside its checkpoint.
         signals: of checkpoints on validation data.
         title: how the folder of the rounds is called, so that it can be recognised.
+        last: the round to end with; those after it are left to another call.
         announce: called with what begins.
 
     Returns:
@@ -162,15 +164,13 @@ def run_rounds(
         InputError: something of the plan is wrong, or a training's loss is no number; what was done is kept.
     """
     out = out.resolve()
-    digest = plan.digest(signals)
-    earlier = sorted((out / "merged").glob(f"*-{digest}"))  # under another title, too
-    folder = earlier[0] if earlier else out / "merged" / f"{_plain(title)}-{digest}"
+    folder = _folder_of_rounds(plan, out, signals, title)
     start = plan.base
     rounds: list[MergeRound] = []
-    for round_index in range(1, plan.rounds + 1):
+    for round_index in range(1, (last or plan.rounds) + 1):
         file = folder / f"round-{round_index}.json"
-        merge_round = MergeRound.read(file, out) if file.is_file() else None
-        if merge_round is None or not merge_round.merged.is_dir():  # somebody may have removed the checkpoint
+        merge_round = _found_round(file, out)
+        if merge_round is None:
             merge_round = _run_round(
                 plan, round_index, start, out, folder, signals=signals, announce=announce
             )
@@ -178,6 +178,25 @@ def run_rounds(
         rounds.append(merge_round)
         start = str(merge_round.merged)
     return rounds
+
+
+def has_round(plan: MergePlan, out: Path, signals: Signals, title: str, round_index: int) -> bool:
+    """Return whether `run_rounds`, called with the same, would find a round made."""
+    out = out.resolve()
+    file = _folder_of_rounds(plan, out, signals, title) / f"round-{round_index}.json"
+    return _found_round(file, out) is not None
+
+
+def _folder_of_rounds(plan: MergePlan, out: Path, signals: Signals, title: str) -> Path:
+    digest = plan.digest(signals)
+    earlier = sorted((out / "merged").glob(f"*-{digest}"))  # under another title, too
+    return earlier[0] if earlier else out / "merged" / f"{_plain(title)}-{digest}"
+
+
+def _found_round(file: Path, out: Path) -> MergeRound | None:
+    """The round that a file is of, unless somebody has removed its checkpoint."""
+    merge_round = MergeRound.read(file, out) if file.is_file() else None
+    return merge_round if merge_round is not None and merge_round.merged.is_dir() else None
 
 
 def _run_round(

@@ -92,14 +92,16 @@ def _run(options: argparse.Namespace, workers: Workers | None) -> None:
 
 def _show_plan(experiment: Experiment, options: argparse.Namespace) -> None:
     """Say what the run will do, and do nothing."""
-    from manyshot.commands.run_plan import plan_as_json, plan_as_text, rates_of
+    from manyshot.commands.run_plan import order_of_steps, plan_as_json, plan_as_text, rates_of
     from manyshot.experiment_plan import plan_experiment
 
     if not options.plan:
         raise InputError("--tokens-per-second is of a plan: give --plan too, or leave it out.")
     rates, root = rates_of(options.tokens_per_second), data_root(options.data)
     planned = plan_experiment(experiment, root, skip_missing=options.skip_missing)
-    answer((plan_as_json if options.json else plan_as_text)(planned, rates))
+    with_workers = options.workers is not None or options.ray is not None
+    order = order_of_steps(experiment) if with_workers else []
+    answer((plan_as_json if options.json else plan_as_text)(planned, rates, order))
 
 
 def make_homemade(name: str, out: Path, root: Path | None) -> Path:

@@ -4,9 +4,13 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
+from bench.suite import load_suite
 from manyshot.console import as_table
+from manyshot.experiment import Experiment
 from manyshot.plan_amounts import ESTIMATE, Amount, ExperimentPlan, Step
+from manyshot.run_steps import RunStep, longest_first, run_steps
 from results.errors import InputError
+from results.task_subsets import subsets_of
 
 Rates = tuple[float, float] | None
 """Tokens a second of training and of scoring."""
@@ -28,7 +32,14 @@ def rates_of(given: Sequence[float] | None) -> Rates:
     return given[0], given[-1]
 
 
-def plan_as_json(plan: ExperimentPlan, rates: Rates) -> str:
+def order_of_steps(experiment: Experiment) -> list[RunStep]:
+    """The steps that workers do, the first of what most others wait for; of all subsets of tasks."""
+    tasks = tuple(load_suite(experiment.suite).tasks)
+    merged_together = subsets_of(tasks, experiment.subsets) if experiment.subsets else [tasks]
+    return [step for subset in merged_together for step in longest_first(run_steps(experiment, subset))]
+
+
+def plan_as_json(plan: ExperimentPlan, rates: Rates, order: Sequence[RunStep]) -> str:
     """The plan for programs."""
     content = {
         "tasks": {task: asdict(texts) for task, texts in plan.tasks.items()},
@@ -40,10 +51,12 @@ def plan_as_json(plan: ExperimentPlan, rates: Rates) -> str:
         ],
         "estimate": ESTIMATE,
     }
+    if order:
+        content["order"] = [{"step": step.name, "after": sorted(step.after)} for step in order]
     return json.dumps(content, indent=2)
 
 
-def plan_as_text(plan: ExperimentPlan, rates: Rates) -> str:
+def plan_as_text(plan: ExperimentPlan, rates: Rates, order: Sequence[RunStep]) -> str:
     """The plan for people."""
     notes = [
         ESTIMATE,
@@ -55,7 +68,11 @@ def plan_as_text(plan: ExperimentPlan, rates: Rates) -> str:
     ]
     headings = ("work", "of what", "times", "texts", "tokens", *(["hours"] if rates else []))
     texts = as_table(("texts", "number", "tokens each"), _texts(plan))
-    return "\n\n".join([texts, as_table(headings, _work(plan, rates)), "\n".join(notes)])
+    parts = [texts, as_table(headings, _work(plan, rates)), "\n".join(notes)]
+    if order:
+        waits = [(step.name, "; ".join(sorted(step.after))) for step in order]
+        parts.append(as_table(("what workers do, before they score", "after"), waits))
+    return "\n\n".join(parts)
 
 
 def _texts(plan: ExperimentPlan) -> Iterator[tuple[str, str, str]]:

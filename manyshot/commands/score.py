@@ -23,8 +23,8 @@ from manyshot.score_checkpoints import (
 )
 from manyshot.tracked_scores import report_scores
 from manyshot.workers.cluster import Workers, open_workers
-from manyshot.workers.driver import ScoringCrew
-from manyshot.workers.setup import ScoringSetup, WantedBenchmarks
+from manyshot.workers.driver import Crew
+from manyshot.workers.scoring_setup import ScoringSetup, WantedBenchmarks
 from merging.chat import ChatSettings
 from merging.checkpoints.kept_digests import keeping_digests
 from reports.tables.scores import score_table
@@ -83,7 +83,7 @@ def _score(options: argparse.Namespace, workers: Workers | None) -> None:
     setup = ScoringSetup(store.root, root, settings, options.judge, asked)
     scorer = setup.open_scorer()
     benchmarks = benchmarks_with_data(scorer, wanted, options.skip_missing)
-    crew = ScoringCrew(workers, setup) if workers else None
+    crew = Crew(workers, setup) if workers else None
     records = score_all(scorer, checkpoints, benchmarks, crew)
     if options.output_path:
         write_for_lm_eval(options.output_path, scorer, checkpoints, benchmarks, records)

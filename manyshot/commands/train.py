@@ -1,41 +1,60 @@
-"""`manyshot train`: fine-tune an expert on a suite's task."""
+"""`manyshot train`: fine-tune experts on tasks of a suite."""
 
 import argparse
+from pathlib import Path
 
 from bench.data import data_root
-from bench.examples import load_shares
 from bench.suite import load_suite
 from manyshot.console import answer
 from manyshot.flags import given, settings_of
+from manyshot.task_trainings import TrainingSetup
+from manyshot.workers.cluster import open_workers
+from manyshot.workers.steps import do_steps
 from merging.chat import ChatSettings
-from merging.checkpoints.folders import locate
-from merging.examples import Example
+from merging.checkpoints.kept_digests import keeping_digests
 from merging.train_settings import AdapterSettings, TrainSettings
-from merging.training import is_main, train
+from merging.training import is_main
 from results.errors import InputError
+from results.store import store_root
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train, and print the folder of the expert."""
-    suite = load_suite(options.suite)
-    if options.task not in suite.tasks:
-        raise InputError(
-            f"The suite {suite.name} has no task '{options.task}'; it has {', '.join(suite.tasks)}."
-        )
-    sources = suite.tasks[options.task].training
-    if not sources:
-        raise InputError(f"The suite {suite.name} names no training data for the task '{options.task}'.")
-    pairs = load_shares(sources, data_root(options.data), options.examples)
-    examples = [Example(*pair) for pair in pairs]
+    """Train, and print the folder of each expert."""
     settings = settings_of(
         options,
         TrainSettings,
         adapter=_adapter(options),
-        chat=settings_of(options, ChatSettings).over(suite.chat),
+        chat=settings_of(options, ChatSettings).over(load_suite(options.suite).chat),
     )
-    made = train(locate(options.base), examples, settings, options.out)
+    setup = TrainingSetup(
+        options.suite,
+        options.base,
+        settings,
+        options.examples,
+        data_root(options.data),
+        options.out,
+        store_root(None),
+    )
+    with keeping_digests(setup.store / "digests"):
+        trained = _trained(setup, list(dict.fromkeys(options.task)), options)
     if is_main():
-        answer(str(made))
+        answer("\n".join(map(str, trained)))
+
+
+def _trained(setup: TrainingSetup, tasks: list[str], options: argparse.Namespace) -> list[Path]:
+    trainings = setup.open()
+    if len(tasks) == 1:
+        return [trainings.train(tasks[0], setup.out)]
+    for task in tasks:
+        trainings.examples(task)
+    steps = trainings.steps(tasks)
+    with open_workers(options.workers, options.ray) as workers:
+        if workers is not None:
+            do_steps(steps, trainings.has, setup, workers)
+        else:
+            for step in steps:
+                trainings.do(step)
+    return [setup.out / task for task in tasks]
 
 
 def _adapter(options: argparse.Namespace) -> AdapterSettings | None:

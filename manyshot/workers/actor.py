@@ -1,82 +1,106 @@
-"""A worker: it has an engine, scores what it is sent, writes the records and answers with their keys."""
+"""A worker: it opens what all jobs need, and does those that it is sent, in a process of its own."""
 
+import logging
 import os
 import socket
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
-from bench.benchmark import Benchmark
-from bench.scoring import Scorer
-from manyshot.score_checkpoints import open_checkpoints
-from manyshot.scoring_plan import ScoringJob, do_job
-from manyshot.workers.setup import ScoringSetup
+from bench.engine import EngineSettings
+from manyshot.console import logger
 from merging.checkpoints.kept_digests import keeping_digests
 from results.errors import InputError
 
 
+class Opened(Protocol):
+    """What does jobs."""
+
+    def do(self, job: Any) -> None:
+        """Do a job.
+
+        Raises:
+            InputError: it cannot be done.
+        """
+
+
+class Setup(Protocol):
+    """All that a worker must know to do jobs as the process would that sends them, as values to be sent."""
+
+    @property
+    def engine(self) -> EngineSettings:
+        """Of each worker."""
+
+    @property
+    def store(self) -> Path:
+        """Folder of the store, which all workers see under this path."""
+
+    @property
+    def logs(self) -> Path:
+        """Folder for what workers say."""
+
+    def open(self) -> Opened:
+        """Open what all jobs need.
+
+        Raises:
+            InputError: something is not there.
+        """
+
+
 @dataclass(frozen=True)
 class Answer:
-    """What a worker says: the digests of the keys of its records, and the sentence that ended its work."""
+    """What a worker says when it is ready: the sentence that ended its work, or that all went well."""
 
-    keys: tuple[str, ...] = ()
     error: str | None = None
 
 
-class ScoringActor:
-    """Does jobs, one after the other, in a process of its own.
+class Actor:
+    """Does jobs, one after the other.
 
     Args:
         setup: how.
         threads: of torch's, on a CPU.
+        folder: where the process works that sends the jobs, to which paths may be relative.
     """
 
-    def __init__(self, setup: ScoringSetup, threads: int) -> None:
-        self._setup, self._threads = setup, threads
-        self._scorer: Scorer | None = None
-        self._benchmarks: dict[str, Benchmark] = {}
+    def __init__(self, setup: Setup, threads: int, folder: Path) -> None:
+        self._setup, self._threads, self._folder = setup, threads, folder
+        self._opened: Opened | None = None
 
     def open(self) -> Answer:
         """Load what all jobs need; an answer without an error says that jobs may come."""
         import torch
 
         torch.set_num_threads(self._threads)
-        try:
-            self._scorer = self._setup.open_scorer()
-            self._benchmarks = {one.name: one for one in self._setup.benchmarks.load()}
-        except InputError as error:
-            return Answer(error=str(error))
-        return Answer()
-
-    def do(self, job: ScoringJob) -> Answer:
-        """Do a job. What is no fault of the user's is raised, and whoever sent the job ends this process."""
-        assert self._scorer is not None
-        made = []
+        if self._folder.is_dir():
+            os.chdir(self._folder)
+        _log_to(self._setup.logs)
         try:
             with keeping_digests(self._setup.store / "digests"):
-                self._check(self._scorer, job)
-            for record in do_job(self._scorer, job, self._benchmarks):
-                made.append(record.key.digest)
+                self._opened = self._setup.open()
         except InputError as error:
-            return Answer(tuple(made), str(error))
-        return Answer(tuple(made))
+            return Answer(str(error))
+        return Answer()
 
-    def place(self) -> tuple[str, int]:
-        """The machine's name and the number of the process."""
-        return socket.gethostname(), os.getpid()
+    def do(self, job: Any) -> Answer:
+        """Do a job. What is no fault of the user's is raised, and whoever sent the job ends this process."""
+        assert self._opened is not None
+        logger.info("begins %s", job.name)
+        try:
+            with keeping_digests(self._setup.store / "digests"):
+                self._opened.do(job)
+        except InputError as error:
+            return Answer(str(error))
+        except Exception:
+            logger.exception("could not do %s", job.name)
+            raise
+        return Answer()
 
-    def _check(self, scorer: Scorer, job: ScoringJob) -> None:
-        """Refuse a job that would make other records here than it was planned for.
 
-        Raises:
-            InputError: says what differs.
-        """
-        host, path = socket.gethostname(), str(job.checkpoint.path)
-        if not scorer.engine_kind.recorded:
-            (here,) = open_checkpoints([path], self._setup.settings.engine)
-            if here.identity != job.checkpoint.identity:
-                raise InputError(f"{path} is another checkpoint on {host} than where jobs come from.")
-        for name, digest in job.records.items():
-            if scorer.key(job.checkpoint, self._benchmarks[name]).digest != digest:
-                raise InputError(
-                    f"{name} is asked otherwise on {host} than where jobs come from: its rows, its "
-                    "definition or the version of the harness differ."
-                )
+def _log_to(folder: Path) -> None:
+    """Write what this process says into a file of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(folder / f"{socket.gethostname()}-{os.getpid()}.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)

@@ -1,19 +1,17 @@
 """Handing jobs to workers: one in flight at each; those whose worker dies are queued again."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic
 
 from manyshot.console import logger
-from manyshot.scoring_plan import ScoringJob
-from manyshot.workers.actor import Answer, ScoringActor
+from manyshot.workers.actor import Actor, Answer, Setup
 from manyshot.workers.cluster import Places, Workers
-from manyshot.workers.job_queue import FailedJob, JobQueue, Queued
-from manyshot.workers.setup import ScoringSetup
+from manyshot.workers.queue import FailedJob, J, Queue, Queued
 from results.errors import InputError
 
-Look = Callable[[Collection[ScoringJob]], None]
 _LOOK_SECONDS = 1.0
 _START_SECONDS = 900.0
 """How long there may be no worker, while some are to start."""
@@ -23,43 +21,40 @@ _LONGEST_REASON = 500
 
 
 @dataclass
-class _Worker:
+class _Worker(Generic[J]):
     """An actor, and what it does: a job, or opening what all jobs need."""
 
     actor: Any
-    doing: Queued | None = None
-    last: ScoringJob | None = None
+    doing: Queued[J] | None = None
+    last: J | None = None
 
 
-class ScoringCrew:
-    """Workers that score, as one setup says.
+class Crew:
+    """Workers that do jobs as one setup says.
 
     Args:
         workers: where they are.
-        setup: how they score.
+        setup: what each opens.
     """
 
-    def __init__(self, workers: Workers, setup: ScoringSetup) -> None:
-        self._workers, self._setup = workers, setup.absolute()
+    def __init__(self, workers: Workers, setup: Setup) -> None:
+        self._workers, self._setup = workers, setup
 
-    def do(self, jobs: Sequence[ScoringJob], look: Look) -> list[FailedJob]:
+    def do(
+        self, queue_of: Callable[[int], Queue[J]], most: int, look: Callable[[Collection[J]], None]
+    ) -> list[FailedJob[J]]:
         """Do all jobs that can be done, and return the others.
 
         Args:
-            jobs: what to do, in order.
+            queue_of: makes the queue for a number of workers.
+            most: more workers would have nothing to do.
             look: called each second with the jobs that are in flight or have just been done.
 
         Raises:
             InputError: no worker could be started.
         """
-        if not jobs:
-            return []
-        places = self._workers.open(self._setup.settings.engine, sum(len(job.records) for job in jobs))
-        sent = [
-            replace(job, checkpoint=replace(job.checkpoint, path=job.checkpoint.path.absolute()))
-            for job in jobs
-        ]
-        shift = _Shift(self._setup, places, JobQueue(sent, places.actors), look)
+        places = self._workers.open(self._setup.engine, most)
+        shift = _Shift(self._setup, places, queue_of(places.actors), look)
         try:
             shift.work()
         finally:
@@ -67,17 +62,19 @@ class ScoringCrew:
         return shift.queue.failed
 
 
-class _Shift:
+class _Shift(Generic[J]):
     """The actors of one call, from their start to their end."""
 
-    def __init__(self, setup: ScoringSetup, places: Places, queue: JobQueue, look: Look) -> None:
+    def __init__(
+        self, setup: Setup, places: Places, queue: Queue[J], look: Callable[[Collection[J]], None]
+    ) -> None:
         import ray
 
         self._ray, self._setup, self._places = ray, setup, places
         self.queue, self._look = queue, look
-        self._class = ray.remote(num_cpus=places.cpus, num_gpus=places.gpus)(ScoringActor)
-        self._busy: dict[Any, _Worker] = {}
-        self._idle: list[_Worker] = []
+        self._class = ray.remote(num_cpus=places.cpus, num_gpus=places.gpus)(Actor)
+        self._busy: dict[Any, _Worker[J]] = {}
+        self._idle: list[_Worker[J]] = []
         self._starts = _STARTS * places.actors
         self._why_not = "none has started in time"
         self._seen = time.monotonic()
@@ -96,7 +93,7 @@ class _Shift:
             if self._in_flight:
                 self._seen = time.monotonic()
             if not self._busy or time.monotonic() - self._seen > _START_SECONDS:
-                raise InputError(f"There is no worker for what is to be scored: {self._why_not}")
+                raise InputError(f"There is no worker for what is to be done: {self._why_not}")
             heard, _ = self._ray.wait(list(self._busy), timeout=_LOOK_SECONDS)
             self._look(self._in_flight)
             for answer in heard:
@@ -108,15 +105,15 @@ class _Shift:
             self._ray.kill(worker.actor)
 
     @property
-    def _in_flight(self) -> list[ScoringJob]:
+    def _in_flight(self) -> list[J]:
         return [worker.doing.job for worker in self._busy.values() if worker.doing]
 
     def _hire(self) -> None:
-        actor = self._class.remote(self._setup, self._places.cpus)
+        actor = self._class.remote(self._setup, self._places.cpus, Path.cwd())
         self._busy[actor.open.remote()] = _Worker(actor)
         self._starts -= 1
 
-    def _hand_out(self, worker: _Worker) -> None:
+    def _hand_out(self, worker: _Worker[J]) -> None:
         queued = self.queue.take(worker.last)
         if queued is not None:
             self._idle.remove(worker)
@@ -140,9 +137,11 @@ class _Shift:
             worker.last = doing.job
             if said.error is not None:
                 self.queue.refused(doing, said.error)
+            else:
+                self.queue.done(doing.job)
         self._idle.append(worker)
 
-    def _bury(self, worker: _Worker, doing: Queued | None, why: str) -> None:
+    def _bury(self, worker: _Worker[J], doing: Queued[J] | None, why: str) -> None:
         self._ray.kill(worker.actor)
         self._why_not = why
         if doing is not None:

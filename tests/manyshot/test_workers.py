@@ -1,56 +1,29 @@
 """Workers make the records that one process makes, whichever die. RAY_ADDRESS may name a Ray that runs."""
 
-import json
+import hashlib
 import os
+import shutil
 
 import pytest
 import ray  # noqa: F401 - before the workers do, as vLLM does, when it reads the environment
-from lm_eval_folder import CHOICES, rows, write_folder, write_rows, write_task
-from searched_family import made
-from tiny import tiny_llama
+import torch
+from command_line import manyshot
+from scored_by_workers import deaths, files, scored, write_family
 
 from bench.engine import EngineSettings
-from bench.score_settings import ScoreSettings
-from bench.scored_checkpoint import ScoredCheckpoint
 from manyshot.experiment import Experiment
+from manyshot.lab.base import BaseSettings, make_base
 from manyshot.run import RunContext, run_experiment
-from manyshot.score_checkpoints import score_all
 from manyshot.workers.cluster import Workers
-from manyshot.workers.driver import ScoringCrew
-from manyshot.workers.setup import ScoringSetup, WantedBenchmarks
 from results.errors import InputError
 from results.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kept_index")]
 
-DEADLY = """
-import os
-from pathlib import Path
-
-def text_f(doc):
-    deaths = Path(__file__).with_name("deaths")
-    left = int(deaths.read_text()) if deaths.exists() else 0
-    if left:
-        deaths.write_text(str(left - 1))
-        os.kill(os.getpid(), 9)
-    return f"Question : {doc['question']} Answer :"
-"""
-
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
-    """Three checkpoints, and tasks of which `deadly` ends as many processes as its file `deaths` says."""
-    here = tmp_path_factory.mktemp("here")
-    write_folder(here / "tasks")
-    (here / "tasks/deadly.py").write_text(DEADLY)
-    questions = write_rows(here / "tasks/deadly.jsonl", rows(4))
-    write_task(
-        here / "tasks", "deadly", **CHOICES | {"doc_to_text": "!function deadly.text_f"},
-        task="deadly", dataset_kwargs={"data_files": {"test": str(questions)}},
-    )  # fmt: skip
-    for seed in range(3):
-        tiny_llama(here / f"models/{seed}", seed)
-    return here
+    return write_family(tmp_path_factory.mktemp("here"), models=3)
 
 
 @pytest.fixture(scope="module")
@@ -58,33 +31,6 @@ def workers():
     workers = Workers(2, os.environ.get("RAY_ADDRESS"))
     yield workers
     workers.close()
-
-
-def scored(here, store, workers=None, models=(0, 1, 2)):
-    """Score all tasks, and return the records' files by name, without what differs from run to run."""
-    wanted = WantedBenchmarks(
-        tasks=("fruit", "colour", "deadly"), include=(here / "tasks",), trust_task_code=True
-    )
-    settings = ScoreSettings(engine=EngineSettings(name="hf", device="cpu"))
-    setup = ScoringSetup(here / store, None, settings, "patterns", wanted)
-    checkpoints = [ScoredCheckpoint.open(str(here / f"models/{model}")) for model in models]
-    crew = ScoringCrew(workers, setup) if workers else None
-    return score_all(setup.open_scorer(), checkpoints, wanted.load(), crew)
-
-
-def files(folder):
-    found = {}
-    for path in sorted(folder.glob("records/??/*")):
-        if path.suffix == ".json":
-            record = json.loads(path.read_text())["record"]
-            found[path.name] = record | {"seconds": 0, "created": ""}
-        else:
-            found[path.name] = path.read_bytes()
-    return found
-
-
-def deaths(here, number):
-    (here / "tasks/deaths").write_text(str(number))
 
 
 @pytest.fixture(scope="module")
@@ -115,23 +61,61 @@ def test_a_job_over_which_three_workers_die_is_named_and_the_others_are_done(her
 
 
 @pytest.mark.full
-def test_the_checkpoints_of_a_run_are_scored_by_workers(here, workers):
-    family = made(here / "family")
+def test_workers_train_merge_and_score_a_run_as_one_process_does(tmp_path, workers):
+    """The same weights to the last bit and the same records; a second start finds all that is made."""
+    base = make_base(tmp_path / "base", BaseSettings.smoke())
+    train = {"rounds": 2, "examples": 8, "validation": 4, "max_length": 64}
     content = {
-        "suite": str(family / "suite.yaml"),
-        "base": str(family / "models/base"),
-        "experts": {task: str(family / "models" / task) for task in ("answers", "languages")},
-        "methods": [{"name": "average"}],
-        "limit": 4,
+        "suite": "lab",
+        "base": str(base),
+        "train": train,
+        "methods": [
+            {"name": "average"},
+            {"name": "metis", "protocol": "many-shot"},
+            {"name": "average", "protocol": "many-shot"},
+        ],
+        "limit": 2,
         "engine": {"name": "hf", "device": "cpu"},
     }
-    found = []
+    torch.set_num_threads(1)
     for folder, crew in (("one", None), ("many", workers)):
-        context = RunContext(Store(family / folder), family / "out", workers=crew)
+        context = RunContext(Store(tmp_path / folder / "store"), tmp_path / folder, workers=crew)
         run_experiment(Experiment.model_validate(content), "run", context)
-        found.append(files(family / folder))
-    assert len(found[0]) == 4 * 2 * 2
-    assert found[1] == found[0]
+    assert files(tmp_path / "many/store") == files(tmp_path / "one/store")
+    one, many = weights(tmp_path / "one"), weights(tmp_path / "many")
+    assert len(one) == (4 + 4 + 2 * 4) + (1 + 2 + 2)
+    assert many == one
+    assert "begins" in next((tmp_path / "many/logs").glob("*.log")).read_text()
+
+
+@pytest.mark.full
+def test_several_experts_are_trained_by_the_command_as_each_by_itself(tmp_path):
+    make_base(tmp_path / "base", BaseSettings.smoke())
+    arguments = ["--suite", "lab", "--base", "base", "--examples", 8, "--max-length", 64]
+    for task in ("math", "safety"):
+        assert manyshot("train", *arguments, "--task", task, f"alone/{task}", cwd=tmp_path).returncode == 0
+    both = ["--task", "math", "--task", "safety"]
+    done = manyshot("train", *arguments, *both, "--workers", 2, "both", cwd=tmp_path)
+    assert done.stdout.split() == ["both/math", "both/safety"], done.stderr
+    there = weights(tmp_path / "both")
+    assert len(there) == 2
+    assert there == weights(tmp_path / "alone")
+    shutil.rmtree(tmp_path / "both/math")
+    done = manyshot("train", *arguments, *both, "both", cwd=tmp_path)
+    assert (done.returncode, "training math" in done.stderr, "safety" in done.stderr) == (0, True, False)
+    assert weights(tmp_path / "both") == there
+    done = manyshot("train", *arguments, *both, "--seed", 1, "both", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "both/math exists already" in done.stderr
+
+
+def weights(folder):
+    """Digests of all weights, by path."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*.safetensors"))
+        if "store" not in path.parts
+    }
 
 
 def test_a_ray_that_is_not_there_is_said_at_once():

@@ -1,0 +1,52 @@
+"""Steps that make checkpoints, done by several workers."""
+
+from collections.abc import Callable, Collection, Sequence
+
+from manyshot.console import ScoringProgress, logger
+from manyshot.run_steps import RunStep
+from manyshot.workers.actor import Setup
+from manyshot.workers.cluster import Workers
+from manyshot.workers.driver import Crew
+from manyshot.workers.step_queue import StepQueue
+from results.errors import InputError
+from results.words import counted
+
+
+def do_steps(
+    steps: Sequence[RunStep], is_done: Callable[[RunStep], bool], setup: Setup, workers: Workers
+) -> None:
+    """Let workers do the steps that are not done.
+
+    Args:
+        steps: each behind those that it waits for.
+        is_done: says of a step, whose earlier ones are done, whether it is.
+        setup: what workers open.
+        workers: where they are.
+
+    Raises:
+        InputError: names the steps that could not be done, when all others are that wait for none of them.
+    """
+    done: set[str] = set()
+    for step in steps:
+        if step.after <= done and is_done(step):
+            done.add(step.name)
+    left = len(steps) - len(done)
+    if not left:
+        return
+    logger.info("%s for workers, who write what they do into %s", counted(left, "step"), setup.logs)
+    queue, progress = StepQueue(steps, done), ScoringProgress(len(steps), "steps")
+    progress.finish(len(done))
+
+    def look(jobs: Collection[RunStep]) -> None:
+        progress.start(", ".join(job.name for job in jobs))
+        progress.finish(len(queue.finished - done))
+        done.update(queue.finished)
+
+    with progress.shown():
+        failed = Crew(workers, setup).do(lambda _: queue, left, look)
+    if failed:
+        missing, why = len(steps) - len(queue.finished), [f"{one.job.name}: {one.why}" for one in failed]
+        raise InputError(
+            f"{missing} of {counted(left, 'step')} could not be done; a second start tries these again. "
+            f"{' '.join(why)}"
+        )
