@@ -1,4 +1,4 @@
-"""What scores the checkpoints of an experiment or of a search."""
+"""How the checkpoints of an experiment or of a search are scored."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,29 +6,28 @@ from pathlib import Path
 from bench.engine_registry import choose_engine, refuse_served
 from bench.model_code import refuse_model_code
 from bench.scored_checkpoint import ScoredCheckpoint
-from bench.scoring import Scorer
 from bench.suite import Suite
 from manyshot.experiment import Experiment
-from manyshot.score_checkpoints import open_judge, score_settings
-from results.store import Store
+from manyshot.score_checkpoints import score_settings
+from manyshot.workers.scoring_setup import ScoringSetup, WantedBenchmarks
 
 
-def open_scorer(
+def scoring_setup(
     experiment: Experiment,
     suite: Suite,
     checkpoints: Iterable[ScoredCheckpoint],
-    store: Store,
+    store: Path,
     root: Path | None,
     *,
     asked_by: str,
-) -> Scorer:
-    """Return what scores checkpoints as an experiment says.
+) -> ScoringSetup:
+    """Return how checkpoints are scored as an experiment says.
 
     Args:
         experiment: says how.
         suite: whose benchmarks are scored.
         checkpoints: its base and experts, which the engine must be able to run.
-        store: where records are looked for and kept.
+        store: folder of the store, where records are looked for and kept.
         root: local data root, or None for the hub.
         asked_by: begins the sentence that refuses a server.
 
@@ -48,4 +47,4 @@ def open_scorer(
         run_code=experiment.run_code,
     )
     refuse_model_code(suite.benchmarks, settings)
-    return Scorer(settings, store, root, judge=open_judge(experiment.judge, engine))
+    return ScoringSetup(store, root, settings, experiment.judge, WantedBenchmarks(suite=experiment.suite))

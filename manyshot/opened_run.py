@@ -11,7 +11,7 @@ from bench.signals import ValidationSignals
 from bench.suite import load_suite
 from manyshot.console import logger
 from manyshot.experiment import Experiment
-from manyshot.experiment_scorer import open_scorer
+from manyshot.experiment_scorer import scoring_setup
 from manyshot.experts import open_signals, standalone_training, train_experts, training_examples
 from manyshot.planned_merges import PlannedMerge, expert_label, needs_of, planned_merges
 from manyshot.run_entries import RunCheckpoint, merged_checkpoints, run_checkpoint
@@ -19,7 +19,6 @@ from manyshot.run_steps import RunStep
 from merging.experts import Expert, ExpertTraining, GivenExperts, TrainedExperts
 from merging.many_shot import MergePlan, MergeRound, has_round, run_rounds, select_round
 from merging.recipe import MethodSpec
-from results.store import Store
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,8 @@ class OpenedRun:
 
     Attributes:
         suite: with the tasks that are merged.
-        scorer: of all checkpoints.
+        scoring: how all checkpoints are scored.
+        scorer: that scores them so.
         signals: of checkpoints on validation data.
 
     Raises:
@@ -83,10 +83,10 @@ class OpenedRun:
         paths = experiment.experts or {}
         self._given = {task: ScoredCheckpoint.open(paths[task]) for task in setup.tasks if paths}
         opened = [self._base, *self._given.values()]
-        store = Store(setup.store)
-        self.scorer = open_scorer(
-            experiment, self.suite, opened, store, setup.data_root, asked_by="An experiment scores"
+        self.scoring = scoring_setup(
+            experiment, self.suite, opened, setup.store, setup.data_root, asked_by="An experiment scores"
         )
+        self.scorer = self.scoring.open_scorer()
         self.scorer.chat_forms.check(opened)
         self.signals = open_signals(experiment, self.suite, self.scorer, setup.data_root)
         for method in experiment.methods:

@@ -13,7 +13,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.scoring import Scorer
 from bench.suite import Suite, load_suite
 from manyshot.check import accepted_by_task, check_experiment
 from manyshot.console import logger
@@ -26,7 +25,6 @@ from manyshot.score_checkpoints import benchmarks_with_data, score_all
 from manyshot.tracked_scores import report_comparison
 from manyshot.workers.cluster import Workers
 from manyshot.workers.driver import Crew
-from manyshot.workers.scoring_setup import ScoringSetup, WantedBenchmarks
 from manyshot.workers.steps import do_steps
 from results.comparison import Comparison, compare
 from results.run_manifest import set_aside_unreadable
@@ -51,14 +49,6 @@ class RunContext:
     data_root: Path | None = None
     skip_missing: bool = False
     workers: Workers | None = None
-
-    def crew(self, experiment: Experiment, scorer: Scorer) -> Crew | None:
-        """Workers that score as an experiment's scorer does, where there are some."""
-        if self.workers is None:
-            return None
-        benchmarks = WantedBenchmarks(suite=experiment.suite)
-        setup = ScoringSetup(self.store.root, self.data_root, scorer.settings, experiment.judge, benchmarks)
-        return Crew(self.workers, setup)
 
 
 @dataclass(frozen=True)
@@ -138,7 +128,7 @@ def _run(
             opened.close()  # its engine has a device that a worker may be given
             do_steps(run_steps(experiment, setup.tasks), opened.has, setup, context.workers)
         checkpoints = list(opened.checkpoints())
-        crew = context.crew(experiment, opened.scorer)
+        crew = Crew(context.workers, opened.scoring) if context.workers else None
         scored = [checkpoint.scored for checkpoint in checkpoints]
         records = score_all(opened.scorer, scored, benchmarks, crew)
     run = keep_run(name, suite, experiment, checkpoints, records, signals=opened.signals, subsets_of=family)

@@ -15,7 +15,7 @@ from bench.scored_checkpoint import ScoredCheckpoint
 from bench.suite import load_suite
 from bench.validation_parts import ValidationParts
 from manyshot.console import logger
-from manyshot.experiment_scorer import open_scorer
+from manyshot.experiment_scorer import scoring_setup
 from manyshot.run import RunContext
 from manyshot.score_checkpoints import benchmarks_with_data
 from manyshot.search.candidates import Evaluator
@@ -68,14 +68,14 @@ def run_search(
     with (
         locked(out / ".search.lock"),
         closing(
-            open_scorer(
+            scoring_setup(
                 experiment,
                 suite,
                 map(ScoredCheckpoint.open, names),
-                context.store,
+                context.store.root,
                 context.data_root,
                 asked_by="A search scores",
-            )
+            ).open_scorer()
         ) as scorer,
     ):
         opened = open_search(search, name, suite, objectives, scorer=scorer, root=context.data_root, out=out)
