@@ -110,6 +110,7 @@ def _search(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
     add_verify(parser)
     add_json(parser)
+    add_workers(parser)
 
 
 def _score(parser: argparse.ArgumentParser) -> None:

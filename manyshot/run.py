@@ -24,7 +24,7 @@ from manyshot.run_steps import run_steps
 from manyshot.score_checkpoints import benchmarks_with_data, score_all
 from manyshot.tracked_scores import report_comparison
 from manyshot.workers.cluster import Workers
-from manyshot.workers.driver import Crew
+from manyshot.workers.driver import open_crew
 from manyshot.workers.steps import do_steps
 from results.comparison import Comparison, compare
 from results.run_manifest import set_aside_unreadable
@@ -128,9 +128,9 @@ def _run(
             opened.close()  # its engine has a device that a worker may be given
             do_steps(run_steps(experiment, setup.tasks), opened.has, setup, context.workers)
         checkpoints = list(opened.checkpoints())
-        crew = Crew(context.workers, opened.scoring) if context.workers else None
         scored = [checkpoint.scored for checkpoint in checkpoints]
-        records = score_all(opened.scorer, scored, benchmarks, crew)
+        with open_crew(context.workers, opened.scoring) as crew:
+            records = score_all(opened.scorer, scored, benchmarks, crew)
     run = keep_run(name, suite, experiment, checkpoints, records, signals=opened.signals, subsets_of=family)
     comparison = compare(run, context.store)
     files = write_report(comparison, report)

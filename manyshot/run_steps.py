@@ -5,6 +5,7 @@ One process does them in the order of the experiment; workers do those that wait
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from manyshot.experiment import Experiment
 from manyshot.planned_merges import ExpertGroup, PlannedMerge, expert_label, planned_merges
@@ -32,6 +33,21 @@ class RunStep:
     after: frozenset[str] = frozenset()
 
 
+class Waiting(Protocol):
+    """What may have to wait for others."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def after(self) -> frozenset[str]:
+        """Names of what it waits for."""
+
+
+S = TypeVar("S", bound=Waiting)
+
+
 def run_steps(experiment: Experiment, tasks: Sequence[str]) -> list[RunStep]:
     """Return the steps of an experiment, each behind those that it waits for.
 
@@ -46,14 +62,14 @@ def run_steps(experiment: Experiment, tasks: Sequence[str]) -> list[RunStep]:
     return list(steps.values())
 
 
-def longest_first(steps: Iterable[RunStep]) -> list[RunStep]:
+def longest_first(steps: Iterable[S]) -> list[S]:
     """Return the steps by how many others wait for them one after the other, the most first."""
     listed = list(steps)
     chain = chain_lengths(listed)
     return sorted(listed, key=lambda step: -chain[step.name])
 
 
-def chain_lengths(steps: Sequence[RunStep]) -> Mapping[str, int]:
+def chain_lengths(steps: Sequence[Waiting]) -> Mapping[str, int]:
     """Return by name how many steps the longest chain has that begins with a step."""
     lengths: dict[str, int] = {}
     for step in reversed(steps):

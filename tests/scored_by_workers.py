@@ -12,7 +12,7 @@ from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from manyshot.score_checkpoints import score_all
 from manyshot.workers.cluster import Workers
-from manyshot.workers.driver import Crew
+from manyshot.workers.driver import open_crew
 from manyshot.workers.scoring_setup import ScoringSetup, WantedBenchmarks
 
 TASKS = ("fruit", "colour", "deadly")
@@ -52,8 +52,8 @@ def scored(
     settings = ScoreSettings(engine=EngineSettings(name="hf", device="cpu"))
     setup = ScoringSetup(here / store, None, settings, "patterns", wanted)
     checkpoints = [ScoredCheckpoint.open(str(here / f"models/{model}")) for model in models]
-    crew = Crew(workers, setup) if workers else None
-    return score_all(setup.open_scorer(), checkpoints, wanted.load(), crew)
+    with open_crew(workers, setup) as crew:
+        return score_all(setup.open_scorer(), checkpoints, wanted.load(), crew)
 
 
 def files(folder: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from manyshot.score_checkpoints import (
 )
 from manyshot.tracked_scores import report_scores
 from manyshot.workers.cluster import Workers, open_workers
-from manyshot.workers.driver import Crew
+from manyshot.workers.driver import open_crew
 from manyshot.workers.scoring_setup import ScoringSetup, WantedBenchmarks
 from merging.chat import ChatSettings
 from merging.checkpoints.kept_digests import keeping_digests
@@ -83,8 +83,8 @@ def _score(options: argparse.Namespace, workers: Workers | None) -> None:
     setup = ScoringSetup(store.root, root, settings, options.judge, asked)
     scorer = setup.open_scorer()
     benchmarks = benchmarks_with_data(scorer, wanted, options.skip_missing)
-    crew = Crew(workers, setup) if workers else None
-    records = score_all(scorer, checkpoints, benchmarks, crew)
+    with open_crew(workers, setup) as crew:
+        records = score_all(scorer, checkpoints, benchmarks, crew)
     if options.output_path:
         write_for_lm_eval(options.output_path, scorer, checkpoints, benchmarks, records)
     for one in checkpoints:

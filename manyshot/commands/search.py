@@ -9,17 +9,21 @@ from manyshot.commands.run import make_homemade
 from manyshot.console import answer, logger
 from manyshot.experiment import HOMEMADE
 from manyshot.run import RunContext
+from manyshot.workers.cluster import Workers, open_workers
 from merging.checkpoints.kept_digests import keeping_digests
 from results.store import Store, store_root
 
 
 def run(options: argparse.Namespace) -> None:
     """Search, and print the table."""
-    with keeping_digests(store_root(options.store) / "digests", verify=options.verify):
-        _search(options)
+    with (
+        keeping_digests(store_root(options.store) / "digests", verify=options.verify),
+        open_workers(options.workers, options.ray) as workers,
+    ):
+        _search(options, workers)
 
 
-def _search(options: argparse.Namespace) -> None:
+def _search(options: argparse.Namespace, workers: Workers | None) -> None:
     from manyshot.search.file import Search, load_search
     from manyshot.search.run import run_search
     from reports.tables.search import search_table
@@ -33,9 +37,11 @@ def _search(options: argparse.Namespace) -> None:
         logger.info("making the base of %s, or finding it made", base)
         made = make_homemade(base, out / "models" / base, data_root(options.data))
         search = Search(search.settings, search.experiment.model_copy(update={"base": str(made)}))
-    context = RunContext(
-        Store(store_root(options.store)), out, data_root(options.data), skip_missing=options.skip_missing
-    )
+    if workers is not None:
+        engine = workers.settle(search.experiment.engine)
+        search = Search(search.settings, search.experiment.model_copy(update={"engine": engine}))
+    store, root = Store(store_root(options.store)), data_root(options.data)
+    context = RunContext(store, out, root, skip_missing=options.skip_missing, workers=workers)
     finished = run_search(search, name, context, options.choose)
     if options.json:
         answer(json.dumps(finished.report.model_dump(mode="json"), indent=2))

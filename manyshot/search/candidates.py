@@ -100,7 +100,7 @@ class Evaluator:
         signals: of checkpoints on validation data.
         parts: the validation documents, in the parts in which they are read.
         objectives: what is made large.
-        folder: where a candidate lies while it is scored.
+        folder: where candidates lie while they are scored.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Evaluator:
         kept: dict[str, list[str]] = {}
         documents, beaten_by = 0, None
         try:
-            checkpoint = self._merged(candidate, f"trial-{number}")
+            checkpoint = self._merged(candidate, number)
             for part in range(self._parts.parts):
                 for name, score in self._parts.score(checkpoint, part).items():
                     kept.setdefault(name, []).append(score.kept)
@@ -140,7 +140,7 @@ class Evaluator:
         except InputError as error:
             return Outcome((), seconds=time.perf_counter() - started, failed=str(error))
         finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            shutil.rmtree(self._folder / str(number), ignore_errors=True)
         values = [objective.value(measured) for objective in self._objectives]
         if beaten_by is not None:
             values = self._estimates(values, kept, beaten_by)
@@ -153,8 +153,9 @@ class Evaluator:
             stopped=beaten_by is not None,
         )
 
-    def _merged(self, candidate: Candidate, name: str) -> ScoredCheckpoint:
-        """Merge a candidate, in memory where the engine takes it from there, else into the folder."""
+    def _merged(self, candidate: Candidate, number: int) -> ScoredCheckpoint:
+        """Merge a candidate, in memory where the engine takes it from there, else into its own folder."""
+        name = f"trial-{number}"
         recipe = self._family.recipe(candidate, self._signals)
         self._repeated = self._repeated or RepeatedMerge(recipe)
         if self._in_memory is None:
@@ -162,9 +163,10 @@ class Evaluator:
         if self._in_memory:
             merged = self._repeated.merge(recipe)
             return ScoredCheckpoint(name, merged.folder, merged.identity, weights=merged.tensors)
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
-        return ScoredCheckpoint.open(str(merge(recipe, self._folder / name, progress=False)))
+        folder = self._folder / str(number)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return ScoredCheckpoint.open(str(merge(recipe, folder / name, progress=False)))
 
     def _can_stay_in_memory(self, repeated: RepeatedMerge) -> bool:
         """Whether the engine takes merged weights in place of the base's."""

@@ -97,6 +97,8 @@ class SearchSettings(Settings):
     """Optuna's; else `tpe`, and for several objectives `nsgaii`."""
     population: int = Field(20, ge=2)
     """Candidates of a generation; nsgaii and nsgaiii only."""
+    batch: int = Field(1, ge=1)
+    """Candidates that are suggested before the first of them is tried, for as many workers."""
     budget: Budget
     """How much is tried."""
     halving: Annotated[Halving | None, BeforeValidator(_as_halving)] = None

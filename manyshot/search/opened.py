@@ -64,6 +64,7 @@ class OpenedSearch:
             "space": settings.space.model_dump(mode="json"),
             "objective": [dict(objective.weights) for objective in self.objectives],
             "sampler": [settings.sampler_name, settings.population],
+            "batch": settings.batch,
             "halving": settings.halving and settings.halving.model_dump(),
             "seed": settings.seed,
             "base": self.base.identity.digest,

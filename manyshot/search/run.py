@@ -6,24 +6,23 @@
 4. The report is written, and the run is kept in the store for tables and the leaderboard.
 """
 
+import shutil
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.scored_checkpoint import ScoredCheckpoint
 from bench.suite import load_suite
-from bench.validation_parts import ValidationParts
 from manyshot.console import logger
-from manyshot.experiment_scorer import scoring_setup
 from manyshot.run import RunContext
 from manyshot.score_checkpoints import benchmarks_with_data
-from manyshot.search.candidates import Evaluator
 from manyshot.search.file import Budget, Search
-from manyshot.search.opened import OpenedSearch, check_search, open_search
+from manyshot.search.opened import OpenedSearch, check_search
 from manyshot.search.report import search_report, write_report
 from manyshot.search.tested import score_chosen, write_recipe
-from manyshot.search.trials import Trial, Trials, needs_optuna
+from manyshot.search.trials import Outcome, Pending, Trial, Trials, needs_optuna
+from manyshot.search.trying import CandidateJob, OpenedTrying, SearchSetup, try_by
+from manyshot.workers.driver import Crew, open_crew
 from results.errors import InputError
 from results.pareto import front
 from results.search_report import SearchReport
@@ -60,38 +59,32 @@ def run_search(
     settings, out = search.settings, context.out
     versions = needs_optuna(settings.sampler_name)
     suite = load_suite(search.experiment.suite)
-    objectives = check_search(search, suite, name)
-    _check_choice(choose, len(objectives))
+    _check_choice(choose, len(check_search(search, suite, name)))
+    if context.workers is not None and settings.batch == 1:
+        raise InputError(
+            "The search tries one candidate after the other: let its file say `batch: 4` for four workers to "
+            "have one each, or leave out --workers and --ray."
+        )
     out.mkdir(parents=True, exist_ok=True)
-    experiment = search.experiment
-    names = (experiment.base, *(experiment.experts or {}).values())
-    with (
-        locked(out / ".search.lock"),
-        closing(
-            scoring_setup(
-                experiment,
-                suite,
-                map(ScoredCheckpoint.open, names),
-                context.store.root,
-                context.data_root,
-                asked_by="A search scores",
-            ).open_scorer()
-        ) as scorer,
-    ):
-        opened = open_search(search, name, suite, objectives, scorer=scorer, root=context.data_root, out=out)
-        shares = settings.halving.shares if settings.halving else (1.0,)
-        parts = ValidationParts(opened.signals, suite, shares, settings.seed)
+    setup = SearchSetup(search, name, context.store.root, context.data_root, out)
+    with locked(out / ".search.lock"), closing(setup.open()) as trying:
+        opened = trying.search
         trials = Trials(out / STORAGE, settings, opened.tasks, opened.made_of(versions))
-        evaluator = Evaluator(opened.family, opened.signals, parts, objectives, out.resolve() / "candidates")
-        _spend(settings.budget, trials, evaluator)
+        if context.workers is not None:
+            trying.close()  # its engine has a device that a worker may be given
+        with open_crew(context.workers, setup) as crew:
+            _spend(settings.budget, trials, trying, crew)
+        shutil.rmtree(setup.candidates, ignore_errors=True)
         best = best_of(trials.finished)
         if not best:
             failed = trials.finished[-1].outcome.failed
             raise InputError(f"No candidate could be merged and scored, so there is no best one. {failed}")
         recipes = _write_recipes(opened, best, choose, out)
-        benchmarks = benchmarks_with_data(scorer, suite.benchmarks, context.skip_missing)
+        benchmarks = benchmarks_with_data(trying.scorer, suite.benchmarks, context.skip_missing)
         tested = score_chosen(opened, best, recipes, benchmarks, tried=trials.finished, out=out)
-    importances = {objective.title: trials.importances(place) for place, objective in enumerate(objectives)}
+    importances = {
+        objective.title: trials.importances(place) for place, objective in enumerate(opened.objectives)
+    }
     report = search_report(opened, trials.finished, best, tested, importances)
     return FinishedSearch(report, (*write_report(report, out), *recipes.values()))
 
@@ -114,20 +107,28 @@ def chosen_by(trials: Sequence[Trial], weights: Sequence[float]) -> Trial:
     return max(trials, key=total)
 
 
-def _spend(budget: Budget, trials: Trials, evaluator: Evaluator) -> None:
+def _spend(budget: Budget, trials: Trials, trying: OpenedTrying, crew: Crew | None) -> None:
     """Try candidates until the budget is spent, from where an earlier start ended."""
     if trials.finished:
         logger.info("%d candidates were tried before", len(trials.finished))
-    while not _is_spent(budget, trials.finished):
-        pending = trials.next()
-        outcome = evaluator.evaluate(pending.candidate, pending.number, best_of(trials.finished))
+
+    def keep(pending: Pending, outcome: Outcome) -> None:
         all_failed = all(trial.outcome.failed for trial in trials.finished)
-        if outcome.failed and all_failed and pending.number + 1 >= _MOST_FAILURES:
+        if outcome.failed and all_failed and len(trials.finished) + 1 >= _MOST_FAILURES:
             raise InputError(
-                f"All of {counted(pending.number + 1, 'candidate')} failed; the last: {outcome.failed}"
+                f"All of {counted(len(trials.finished) + 1, 'candidate')} failed; the last: {outcome.failed}"
             )
-        trial = trials.finish(outcome)
+        trial = trials.finish(pending, outcome)
         logger.info("%s", _said(trial, best_of(trials.finished)))
+
+    while not _is_spent(budget, trials.finished):
+        best = tuple(best_of(trials.before))
+        jobs = [CandidateJob(pending, best) for pending in trials.batch(budget.evaluations)]
+        if crew is not None:
+            try_by(crew, jobs, keep)
+            continue
+        for job in jobs:
+            keep(job.pending, trying.do(job))
 
 
 def _said(trial: Trial, best: Sequence[Trial]) -> str:

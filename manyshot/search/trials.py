@@ -4,7 +4,8 @@ What is suggested is a function of the seed, the trial's number and the trials b
 keep more than that in memory, and CMA-ES would pickle it into the storage. So a search that starts again has
 them suggest all trials anew, in memory, each with random numbers of its own; that they are those that were
 kept is checked. A trial is kept before it is evaluated, with all its numbers at once; one that has no value
-yet was killed, and is evaluated again.
+yet was killed, and is evaluated again. The trials of a batch are suggested before the first of them is
+evaluated, so they know of those before the batch alone, in whatever order they are done.
 """
 
 import json
@@ -102,7 +103,7 @@ class Trials:
         made_of: all that decides what a candidate gives, as JSON values by what they are called.
 
     Attributes:
-        finished: in order.
+        before: the trials of all batches before the present one, in order.
 
     Raises:
         InputError: the file is of another search, or Optuna would suggest others than it holds.
@@ -124,44 +125,50 @@ class Trials:
             load_if_exists=True,
         )
         self._study = optuna.create_study(directions=directions)
-        self.finished: list[Trial] = []
-        self._pending: Pending | None = None
-        self._asked: optuna.Trial | None = None
+        self.before: list[Trial] = []
+        self._asked: list[optuna.Trial] = []
+        self._outcomes: dict[int, Trial] = {}
+        self._begun = 0
         self._check(json_value(made_of))
         self._go_on()
 
-    def next(self) -> Pending:
-        """Return the next candidate, the same one until it is finished."""
-        if self._pending is None:
-            import optuna
+    @property
+    def finished(self) -> list[Trial]:
+        """All trials that have an outcome, in order."""
+        return [*self.before, *(self._outcomes[number] for number in sorted(self._outcomes))]
 
-            asked = self._suggested()
-            running = optuna.trial.create_trial(
-                state=optuna.trial.TrialState.RUNNING,
-                params=asked.params,
-                distributions=asked.distributions,
-            )
-            self._kept.add_trial(running)
-            self._pending = Pending(asked.number, self._candidate(asked.params), dict(asked.params))
-        return self._pending
+    def batch(self, end: int | None = None) -> list[Pending]:
+        """Return the candidates of the present batch that are not finished.
 
-    def finish(self, outcome: Outcome) -> Trial:
-        """Keep what the candidate gave."""
+        Args:
+            end: the number of the trial to stop before.
+        """
         import optuna
 
-        pending, asked = self._pending, self._asked
-        assert pending is not None and asked is not None
+        if not self._asked:
+            self._ask()
+        wanted = [asked for asked in self._asked if end is None or asked.number < end]
+        for asked in wanted:
+            if asked.number >= self._begun:
+                running = optuna.trial.create_trial(
+                    state=optuna.trial.TrialState.RUNNING,
+                    params=asked.params,
+                    distributions=asked.distributions,
+                )
+                self._kept.add_trial(running)
+                self._begun += 1
+        return [self._pending(asked) for asked in wanted if asked.number not in self._outcomes]
+
+    def finish(self, pending: Pending, outcome: Outcome) -> Trial:
+        """Keep what a candidate of the present batch gave."""
+        import optuna
+
         about = {name: value for name, value in vars(outcome).items() if name != "values"}
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._kept._study_id, pending.number)
         self._storage.set_trial_user_attr(trial_id, _ABOUT, json.dumps(about))
         state = optuna.trial.TrialState.FAIL if outcome.failed else optuna.trial.TrialState.COMPLETE
-        values = None if outcome.failed else list(outcome.values)
-        self._kept.tell(pending.number, values, state=state)
-        self._study.tell(asked, values, state=state)
-        self._pending = self._asked = None
-        trial = Trial(pending.number, pending.candidate, pending.params, outcome)
-        self.finished.append(trial)
-        return trial
+        self._kept.tell(pending.number, None if outcome.failed else list(outcome.values), state=state)
+        return self._finished(pending, outcome)
 
     def importances(self, objective: int) -> dict[str, float]:
         """Return by number of the space how much of the variance of an objective it explains, by functional
@@ -176,7 +183,7 @@ class Trials:
             with _quiet():
                 return dict(
                     optuna.importance.get_param_importances(
-                        self._study,
+                        self._kept,
                         evaluator=optuna.importance.FanovaImportanceEvaluator(seed=self._settings.seed),
                         target=lambda trial: trial.values[objective],
                     )
@@ -184,17 +191,34 @@ class Trials:
         except (ValueError, RuntimeError):  # what Optuna says of too few trials
             return {}
 
-    def _candidate(self, params: Mapping[str, Any]) -> Candidate:
-        return self._settings.space.candidate(Known(params), self._tasks)
+    def _pending(self, asked: "optuna.Trial") -> Pending:
+        candidate = self._settings.space.candidate(Known(asked.params), self._tasks)
+        return Pending(asked.number, candidate, dict(asked.params))
 
-    def _suggested(self) -> "optuna.Trial":
-        """The next trial as Optuna suggests it in memory."""
-        number = len(self.finished)
+    def _ask(self) -> None:
+        """Have Optuna suggest a batch in memory."""
         with _quiet():
-            self._study.sampler = _sampler(self._settings, number)
-            self._asked = self._study.ask()
-            self._settings.space.candidate(self._asked, self._tasks)
-        return self._asked
+            for place in range(self._settings.batch):
+                self._study.sampler = _sampler(self._settings, len(self.before) + place)
+                asked = self._study.ask()
+                self._settings.space.candidate(asked, self._tasks)
+                self._asked.append(asked)
+
+    def _finished(self, pending: Pending, outcome: Outcome) -> Trial:
+        """Take an outcome; Optuna is told those of a batch together, in order."""
+        import optuna
+
+        trial = Trial(pending.number, pending.candidate, pending.params, outcome)
+        self._outcomes[trial.number] = trial
+        if len(self._outcomes) == len(self._asked):
+            for asked, one in zip(self._asked, self.finished[len(self.before) :], strict=True):
+                if one.outcome.failed:
+                    self._study.tell(asked, state=optuna.trial.TrialState.FAIL)
+                else:
+                    self._study.tell(asked, list(one.outcome.values))
+            self.before = self.finished
+            self._asked, self._outcomes = [], {}
+        return trial
 
     def _check(self, made_of: Mapping[str, Any]) -> None:
         """Refuse the storage of another search."""
@@ -215,20 +239,19 @@ class Trials:
         from optuna.trial import TrialState
 
         for kept in sorted(self._kept.get_trials(), key=lambda trial: trial.number):
-            asked = self._suggested()
-            if asked.params != kept.params or asked.number != kept.number or self._pending is not None:
+            if not self._asked:
+                self._ask()
+            place = kept.number - len(self.before)
+            if place >= len(self._asked) or self._asked[place].params != kept.params:
                 raise InputError(
                     f"{self._file}: Optuna does not suggest trial {kept.number} as it is kept, so the search "
                     "cannot go on: name another folder with --out."
                 )
-            self._pending = Pending(kept.number, self._candidate(kept.params), dict(kept.params))
-            if kept.state == TrialState.RUNNING:
-                continue
-            about = json.loads(kept.user_attrs[_ABOUT])
-            outcome = Outcome(values=tuple(kept.values or ()), **about)
-            self._study.tell(asked, kept.values, state=kept.state)
-            self.finished.append(Trial(kept.number, self._pending.candidate, self._pending.params, outcome))
-            self._pending = self._asked = None
+            self._begun += 1
+            if kept.state != TrialState.RUNNING:
+                about = json.loads(kept.user_attrs[_ABOUT])
+                outcome = Outcome(values=tuple(kept.values or ()), **about)
+                self._finished(self._pending(self._asked[place]), outcome)
 
 
 def _sampler(settings: SearchSettings, number: int) -> "optuna.samplers.BaseSampler":

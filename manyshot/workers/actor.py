@@ -16,8 +16,8 @@ from results.errors import InputError
 class Opened(Protocol):
     """What does jobs."""
 
-    def do(self, job: Any) -> None:
-        """Do a job.
+    def do(self, job: Any) -> Any:
+        """Do a job, and return what whoever sent it is to know, which can be sent.
 
         Raises:
             InputError: it cannot be done.
@@ -49,8 +49,9 @@ class Setup(Protocol):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a worker says when it is ready: the sentence that ended its work, or that all went well."""
+    """What a worker says when it is ready: what its job gave, or the sentence that ended its work."""
 
+    value: Any = None
     error: str | None = None
 
 
@@ -79,7 +80,7 @@ class Actor:
             with keeping_digests(self._setup.store / "digests"):
                 self._opened = self._setup.open()
         except InputError as error:
-            return Answer(str(error))
+            return Answer(error=str(error))
         return Answer()
 
     def do(self, job: Any) -> Answer:
@@ -88,13 +89,12 @@ class Actor:
         logger.info("begins %s", job.name)
         try:
             with keeping_digests(self._setup.store / "digests"):
-                self._opened.do(job)
+                return Answer(self._opened.do(job))
         except InputError as error:
-            return Answer(str(error))
+            return Answer(error=str(error))
         except Exception:
             logger.exception("could not do %s", job.name)
             raise
-        return Answer()
 
 
 def _log_to(folder: Path) -> None:

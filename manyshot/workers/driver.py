@@ -1,8 +1,9 @@
 """Handing jobs to workers: one in flight at each; those whose worker dies are queued again."""
 
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic
 
@@ -29,8 +30,16 @@ class _Worker(Generic[J]):
     last: J | None = None
 
 
+@dataclass
+class _Hired:
+    """The actors of a crew: those that do something, by the answer that is awaited of them, and others."""
+
+    busy: dict[Any, _Worker[Any]] = field(default_factory=dict)
+    idle: list[_Worker[Any]] = field(default_factory=list)
+
+
 class Crew:
-    """Workers that do jobs as one setup says.
+    """Workers that do jobs as one setup says, and stay until they are sent home.
 
     Args:
         workers: where they are.
@@ -39,6 +48,7 @@ class Crew:
 
     def __init__(self, workers: Workers, setup: Setup) -> None:
         self._workers, self._setup = workers, setup
+        self._hired = _Hired()
 
     def do(
         self, queue_of: Callable[[int], Queue[J]], most: int, look: Callable[[Collection[J]], None]
@@ -54,27 +64,51 @@ class Crew:
             InputError: no worker could be started.
         """
         places = self._workers.open(self._setup.engine, most)
-        shift = _Shift(self._setup, places, queue_of(places.actors), look)
+        shift = _Shift(self._setup, places, queue_of(places.actors), look, self._hired)
         try:
             shift.work()
-        finally:
-            shift.end()
+        except BaseException:
+            self.close()
+            raise
         return shift.queue.failed
+
+    def close(self) -> None:
+        """End all actors."""
+        hired, self._hired = self._hired, _Hired()
+        for worker in (*hired.busy.values(), *hired.idle):
+            import ray
+
+            ray.kill(worker.actor)
+
+
+@contextmanager
+def open_crew(workers: Workers | None, setup: Setup) -> Iterator[Crew | None]:
+    """Give a crew, and send it home; None where there are no workers."""
+    if workers is None:
+        yield None
+        return
+    with closing(Crew(workers, setup)) as crew:
+        yield crew
 
 
 class _Shift(Generic[J]):
-    """The actors of one call, from their start to their end."""
+    """What becomes of the jobs of one queue."""
 
     def __init__(
-        self, setup: Setup, places: Places, queue: Queue[J], look: Callable[[Collection[J]], None]
+        self,
+        setup: Setup,
+        places: Places,
+        queue: Queue[J],
+        look: Callable[[Collection[J]], None],
+        hired: _Hired,
     ) -> None:
         import ray
 
         self._ray, self._setup, self._places = ray, setup, places
         self.queue, self._look = queue, look
         self._class = ray.remote(num_cpus=places.cpus, num_gpus=places.gpus)(Actor)
-        self._busy: dict[Any, _Worker[J]] = {}
-        self._idle: list[_Worker[J]] = []
+        self._busy: dict[Any, _Worker[J]] = hired.busy
+        self._idle: list[_Worker[J]] = hired.idle
         self._starts = _STARTS * places.actors
         self._why_not = "none has started in time"
         self._seen = time.monotonic()
@@ -85,7 +119,7 @@ class _Shift(Generic[J]):
         Raises:
             InputError: there are jobs and no workers.
         """
-        for _ in range(self._places.actors):
+        for _ in range(self._places.actors - len(self._busy) - len(self._idle)):
             self._hire()
         while self.queue or self._in_flight:
             for worker in self._idle.copy():
@@ -98,11 +132,6 @@ class _Shift(Generic[J]):
             self._look(self._in_flight)
             for answer in heard:
                 self._hear(answer)
-
-    def end(self) -> None:
-        """End all actors."""
-        for worker in (*self._busy.values(), *self._idle):
-            self._ray.kill(worker.actor)
 
     @property
     def _in_flight(self) -> list[J]:
@@ -138,7 +167,7 @@ class _Shift(Generic[J]):
             if said.error is not None:
                 self.queue.refused(doing, said.error)
             else:
-                self.queue.done(doing.job)
+                self.queue.done(doing.job, said.value)
         self._idle.append(worker)
 
     def _bury(self, worker: _Worker[J], doing: Queued[J] | None, why: str) -> None:

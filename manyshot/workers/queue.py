@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 MOST_DEATHS = 3
 """Workers that a job may take with it before it is given up."""
@@ -58,8 +58,8 @@ class Queue(ABC, Generic[J]):
         """
 
     @abstractmethod
-    def done(self, job: J) -> None:
-        """A worker has done a job."""
+    def done(self, job: J, value: Any) -> None:
+        """A worker has done a job, and has given a value."""
 
     @abstractmethod
     def refused(self, queued: Queued[J], why: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Any
 
 from manyshot.scoring_plan import ScoringJob
 from manyshot.workers.queue import Queue, Queued
@@ -37,7 +38,7 @@ class ScoringQueue(Queue[ScoringJob]):
             return Queued(first, taken.deaths)
         return taken
 
-    def done(self, job: ScoringJob) -> None:
+    def done(self, job: ScoringJob, value: Any) -> None:
         """A worker has scored a checkpoint, for which no other job waits."""
 
     def refused(self, queued: Queued[ScoringJob], why: str) -> None:

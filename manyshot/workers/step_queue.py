@@ -1,23 +1,24 @@
-"""Steps of a run that wait for workers, and for each other."""
+"""Steps that wait for workers, and for each other."""
 
 from collections.abc import Collection, Iterable
+from typing import Any
 
-from manyshot.run_steps import RunStep, longest_first
+from manyshot.run_steps import S, longest_first
 from manyshot.workers.queue import Queue, Queued
 
 
-class StepQueue(Queue[RunStep]):
+class StepQueue(Queue[S]):
     """Steps, of which one may be taken when those before it are done: the one that most wait for first.
 
     Args:
-        steps: of a run.
+        steps: each behind those that it waits for.
         done: names of those that are done.
 
     Attributes:
         finished: names of all that are done.
     """
 
-    def __init__(self, steps: Iterable[RunStep], done: Collection[str] = ()) -> None:
+    def __init__(self, steps: Iterable[S], done: Collection[str] = ()) -> None:
         super().__init__()
         self._waiting = [Queued(step) for step in longest_first(steps) if step.name not in done]
         self.finished = set(done)
@@ -25,7 +26,7 @@ class StepQueue(Queue[RunStep]):
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    def take(self, last: RunStep | None = None) -> Queued[RunStep] | None:
+    def take(self, last: S | None = None) -> Queued[S] | None:
         """The next step of a worker, if one waits for nothing that is not done."""
         for queued in self._waiting:
             if queued.job.after <= self.finished:
@@ -33,19 +34,19 @@ class StepQueue(Queue[RunStep]):
                 return queued
         return None
 
-    def done(self, job: RunStep) -> None:
+    def done(self, job: S, value: Any) -> None:
         """Let the steps go on that waited for one."""
         self.finished.add(job.name)
 
-    def refused(self, queued: Queued[RunStep], why: str) -> None:
+    def refused(self, queued: Queued[S], why: str) -> None:
         """Give a step up."""
         self.give_up(queued.job, why)
 
-    def queue_again(self, job: RunStep, deaths: int) -> None:
+    def queue_again(self, job: S, deaths: int) -> None:
         """Queue a step behind the others."""
         self._waiting.append(Queued(job, deaths))
 
-    def give_up(self, job: RunStep, why: str) -> None:
+    def give_up(self, job: S, why: str) -> None:
         """Do no more about a step, nor about those that wait for it."""
         super().give_up(job, why)
         lost = {job.name}

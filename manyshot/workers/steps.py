@@ -1,6 +1,7 @@
 """Steps that make checkpoints, done by several workers."""
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 
 from manyshot.console import ScoringProgress, logger
 from manyshot.run_steps import RunStep
@@ -42,8 +43,8 @@ def do_steps(
         progress.finish(len(queue.finished - done))
         done.update(queue.finished)
 
-    with progress.shown():
-        failed = Crew(workers, setup).do(lambda _: queue, left, look)
+    with progress.shown(), closing(Crew(workers, setup)) as crew:
+        failed = crew.do(lambda _: queue, left, look)
     if failed:
         missing, why = len(steps) - len(queue.finished), [f"{one.job.name}: {one.why}" for one in failed]
         raise InputError(

@@ -59,13 +59,15 @@ def searched(file, settings, evaluations, stops=()):
     """Try candidates; before some of them the process is gone, as after a kill."""
     trials = Trials(file, settings, TASKS, {"seed": settings.seed})
     while len(trials.finished) < evaluations:
-        pending = trials.next()
+        pending = trials.batch(evaluations)[-1]  # as of several workers the fastest may have the last
         if pending.number in stops:
             stops = [stop for stop in stops if stop != pending.number]
             trials = Trials(file, settings, TASKS, {"seed": settings.seed})
-            assert trials.next() == pending  # the same number, with the same numbers of the space
+            assert (
+                trials.batch(evaluations)[-1] == pending
+            )  # the same number, with the same numbers of the space
             continue
-        trials.finish(outcome_of(pending.candidate, settings))
+        trials.finish(pending, outcome_of(pending.candidate, settings))
     return trials.finished
 
 
@@ -77,6 +79,21 @@ def test_a_search_that_is_stopped_tries_the_same_candidates(case, tmp_path):
     assert searched(tmp_path / "stopped.db", settings, 16, list(stops)) == undisturbed
     assert Trials(tmp_path / "stopped.db", settings, TASKS, {"seed": 0}).finished == undisturbed
     assert len({str(trial.params) for trial in undisturbed}) == 16
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_candidates_of_a_batch_know_of_those_before_it_alone(case, tmp_path):
+    """So their order means nothing, nor where a budget cuts a batch."""
+    settings = settings_of(*CASES[case], batch=3)
+    undisturbed = searched(tmp_path / "whole.db", settings, 15)
+    assert len({str(trial.params) for trial in undisturbed}) == 15
+    searched(tmp_path / "stopped.db", settings, 7, [4])
+    assert searched(tmp_path / "stopped.db", settings, 15, [8, 9]) == undisturbed
+    in_order = Trials(tmp_path / "in_order.db", settings, TASKS, {"seed": 0})
+    while len(in_order.finished) < 15:
+        first = in_order.batch()[0]
+        in_order.finish(first, outcome_of(first.candidate, settings))
+    assert in_order.finished == in_order.before == undisturbed
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -143,7 +160,8 @@ def test_importances_say_which_number_decides(tmp_path):
     trials = Trials(tmp_path / "search.db", settings, TASKS, {})
     assert trials.importances(0) == {}
     for _ in range(30):
-        trials.finish(Outcome((trials.next().candidate.settings["scaling"],)))
+        (pending,) = trials.batch()
+        trials.finish(pending, Outcome((pending.candidate.settings["scaling"],)))
     shares = trials.importances(0)
     assert set(shares) == {"ties.density", "ties.scaling"}
     assert shares["ties.scaling"] > 0.9 and sum(shares.values()) == pytest.approx(1)

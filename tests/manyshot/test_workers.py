@@ -9,11 +9,14 @@ import ray  # noqa: F401 - before the workers do, as vLLM does, when it reads th
 import torch
 from command_line import manyshot
 from scored_by_workers import deaths, files, scored, write_family
+from searched_family import made, written
 
 from bench.engine import EngineSettings
 from manyshot.experiment import Experiment
 from manyshot.lab.base import BaseSettings, make_base
 from manyshot.run import RunContext, run_experiment
+from manyshot.search.file import load_search
+from manyshot.search.run import run_search
 from manyshot.workers.cluster import Workers
 from results.errors import InputError
 from results.store import Store
@@ -107,6 +110,22 @@ def test_several_experts_are_trained_by_the_command_as_each_by_itself(tmp_path):
     done = manyshot("train", *arguments, *both, "--seed", 1, "both", cwd=tmp_path)
     assert done.returncode == 2
     assert "both/math exists already" in done.stderr
+
+
+@pytest.mark.full
+def test_workers_try_the_candidates_that_one_process_tries(tmp_path, workers):
+    family = made(tmp_path)
+    search = load_search(written(family, batch=2, budget={"evaluations": 5}, halving={"first": 0.5}))
+    reports = []
+    for folder, crew in (("one", None), ("many", workers)):
+        context = RunContext(Store(family / folder / "store"), family / folder, workers=crew)
+        report = run_search(search, "search", context).report.model_dump()
+        reports.append([{**trial, "seconds": 0} for trial in report["trials"]])
+        assert not (family / folder / "candidates").exists()
+    assert reports[1] == reports[0]
+    assert files(family / "many/store") == files(family / "one/store")
+    with pytest.raises(InputError, match="one candidate after the other: let its file say `batch: 4`"):
+        run_search(load_search(written(family)), "alone", RunContext(Store(family), family, workers=workers))
 
 
 def weights(folder):
