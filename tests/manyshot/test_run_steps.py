@@ -71,7 +71,7 @@ def test_what_most_others_wait_for_is_taken_first_and_nothing_before_its_turn():
     first = waiting.take()
     assert first.job.name == "y"
     assert [taken(waiting), taken(waiting)] == ["x", None]
-    waiting.done(first.job)
+    waiting.done(first.job, None)
     assert [taken(waiting), taken(waiting)] == ["z", None]
     assert waiting
 

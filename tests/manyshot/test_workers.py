@@ -3,6 +3,8 @@
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import ray  # noqa: F401 - before the workers do, as vLLM does, when it reads the environment
@@ -98,7 +100,18 @@ def test_several_experts_are_trained_by_the_command_as_each_by_itself(tmp_path):
     for task in ("math", "safety"):
         assert manyshot("train", *arguments, "--task", task, f"alone/{task}", cwd=tmp_path).returncode == 0
     both = ["--task", "math", "--task", "safety"]
-    done = manyshot("train", *arguments, *both, "--workers", 2, "both", cwd=tmp_path)
+    command = [
+        sys.executable,
+        "-m",
+        "manyshot",
+        "train",
+        *map(str, arguments),
+        *both,
+        "--workers",
+        "2",
+        "both",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["both/math", "both/safety"], done.stderr
     there = weights(tmp_path / "both")
     assert len(there) == 2
