@@ -1,10 +1,9 @@
 """Every benchmark with rows at hand is asked of a decoder and of an encoder-decoder, in one command."""
 
 import json
-import subprocess
-import sys
 
 import pytest
+from command_line import manyshot
 from tiny import tiny_llama, tiny_t5
 
 from bench.suite import benchmark_names
@@ -27,12 +26,8 @@ def records(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("every")
     models = [tiny_llama(folder / "llama", max_length=512), tiny_t5(folder / "t5")]
     arguments = ["--benchmark", "all", "--skip-missing", "--limit", "1", "--data", data]
-    done = subprocess.run(
-        [sys.executable, "-m", "manyshot", "score", *arguments, "--json", "--store", folder / "s", *models],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    done = manyshot("score", *arguments, "--json", "--store", "s", *models, cwd=folder)
+    assert done.returncode == 0, done.stderr
     for name in WITHOUT_ROWS:
         assert f"no data for {name}: " in done.stderr
     return json.loads(done.stdout)

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import Done, manyshot
 
 pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-m", "manyshot", "demo", "--smoke", "--out"]
@@ -38,9 +39,14 @@ def kill_when(condition, out: Path) -> None:
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    out = tmp_path_factory.mktemp("whole") / "demo"
-    subprocess.run([*COMMAND, out], check=True, capture_output=True)
-    return out
+    folder = tmp_path_factory.mktemp("whole")
+    assert smoke(folder).returncode == 0
+    return folder / "demo"
+
+
+def smoke(folder: Path) -> Done:
+    """The demo in this process, in the folder `demo` of another."""
+    return manyshot("demo", "--smoke", "--out", "demo", cwd=folder)
 
 
 @pytest.mark.full
@@ -66,6 +72,6 @@ def test_a_killed_demo_goes_on_where_it_was(uninterrupted, tmp_path):
 
 def test_a_finished_demo_makes_nothing_again(uninterrupted):
     before = records(uninterrupted)
-    done = subprocess.run([*COMMAND, uninterrupted], check=True, capture_output=True, text=True)
+    done = smoke(uninterrupted.parent)
     assert records(uninterrupted) == before
     assert f"0 records made, {13 * 6} found" in done.stderr

@@ -3,12 +3,16 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from command_line import Done, manyshot
 from made_up_leaderboard import make_store
 
 from results.merge_trace import MergeTrace, SignalTrace
@@ -19,37 +23,56 @@ pytestmark = pytest.mark.slow
 
 GUIDE = Path(__file__).parent.parent.parent / "docs" / "guide"
 BLOCK = re.compile(r"^```(?P<kind>[a-z]+)(?: (?P<name>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+Runner = Callable[[str, Path, dict[str, str]], Done]
+"""Runs a block's text in a folder, in an environment."""
 
 
-def follow(page: str, folder: Path, append: str = "") -> str:
+def in_a_shell(text: str, folder: Path, environment: dict[str, str]) -> Done:
+    """Run a block as its reader would."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", text],
+        cwd=folder, env={**environment, "PATH": path}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def in_this_process(text: str, folder: Path, environment: dict[str, str]) -> Done:
+    """Run a block of plain commands, without starting Python for each."""
+    printed = ""
+    for command, *arguments in map(shlex.split, text.splitlines()):
+        if command == "export":  # which the environment has already
+            continue
+        with mock.patch.dict(os.environ, environment):
+            done = manyshot(*arguments, cwd=folder)
+        printed += done.stdout
+        if done.returncode != 0:
+            return done
+    return Done(0, printed, "")
+
+
+def follow(page: str, folder: Path, append: str = "", run: Runner = in_a_shell) -> str:
     """Write a page's files and run its shell blocks, the demo itself left out; all that was printed.
 
     A block of the kind `console` needs what a test has not; its reason stands in the page's text.
     """
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "HF_HUB_OFFLINE": "1",
-    }
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     printed = ""
     blocks = list(BLOCK.finditer((GUIDE / f"{page}.md").read_text(encoding="utf-8")))
     assert blocks
     for block in blocks:
         kind, name, text = block["kind"], block["name"], block["text"]
         if kind == "sh" and name != "demo":
-            done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", text],
-                cwd=folder, env=environment, capture_output=True, text=True, check=False,
-            )  # fmt: skip
+            environment |= dict(re.findall(r"^export (\w+)=(\S+)$", text, re.MULTILINE))
+            done = run(text, folder, environment)
             assert done.returncode == 0, f"{text}\n{done.stderr}"
-            exported = re.findall(r"^export (\w+)=(\S+)$", text, re.MULTILINE)
-            environment |= dict(exported)
             printed += done.stdout
         elif kind == "python" and name is None:
-            done = subprocess.run(
+            ran = subprocess.run(
                 [sys.executable, "-c", text],
                 cwd=folder, env=environment, capture_output=True, text=True, check=False,
             )  # fmt: skip
-            assert done.returncode == 0, done.stderr
+            assert ran.returncode == 0, ran.stderr
         elif name is not None and kind != "sh":
             (folder / name).write_text(text + (append if kind == "yaml" else ""), encoding="utf-8")
     return printed
@@ -111,7 +134,7 @@ def test_plot_erasure(tmp_path):
         for entry in run.entries
     )
     save_run(store, run.model_copy(update={"entries": entries}))
-    follow("plot-erasure", tmp_path)
+    follow("plot-erasure", tmp_path, run=in_this_process)
     drawn = {path.name for path in tmp_path.iterdir() if path.is_file() and path.stat().st_size > 5000}
     assert drawn == {
         "erasure.pdf", "worst-task.pdf", "tasks.png", "radar.png", "forgetting.pdf", "erasure-rounds.pdf",

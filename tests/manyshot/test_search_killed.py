@@ -8,7 +8,7 @@ import sys
 import pytest
 from searched_family import made, written
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 # Python and its libraries are started once; each search is a process of its own, forked from that.
 KILLED = """

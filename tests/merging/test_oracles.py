@@ -62,6 +62,7 @@ BROKEN = [
     ("methods.dare", "else 1 / (1 - self.drop_rate)", "else 1.0"),
     ("methods.dare", "keep_mask(task, 1 - rate)", "keep_mask(0, 1 - rate)"),
     ("methods.dare", "context.statistics[MAJORITY]", "1"),
+    ("methods.dare", "1.0 if not self.rescale or", "1.0 if"),
     ("methods.consensus_ta", "torch.Tensor.gt_", "torch.Tensor.ge_"),
     ("arithmetic", "(merged - own)", "merged"),
     ("methods.consensus_ta", "ge_(self.consensus)", "gt_(self.consensus)"),
@@ -76,7 +77,7 @@ BROKEN = [
     ("methods.slerp", "abs(cosine) <= _PARALLEL", "True"),
     ("methods.slerp", " / length)", ")"),
     ("methods.slerp", "[1]) if self.t is None", "[0]) if self.t is None"),
-    ("methods.slerp", "norms @ shares", "norms @ weights"),
+    ("methods.slerp", "norms @ shares", "norms @ torch.ones_like(shares)"),
     ("methods.slerp", "if len(deltas) == 2:", "if len(deltas) == 3:"),
     ("learned_method", "weights * torch.tensor(values", "0 * weights + torch.tensor(values[:1] * len(values)"),  # noqa: E501
     ("learned_method", "of_task.get(layer_of(tensor))", "next(iter(of_task.values()))"),
