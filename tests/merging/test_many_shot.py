@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.torch import load_file
+from in_rounds import ADAPTER, TASKS, TRAINING, Counted, arrays
 from tiny import EXAMPLES
 
 import merging.experts as experts_module
@@ -22,7 +22,7 @@ from merging.learning import learned_coefficients
 from merging.many_shot import MergePlan, MergeRound, run_rounds, select_round
 from merging.optimise import reading_order
 from merging.recipe import MethodSpec, Recipe
-from merging.train_settings import AdapterSettings, TrainSettings
+from merging.train_settings import TrainSettings
 from merging.training import made_from
 from merging.tuning import choose_settings, number_of_candidates
 from merging.weighting import Weighting, softmax
@@ -30,36 +30,6 @@ from results.errors import InputError
 from results.merge_trace import MergeTrace
 
 pytestmark = pytest.mark.slow
-
-TRAINING = TrainSettings(batch_size=4, learning_rate=1e-2, cpu=True, save_seconds=0)
-ADAPTER = TrainSettings(
-    **{**vars(TRAINING), "adapter": AdapterSettings(rank=4, alpha=8, targets=("q_proj", "up_proj"))}
-)
-TASKS = {"colours": EXAMPLES[:2] * 4, "shades": EXAMPLES[2:4] * 4, "both": EXAMPLES[1:3] * 4}
-
-
-class Counted:
-    """Losses and performances that depend on the checkpoint, and how often they were asked for."""
-
-    def __init__(self):
-        self.asked = 0
-
-    def loss(self, checkpoint, task, over):
-        self.asked += 1
-        drawn = int(open_checkpoint(checkpoint).identity().weights[:6], 16) / 16**6
-        return drawn + len(task) / 10
-
-    def normalised(self, checkpoint, task):
-        return self.loss(checkpoint, task, "text")
-
-    def benchmarks(self, task):
-        return 3 if task == "both" else 1
-
-    def key(self, needs):
-        return ["the same", needs.losses, needs.scores, needs.questions]
-
-    def free(self):
-        """Holds nothing."""
 
 
 def plan(base, *, training=TRAINING, **changes):
@@ -80,13 +50,6 @@ def metis(anchor, experts, alphas, ratio=0.3, k=2):
     total = own.sum(0)
     masks = np.abs(own) >= ratio * np.abs(total - own)
     return anchor + np.where(masks.sum(0) >= k, total, 0.0)
-
-
-def arrays(path, factors=False):
-    if factors:
-        return {n: t.numpy() for n, t in load_file(path / "adapter_model.safetensors").items()}
-    opened = open_checkpoint(path)
-    return {name: opened.tensor(name).float().numpy() for name in opened.names}
 
 
 @pytest.mark.parametrize("anchor", ["base", "previous"])
