@@ -1,6 +1,6 @@
 """Checkpoints as a merged model's tokens have them: its rows in their tables, its ids in their settings."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -156,6 +156,27 @@ def _each_id(content: Mapping[str, Any], moved: Any) -> dict[str, Any]:
     }
 
 
+def _with_ids(content: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the ids of others, in those mappings within that both have."""
+    changed = dict(content)
+    for key, value in theirs.items():
+        if isinstance(value, Mapping):
+            if isinstance(ours := content.get(key), Mapping):
+                changed[key] = _with_ids(ours, value)
+        elif key.endswith(_ID):
+            changed[key] = value
+    return changed
+
+
+def _ids(content: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every id in settings with its key, dotted where it lies in a mapping within."""
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            yield from _ids(value, f"{within}{key}.")
+        elif key.endswith(_ID):
+            yield f"{within}{key}", value
+
+
 def _settings(
     merged: MergedVocabulary, base: Checkpoint, experts: Mapping[str, Checkpoint]
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -164,12 +185,11 @@ def _settings(
     owner = next((one for one in experts.values() if one.tokenizer_folder == merged.folder), None)
     if merged.chosen and owner is not None:
         theirs, said = _by_token(merged, owner, base)
-        config |= {key: value for key, value in theirs.items() if key.endswith(_ID)}
-        ends = {key: value for key, value in (theirs if said is None else said).items() if key.endswith(_ID)}
-        generation = None if generation is None else generation | ends
-    for key, value in {**config, **(generation or {})}.items():
+        config = _with_ids(config, theirs)
+        generation = None if generation is None else _with_ids(generation, theirs if said is None else said)
+    for key, value in (*_ids(config), *_ids(generation or {})):
         lost = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, str)]
-        if key.endswith(_ID) and lost:
+        if lost:
             raise InputError(
                 f"The tokenizer {merged.called} lacks the token {lost[0]!r}, which `{key}` of the merged "
                 "model means; name a tokenizer that has it."

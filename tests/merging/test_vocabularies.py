@@ -162,6 +162,27 @@ def test_an_end_token_that_a_folders_tokenizer_lacks(base, tmp_path):
         merged(base, {"a": expert(tmp_path / "one", 1)}, tmp_path / "out", tokenizer=str(tmp_path / "other"))
 
 
+def _say(folder, **changes):
+    (folder / "config.json").write_text(json.dumps({**config(folder), **changes}))
+    return folder
+
+
+def test_ids_in_settings_within_settings_are_moved_taken_over_or_missed_by_name(size, tmp_path):
+    ids = {"pad_token_id": size, "inner": {"bos_token_id": [size]}}
+    one = _say(expert(tmp_path / "one", 1, ["<end>"]), sub=ids)
+    moved_ids = {"pad_token_id": size + 1, "inner": {"bos_token_id": [size + 1]}}
+    two = _say(expert(tmp_path / "two", 2, ["<other>", "<end>"]), sub=moved_ids)
+    plain = _say(tiny_llama(tmp_path / "plain"), sub={"pad_token_id": 2, "inner": {"bos_token_id": [1]}})
+    taken = merged(plain, {"a": one}, tmp_path / "taken", tokenizer="a")
+    assert config(taken)["sub"] == ids
+    moved = merged(one, {"b": two}, tmp_path / "moved", tokenizer="b")
+    assert config(moved)["sub"] == moved_ids
+    kept = merged(one, {"b": two}, tmp_path / "kept", tokenizer="union")
+    assert config(kept)["sub"] == ids
+    with pytest.raises(InputError, match=r"lacks the token '<end>', which `sub\.pad_token_id`"):
+        merged(one, {"b": two}, tmp_path / "lost", tokenizer=str(plain))
+
+
 def test_rows_are_filled_up_with_rows_that_never_win(base, size, tmp_path):
     one = expert(tmp_path / "one", 1, ["<new>"])
     out = merged(base, {"a": one}, tmp_path / "out", tokenizer="union", pad_to_multiple_of=64)
