@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 from bench.engine import Engine, EngineSettings, TensorEngine
 from bench.engine_registry import open_engine
 from bench.recorded import recorded_digest
-from merging.checkpoints.adapted import open_checkpoint
+from merging.checkpoints.adapted import AdaptedCheckpoint, open_checkpoint
+from merging.checkpoints.stacked import StackedCheckpoint
 from results.errors import InputError
 from results.record import CheckpointIdentity
 
@@ -45,12 +46,20 @@ class ScoredCheckpoint:
 
     @classmethod
     def open(cls, name: str) -> "ScoredCheckpoint":
-        """A checkpoint by path or hub name.
+        """A checkpoint by path or hub name, which an engine runs by its folder.
 
         Raises:
-            InputError: it is not there, or not whole.
+            InputError: it is not there, or not whole; or its folder is of other weights, as a stack's is the
+                first part's, and an adapter's runs on the base that it names itself.
         """
         checkpoint = open_checkpoint(name)
+        if isinstance(checkpoint, StackedCheckpoint):
+            raise InputError(
+                f"{name} is stacked from blocks of checkpoints, which no engine runs: merge it into a folder "
+                "first, and name that."
+            )
+        if isinstance(checkpoint, AdaptedCheckpoint):
+            checkpoint.check_named_base()
         return cls(name, checkpoint.folder, checkpoint.identity())
 
     @classmethod

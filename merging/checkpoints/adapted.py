@@ -27,7 +27,7 @@ class AdaptedCheckpoint(Checkpoint):
     """
 
     def __init__(self, base: Checkpoint, adapter: Adapter) -> None:
-        self._adapter = adapter
+        self._adapter, self._given = adapter, base
         self._changes = changes = changes_of(adapter)
         self._base = base = _apart_where_changed(base, adapter, changes)
         _refuse_misfits(base, adapter, changes)
@@ -96,6 +96,23 @@ class AdaptedCheckpoint(Checkpoint):
         view._names = {new: self._names[old] for new, old in names.items()}
         return view
 
+    def check_named_base(self) -> None:
+        """Refuse an adapter that names another base than it is opened on: an engine runs it on that one.
+
+        Raises:
+            InputError: the base that it names is another, or cannot be had.
+        """
+        try:
+            named = locate(self._adapter.base)
+        except InputError as error:
+            raise InputError(
+                f"{self.folder} runs on the base that its {CONFIG} names, which cannot be had: {error}"
+            ) from error
+        if named.resolve() == self._given.folder.resolve():
+            return
+        if open_checkpoint(named).identity() != self._given.identity():
+            raise _other_base(self._adapter, self._adapter.base, str(self._given.folder))
+
     def hash(self, names: object) -> None:
         """Nothing is hashed ahead: the base is hashed on its own, and the adapter is small."""
 
@@ -129,16 +146,20 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         opened, given = Adapter.open(_adapter_folder(adapter)), Checkpoint.open(base)
         named = Path(opened.base)
         if named.is_dir() and Checkpoint.open(named).identity() != given.identity():
-            raise InputError(
-                f"{opened.folder} was trained on {named}, which is not {base}, and would run on it; "
-                "name the adapter alone, or write the other base into its configuration."
-            )
+            raise _other_base(opened, str(named), base)
         return AdaptedCheckpoint(given, opened)
     folder = locate(path)
     if not is_adapter(folder):
         return Checkpoint.open(folder)
     opened = Adapter.open(folder)
     return AdaptedCheckpoint(open_checkpoint(opened.base), opened)
+
+
+def _other_base(adapter: Adapter, named: str, given: str) -> InputError:
+    return InputError(
+        f"{adapter.folder} was trained on {named}, which is not {given}, and would run on it; name the "
+        "adapter alone, or write the other base into its configuration."
+    )
 
 
 def _adapter_folder(path: str) -> Path:
