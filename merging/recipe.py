@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from merging.checkpoints.stacked import with_paths
 from merging.method_file import absolute
@@ -20,8 +20,6 @@ TOKENIZERS = (BASE, "union")
 AUTO = "auto"
 """What `chat_template` says for the commonest."""
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*(B|[KMGT]I?B)?", re.IGNORECASE)
-DifferenceKey = Annotated[str, Field(pattern=r"^(config|generation|tokenizer)\.")]
-"""A key in which experts may differ from the base."""
 MergeProtocol = Literal["post-hoc", "many-shot"]
 Anchor = Literal["base", "previous"]
 Keep = Literal["last", "best_average", "best_worst_task"]
@@ -30,6 +28,16 @@ Missing = Literal["refuse", "base", "skip"]
 OutputDtype = Literal["float32", "bfloat16", "float16"]
 _POWERS = {"B": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _LARGEST = 2**63 - 1
+
+
+def _with_its_file(key: str) -> str:
+    if not key.startswith(("config.", "generation.", "tokenizer.")):
+        raise ValueError("a key that begins with `config.`, `generation.` or `tokenizer.` is expected")
+    return key
+
+
+DifferenceKey = Annotated[str, AfterValidator(_with_its_file)]
+"""A key in which experts may differ from the base."""
 
 
 def size_in_bytes(size: object) -> int:

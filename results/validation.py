@@ -21,6 +21,14 @@ from results.errors import InputError
 _LONGEST_QUOTE = 60
 _MAPPING_TYPES = {"dict_type", "model_type", "model_attributes_type"}
 """Pydantic's error types where a mapping is missed."""
+_RANGES = {
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "a number from {ge} on",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "a number up to {le}",
+    "string_too_long": "a text of at most {max_length} characters",
+}
+"""Pydantic's error types where a value is of the right kind, and what is expected."""
 _LONGEST_NAME = 500
 _LARGEST_INTEGER = 2**63
 _SHORT = reprlib.Repr()  # of nested values a part: YAML's aliases may make them endless
@@ -97,7 +105,9 @@ def sentence_of(error: ValidationError, model: type[BaseModel] | None = None, co
         return f"{where} must be a mapping of keys to values, as in {{name: value}}, not {value}"
     if first["type"] == "value_error":
         sentence = first["msg"].removeprefix("Value error, ")
-        return f"'{key}': {sentence}, not {value}" if key else sentence
+        return f"'{key}': {sentence.removesuffix(f', not {value}')}, not {value}" if key else sentence
+    # A value of a right kind in a wrong range needs no word of the other kinds.
+    of_key = [each for each in of_key if each["type"] in _RANGES] or of_key
     expected = " or ".join(
         dict.fromkeys(_expected(each["type"], each.get("ctx", {})) or each["msg"] for each in of_key)
     )
@@ -110,7 +120,9 @@ def _key(error: ErrorDetails, content: object) -> str:
     for i, part in enumerate(error["loc"]):
         if content is None:
             parts.append(part)
-        elif isinstance(content, Mapping) and (part in content or i + 1 == len(error["loc"])):
+        elif isinstance(content, Mapping) and (
+            part in content or (error["type"] == "missing" and i + 1 == len(error["loc"]))
+        ):
             content = content.get(part, ...)
             parts.append(part)
         elif isinstance(content, Sequence) and not isinstance(content, str) and isinstance(part, int):
@@ -122,6 +134,7 @@ def _key(error: ErrorDetails, content: object) -> str:
 def _expected(kind: str, limits: Mapping[str, Any]) -> str | None:
     """Return in words what a pydantic error type misses, or None where its own message says it well."""
     words = {
+        **dict.fromkeys(_MAPPING_TYPES, "a mapping"),
         "string_type": "text",
         "path_type": "text",
         "string_unicode": "text without halves of surrogate pairs",
@@ -139,18 +152,17 @@ def _expected(kind: str, limits: Mapping[str, Any]) -> str | None:
         "string_too_short": "a text that is not empty",
         "string_pattern_mismatch": "a text of another form",
     }
-    ranges = {
-        "greater_than": "a number above {gt}",
-        "greater_than_equal": "a number from {ge} on",
-        "less_than": "a number below {lt}",
-        "less_than_equal": "a number up to {le}",
-        "string_too_long": "a text of at most {max_length} characters",
-    }
     if kind == "literal_error":
         return "one of " + str(limits["expected"]).replace("'", "").replace(" or ", ", ")
-    if kind not in ranges:
+    if kind in {"too_short", "too_long"}:
+        what = "a mapping" if limits["field_type"] == "Dictionary" else "a list"
+        if kind == "too_short" and limits["min_length"] == 1:
+            return f"{what} that is not empty"
+        bound = "least {min_length}" if kind == "too_short" else "most {max_length}"
+        return f"{what} of at {bound.format(**limits)}"
+    if kind not in _RANGES:
         return words.get(kind)
-    return ranges[kind].format(**{k: f"{v:g}" if isinstance(v, float) else v for k, v in limits.items()})
+    return _RANGES[kind].format(**{k: f"{v:g}" if isinstance(v, float) else v for k, v in limits.items()})
 
 
 def quoted(value: object, *, quotes: bool = True) -> str:

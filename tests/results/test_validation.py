@@ -1,7 +1,9 @@
 """What a user writes wrong is said in one sentence, whatever it is."""
 
+from typing import Annotated
+
 import pytest
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from results.errors import InputError
 from results.reading import read_yaml
@@ -71,8 +73,22 @@ def test_an_emoji_as_json_escapes_it(tmp_path):
     assert read_yaml(tmp_path / "x.yaml") == {"name": "😀"}
 
 
+_Share = Annotated[float, Field(gt=0, le=1)]
+
+
+def _not_none(value):
+    if value == []:
+        raise ValueError("a list of something is expected, not []")
+    return value
+
+
 class _OneOrSeveral(Settings):
     rates: float | Several[float] = 1.0
+    shares: _Share | dict[str, _Share] = 1.0
+    names: list[str] = Field(["a"], min_length=1)
+    pair: Several[int] = Field((0, 1), min_length=2, max_length=2)
+    by_name: dict[str, int] = Field({"a": 1}, min_length=1)
+    checked: Annotated[list, BeforeValidator(_not_none)] = ["a"]
 
 
 @pytest.mark.parametrize(
@@ -81,6 +97,14 @@ class _OneOrSeveral(Settings):
         ({"rates": "hot"}, "f: 'rates' is 'hot', where a number or a list is expected."),
         ({"rates": [1, "hot"]}, "f: 'rates.1' is 'hot', where a number is expected."),
         ({"rates": float("nan")}, "f: 'rates' is nan, where a finite number or a list is expected."),
+        ({"shares": 2}, "f: 'shares' is 2, where a number up to 1 is expected."),
+        ({"shares": {"a": 0}}, "f: 'shares.a' is 0, where a number above 0 is expected."),
+        ({"shares": "all"}, "f: 'shares' is 'all', where a number or a mapping is expected."),
+        ({"names": []}, "f: 'names' is [], where a list that is not empty is expected."),
+        ({"by_name": {}}, "f: 'by_name' is {}, where a mapping that is not empty is expected."),
+        ({"pair": [1]}, "f: 'pair' is [1], where a list of at least 2 is expected."),
+        ({"pair": [1, 2, 3]}, "f: 'pair' is [1, 2, 3], where a list of at most 2 is expected."),
+        ({"checked": []}, "f: 'checked': a list of something is expected, not []."),
     ],
 )
 def test_of_several_kinds_all_are_expected(content, sentence):
