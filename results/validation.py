@@ -11,7 +11,7 @@ The same field is then a key of YAML files, an argument in Python, a command-lin
 
 import reprlib
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, ValidationError
 from pydantic_core import ErrorDetails
@@ -93,8 +93,8 @@ def sentence_of(error: ValidationError, model: type[BaseModel] | None = None, co
     first = max(errors, key=lambda each: _key(each, content).startswith(f"{key}."))
     key = _key(first, content)
     if first["type"] == "extra_forbidden":
-        of_model = model is not None and len(first["loc"]) == 1
-        known = f"; known are {', '.join(model.model_fields) or 'none'}" if model and of_model else ""
+        owner = _model_at(model, first["loc"][:-1]) if model else None
+        known = f"; known are {', '.join(owner.model_fields) or 'none'}" if owner else ""
         return f"the key '{key}' is unknown{known}"
     if first["type"] == "missing":
         return f"the key '{key}' is required and missing"
@@ -129,6 +129,25 @@ def _key(error: ErrorDetails, content: object) -> str:
             content = content[part]
             parts.append(part)
     return ".".join(quoted(part, quotes=False) for part in parts)
+
+
+def _model_at(model: type[BaseModel], place: Sequence[int | str]) -> type[BaseModel] | None:
+    """Return the model whose key an error is about; None where several may be meant, or none is."""
+    candidates = [model]
+    for part in place:
+        fields = [one.model_fields[part] for one in candidates if part in one.model_fields]
+        if fields:
+            candidates = [found for field in fields for found in _models_within(field.annotation)]
+        # Else it is a place in a list or a mapping, or which kind of several it is.
+        elif named := [one for one in candidates if one.__name__ == part]:
+            candidates = named
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _models_within(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _models_within(part)]
 
 
 def _expected(kind: str, limits: Mapping[str, Any]) -> str | None:

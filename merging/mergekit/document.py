@@ -94,6 +94,8 @@ class Document(Settings):
     base_model: Reference | None = None
     models: list[ModelIn] | None = Field(None, min_length=1)
     slices: list[Slice] | None = Field(None, min_length=1)
+    modules: None = None
+    """Parts of models; what the only one says has become the document's own."""
     parameters: Parameters | None = None
     dtype: str | None = None
     out_dtype: str | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from merging.mergekit.parameters import Scopes, mapped, one_for_all, plain, setting
+from merging.mergekit.parameters import ANY, SWITCHES, Range, Scopes, mapped, one_for_all, plain, setting
 from results.errors import InputError
 
 Base = Literal["required", "first", "optional", "merged"]
@@ -33,19 +33,20 @@ class Given:
     has_base: bool
     where: str
 
-    def of_merge(self, name: str, default: Any = None, *, varying: bool = False) -> Any:
+    def of_merge(self, name: str, default: Any = None, *, varying: bool = False, within: Range = ANY) -> Any:
         """Return a parameter of the merge; one value for all tensors unless it may be `varying`."""
-        value = setting(self.shared, name, self.where, default)
-        return value if varying else plain(value, name, self.where)
+        value = setting(self.shared, name, self.where, default, within=within)
+        value = value if varying else plain(value, name, self.where)
+        return bool(value) if name in SWITCHES else value
 
-    def required(self, name: str) -> Any:
+    def required(self, name: str, *, within: Range = ANY) -> Any:
         """Return a parameter of the merge that must be given, and may differ from tensor to tensor."""
-        return setting(self.shared, name, self.where)
+        return setting(self.shared, name, self.where, within=within)
 
-    def of_each(self, name: str, *default: Any) -> dict[str, Any]:
+    def of_each(self, name: str, *default: Any, within: Range = ANY) -> dict[str, Any]:
         """Return a parameter of every expert; without a default it must be given."""
         return {
-            task: setting(scopes, name, f"{self.where}: model {task!r}", *default)
+            task: setting(scopes, name, f"{self.where}: model {task!r}", *default, within=within)
             for task, scopes in self.each.items()
         }
 
@@ -86,6 +87,12 @@ class TheirMethod:
     models: tuple[int, int | None] = (1, None)
 
 
+_SHARE = Range("a number above 0 and up to 1", lambda share: 0 < share <= 1)
+_PART = Range("a number from 0 on and below 1", lambda part: 0 <= part < 1)
+_HALF_WINDOW = Range("a number from 0 on and below 0.5", lambda half: 0 <= half < 0.5)
+_ABOVE_0 = Range("a number above 0", lambda number: number > 0)
+_FROM_0 = Range("a number from 0 on", lambda number: number >= 0)
+_COUNT = Range("a whole number from 1 on", lambda count: count >= 1 and isinstance(count, int))
 _ARITHMETIC = ("weight", "density", "normalize", "rescale", "lambda", "int8_mask")
 _DRAWN = (
     "entries are drawn by seed, expert, tensor and position, so others are dropped than mergekit drops, as "
@@ -115,7 +122,7 @@ def _ties(given: Given) -> Ours:
     _refuse_rescale(given, "ties")
     settings = {
         "variant": "mergekit",
-        "density": one_for_all(given.of_each("density", 1.0)),
+        "density": one_for_all(_densities(given)),
         "scaling": given.of_merge("lambda", 1.0, varying=True),
         "aggregate": _aggregate(given.of_merge("normalize", True)),
     }
@@ -124,7 +131,7 @@ def _ties(given: Given) -> Ours:
 
 def _dare(given: Given, *, elect: bool) -> Ours:
     settings = {
-        "drop_rate": _drop_rate(given),
+        "drop_rate": _drop_rate(_densities(given)),
         "scaling": given.of_merge("lambda", 1.0, varying=True),
         "rescale": given.of_merge("rescale", True),
     }
@@ -135,8 +142,8 @@ def _dare(given: Given, *, elect: bool) -> Ours:
 def _breadcrumbs(given: Given, *, elect: bool) -> Ours:
     _refuse_rescale(given, "breadcrumbs")
     settings = {
-        "density": one_for_all(given.of_each("density", 1.0)),
-        "outliers": one_for_all(given.of_each("gamma", 0.01)),
+        "density": one_for_all(_densities(given)),
+        "outliers": one_for_all(given.of_each("gamma", 0.01, within=_PART)),
         "scaling": given.of_merge("lambda", 1.0, varying=True),
     }
     return _consensus("breadcrumbs", settings, given, elect=elect, normalize=False)
@@ -145,9 +152,14 @@ def _breadcrumbs(given: Given, *, elect: bool) -> Ours:
 def _della(given: Given, *, elect: bool) -> Ours:
     if not given.of_merge("rescale", True):
         raise InputError(f"{given.where}: 'rescale: false' is not supported for della; leave it out.")
+    densities, halves = _densities(given), given.of_each("epsilon", 0.15, within=_HALF_WINDOW)
+    for task, density in densities.items():
+        # Those that differ from tensor to tensor are checked where a tensor is merged.
+        if not isinstance(density, list) and not isinstance(half := halves[task], list):
+            _refuse_certain_drops(density, half, f"{given.where}: model {task!r}")
     settings = {
-        "drop_rate": _drop_rate(given),
-        "window": one_for_all(mapped_by_task(given.of_each("epsilon", 0.15), lambda half: 2 * half)),
+        "drop_rate": _drop_rate(densities),
+        "window": one_for_all(mapped_by_task(halves, lambda half: 2 * half)),
         "scaling": given.of_merge("lambda", 1.0, varying=True),
     }
     notices = (
@@ -214,19 +226,22 @@ def _model_stock(given: Given) -> Ours:
 
 
 def _sce(given: Given) -> Ours:
-    return Ours("sce", {"variant": "mergekit", "density": given.of_merge("select_topk", 1.0, varying=True)})
+    return Ours(
+        "sce",
+        {"variant": "mergekit", "density": given.of_merge("select_topk", 1.0, varying=True, within=_SHARE)},
+    )
 
 
 def _karcher(given: Given) -> Ours:
     settings = {
-        "max_iterations": given.of_merge("max_iter", 10),
-        "tolerance": given.of_merge("tol", 1e-5),
+        "max_iterations": given.of_merge("max_iter", 10, within=_COUNT),
+        "tolerance": given.of_merge("tol", 1e-5, within=_ABOVE_0),
     }
     return Ours("karcher", settings)
 
 
 def _nearswap(given: Given) -> Ours:
-    return Ours("nearswap", {"t": given.required("t")})
+    return Ours("nearswap", {"t": given.required("t", within=_ABOVE_0)})
 
 
 def _arcee_fusion(given: Given) -> Ours:
@@ -235,15 +250,15 @@ def _arcee_fusion(given: Given) -> Ours:
 
 
 def _ram(given: Given) -> Ours:
-    return Ours("ram", {"smallest": given.of_merge("epsilon", 1e-5)})
+    return Ours("ram", {"smallest": given.of_merge("epsilon", 1e-5, within=_FROM_0)})
 
 
 def _ramplus_tl(given: Given) -> Ours:
     settings = {
         "within": "tensor",
-        "rescale": given.of_merge("r", 0.1),
-        "limit": given.of_merge("alpha", 0.2),
-        "smallest": given.of_merge("epsilon", 1e-5),
+        "rescale": given.of_merge("r", 0.1, within=_FROM_0),
+        "limit": given.of_merge("alpha", 0.2, within=_FROM_0),
+        "smallest": given.of_merge("epsilon", 1e-5, within=_FROM_0),
     }
     return Ours("ram", settings)
 
@@ -299,8 +314,20 @@ def mapped_by_task(by_task: Mapping[str, Any], change: Callable[[Any], Any]) -> 
     return {task: mapped(value, change) for task, value in by_task.items()}
 
 
-def _drop_rate(given: Given) -> Any:
-    return one_for_all(mapped_by_task(given.of_each("density", 1.0), lambda density: 1 - density))
+def _densities(given: Given) -> dict[str, Any]:
+    return given.of_each("density", 1.0, within=_SHARE)
+
+
+def _drop_rate(densities: Mapping[str, Any]) -> Any:
+    return one_for_all(mapped_by_task(densities, lambda density: 1 - density))
+
+
+def _refuse_certain_drops(density: float, half: float, where: str) -> None:
+    if density < 1 and half >= min(density, 1 - density):
+        raise InputError(
+            f"{where}: the parameter 'epsilon' is {half:g} (0.15 where none is given), where a number below "
+            f"'density', {density:g}, and below 1 − 'density' is expected."
+        )
 
 
 def _aggregate(normalize: object) -> str:

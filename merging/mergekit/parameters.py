@@ -5,7 +5,8 @@ other as a list of `{filter, value}` they are one setting of ours, which `varyin
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from math import isfinite
+from typing import Any, NamedTuple
 
 from merging.varying import EVERYWHERE
 from results.errors import InputError
@@ -14,9 +15,24 @@ from results.validation import quoted
 Scopes = Sequence[Mapping[str, Any] | None]
 """The parameters at each place, the innermost first."""
 _ABSENT = object()
+SWITCHES = frozenset({
+    "filter_wise", "int8_mask", "normalize", "normalize_weights", "nuslerp_flatten", "nuslerp_row_wise",
+    "rescale",
+})  # fmt: skip
+"""Parameters that are true or false, or a number that says so."""
 
 
-def setting(scopes: Scopes, name: str, where: str, default: Any = _ABSENT) -> Any:
+class Range(NamedTuple):
+    """Which numbers a parameter may be: in words, and whether one is among them."""
+
+    words: str
+    holds: Callable[[float], bool]
+
+
+ANY = Range("a finite number", lambda _: True)
+
+
+def setting(scopes: Scopes, name: str, where: str, default: Any = _ABSENT, *, within: Range = ANY) -> Any:
     """Return a parameter as ours: a value, a list over the depth, or a list of `{filter, value}`.
 
     Args:
@@ -24,13 +40,14 @@ def setting(scopes: Scopes, name: str, where: str, default: Any = _ABSENT) -> An
         name: the parameter's.
         where: what an error calls the place, such as a model.
         default: what tensors have for which no place gives a value; by default each must be given one.
+        within: which numbers it may be.
 
     Raises:
-        InputError: it is not given, or has another form.
+        InputError: it is not given, has another form, or is no such number.
     """
     entries: list[dict[str, Any]] = []
     for scope in scopes:
-        for entry in _entries((scope or {}).get(name), name, where):
+        for entry in _entries((scope or {}).get(name), name, where, within):
             entries.append(entry)
             if "filter" not in entry:
                 break
@@ -82,14 +99,14 @@ def filters(scopes: Iterable[Mapping[str, Any] | None]) -> list[str]:
     ]
 
 
-def _entries(value: Any, name: str, where: str) -> list[dict[str, Any]]:
+def _entries(value: Any, name: str, where: str, within: Range) -> list[dict[str, Any]]:
     """Return `{filter, value}`s, without a filter where one is for all tensors."""
     if value is None or value == []:
         return []
     if isinstance(value, Mapping):
         value = [value]
     if not isinstance(value, list) or not any(isinstance(entry, Mapping) for entry in value):
-        _refuse_no_number(value, name, where)
+        _refuse_no_number(value, name, where, within)
         return [{"value": value}]
     for entry in value:
         if not isinstance(entry, Mapping) or not {"value"} <= entry.keys() <= {"filter", "value"}:
@@ -97,7 +114,7 @@ def _entries(value: Any, name: str, where: str) -> list[dict[str, Any]]:
                 f"{where}: the parameter '{name}' has {quoted(entry)} in its list, where "
                 "{filter: part of a tensor's name, value: ...} is expected."
             )
-        _refuse_no_number(entry["value"], name, where)
+        _refuse_no_number(entry["value"], name, where, within)
     return [
         {"value": entry["value"]}
         if entry.get("filter") in (None, EVERYWHERE)
@@ -106,10 +123,13 @@ def _entries(value: Any, name: str, where: str) -> list[dict[str, Any]]:
     ]
 
 
-def _refuse_no_number(value: Any, name: str, where: str) -> None:
+def _refuse_no_number(value: Any, name: str, where: str, within: Range) -> None:
+    expected = "true or false" if name in SWITCHES else within.words
     for each in value if isinstance(value, list) else [value]:
-        if not isinstance(each, int | float):
+        if isinstance(each, bool) and name in SWITCHES:
+            continue
+        is_number = isinstance(each, int | float) and not isinstance(each, bool) and isfinite(each)
+        if not is_number or not within.holds(each):
             raise InputError(
-                f"{where}: the parameter '{name}' is {quoted(each)}, where a number is expected (or, of two "
-                "ways, true or false)."
+                f"{where}: the parameter '{name}' is {quoted(each)}, where {expected} is expected."
             )

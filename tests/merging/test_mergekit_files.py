@@ -214,7 +214,8 @@ def test_slerp_goes_from_the_base_whatever_the_names(models, tmp_path):
     ("changes", "says"),
     [
         ({"merge_method": "teis"}, ["'teis'", "ties", "dare_linear"]),
-        ({"merge_methods": "ties"}, ["merge_methods", "unknown", "merge_method"]),
+        ({"merge_methods": "ties"}, ["merge_methods", "unknown", "merge_method", "modules"]),
+        ({"tokenizer": {"toknes": {}}}, ["'tokenizer.toknes'", "known are source, tokens, pad_to"]),
         ({"modules": {}}, ["modules", "models"]),
         ({"modules": {"vision_tower": {}}, "models": ...}, ["modules", "'default'"]),
         ({"modules": {"default": {"model": "a"}}, "models": ...}, ["modules.default", "'slices'"]),
@@ -244,6 +245,35 @@ def test_what_is_not_supported_is_refused_by_name(models, tmp_path, changes, say
     with pytest.raises(InputError) as refusal:
         read(models, tmp_path, **changes)
     assert all(words in str(refusal.value) for words in ("mergekit.yaml", *says)), str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "parameter", "sentence"),
+    [
+        ("linear", {"weight": float("nan")}, "'weight' is nan, where a finite number is expected"),
+        ("linear", {"weight": [1, True]}, "'weight' is True, where a finite number is expected"),
+        ("ties", {"normalize": "no"}, "'normalize' is 'no', where true or false is expected"),
+        ("dare_ties", {"density": 0}, "'density' is 0, where a number above 0 and up to 1 is expected"),
+        ("della", {"density": [0.5, 2]}, "'density' is 2, where a number above 0 and up to 1 is expected"),
+        ("breadcrumbs", {"gamma": 1}, "'gamma' is 1, where a number from 0 on and below 1 is expected"),
+        ("della", {"epsilon": 0.5}, "'epsilon' is 0.5, where a number from 0 on and below 0.5 is expected"),
+        (
+            "della",
+            {"density": 0.1},
+            "'epsilon' is 0.15 (0.15 where none is given), where a number below 'density'",
+        ),
+        ("karcher", {"max_iter": 1.5}, "'max_iter' is 1.5, where a whole number from 1 on is expected"),
+        ("nearswap", {"t": 0}, "'t' is 0, where a number above 0 is expected"),
+        ("ramplus_tl", {"r": -1}, "'r' is -1, where a number from 0 on is expected"),
+    ],
+)
+def test_a_number_that_a_parameter_cannot_be_is_refused_under_its_name(
+    models, tmp_path, method, parameter, sentence
+):
+    model = {"model": "a", "parameters": {"weight": 1.0, **parameter}}
+    with pytest.raises(InputError) as refusal:
+        read(models, tmp_path, merge_method=method, models=[model], parameters=parameter)
+    assert sentence in str(refusal.value) and str(tmp_path / "mergekit.yaml") in str(refusal.value)
 
 
 @pytest.mark.parametrize(

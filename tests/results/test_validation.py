@@ -37,6 +37,7 @@ def test_a_list_of_a_file_is_a_tuple():
         ({"names": ["b", 1]}, "f: 'names.1' is 1, where text is expected."),
         ({"inner": {"steps": -1}}, "f: 'inner.steps' is -1, where a number above 0 is expected."),
         ({"stepps": 1}, "f: the key 'stepps' is unknown; known are steps, rate, names, inner."),
+        ({"inner": {"stp": 1}}, "f: the key 'inner.stp' is unknown; known are steps, rate, names, inner."),
         ([], "f: the file must be a mapping of keys to values, as in {name: value}, not []."),
         ({"\0": 1}, r"f: the key '\x00' is unknown; known are steps, rate, names, inner."),
     ],
@@ -88,6 +89,7 @@ class _OneOrSeveral(Settings):
     names: list[str] = Field(["a"], min_length=1)
     pair: Several[int] = Field((0, 1), min_length=2, max_length=2)
     by_name: dict[str, int] = Field({"a": 1}, min_length=1)
+    made: list[_Made] | str = ""
     checked: Annotated[list, BeforeValidator(_not_none)] = ["a"]
 
 
@@ -104,6 +106,7 @@ class _OneOrSeveral(Settings):
         ({"by_name": {}}, "f: 'by_name' is {}, where a mapping that is not empty is expected."),
         ({"pair": [1]}, "f: 'pair' is [1], where a list of at least 2 is expected."),
         ({"pair": [1, 2, 3]}, "f: 'pair' is [1, 2, 3], where a list of at most 2 is expected."),
+        ({"made": [{"x": 1}]}, "f: the key 'made.0.x' is unknown; known are steps, rate, names, inner."),
         ({"checked": []}, "f: 'checked': a list of something is expected, not []."),
     ],
 )
