@@ -121,7 +121,7 @@ def _key(error: ErrorDetails, content: object) -> str:
         if content is None:
             parts.append(part)
         elif isinstance(content, Mapping) and (
-            part in content or (error["type"] == "missing" and i + 1 == len(error["loc"]))
+            part in content or part == "[key]" or (error["type"] == "missing" and i + 1 == len(error["loc"]))
         ):
             content = content.get(part, ...)
             parts.append(part)
