@@ -110,7 +110,7 @@ def complete(card: ModelCard, known: dict[str, Any], results: list[EvalResult]) 
 def _known(folder: Path) -> dict[str, Any]:
     if exists(folder / "merge.json"):
         try:
-            return header(read_mapping(folder / "merge.json")["recipe"], {})
+            return header(read_mapping(folder / "merge.json"), {})
         except (KeyError, TypeError, AttributeError):  # it is no report of ours, which is refused by name
             return {}
     if is_adapter(folder):

@@ -11,7 +11,7 @@ from merging.checkpoints.adapter import CONFIG
 from merging.checkpoints.folders import exists
 from merging.merged_template import is_text
 from merging.model_card import published_recipe
-from merging.sources import folders_of, hub_name, published
+from merging.sources import folders_of, hub_name, published, reported_names, without_paths
 from results.errors import InputError
 
 REPORTS = ("merge.json", "training.json", "extract.json")
@@ -75,7 +75,8 @@ def _report(content: dict[str, Any]) -> dict[str, Any]:
         *(expert["folder"] for expert in experts.values()),
     ]  # fmt: skip
     paths = {one for location in named for one in (location, *folders_of(location))}
-    shown = {path: published(path) for path in paths}
+    names = reported_names(content)
+    shown = {path: published(path, names) for path in paths}
     if recipe["chat_template"] and not is_text(recipe["chat_template"]):
         shown[recipe["chat_template"]] = Path(recipe["chat_template"]).name
     method_file, _, method_class = recipe["method"]["name"].rpartition(":")
@@ -84,22 +85,19 @@ def _report(content: dict[str, Any]) -> dict[str, Any]:
     if measured := recipe["method"].get("measured"):
         shown[measured] = Path(measured).name
     shown |= {str(Path(path).resolve()): name for path, name in shown.items() if exists(path)}
-    known = {path: name for path, name in shown.items() if path != name and len(Path(path).parts) > 1}
 
     def source(one: dict[str, Any]) -> dict[str, Any]:
-        return {**one, "folder": published(one["folder"])}
+        return {**one, "folder": published(one["folder"], names)}
 
     inputs = {"base": source(base), "experts": {name: source(one) for name, one in experts.items()}}
-    return _replaced({**content, "recipe": published_recipe(recipe), "inputs": inputs}, known)
+    own = {"recipe": published_recipe(recipe, names), "hub_names": {name: name for name in names.values()}}
+    return _replaced({**content, **own, "inputs": inputs}, shown)
 
 
-def _replaced(value: Any, known: dict[str, str]) -> Any:
-    """Return a JSON value in whose texts known paths are what they are published as, the longest first."""
+def _replaced(value: Any, shown: dict[str, str]) -> Any:
+    """Return a JSON value in whose texts paths are what they are published as."""
     if isinstance(value, dict):
-        return {key: _replaced(one, known) for key, one in value.items()}
+        return {key: _replaced(one, shown) for key, one in value.items()}
     if isinstance(value, list):
-        return [_replaced(one, known) for one in value]
-    if isinstance(value, str):
-        for path in sorted(known, key=len, reverse=True):
-            value = value.replace(path, known[path])
-    return value
+        return [_replaced(one, shown) for one in value]
+    return without_paths(value, shown) if isinstance(value, str) else value

@@ -15,6 +15,8 @@ from merging.known_methods import find_method
 from merging.mask_reach import MaskReach
 from merging.prepare import Prepared
 from merging.provenance import versions
+from merging.recipe import Recipe, absolute_recipe
+from merging.sources import absolute_location, folders_of, hub_names, published, without_paths
 from merging.tally import Tally, whole_model
 from results.merge_trace import MergeTrace
 
@@ -63,19 +65,27 @@ def report(
         memory: most bytes that it took, beside mapped files; None where that is not known.
     """
     recipe, tasks = prepared.recipe, tuple(prepared.vectors.experts)
-    resolved = recipe.model_dump(mode="json")
+    whole = absolute_recipe(recipe)
+    resolved = whole.model_dump(mode="json")
     settings = prepared.method.model_dump()
     differing = {} if len(prepared.groups) == 1 else recipe.method.settings
     resolved["method"] = {"name": recipe.method.name, **settings, **differing}
     model = whole_model(tallies, len(tasks)).summary(tasks)
     reach = _reach(prepared)
+    base = _input(prepared.vectors.base)
+    experts = {name: _input(expert) for name, expert in prepared.vectors.experts.items()}
+    folders = [one["folder"] for one in (base, *experts.values())]
+    names = hub_names([*_locations(whole), whole.tokenizer, *folders])
+    shown = {
+        one: published(absolute_location(one), names)
+        for location in _locations(recipe)
+        for one in folders_of(location)
+    }
     return {
         "recipe": resolved,
         "paper": find_method(recipe.method.name).paper,
-        "inputs": {
-            "base": _input(prepared.vectors.base),
-            "experts": {name: _input(expert) for name, expert in prepared.vectors.experts.items()},
-        },
+        "inputs": {"base": base, "experts": experts},
+        "hub_names": names,
         "made_from": prepared.made_from(),
         "differences": [asdict(difference) for difference in prepared.differences],
         "versions": versions(),
@@ -85,7 +95,7 @@ def report(
         "resumed": resumed,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "notices": [
-            *prepared.notices,
+            *(without_paths(notice, shown) for notice in prepared.notices),
             *notices(prepared.differences),
             *([reach.notice(model["mask_norm"])] if reach and reach.is_short else []),
         ],
@@ -105,5 +115,9 @@ def _reach(prepared: Prepared) -> MaskReach | None:
     return next((reach for reach in reaches if reach and reach.is_short), reaches[0])
 
 
+def _locations(recipe: Recipe) -> list[str]:
+    return [recipe.base, *(expert.path for expert in recipe.experts.values())]
+
+
 def _input(checkpoint: Checkpoint) -> dict[str, str]:
-    return {"folder": str(checkpoint.folder), **checkpoint.identity().model_dump()}
+    return {"folder": str(checkpoint.folder.absolute()), **checkpoint.identity().model_dump()}

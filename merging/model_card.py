@@ -9,7 +9,7 @@ import yaml
 
 from merging.merged_template import is_text
 from merging.method_file import class_name
-from merging.sources import hub_names, published
+from merging.sources import folders_of, published, reported_names
 from results.card_parts import MERGE, RECIPE, card_part
 from results.markdown import code, escaped, fenced, printable
 from results.words import counted
@@ -31,11 +31,11 @@ def model_card(report: Mapping[str, Any], agreed: Mapping[str, Any]) -> str:
         agreed: what the header says as the cards of all sources do: licence and languages.
     """
     recipe, model = report["recipe"], report["model"]
-    method, experts = class_name(recipe["method"]["name"]), recipe["experts"]
+    method, experts, names = class_name(recipe["method"]["name"]), recipe["experts"], reported_names(report)
     rows = [
         [
             escaped(printable(name)),
-            code(published(expert["path"])).replace("|", r"\|"),
+            code(published(expert["path"], names)).replace("|", r"\|"),
             _weight(expert["weight"]),
             _number(model["experts"][name]["norm"]),
             _percent(model["experts"][name]["kept"], none="all"),
@@ -47,7 +47,7 @@ def model_card(report: Mapping[str, Any], agreed: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             "---",
-            yaml.safe_dump(header(recipe, agreed), sort_keys=False, allow_unicode=True).rstrip(),
+            yaml.safe_dump(header(report, agreed), sort_keys=False, allow_unicode=True).rstrip(),
             "---",
             "",
             f"# A merge by {code(method)}",
@@ -56,7 +56,7 @@ def model_card(report: Mapping[str, Any], agreed: Mapping[str, Any]) -> str:
             "",
             "## Recipe",
             "",
-            card_part(RECIPE, _of_recipe(recipe)),
+            card_part(RECIPE, _of_recipe(recipe, names)),
             "",
         ]
     )
@@ -65,10 +65,11 @@ def model_card(report: Mapping[str, Any], agreed: Mapping[str, Any]) -> str:
 def _of_merge(report: Mapping[str, Any], rows: Sequence[Sequence[str]]) -> str:
     recipe, model = report["recipe"], report["model"]
     method, base = class_name(recipe["method"]["name"]), report["inputs"]["base"]["weights"][:12]
+    of = code(published(recipe["base"], reported_names(report)))
     return "\n".join(
         [
             f"{MADE} {report['versions']['manyshot']} from {counted(len(rows), 'expert')} of "
-            f"{code(published(recipe['base']))} (weights {base}) by {_linked(method, report['paper'])}. "
+            f"{of} (weights {base}) by {_linked(method, report['paper'])}. "
             f"The merged delta is not 0 in {_percent(model['density'])} of its entries and has the norm "
             f"{_number(model['norm'])}; rounding moved it by {_percent(model['rounding'])} of that. "
             "`merge.json` says the same of every tensor.",
@@ -86,21 +87,23 @@ def _of_merge(report: Mapping[str, Any], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _of_recipe(recipe: Mapping[str, Any]) -> str:
-    shown = yaml.safe_dump(published_recipe(recipe), sort_keys=False, allow_unicode=True)
+def _of_recipe(recipe: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    shown = yaml.safe_dump(published_recipe(recipe, names), sort_keys=False, allow_unicode=True)
     return f"Local folders are named without the path to them.\n\n{fenced(shown, 'yaml')}"
 
 
-def header(recipe: Mapping[str, Any], agreed: Mapping[str, Any]) -> dict[str, Any]:
+def header(report: Mapping[str, Any], agreed: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the hub reads of a merge. An adapter of merged factors is one of the base, not a model.
 
     Args:
-        recipe: as in merge.json.
+        report: the content of merge.json.
         agreed: what the header says as the cards of all sources do.
     """
+    recipe, known = report["recipe"], reported_names(report)
     is_adapter = recipe["space"] == "factors"
     experts = [] if is_adapter else [expert["path"] for expert in recipe["experts"].values()]
-    names = hub_names([recipe["base"], *experts])
+    named = [known.get(one) for location in (recipe["base"], *experts) for one in folders_of(location)]
+    names = list(dict.fromkeys(name for name in named if name is not None))
     relation = {"base_model_relation": "adapter" if is_adapter else "merge"}
     return {
         **agreed,
@@ -110,17 +113,23 @@ def header(recipe: Mapping[str, Any], agreed: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def published_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe without the paths to local folders and files."""
+def published_recipe(recipe: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a recipe without the paths to local folders and files.
+
+    Args:
+        recipe: as in merge.json.
+        names: on the hub, by the folders and names in the recipe.
+    """
     experts = {
-        name: {**expert, "path": published(expert["path"])} for name, expert in recipe["experts"].items()
+        name: {**expert, "path": published(expert["path"], names)}
+        for name, expert in recipe["experts"].items()
     }
     wanted, method = recipe["chat_template"], recipe["method"]
     template = {"chat_template": Path(wanted).name} if wanted and not is_text(wanted) else {}
     method = {**method, "name": class_name(method["name"])}
     if method.get("measured"):
         method["measured"] = Path(method["measured"]).name
-    shown = {"base": published(recipe["base"]), "tokenizer": published(recipe["tokenizer"])}
+    shown = {key: published(recipe[key], names) for key in ("base", "tokenizer")}
     return {**recipe, **shown, "method": method, "experts": experts, **template}
 
 

@@ -26,7 +26,7 @@ from merging.measured_method import MeasuredMethod
 from merging.merged_template import merged_template, without_notice
 from merging.method import Method
 from merging.provenance import MERGING_VERSION, described, versions
-from merging.recipe import Missing, Recipe
+from merging.recipe import Missing, Recipe, absolute_recipe
 from merging.stacks import stack_notices
 from merging.task_vectors import TaskVectors
 from merging.vocabularies import MergedVocabulary, merged_vocabulary
@@ -134,7 +134,7 @@ class Prepared:
 
     def _made_from(self) -> list[Any]:
         return [
-            self.recipe.model_dump(mode="json", exclude={"method"}),
+            absolute_recipe(self.recipe).model_dump(mode="json", exclude={"method"}),
             [[described(group.method), group.weights.tolist(), group.names] for group in self.groups],
             [checkpoint.config for checkpoint in self.checkpoints],
             self.chat_template,

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Validat
 
 from merging.checkpoints.stacked import with_paths
 from merging.method_file import absolute
+from merging.sources import absolute_location
 from merging.token_choices import BASE, TokenChoice
 from merging.varying import VaryingNumber
 from results.reading import beside
@@ -172,6 +173,23 @@ class Recipe(Settings):
 def location_beside(path: Path, location: str) -> str:
     """Return where a checkpoint lies that a file names, each part of a stack by itself."""
     return with_paths(location, lambda one: beside(path, one))
+
+
+def absolute_recipe(recipe: Recipe) -> Recipe:
+    """Return a recipe that names the same checkpoints from any folder: paths from the root, or hub names."""
+    tokenizer, experts = recipe.tokenizer, recipe.experts
+    return recipe.model_copy(
+        update={
+            "base": absolute_location(recipe.base),
+            "experts": {
+                name: expert.model_copy(update={"path": absolute_location(expert.path)})
+                for name, expert in experts.items()
+            },
+            "tokenizer": (
+                tokenizer if tokenizer in {*TOKENIZERS, *experts} else absolute_location(tokenizer)
+            ),
+        }
+    )
 
 
 def recipe_of(content: object, path: Path) -> Recipe:

@@ -10,7 +10,7 @@ from merging.mergekit.document import is_document
 from merging.mergekit.reader import read_document
 from merging.mergekit.several import Named, in_order
 from merging.prepare import prepare
-from merging.recipe import Recipe, recipe_of
+from merging.recipe import Recipe, absolute_recipe, recipe_of
 from merging.staging import refuse_existing
 from results.errors import InputError
 from results.reading import read_json, read_yaml_documents
@@ -92,14 +92,15 @@ class Step:
         report = read_json(self.out / "merge.json")
         if not isinstance(report, dict) or not isinstance(report.get("recipe"), dict):
             return None
-        made, asked = dict(report["recipe"]), self.recipe.model_dump(mode="json")
-        own, method = made.pop("method", None), asked.pop("method")
-        same = (
-            made == asked
-            and isinstance(own, dict)
-            and all(own.get(key) == value for key, value in method.items())
-        )
-        return report if same else None
+        made = dict(report["recipe"])
+        own = made.pop("method", None)
+        # Earlier versions wrote paths as the file has them.
+        for recipe in (absolute_recipe(self.recipe), self.recipe):
+            asked = recipe.model_dump(mode="json")
+            method = asked.pop("method")
+            if made == asked and isinstance(own, dict):
+                return report if all(own.get(key) == value for key, value in method.items()) else None
+        return None
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -20,6 +20,7 @@ from merging.measured_method import MeasuredMethod
 from merging.prepare import prepare
 from merging.provenance import MERGING_VERSION, code_of
 from merging.signals import SignalNeeds
+from merging.sources import absolute_location
 from results.errors import InputError
 from results.json_values import cache_key
 
@@ -146,9 +147,9 @@ def open_search(
     )
     signals = signals.with_references({task: expert.path for task, expert in experts.items()})
     family = Family(
-        base=_from_anywhere(experiment.base),
+        base=absolute_location(experiment.base),
         experts={
-            task: _from_anywhere(paths[task]) if paths else str(expert.path.absolute())
+            task: absolute_location(paths[task]) if paths else str(expert.path.absolute())
             for task, expert in experts.items()
         },
         folders={task: expert.path for task, expert in experts.items()},
@@ -163,8 +164,3 @@ def open_search(
     opened = OpenedSearch(name, search, suite, tuple(objectives), base, named, family, signals)
     opened.check_merges()
     return opened
-
-
-def _from_anywhere(location: str) -> str:
-    """A path from the root, so that a recipe with it can be merged anywhere; hub names stay."""
-    return str(Path(location).absolute()) if Path(location).exists() else location

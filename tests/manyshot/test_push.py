@@ -81,6 +81,32 @@ def test_paths_of_this_machine_are_published_nowhere(folder, push, secret):
     assert (report["recipe"]["method"]["name"], report["recipe"]["chat_template"]) == ("Mine", "base.jinja")
 
 
+def test_a_relative_folder_is_no_name_on_the_hub_wherever_the_merge_is_pushed_from(merged, push, tmp_path):
+    recipe = {"base": "models/base", "experts": {"a": "models/expert"}, "method": {"name": "average"}}
+    (merged.parent / "relative.yaml").write_text(yaml.safe_dump(recipe))
+    done = manyshot("merge", "relative.yaml", tmp_path / "out", cwd=merged.parent)
+    assert done.returncode == 0, done.stderr
+    made = json.loads((tmp_path / "out/merge.json").read_text())
+    assert made["recipe"]["base"] == made["inputs"]["base"]["folder"] == str(merged.parent / "models/base")
+    (tmp_path / "out/README.md").write_text("# Mine\n\nWords.\n")
+    with serving() as hub:
+        assert push(hub, "out", "me/m").returncode == 0
+        sent = hub.files["main"]
+        # As an earlier version wrote it.
+        made["recipe"] |= recipe | {"method": made["recipe"]["method"]}
+        made["recipe"]["experts"] = {"a": {"path": "models/expert", "weight": 1.0}}
+        made["inputs"]["base"]["folder"], made["inputs"]["experts"]["a"]["folder"] = (
+            recipe["base"],
+            "models/expert",
+        )
+        del made["hub_names"]
+        (tmp_path / "out/merge.json").write_text(json.dumps(made))
+        assert push(hub, "out", "me/m").returncode == 0
+        for files in (sent, hub.files["main"]):
+            assert b"base_model" not in files["README.md"] and b"models/" not in files["merge.json"]
+            assert json.loads(files["merge.json"])["recipe"]["base"] == "base"
+
+
 def test_a_report_that_is_none_of_ours_is_named(folder, tmp_path):
     changed(folder / "merge.json", recipe=[])
     done = manyshot("push", folder, "me/m", "--dry-run", cwd=tmp_path)

@@ -5,7 +5,7 @@ import yaml
 from command_line import manyshot
 from hub_stub import serving
 from huggingface_hub import ModelCard
-from pushing import changed_recipe
+from pushing import changed_base
 
 from results.card_parts import card_part, with_scores
 
@@ -55,7 +55,7 @@ def results(content):
 def test_a_card_that_a_user_wrote_goes_with_what_its_header_lacks(folder, push, written_header):
     words = "# Mine\n\n| a | b |\n\nWords --- with `code`.\n"
     (folder / "README.md").write_text(f"{written_header}{words}")
-    changed_recipe(folder, base="org/base")
+    changed_base(folder, "org/base")
     (folder / ".eval_results/gsm8k.yaml").write_text(yaml.safe_dump([GSM8K, OTHER]))
     with serving() as hub:
         assert push(hub, folder, "me/m").returncode == 0
@@ -84,7 +84,7 @@ def test_a_card_that_the_hub_would_not_read_is_refused(folder, tmp_path):
 
 def test_a_card_that_a_user_wrote_in_the_repository_is_completed_and_not_replaced(folder, push):
     words = "# Mine\n\nWords.\n"
-    changed_recipe(folder, base="org/base")
+    changed_base(folder, "org/base")
     with serving() as hub:
         hub.repositories["me/m"] = True
         hub.files["main"] = {"README.md": f"---\n{HEADER}---\n{words}".encode()}
@@ -117,7 +117,7 @@ def test_a_card_that_a_user_wrote_in_the_repository_is_completed_and_not_replace
 
 def test_what_people_write_into_a_card_of_manyshots_stays_and_its_own_parts_are_renewed(folder, push):
     made = (folder / "README.md").read_text()
-    changed_recipe(folder, base="org/base")
+    changed_base(folder, "org/base")
     with serving() as hub:
         assert push(hub, folder, "me/m").returncode == 0
         assert hub.files["main"]["README.md"].endswith(made.partition("\n---\n")[2].encode())
@@ -129,7 +129,7 @@ def test_what_people_write_into_a_card_of_manyshots_stays_and_its_own_parts_are_
         found.text = f"Before.\n{text}\nBehind.\n"
         hub.files["main"]["README.md"] = str(found).encode()
         # Another merge, with scores, of sources that are not on the hub.
-        changed_recipe(folder, base="/models/base")
+        changed_base(folder, "/models/base")
         other = made.replace("A merge by", "A merge by more than").replace(" (weights ", " (other weights ")
         scores = card_part("scores", "## Scores\n\n0.5")
         (folder / "README.md").write_text(with_scores(other, scores))

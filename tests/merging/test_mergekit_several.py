@@ -58,6 +58,20 @@ def test_documents_build_on_each_other_by_name(models, tmp_path, capsys):
         load_recipe(path)
 
 
+def test_an_intermediate_is_known_again_from_another_folder(models, tmp_path, monkeypatch):
+    shutil.copytree(models, tmp_path / "models")
+    several(models, tmp_path)
+    text = (tmp_path / "several.yaml").read_text().replace(f"{models}/", "models/")
+    (tmp_path / "several.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    main(["merge", "several.yaml", "out"])
+    monkeypatch.chdir("/")
+    first, _ = load_steps(tmp_path / "several.yaml", tmp_path / "out")
+    assert first.is_made()
+    report = json.loads((tmp_path / "out-first/merge.json").read_text())
+    assert report["recipe"]["base"] == str(tmp_path / "models/a")
+
+
 @pytest.fixture
 def twice(models, tmp_path, capsys):
     """Run a file of two merges whose models can be changed: its last model, or what is said."""

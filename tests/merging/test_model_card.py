@@ -1,13 +1,16 @@
 """What the hub and a reader see of a merge: the header of its model card, and names in the text."""
 
+import json
 import shutil
 
 import pytest
 import yaml
 from huggingface_hub import ModelCard
+from tiny import tiny_llama
 
 from merging.merge import merge
-from merging.sources import card_header, hub_name, hub_names, published
+from merging.recipe import Recipe
+from merging.sources import card_header, hub_name, hub_names, published, reported_names
 
 
 @pytest.fixture
@@ -47,9 +50,10 @@ def test_names_are_taken_out_of_stacks_adapters_and_the_hubs_cache(tmp_path):
     (tmp_path / "local").mkdir()
     local = str(tmp_path / "local")
     assert hub_name(local) is None
-    assert hub_names([f"org/a[0:2] | {local}[1:3]", "org/a", f"org/b+{local}"]) == ["org/a", "org/b"]
-    assert published(f"{local}[0:2] | org/a[1:3]") == "local[0:2] | org/a[1:3]"
-    assert published(f"org/b+{local}") == "org/b+local"
+    names = hub_names([f"org/a[0:2] | {local}[1:3]", "org/a", f"org/b+{local}"])
+    assert names == {"org/a": "org/a", "org/b": "org/b"}
+    assert published(f"{local}[0:2] | org/a[1:3]", names) == "local[0:2] | org/a[1:3]"
+    assert published(f"org/b+{local}", names) == "org/b+local"
 
 
 @pytest.mark.parametrize(
@@ -58,8 +62,35 @@ def test_names_are_taken_out_of_stacks_adapters_and_the_hubs_cache(tmp_path):
 )
 def test_a_path_to_nothing_is_no_name_on_the_hub(path):
     assert hub_name(path) is None
-    assert hub_names([path, f"org/b+{path}", f"{path}[0:2] | org/a[1:3]"]) == ["org/b", "org/a"]
-    assert published(path) == path.rsplit("/", 1)[-1]
+    names = hub_names([path, f"org/b+{path}", f"{path}[0:2] | org/a[1:3]"])
+    assert list(names) == ["org/b", "org/a"]
+    assert published(path, names) == path.rsplit("/", 1)[-1]
+
+
+def test_of_earlier_reports_a_name_counts_where_the_folder_that_was_read_is_the_hubs():
+    cached = "/cache/models--org--math/snapshots/0123abcd"
+    inputs = {
+        "base": {"folder": "models/base"},
+        "experts": {"a": {"folder": cached}, "b": {"folder": cached}},
+    }
+    experts = {"a": {"path": "org/math"}, "b": {"path": f"{cached}[0:1] | models/b[1:2]"}}
+    names = reported_names({"recipe": {"base": "models/base", "experts": experts}, "inputs": inputs})
+    assert names == {"org/math": "org/math", cached: "org/math"}
+    assert published("models/base", names) == "base"
+
+
+def test_a_stacks_notices_name_its_parts_without_paths(tmp_path, monkeypatch):
+    for seed, name in enumerate("ab"):
+        tiny_llama(tmp_path / "models" / name, seed)
+    (tmp_path / "models/b/chat_template.jinja").write_text("{{ messages }}")
+    monkeypatch.chdir(tmp_path)
+    stack = "models/a[0:1] | models/b[1:2]"
+    recipe = Recipe(base=stack, experts={"same": stack}, method={"name": "average"})
+    out = merge(recipe, tmp_path / "out", progress=False)
+    report, card = (out / "merge.json").read_text(), (out / "README.md").read_text()
+    assert any("'b'" in notice for notice in json.loads(report)["notices"]), report
+    assert json.loads(report)["recipe"]["base"] == f"{tmp_path}/models/a[0:1] | {tmp_path}/models/b[1:2]"
+    assert "models/b" not in card and "a[0:1] | b[1:2]" in card
 
 
 APACHE = {"license": "apache-2.0", "language": ["en", "de"]}
