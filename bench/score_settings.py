@@ -37,7 +37,8 @@ class ScoreSettings(Settings):
     engine: EngineSettings = EngineSettings()
     """How the checkpoint is run."""
     limit: Limit | None = None
-    """Most documents of each lm-eval task, the first ones, or a share of them such as 0.1; else all."""
+    """Most documents of each lm-eval task, the first ones, or a share of them such as 0.1, as a flag also
+    10%; else all."""
     seed: int = Field(1234, ge=0, lt=2**63)
     """Seed of the few-shot sampler."""
     limits: Mapping[str, Annotated[int, Field(gt=0, le=LARGEST_LIMIT)] | None] = {}

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import types
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 from results.validation import Settings, is_beyond_64_bits, quoted, validated
 
 _Settings = TypeVar("_Settings", bound=Settings)
+_SHARE = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)%?")
 
 
 def add_flags(
@@ -100,8 +102,21 @@ def numbers(text: str) -> list[float]:
 
 
 def whole_or_share(text: str) -> int | float:
-    """Return a number of an argument, whole where it is written so."""
-    return number(text) if "." in text else whole_number(text)
+    """Return a number of an argument, whole where it is written so; `10%` is 0.1."""
+    if text.lstrip("+-").isdigit():
+        return whole_number(text)
+    if not _SHARE.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{quoted(text)} is neither a number of documents nor a share such as 0.1 or 10%"
+        )
+    if not text.endswith("%"):
+        return float(text)
+    share = float(text[:-1]) / 100
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(
+            f"{quoted(text)} is no share above 0% and below 100%; all documents are taken where none is given"
+        )
+    return share
 
 
 def json_object(text: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import yaml
 from pydantic import Field
 
 from bench.engine import EngineSettings
+from bench.score_settings import ScoreSettings
 from manyshot import arguments, shared_arguments
 from manyshot.cli import parse
 from manyshot.commands.train import _adapter
@@ -102,6 +103,13 @@ def test_flags_may_be_written_as_lm_evals_are():
     options = parse(["score", "--task", "a_b", "--num_fewshot", "3", "--output_path=a_b", "a_b"])
     assert (options.num_fewshot, options.task, options.checkpoints) == (3, ["a_b"], ["a_b"])
     assert str(options.output_path) == "a_b"
+
+
+@pytest.mark.parametrize(("text", "limit"), [("10", 10), ("0.1", 0.1), ("10%", 0.1), ("2.5%", 0.025)])
+def test_a_limit_is_a_number_or_a_share(text, limit):
+    options = parse([*COMMANDS["score"], "--limit", text])
+    found = settings_of(options, ScoreSettings).limit
+    assert (found, type(found)) == (limit, type(limit))
 
 
 def test_a_wrong_argument_is_one_sentence(capsys):

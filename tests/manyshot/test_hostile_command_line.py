@@ -53,6 +53,15 @@ TRAIN = ("train", "out", "--suite", "lab", "--task", "math", "--base", "nowhere"
     [
         ((*SCORE, "--limit", "9" * 5000), f"argument --limit: '{'9' * 59}… is no whole number"),
         ((*SCORE, "--limit", "9" * 24), f"argument --limit: '{'9' * 24}' is too large"),
+        *(
+            (
+                (*SCORE, "--limit", text),
+                f"'{text}' is neither a number of documents nor a share such as 0.1 or 10%",
+            )
+            for text in ("1e1", "nan", "ten%", "1%%", "0x1")
+        ),
+        ((*SCORE, "--limit", "100%"), "'100%' is no share above 0% and below 100%"),
+        ((*SCORE, "--limit", "1.5"), "'limit': a whole number of documents or a share of them below 1 is"),
         ((*SCORE, "--seed", "9" * 24), f"argument --seed: '{'9' * 24}' is too large"),
         ((*SCORE, "--seed", "1.5"), "argument --seed: '1.5' is no whole number"),
         ((*SCORE, "--memory-share", "nan"), "'memory_share' is nan, where a finite number is expected"),
@@ -70,7 +79,7 @@ TRAIN = ("train", "out", "--suite", "lab", "--task", "math", "--base", "nowhere"
     ],
 )
 def test_numbers_that_nothing_holds_are_refused(arguments, sentence, run, monkeypatch):
-    monkeypatch.setattr("manyshot.commands.train.load_shares", lambda *_: [])
+    monkeypatch.setattr("manyshot.task_trainings.load_shares", lambda *_: [])
     code, errors = run(*arguments)
     assert code == 2
     assert sentence in errors
