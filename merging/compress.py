@@ -19,6 +19,7 @@ from merging.companions import copy_companions
 from merging.packing import BITS, Grid, pack, packed_bytes
 from merging.prepare import task_vectors
 from merging.provenance import versions
+from merging.sources import absolute_location
 from merging.staging import refuse_existing, resumable
 from merging.task_vectors import TaskVectors
 from merging.write import Shard, WeightsWriter, plan_shards
@@ -72,7 +73,7 @@ def compress(
     `compress.json` has the bytes of either, and ‖τ_t − τ̂_t‖ / ‖τ_t‖ of every tensor and of each expert.
 
     Args:
-        base: folder or hub name.
+        base: folder or hub name, of an adapter or a stack too.
         experts: by task.
         out: folder to write; it must not exist.
         bits: 8, 4, 3 or 2.
@@ -96,7 +97,7 @@ def compress(
     made_from = {
         "kind": "masks" if bits is None else "quantised",
         "bits": bits or 1,
-        "base": {"folder": str(vectors.base.folder), **vectors.base.identity().model_dump()},
+        "base": {"folder": absolute_location(base), **vectors.base.identity().model_dump()},
         "experts": identities,
         "versions": versions(),
     }

@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import save_file
 
 from merging.blocks import Block
-from merging.checkpoints.adapted import open_checkpoint
+from merging.checkpoints.adapted import AdaptedCheckpoint, open_checkpoint
 from merging.checkpoints.adapter import CONFIG, PEFT_PREFIX, WEIGHTS
 from merging.checkpoints.checkpoint import Checkpoint
+from merging.checkpoints.stacked import StackedCheckpoint
 from merging.checkpoints.tied import class_ties
 from merging.checkpoints.token_rows import empty_model, vocabulary_size
 from merging.checkpoints.tokenizer_files import copy_tokenizer
@@ -75,7 +76,7 @@ def extract(base: str, expert: str, out: Path, rank: int) -> Path:
     for those, and of the whole.
 
     Args:
-        base: folder or hub name of the base.
+        base: folder or hub name of the base, a whole model, since an adapter names it by its folder.
         expert: of the fine-tuned model.
         out: folder to write; it must not exist.
         rank: most terms of a matrix.
@@ -84,11 +85,18 @@ def extract(base: str, expert: str, out: Path, rank: int) -> Path:
         `out`.
 
     Raises:
-        InputError: the two do not fit together or do not differ, or what differs are layers that LoRA keeps
+        InputError: the base is a stack or an adapter, the two do not fit together or do not differ, or what
+            differs are layers that LoRA keeps
             transposed or tensors that the model's class does not name.
     """
     refuse_existing(out)
     opened, tuned = open_checkpoint(base), open_checkpoint(expert)
+    if isinstance(opened, StackedCheckpoint | AdaptedCheckpoint):
+        kind = "a stack of blocks" if isinstance(opened, StackedCheckpoint) else "an adapter"
+        raise InputError(
+            f"{base} is {kind}, and an adapter names its base by the folder of a whole model: merge it into "
+            "one first."
+        )
     ours, theirs = (vocabulary_size(one.config) for one in (opened, tuned))
     if ours != theirs:
         raise InputError(

@@ -44,16 +44,17 @@ def restore(store: Path, task: str, out: Path, base: str | None = None) -> Path:
     report = _report(store)
     if task not in report["experts"]:
         raise InputError(f"{store} has no expert {task!r}; there are {', '.join(report['experts'])}.")
-    opened = open_checkpoint(base or report["base"]["folder"])
+    where = base or report["base"]["folder"]
+    opened = open_checkpoint(where)
     if opened.identity().weights != report["base"]["weights"]:
         raise InputError(
-            f"{opened.folder} has other weights than the base of {store}; name the one that it was stored "
+            f"{where} has other weights than the base of {store}; name the one that it was stored "
             "with (--base)."
         )
     stored = _Store(store, task, report)
     missing = [name for name in opened.names if opened.info(name).dtype in FLOATS and not stored.has(name)]
     if missing:
-        raise InputError(f"{store} has nothing of {missing[0]!r}, which {opened.folder} has; store it anew.")
+        raise InputError(f"{store} has nothing of {missing[0]!r}, which {where} has; store it anew.")
     with resumable(
         out, cache_key([report["base"], report["experts"][task], report["kind"], report["bits"]])
     ) as folder:

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny import tiny_llama
 
 from manyshot.cli import main
 from merging.checkpoints.checkpoint import Checkpoint
@@ -135,6 +136,22 @@ def test_the_same_files_come_of_pieces_of_any_size(family, stored, tmp_path, mon
     assert same["error"] == pytest.approx(report["error"])
     pieced = restore(other, "b", tmp_path / "in pieces again")
     assert (again / "model.safetensors").read_bytes() == (pieced / "model.safetensors").read_bytes()
+
+
+def test_an_expert_of_a_stack_comes_back_from_another_folder_without_its_base_being_named(
+    tmp_path, monkeypatch
+):
+    for seed, name in enumerate(("a", "b", "expert")):
+        tiny_llama(tmp_path / name, seed)
+    monkeypatch.chdir(tmp_path)
+    compress("a[0:1] | b[1:2]", {"x": "expert"}, tmp_path / "stored", bits=8)
+    monkeypatch.chdir("/")
+    again, wanted = (
+        weights(restore(tmp_path / "stored", "x", tmp_path / "again")),
+        weights(tmp_path / "expert"),
+    )
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(again[name], tensor, rtol=0, atol=0.05)
 
 
 def test_what_cannot_be_stored_or_restored_is_refused(family, stored, tmp_path):

@@ -135,6 +135,19 @@ def test_the_table_of_an_encoder_decoder_is_left_out_with_a_notice(tmp_path, cap
     assert torch.equal(opened.tensor("shared.weight"), ours)
 
 
+def test_a_base_that_no_folder_holds_is_refused(tmp_path):
+    base, expert = tiny_llama(tmp_path / "base"), tiny_llama(tmp_path / "expert", 1)
+    adapter = extract(str(base), str(expert), tmp_path / "adapter", 2)
+    for given, kind in (
+        (f"{expert}[0:1] | {base}[1:2]", "a stack"),
+        (str(adapter), "an adapter"),
+        (f"{base}+{adapter}", "an adapter"),
+    ):
+        with pytest.raises(InputError, match=rf"is {kind}.*merge it into one first\.$"):
+            extract(given, str(expert), tmp_path / "out", 2)
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_expert_with_more_tokens_is_refused_by_what_to_do(tmp_path):
     def grow(model, tokenizer):
         tokenizer.add_tokens(["<new>"])
