@@ -91,7 +91,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             from manyshot.arguments import add_arguments
 
             add_arguments(name, command)
-    return parser.parse_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
+    if rest:
+        # What is given to a flag that is not known may be a key, and is not repeated.
+        flags = [flag[0] for one in rest if (flag := re.match(r"--[\w-]+|-\w", one))]
+        whole = [parser.prog, options.command, *([options.kind] if "kind" in options else ())]
+        _Parser(prog=" ".join(whole)).error(f"unrecognized arguments: {' '.join(flags or rest)}")
+    return options
 
 
 def _prepare_streams() -> None:

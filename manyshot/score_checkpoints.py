@@ -21,11 +21,14 @@ from merging.chat import ChatSettings
 from results.errors import InputError
 from results.record import Record
 from results.store import Store
-from results.validation import validated
+from results.validation import quoted, validated
 from results.words import counted
 
 if TYPE_CHECKING:
     from manyshot.workers.driver import Crew
+
+_MOST_NAMED = 4
+"""Benchmarks in a sentence about what has no data."""
 
 
 def open_checkpoints(names: Sequence[str], engine: EngineSettings) -> list[ScoredCheckpoint]:
@@ -122,6 +125,10 @@ def _wanted(
         from bench.lm_eval_tasks.benchmarks import LmEvalTasks
 
         listed = [name.strip() for text in tasks for name in text.split(",") if name.strip()]
+        if not listed:
+            raise InputError(
+                f"--task is {quoted(tasks[0])}, which names no task; give lm-eval's, with commas between."
+            )
         return LmEvalTasks(include, trust_task_code=trusted).benchmarks(listed)
     every = benchmark_names() if "all" in names else ()
     return tuple(load_benchmark(name) for name in dict.fromkeys((*names, *every)) if name != "all")
@@ -167,7 +174,9 @@ def benchmarks_with_data(
     """
     missing = scorer.missing_data(benchmarks)
     if missing and not skip_missing:
-        reasons = "; ".join(f"{name} ({reason})" for name, reason in missing.items())
+        reasons = "; ".join(f"{name} ({reason})" for name, reason in list(missing.items())[:_MOST_NAMED])
+        if len(missing) > _MOST_NAMED:
+            reasons += f"; and {len(missing) - _MOST_NAMED} more"
         of_all = f"{len(missing)} of {counted(len(benchmarks), 'benchmark')}"
         raise InputError(
             f"{of_all} {'has' if len(missing) == 1 else 'have'} no data: {reasons}. "

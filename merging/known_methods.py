@@ -106,6 +106,12 @@ def find_method(name: str) -> KnownMethod:
     return methods[name]
 
 
+def name_of(method: Method) -> str:
+    """Return the name under which a method's class is registered; that of the class where it is not."""
+    kind = type(method)
+    return next((name for name, known in _KNOWN.items() if known.method_class is kind), kind.__name__)
+
+
 def find_preset(method: str, preset: str) -> MethodPreset:
     """Return a method's preset by its name.
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from merging.arithmetic import weighted_sum
 from merging.cost import Cost
+from merging.known_methods import name_of
 from merging.layers import WHOLE_MODEL, Level, layer_of
 from merging.method import Context, Method, Scope
 from merging.signals import ContinuationSettings, ObjectiveKind
@@ -104,8 +105,8 @@ class LearnedMethod(Method):
         """Return Σ_t Γ_t w_t τ_t of deltas (n_tasks, …)."""
         if self.coefficients is None:
             raise InputError(
-                "The method learns its coefficients from signals: name it in an experiment for `manyshot "
-                "run`, or give `coefficients` here, one for each expert."
+                f"Method {name_of(self)!r} learns its coefficients from signals: name it in an experiment "
+                "for `manyshot run`, or give `coefficients` here, one for each expert."
             )
         values = tensor_coefficients(self.coefficients, context.tasks, context.tensor)
         return weighted_sum(deltas, weights * torch.tensor(values, device=weights.device))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
+from merging.known_methods import name_of
 from merging.measured import EVERYWHERE, Measured, MeasuredKind
 from merging.method import Method
 from merging.signals import ContinuationSettings
@@ -51,8 +52,9 @@ class MeasuredMethod(Method):
         """
         if self.measured is None:
             raise InputError(
-                "The method uses what is measured of the experts on validation inputs: name it in an "
-                "experiment for `manyshot run`, or give `measured` here, the folder of what one measured."
+                f"Method {name_of(self)!r} uses what is measured of the experts on validation inputs: name "
+                "it in an experiment for `manyshot run`, or give `measured` here, the folder of what one "
+                "measured."
             )
         return Measured.open(Path(self.measured), self.measures)
 

@@ -91,7 +91,8 @@ def chosen_row(token: str, choice: TokenChoice, models: Mapping[str, Mapping[str
     name, wanted = (source, token) if isinstance(source, str) else (source.model, source.token)
     said = f"`tokenizer.tokens` gives {token!r} the row of {name!r}"
     if name not in models:
-        raise InputError(f"{said}, which is neither base nor an expert ({', '.join(sorted(models))}).")
+        experts = ", ".join(sorted(models.keys() - {BASE}))
+        raise InputError(f"{said}, which is neither base nor an expert ({experts}).")
     if isinstance(source, RowOfModel) and source.token_id is not None:
         return ChosenRow(name, source.token_id, choice.force)
     tokens = models[name]

@@ -210,6 +210,7 @@ def test_score_says_what_has_no_data_and_stops(family, tmp_path):
     done = manyshot("score", "--suite", "metis", "--data", "data", "models/base", cwd=tmp_path)
     assert done.returncode == 2
     assert "8 of 8 benchmarks have no data" in done.stderr
+    assert "; and 4 more. Give a data root" in done.stderr and "ifeval (data/ifeval" in done.stderr
     assert not (tmp_path / "manyshot-results").exists()
 
 

@@ -121,6 +121,40 @@ def test_a_wrong_argument_is_one_sentence(capsys):
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            (*COMMANDS["score"], "--api-key", "sk-123"),
+            "manyshot score: error: unrecognized arguments: --api-key (",
+        ),
+        (
+            (*COMMANDS["score"], "--api_key=sk-123"),
+            "manyshot score: error: unrecognized arguments: --api-key (",
+        ),
+        (
+            ("report", "table", "--no", "sk-123"),
+            "manyshot report table: error: unrecognized arguments: --no (",
+        ),
+        (("card", "folder", "other"), "manyshot card: error: unrecognized arguments: other ("),
+    ],
+)
+def test_of_a_flag_that_is_not_known_its_name_is_said_and_no_value(arguments, said, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse([*arguments])
+    errors = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert errors.startswith(said) and "sk-123" not in errors
+
+
+def test_one_store_is_taken(capsys):
+    with pytest.raises(SystemExit):
+        parse(["card", "folder", "--store", "a", "--store", "b"])
+    assert "argument --store: one store is taken, and several are given" in capsys.readouterr().err
+    options = parse(["report", "leaderboard", "--out", "o", "--store", "a", "--store", "b"])
+    assert list(map(str, options.store)) == ["a", "b"]
+
+
 def test_all_linear_layers_are_no_list_of_names():
     options = parse([*COMMANDS["train"], "--rank", "4", "--targets", "all-linear"])
     assert settings_of(options, AdapterSettings).targets == "all-linear"

@@ -48,6 +48,7 @@ def test_own_tasks_are_scored_and_written_in_lm_evals_files(here):
     ("arguments", "sentence"),
     [
         (("--task", "fruiit"), "There is no task 'fruiit' in lm-eval. The nearest name is fruit"),
+        (("--task", " , "), "--task is ' , ', which names no task; give lm-eval's"),
         (("--task", "fruit", "--limit", "1.5"), "a share of them below 1 is expected, not 1.5."),
         (("--task", "fruit", "--limit", "0.0"), "'limit' is 0.0, where a number above 0 is expected"),
         (("--task", "fruit", "--num-fewshot", "-1"), "--num-fewshot is -1, where a whole number from 0 on"),

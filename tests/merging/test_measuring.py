@@ -289,7 +289,7 @@ def recipe(recipe_for, family, name, **settings):
 def test_what_cannot_be_merged_is_refused_in_a_sentence(family, tmp_path, recipe_for):
     _, grams = measured(family, tmp_path, "regmean")
     told = {
-        "name it in an experiment": {"name": "fisher"},
+        "Method 'fisher' uses .* name it in an experiment": {"name": "fisher"},
         "'grams'; 'fisher' is expected": {"name": "fisher", "measured": str(grams)},
         "measured.json is expected in it": {"name": "regmean", "measured": str(tmp_path)},
         "space 'delta'": {"name": "regmean", "measured": str(grams), "space": "factors"},

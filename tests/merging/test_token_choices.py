@@ -154,7 +154,10 @@ def test_the_row_of_padding_has_no_name_and_is_taken_by_its_id(folder, places, t
 @pytest.mark.parametrize(
     ("tokenizer", "says"),
     [
-        ({"tokens": {"<b>": {"source": "c"}}}, r"'<b>' the row of 'c', which is neither base nor an expert"),
+        (
+            {"tokens": {"<b>": {"source": "c"}}},
+            r"'<b>' the row of 'c', which is neither base nor an expert \(a, b\)\.",
+        ),
         ({"tokens": {"<b>": {"source": "a"}}}, r"'<b>' the row of 'a', which lacks the token '<b>'"),
         ({"tokens": {"<b>": {"source": token_of("b", "no")}}}, r"'b', which lacks the token 'no'"),
         ({"tokens": {"<b>": {"source": {**token_of("b", "x"), "token_id": 3}}}}, "either 'token' or 'token_"),
