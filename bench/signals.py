@@ -33,7 +33,7 @@ from merging.signals import ContinuationSettings, Divergence, ObjectiveKind, Sig
 from merging.train_settings import Loss, TrainSettings
 from results.errors import InputError
 from results.json_values import cache_key
-from results.writing import write_atomically
+from results.writing import write_once
 
 if TYPE_CHECKING:
     from bench.hf.objective import Matching
@@ -102,17 +102,7 @@ class ValidationSignals:
     def loss(self, checkpoint: Path, task: str, over: Loss) -> float:
         """The mean over validation examples of each one's mean token loss, of all its text or the answer."""
         opened = self._open(checkpoint)
-        examples = self.data.examples(task)
-        key = {
-            "kind": f"loss over {over}",
-            "version": LOSS_VERSION,
-            "checkpoint": opened.identity.digest,
-            "examples": examples_digest(examples),
-            "max_length": self.training.max_length,
-            "end_token": self.training.end_token,
-            "engine": self.scorer.engine_key(),
-            **self.chat_key,
-        }
+        examples, key = self.data.examples(task), self._loss_key(opened, task, over)
         file = self._file(key)
         if file.is_file():
             return float(json.loads(file.read_bytes())["value"])
@@ -123,7 +113,21 @@ class ValidationSignals:
         if not math.isfinite(value):
             raise InputError(f"The loss of {checkpoint} on the task '{task}' is {value}.")
         _keep(file, {**key, "task": task, "name": str(checkpoint), "value": value})
-        return value
+        return float(
+            json.loads(file.read_bytes())["value"]
+        )  # of two processes that measure it, the first one's
+
+    def _loss_key(self, opened: ScoredCheckpoint, task: str, over: Loss) -> dict[str, object]:
+        return {
+            "kind": f"loss over {over}",
+            "version": LOSS_VERSION,
+            "checkpoint": opened.identity.digest,
+            "examples": examples_digest(self.data.examples(task)),
+            "max_length": self.training.max_length,
+            "end_token": self.training.end_token,
+            "engine": self.scorer.engine_key(),
+            **self.chat_key,
+        }
 
     @property
     def chat_key(self) -> dict[str, object]:
@@ -268,6 +272,14 @@ class ValidationSignals:
             scores.append(record.value if benchmark.higher_is_better else 1 - record.value)
         return scores
 
+    def has_scores(self, checkpoint: Path, task: str) -> bool:
+        """Whether a task's scores on validation data are kept, so that nothing is measured for them."""
+        split, opened = self._suite.tasks[task].validation_split, self._open(checkpoint)
+        if split is None:
+            return self._file(self._loss_key(opened, task, "completion")).is_file()
+        benchmarks = self._suite.tasks[task].benchmarks
+        return all(self.scorer.find(opened, benchmark.on_split(split)) for benchmark in benchmarks)
+
     def normalised(self, checkpoint: Path, task: str) -> float:
         """A task's normalised performance on validation data: the mean of its scores over the expert's.
 
@@ -344,4 +356,4 @@ class ValidationSignals:
 
 def _keep(file: Path, content: Mapping[str, object]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, f"{json.dumps(content, indent=1)}\n".encode())
+    write_once(file, f"{json.dumps(content, indent=1)}\n".encode())

@@ -24,7 +24,7 @@ _COMMANDS = {
     "extract": "make a LoRA adapter of a fine-tuned model",
     "compress": "store experts as masks of one merged vector, or as task vectors of a few bits",
     "restore": "make an expert again from what is stored of it",
-    "train": "fine-tune an expert on a suite's task",
+    "train": "fine-tune experts on tasks of a suite",
     "signals": "losses, loss gaps, divergences and cosines of a base and its experts",
     "report": "tables and figures of a run, two checkpoints head to head, and the leaderboard",
     "store": "join stores of records, and find what is damaged in one",

@@ -41,8 +41,9 @@ class RunSetup:
 
     @property
     def engine(self) -> EngineSettings:
-        """Of each worker."""
-        return self.experiment.engine
+        """Of each worker, which has a GPU where trainings would use one."""
+        train, engine = self.experiment.train, self.experiment.engine
+        return engine.but(device="auto") if train is not None and not train.cpu else engine
 
     @property
     def logs(self) -> Path:
@@ -106,9 +107,9 @@ class OpenedRun:
             for task, expert in self._experts_of(group.seed).items():
                 label = expert_label(self._experiment, task, group.seed)
                 yield run_checkpoint(label, "expert", expert, task=task, seed=group.seed)
-            signals = self._signals_of(group.seed)
             for planned in group.merges:
                 plan, rounds = self._plan(group.seed, planned), self._rounds(group.seed, planned)
+                signals = self._signals_of(group.seed, planned)
                 selection = select_round(rounds, planned.method.keep, signals)
                 yield from merged_checkpoints(planned, plan, rounds, selection)
 
@@ -124,15 +125,25 @@ class OpenedRun:
         planned = self._planned(step)
         rounds = self._rounds(step.seed, planned, last=step.round_index)
         if step.round_index == planned.rounds:  # what choosing among them measures is kept
-            select_round(rounds, planned.method.keep, self._signals_of(step.seed))
+            select_round(rounds, planned.method.keep, self._signals_of(step.seed, planned))
 
     def has(self, step: RunStep) -> bool:
         """Whether a step is done whose earlier ones are."""
         if step.task is not None:
             return self._training(step, step.task).out.exists()
         planned = self._planned(step)
-        plan, signals = self._plan(step.seed, planned), self._signals_of(step.seed)
-        return has_round(plan, self._out, signals, planned.title, step.round_index)
+        plan, signals = self._plan(step.seed, planned), self._signals_of(step.seed, planned)
+        if not has_round(plan, self._out, signals, planned.title, step.round_index):
+            return False
+        if step.round_index < planned.rounds or planned.method.keep == "last":
+            return True
+        merged = [one.merged for one in self._rounds(step.seed, planned)]
+        experts = self._experts_of(step.seed).items()
+        return all(
+            signals.has_scores(checkpoint, task)
+            for task, expert in experts
+            for checkpoint in (*merged, expert.path)
+        )
 
     def _training(self, step: RunStep, task: str) -> ExpertTraining:
         """The training of an expert."""
@@ -152,7 +163,7 @@ class OpenedRun:
         return run_rounds(
             self._plan(seed, planned),
             self._out,
-            self._signals_of(seed),
+            self._signals_of(seed, planned),
             title=planned.title,
             last=last,
             announce=partial(logger.info, "%s: %s", planned.title),
@@ -171,8 +182,10 @@ class OpenedRun:
             )
         return self._experts[seed]
 
-    def _signals_of(self, seed: int | None) -> ValidationSignals:
-        """What validation data say, over the scores of the experts of a seed."""
+    def _signals_of(self, seed: int | None, planned: PlannedMerge) -> ValidationSignals:
+        """What validation data say; over the scores of a seed's experts, where a merge asks for scores."""
+        if not needs_of(self._experiment, planned.method).scores:
+            return self.signals
         return self.signals.with_references(
             {task: expert.path for task, expert in self._experts_of(seed).items()}
         )

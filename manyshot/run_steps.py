@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from manyshot.experiment import Experiment
-from manyshot.planned_merges import ExpertGroup, PlannedMerge, expert_label, planned_merges
+from manyshot.planned_merges import ExpertGroup, PlannedMerge, expert_label, needs_of, planned_merges
+from results.json_values import cache_key
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class RunStep:
         name: what it is called in messages; no two steps of a run have one name.
         seed: of the experts.
         task: whose expert is trained; None in a merge.
-        title: of the merge that is done, or that the expert is trained for; None for an expert by whose
-            score others are divided.
+        title: of the merge that is done, or that the expert is trained for; None for an expert that is
+            trained from the base alone.
         round_index: of the merge or training, from 1.
         after: names of the steps that must have been done.
     """
@@ -45,7 +46,7 @@ class Waiting(Protocol):
         """Names of what it waits for."""
 
 
-S = TypeVar("S", bound=Waiting)
+WaitingT = TypeVar("WaitingT", bound=Waiting)
 
 
 def run_steps(experiment: Experiment, tasks: Sequence[str]) -> list[RunStep]:
@@ -62,7 +63,7 @@ def run_steps(experiment: Experiment, tasks: Sequence[str]) -> list[RunStep]:
     return list(steps.values())
 
 
-def longest_first(steps: Iterable[S]) -> list[S]:
+def longest_first(steps: Iterable[WaitingT]) -> list[WaitingT]:
     """Return the steps by how many others wait for them one after the other, the most first."""
     listed = list(steps)
     chain = chain_lengths(listed)
@@ -80,37 +81,39 @@ def chain_lengths(steps: Sequence[Waiting]) -> Mapping[str, int]:
 
 
 def _steps_of_group(experiment: Experiment, group: ExpertGroup, tasks: Sequence[str]) -> Iterator[RunStep]:
-    references: frozenset[str] = frozenset()
+    experts: frozenset[str] = frozenset()
     if experiment.train is not None:
-        experts = [RunStep(expert_label(experiment, task, group.seed), group.seed, task) for task in tasks]
-        yield from experts
-        references = frozenset(step.name for step in experts)
+        trained = [RunStep(expert_label(experiment, task, group.seed), group.seed, task) for task in tasks]
+        yield from trained
+        experts = frozenset(step.name for step in trained)
+    alike: dict[str, str] = {}  # merges that differ in what they are called or in the round that counts
     for planned in group.merges:
-        yield from _steps_of_merge(planned, group, tasks, references)
+        method = planned.method
+        waits = needs_of(experiment, method).scores or not method.in_rounds or planned.rounds == 1
+        made_of = cache_key([method.model_dump(mode="json", exclude={"label", "keep"}), planned.seed])
+        before = experts if waits else frozenset()
+        if made_of in alike:
+            before |= {alike[made_of]}
+        for step in _steps_of_merge(planned, group, tasks, before):
+            yield step
+            alike[made_of] = step.name
 
 
 def _steps_of_merge(
-    planned: PlannedMerge, group: ExpertGroup, tasks: Sequence[str], references: frozenset[str]
+    planned: PlannedMerge, group: ExpertGroup, tasks: Sequence[str], before: frozenset[str]
 ) -> Iterator[RunStep]:
-    """The merges of a method, in rounds each behind its experts."""
-    before = references
+    """The merges of a method; of several rounds each behind its experts, of one behind standalone ones."""
     for round_index in range(1, planned.rounds + 1):
         of_round = planned.round_label(round_index) if planned.method.in_rounds else planned.title
-        if planned.method.in_rounds:
-            shared = round_index == 1
-            called = f"first round, seed {group.seed}" if shared else of_round
+        if planned.rounds > 1:
+            first = round_index == 1
+            called = f"first round, seed {group.seed}" if first else of_round
+            waits: frozenset[str] = frozenset() if first else before
             experts = [
-                RunStep(
-                    f"{called}: {task}",
-                    group.seed,
-                    task,
-                    planned.title,
-                    round_index,
-                    frozenset() if shared else before,
-                )
+                RunStep(f"{called}: {task}", group.seed, task, planned.title, round_index, waits)
                 for task in tasks
             ]
             yield from experts
-            before = before | {step.name for step in experts}
+            before |= {step.name for step in experts}
         yield RunStep(of_round, group.seed, None, planned.title, round_index, before)
         before = frozenset({of_round})

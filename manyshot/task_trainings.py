@@ -1,6 +1,5 @@
 """Training experts of a suite's tasks: one into a folder, or several into the folders of one."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from merging.train_settings import TrainSettings
 from merging.training import made_from, train
 from results.errors import InputError
 from results.json_values import json_value
+from results.reading import read_json
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class TrainingSetup:
         data_root: local data root, or None for the hub.
         out: folder for a folder of each task.
         store: folder of the store, which keeps digests of checkpoints.
+        engine: says which device a worker has.
     """
 
     suite: str
@@ -40,11 +41,7 @@ class TrainingSetup:
     data_root: Path | None
     out: Path
     store: Path
-
-    @property
-    def engine(self) -> EngineSettings:
-        """What says which device a worker has."""
-        return EngineSettings()
+    engine: EngineSettings
 
     @property
     def logs(self) -> Path:
@@ -69,6 +66,7 @@ class TaskTrainings:
 
     def __init__(self, setup: TrainingSetup) -> None:
         self._setup = setup
+        self._examples: dict[str, list[Example]] = {}
 
     def examples(self, task: str) -> list[Example]:
         """What a task's expert learns.
@@ -76,6 +74,8 @@ class TaskTrainings:
         Raises:
             InputError: the suite has no such task, or names nothing to train on, or that is not at hand.
         """
+        if task in self._examples:
+            return self._examples[task]
         suite = self._suite
         if task not in suite.tasks:
             raise InputError(f"The suite {suite.name} has no task '{task}'; it has {', '.join(suite.tasks)}.")
@@ -83,7 +83,7 @@ class TaskTrainings:
         if not sources:
             raise InputError(f"The suite {suite.name} names no training data for the task '{task}'.")
         pairs = load_shares(sources, self._setup.data_root, self._setup.most)
-        return [Example(*pair) for pair in pairs]
+        return self._examples.setdefault(task, [Example(*pair) for pair in pairs])
 
     def train(self, task: str, out: Path) -> Path:
         """Train a task's expert into a folder, and return it.
@@ -101,7 +101,7 @@ class TaskTrainings:
             return False
         examples = self.examples(step.task)
         made_by = json_value(made_from(locate(self._setup.base), examples, self._setup.settings))
-        found = json.loads(report.read_text(encoding="utf-8"))
+        found = read_json(report, "remove its folder, and the expert is trained again")
         return all(found.get(name) == value for name, value in made_by.items())
 
     def steps(self, tasks: Sequence[str]) -> list[RunStep]:

@@ -378,9 +378,9 @@ def _checked(form: ChatForm) -> ChatForm:
     system = form.settings.system_instruction
     before = [{"role": "system", "content": _SYSTEM_WORD}] if system else []
     written = form.render([*before, {"role": "user", "content": _WORD}])
-    if _WORD not in written:
+    if _WORD not in written.lower():
         raise InputError(f"{form.source} does not write the text of a question.")
-    if system and _SYSTEM_WORD not in written:
+    if system and _SYSTEM_WORD not in written.lower():
         raise InputError(f"{form.source} does not write a system text: leave out --system-instruction.")
     return form
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from bench.suite import load_suite
 from manyshot.console import as_table
@@ -33,10 +33,21 @@ def rates_of(given: Sequence[float] | None) -> Rates:
 
 
 def order_of_steps(experiment: Experiment) -> list[RunStep]:
-    """The steps that workers do, the first of what most others wait for; of all subsets of tasks."""
+    """The steps that workers do, the first of what most others wait for; of all subsets of tasks.
+
+    A merge of a subset is named with its tasks; an expert is trained once for all of them.
+    """
     tasks = tuple(load_suite(experiment.suite).tasks)
     merged_together = subsets_of(tasks, experiment.subsets) if experiment.subsets else [tasks]
-    return [step for subset in merged_together for step in longest_first(run_steps(experiment, subset))]
+    ordered: dict[str, RunStep] = {}
+    for subset in merged_together:
+        steps = run_steps(experiment, subset)
+        prefix = f"{'+'.join(subset)}: " if experiment.subsets else ""
+        called = {step.name: step.name if step.title is None else prefix + step.name for step in steps}
+        for step in longest_first(steps):
+            after = frozenset(called[earlier] for earlier in step.after)
+            ordered.setdefault(called[step.name], replace(step, name=called[step.name], after=after))
+    return list(ordered.values())
 
 
 def plan_as_json(plan: ExperimentPlan, rates: Rates, order: Sequence[RunStep]) -> str:

@@ -9,8 +9,9 @@ from manyshot.commands.run import make_homemade
 from manyshot.console import answer, logger
 from manyshot.experiment import HOMEMADE
 from manyshot.run import RunContext
-from manyshot.workers.cluster import Workers, open_workers
+from manyshot.workers.cluster import Workers, has_gpu, open_workers
 from merging.checkpoints.kept_digests import keeping_digests
+from results.errors import InputError
 from results.store import Store, store_root
 
 
@@ -39,6 +40,11 @@ def _search(options: argparse.Namespace, workers: Workers | None) -> None:
         search = Search(search.settings, search.experiment.model_copy(update={"base": str(made)}))
     if workers is not None:
         engine = workers.settle(search.experiment.engine)
+        if engine.device.startswith("cuda") and not has_gpu():
+            raise InputError(
+                "A search trains and scores its experts and scores the winner in this process, which has no GPU "
+                "as the workers have: start it where there is one."
+            )
         search = Search(search.settings, search.experiment.model_copy(update={"engine": engine}))
     store, root = Store(store_root(options.store)), data_root(options.data)
     context = RunContext(store, out, root, skip_missing=options.skip_missing, workers=workers)

@@ -4,11 +4,12 @@ import argparse
 from pathlib import Path
 
 from bench.data import data_root
+from bench.engine import EngineSettings
 from bench.suite import load_suite
 from manyshot.console import answer
 from manyshot.flags import given, settings_of
 from manyshot.task_trainings import TrainingSetup
-from manyshot.workers.cluster import open_workers
+from manyshot.workers.cluster import Workers, open_workers
 from manyshot.workers.steps import do_steps
 from merging.chat import ChatSettings
 from merging.checkpoints.kept_digests import keeping_digests
@@ -26,34 +27,43 @@ def run(options: argparse.Namespace) -> None:
         adapter=_adapter(options),
         chat=settings_of(options, ChatSettings).over(load_suite(options.suite).chat),
     )
-    setup = TrainingSetup(
-        options.suite,
-        options.base,
-        settings,
-        options.examples,
-        data_root(options.data),
-        options.out,
-        store_root(None),
-    )
-    with keeping_digests(setup.store / "digests"):
-        trained = _trained(setup, list(dict.fromkeys(options.task)), options)
+    tasks, store = list(dict.fromkeys(options.task)), store_root(None)
+    with (
+        keeping_digests(store / "digests"),
+        open_workers(options.workers, options.ray) as workers,
+    ):
+        engine = EngineSettings(device="cpu" if settings.cpu else "auto")
+        setup = TrainingSetup(
+            options.suite,
+            options.base,
+            settings,
+            options.examples,
+            data_root(options.data),
+            options.out,
+            store,
+            workers.settle(engine) if workers else engine,
+        )
+        trained = _trained(setup, tasks, workers)
     if is_main():
         answer("\n".join(map(str, trained)))
 
 
-def _trained(setup: TrainingSetup, tasks: list[str], options: argparse.Namespace) -> list[Path]:
+def _trained(setup: TrainingSetup, tasks: list[str], workers: Workers | None) -> list[Path]:
     trainings = setup.open()
     if len(tasks) == 1:
+        if workers is not None:
+            raise InputError(
+                "--workers and --ray are for several tasks: name another --task, or leave them out."
+            )
         return [trainings.train(tasks[0], setup.out)]
     for task in tasks:
         trainings.examples(task)
     steps = trainings.steps(tasks)
-    with open_workers(options.workers, options.ray) as workers:
-        if workers is not None:
-            do_steps(steps, trainings.has, setup, workers)
-        else:
-            for step in steps:
-                trainings.do(step)
+    if workers is not None:
+        do_steps(steps, trainings.has, setup, workers)
+    else:
+        for step in steps:
+            trainings.do(step)
     return [setup.out / task for task in tasks]
 
 

@@ -40,7 +40,8 @@ class Budget(Settings):
     evaluations: int | None = Field(None, gt=0)
     """Candidates."""
     hours: float | None = Field(None, gt=0)
-    """Hours of merging and scoring candidates, of all starts together; the one that is begun is ended."""
+    """Hours of merging and scoring candidates, of all workers and starts together; the batch that is begun is
+    ended."""
 
     @model_validator(mode="after")
     def _says_one(self) -> Self:

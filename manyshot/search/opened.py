@@ -65,7 +65,7 @@ class OpenedSearch:
             "space": settings.space.model_dump(mode="json"),
             "objective": [dict(objective.weights) for objective in self.objectives],
             "sampler": [settings.sampler_name, settings.population],
-            "batch": settings.batch,
+            **({"batch": settings.batch} if settings.batch > 1 else {}),
             "halving": settings.halving and settings.halving.model_dump(),
             "seed": settings.seed,
             "base": self.base.identity.digest,

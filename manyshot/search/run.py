@@ -113,17 +113,16 @@ def _spend(budget: Budget, trials: Trials, trying: OpenedTrying, crew: Crew | No
         logger.info("%d candidates were tried before", len(trials.finished))
 
     def keep(pending: Pending, outcome: Outcome) -> None:
-        all_failed = all(trial.outcome.failed for trial in trials.finished)
-        if outcome.failed and all_failed and len(trials.finished) + 1 >= _MOST_FAILURES:
-            raise InputError(
-                f"All of {counted(len(trials.finished) + 1, 'candidate')} failed; the last: {outcome.failed}"
-            )
         trial = trials.finish(pending, outcome)
         logger.info("%s", _said(trial, best_of(trials.finished)))
 
-    while not _is_spent(budget, trials.finished):
+    while not _is_spent(budget, trials):
+        _check_failures(trials.before)
         best = tuple(best_of(trials.before))
-        jobs = [CandidateJob(pending, best) for pending in trials.batch(budget.evaluations)]
+        jobs = [
+            CandidateJob(pending, best if trying.halves else ())
+            for pending in trials.batch(budget.evaluations)
+        ]
         if crew is not None:
             try_by(crew, jobs, keep)
             continue
@@ -142,11 +141,19 @@ def _said(trial: Trial, best: Sequence[Trial]) -> str:
     return f"{what}: {values}{', the best so far' * any(trial.number == one.number for one in best)}"
 
 
-def _is_spent(budget: Budget, trials: Sequence[Trial]) -> bool:
+def _check_failures(trials: Sequence[Trial]) -> None:
+    """Refuse a search of which everything has failed so far."""
+    if len(trials) >= _MOST_FAILURES and all(trial.outcome.failed for trial in trials):
+        raise InputError(
+            f"All of {counted(len(trials), 'candidate')} failed; the last: {trials[-1].outcome.failed}"
+        )
+
+
+def _is_spent(budget: Budget, trials: Trials) -> bool:
     if budget.evaluations is not None:
-        return len(trials) >= budget.evaluations
+        return len(trials.finished) >= budget.evaluations
     assert budget.hours is not None
-    return sum(trial.outcome.seconds for trial in trials) >= 3600 * budget.hours
+    return sum(trial.outcome.seconds for trial in trials.before) >= 3600 * budget.hours
 
 
 def _write_recipes(

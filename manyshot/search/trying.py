@@ -25,7 +25,7 @@ class CandidateJob:
 
     Attributes:
         pending: which.
-        best: the trials before its batch that no other is better than in every objective.
+        best: with halving, the trials before its batch that no other is better than in every objective.
         after: what it waits for, which is nothing.
     """
 
@@ -90,10 +90,12 @@ class OpenedTrying:
     Attributes:
         scorer: of all that is scored.
         search: opened.
+        halves: whether candidates are stopped that cannot be among the best.
     """
 
     def __init__(self, setup: SearchSetup) -> None:
         experiment, settings = setup.search.experiment, setup.search.settings
+        self.halves = settings.halving is not None
         suite = load_suite(experiment.suite)
         objectives = check_search(setup.search, suite, setup.name)
         names = (experiment.base, *(experiment.experts or {}).values())

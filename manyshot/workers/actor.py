@@ -73,8 +73,10 @@ class Actor:
         import torch
 
         torch.set_num_threads(self._threads)
-        if self._folder.is_dir():
-            os.chdir(self._folder)
+        if not self._folder.is_dir():
+            host = socket.gethostname()
+            return Answer(error=f"{host} lacks the folder {self._folder}, where the command was started.")
+        os.chdir(self._folder)
         _log_to(self._setup.logs)
         try:
             with keeping_digests(self._setup.store / "digests"):

@@ -39,7 +39,7 @@ _AGENT_MILLISECONDS = 300_000
 """In which Ray's agents must have started; a busy machine takes longer than Ray waits by itself."""
 _ATTEMPTS = 3
 """Starts of Ray, which waits half a minute for its raylet, too little for a busy machine."""
-_OBJECT_BYTES = 80 * 2**20  # only keys go through Ray, and it takes no less
+_OBJECT_BYTES = 80 * 2**20  # no weights go through Ray, and it takes no less
 
 
 @dataclass(frozen=True)
@@ -96,16 +96,13 @@ class Workers:
         Raises:
             InputError: there are fewer GPUs than are asked for, or Ray is not installed.
         """
-        on_gpu, given = resolve_device(engine).startswith("cuda"), os.environ.get("OMP_NUM_THREADS")
-        if self._address is None:
-            devices = _devices_here(on_gpu)
-        else:
-            devices = int(self._connected().cluster_resources().get("GPU" if on_gpu else "CPU", 0))
-        each = engine.tensor_parallel if on_gpu else int(given or 1)
-        number = self._number(devices, each, on_gpu)
-        if not on_gpu and not given and self._address is None:
-            each = max(1, devices // number)
-        cpus, gpus = (1, each) if on_gpu else (each, 0)
+        on_gpu = resolve_device(self.settle(engine)).startswith("cuda")
+        given = int(os.environ.get("OMP_NUM_THREADS", "0"))
+        cores, gpus_there = self._devices(on_gpu)
+        gpus = engine.tensor_parallel if on_gpu else 0
+        number = self._number(gpus_there // gpus if on_gpu else cores // max(1, given), gpus)
+        shares_out = on_gpu or self._address is None
+        cpus = given or (max(1, cores // number) if shares_out else 1)
         if self._ray is None:  # with all places, though the first jobs may be fewer
             logger.info("starting Ray for %s", counted(number, "worker"))
             self._started = _started(number * cpus, number * gpus)
@@ -121,15 +118,26 @@ class Workers:
         if started is not None:
             started.shutdown()
 
-    def _number(self, devices: int, each: int, on_gpu: bool) -> int:
-        """How many workers there are, where each takes some of the devices."""
-        possible = devices // each
+    def _devices(self, on_gpu: bool) -> tuple[int, int]:
+        """Cores and GPUs of this machine, or of the cluster."""
+        if self._address is None:
+            return _cores_here(), _gpus_here() if on_gpu else 0
+        there = self._connected().cluster_resources()
+        return int(there.get("CPU", 1)), int(there.get("GPU", 0))
+
+    def _number(self, possible: int, gpus: int) -> int:
+        """How many workers there are.
+
+        Args:
+            possible: as many as the devices are enough for.
+            gpus: of each.
+        """
         if self._wanted == "auto":
             return max(1, possible)
-        if on_gpu and self._wanted > possible:
-            of_each = f" of {each} GPUs each" if each > 1 else ""
+        if gpus and self._wanted > possible:
+            of_each = f" of {gpus} GPUs each" if gpus > 1 else ""
             raise InputError(
-                f"{self._wanted} workers{of_each} are asked for, and there are {devices} GPUs: give "
+                f"{self._wanted} workers{of_each} are asked for, and there are GPUs for {possible}: give "
                 f"--workers {max(1, possible)}, or auto."
             )
         return self._wanted
@@ -156,6 +164,8 @@ def open_workers(wanted: int | Literal["auto"] | None, address: str | None) -> I
     if wanted is None and address is None:
         yield None
         return
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("--workers and --ray start processes by themselves: leave out `accelerate launch`.")
     workers = Workers(wanted or "auto", address)
     try:
         yield workers
@@ -253,11 +263,18 @@ def _signals_kept() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _devices_here(on_gpu: bool) -> int:
-    """GPUs of this machine, or the cores that this process may use."""
-    if on_gpu:
-        import torch
+def has_gpu() -> bool:
+    """Whether this process has a GPU of the kind that workers are given."""
+    return _gpus_here() > 0
 
-        return torch.cuda.device_count()
+
+def _gpus_here() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _cores_here() -> int:
+    """Cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

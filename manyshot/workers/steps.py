@@ -25,7 +25,8 @@ def do_steps(
         workers: where they are.
 
     Raises:
-        InputError: names the steps that could not be done, when all others are that wait for none of them.
+        InputError: names the steps that could not be done, when all others are that wait for none of them;
+            or what was done cannot be seen here.
     """
     done: set[str] = set()
     for step in steps:
@@ -37,14 +38,22 @@ def do_steps(
     logger.info("%s for workers, who write what they do into %s", counted(left, "step"), setup.logs)
     queue, progress = StepQueue(steps, done), ScoringProgress(len(steps), "steps")
     progress.finish(len(done))
+    shown = [len(done)]
 
     def look(jobs: Collection[RunStep]) -> None:
         progress.start(", ".join(job.name for job in jobs))
-        progress.finish(len(queue.finished - done))
-        done.update(queue.finished)
+        progress.finish(len(queue.finished) - shown[0])
+        shown[0] = len(queue.finished)
 
     with progress.shown(), closing(Crew(workers, setup)) as crew:
         failed = crew.do(lambda _: queue, left, look)
+    for step in steps:
+        if step.name in queue.finished - done and not is_done(step):
+            raise InputError(
+                f"A worker has done '{step.name}', which this process does not find in {setup.logs.parent}: "
+                "all machines must see this folder under this path, and have the same versions of torch and "
+                "transformers."
+            )
     if failed:
         missing, why = len(steps) - len(queue.finished), [f"{one.job.name}: {one.why}" for one in failed]
         raise InputError(

@@ -1,5 +1,6 @@
 """Which steps of a run wait for which, and in what order workers take them."""
 
+from manyshot.commands.run_plan import order_of_steps
 from manyshot.experiment import Experiment
 from manyshot.run_steps import RunStep, run_steps
 from manyshot.workers.step_queue import StepQueue
@@ -29,7 +30,7 @@ def test_rounds_wait_for_their_experts_and_these_for_the_round_before():
         "b expert": set(),
         "average": experts,
         **{name: set() for name in first},
-        "metis, many-shot, round 1": experts | first,
+        "metis, many-shot, round 1": first,
         "metis, many-shot, round 2: a": {"metis, many-shot, round 1"},
         "metis, many-shot, round 2: b": {"metis, many-shot, round 1"},
         "metis, many-shot, round 2": {
@@ -37,11 +38,36 @@ def test_rounds_wait_for_their_experts_and_these_for_the_round_before():
             "metis, many-shot, round 2: a",
             "metis, many-shot, round 2: b",
         },
-        "TIES, round 1": experts | first,
+        "TIES, round 1": first,
         "TIES, round 2: a": {"TIES, round 1"},
         "TIES, round 2: b": {"TIES, round 1"},
         "TIES, round 2": {"TIES, round 1", "TIES, round 2: a", "TIES, round 2: b"},
     }
+
+
+def test_what_asks_for_scores_waits_for_the_experts_that_others_are_divided_by():
+    methods = [{"name": "average", "protocol": "many-shot", "keep": "best_average"}]
+    steps = by_name(run_steps(experiment(methods=methods), TASKS))
+    assert {"a expert", "b expert"} < steps["average, many-shot, round 1"]
+
+
+def test_an_only_round_has_the_standalone_experts():
+    steps = by_name(run_steps(experiment(train={"rounds": 1}), TASKS))
+    assert len(steps) == 2 + 3
+    assert steps["metis, many-shot, round 1"] == {"a expert", "b expert"}
+
+
+def test_what_differs_in_what_counts_alone_is_made_once_and_then_found():
+    metis = {"name": "metis", "protocol": "many-shot"}
+    methods = [metis, {**metis, "label": "best", "keep": "best_average"}]
+    steps = by_name(run_steps(experiment(methods=methods), TASKS))
+    assert "metis, many-shot, round 2" in steps["best, round 1"]
+
+
+def test_the_plan_names_the_merges_of_subsets_and_trains_an_expert_once(tmp_path):
+    names = [step.name for step in order_of_steps(experiment(subsets=[2], methods=METHODS[:1]))]
+    assert len(names) == len(set(names)) == 4 + 6
+    assert "math expert" in names and "math+safety: average" in names
 
 
 def test_seeds_wait_for_nothing_of_each_other():
