@@ -42,8 +42,8 @@ def _search(options: argparse.Namespace, workers: Workers | None) -> None:
         engine = workers.settle(search.experiment.engine)
         if engine.device.startswith("cuda") and not has_gpu():
             raise InputError(
-                "A search trains and scores its experts and scores the winner in this process, which has no GPU "
-                "as the workers have: start it where there is one."
+                "A search trains and scores its experts and scores the winner in this process, which has no "
+                "GPU as the workers have: start it where there is one."
             )
         search = Search(search.settings, search.experiment.model_copy(update={"engine": engine}))
     store, root = Store(store_root(options.store)), data_root(options.data)
