@@ -103,6 +103,8 @@ class Workers:
         number = self._number(gpus_there // gpus if on_gpu else cores // max(1, given), gpus)
         shares_out = on_gpu or self._address is None
         cpus = given or (max(1, cores // number) if shares_out else 1)
+        if self._address is not None:
+            cpus = min(cpus, self._most_cores(gpus))
         if self._ray is None:  # with all places, though the first jobs may be fewer
             logger.info("starting Ray for %s", counted(number, "worker"))
             self._started = _started(number * cpus, number * gpus)
@@ -124,6 +126,12 @@ class Workers:
             return _cores_here(), _gpus_here() if on_gpu else 0
         there = self._connected().cluster_resources()
         return int(there.get("CPU", 1)), int(there.get("GPU", 0))
+
+    def _most_cores(self, gpus: int) -> int:
+        """Cores of a cluster's largest machine with so many GPUs, of which no worker can have more."""
+        nodes = [node["Resources"] for node in self._connected().nodes() if node["Alive"]]
+        fitting = [node.get("CPU", 0) for node in nodes if node.get("GPU", 0) >= gpus]
+        return max(1, int(max(fitting, default=1)))
 
     def _number(self, possible: int, gpus: int) -> int:
         """How many workers there are.
@@ -174,7 +182,22 @@ def open_workers(wanted: int | Literal["auto"] | None, address: str | None) -> I
 
 
 def _started(cpus: int, gpus: int, attempts: int = _ATTEMPTS) -> Any:
-    """A Ray of this machine alone, as little of it as actors need.
+    """A Ray of this machine alone, as little of it as actors need."""
+    cluster = loopback_cluster()
+    try:
+        with _signals_kept():
+            add_loopback_node(cluster, cpus, gpus)
+    except Exception as error:  # of no class of its own
+        cluster.shutdown()
+        if attempts == 1:
+            raise InputError(f"Ray cannot be started on this machine: {error}") from error
+        logger.info("Ray did not start in time; trying again")
+        return _started(cpus, gpus, attempts - 1)
+    return cluster
+
+
+def loopback_cluster() -> Any:
+    """A Ray without nodes yet, whose nodes will listen on the loopback device alone.
 
     `ray.init` would start more, and its raylet ends itself where a busy machine takes more than seconds to
     start agents whose ports it was not told.
@@ -186,27 +209,26 @@ def _started(cpus: int, gpus: int, attempts: int = _ATTEMPTS) -> Any:
 
     # What the variable says, where somebody else has imported Ray before.
     ray_constants.ENABLE_RAY_CLUSTER = False
-    cluster = Cluster()
-    try:
-        with _signals_kept():
-            cluster.add_node(
-                num_cpus=cpus,
-                num_gpus=gpus,
-                object_store_memory=_OBJECT_BYTES,
-                node_ip_address="127.0.0.1",
-                include_dashboard=False,
-                include_log_monitor=False,
-                no_monitor=True,
-                **dict(zip(_AGENT_PORTS, _free_ports(len(_AGENT_PORTS)), strict=True)),
-                _system_config={"agent_register_timeout_ms": _AGENT_MILLISECONDS},
-            )
-    except Exception as error:  # of no class of its own
-        cluster.shutdown()
-        if attempts == 1:
-            raise InputError(f"Ray cannot be started on this machine: {error}") from error
-        logger.info("Ray did not start in time; trying again")
-        return _started(cpus, gpus, attempts - 1)
-    return cluster
+    return Cluster()
+
+
+def add_loopback_node(cluster: Any, cpus: int, gpus: int) -> Any:
+    """Start a node of a cluster, its head if it is the first, and return it."""
+    return cluster.add_node(
+        num_cpus=cpus,
+        num_gpus=gpus,
+        object_store_memory=_OBJECT_BYTES,
+        node_ip_address="127.0.0.1",
+        include_dashboard=False,
+        include_log_monitor=False,
+        no_monitor=True,
+        **dict(zip(_AGENT_PORTS, _free_ports(len(_AGENT_PORTS)), strict=True)),
+        **(
+            {}
+            if cluster.head_node
+            else {"_system_config": {"agent_register_timeout_ms": _AGENT_MILLISECONDS}}
+        ),
+    )
 
 
 def _joined(address: str) -> Any:

@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import ray  # noqa: F401 - before the workers do
-from ray.cluster_utils import Cluster
+import ray
 from scored_by_workers import TASKS, files, scored, write_family
 
-from manyshot.workers.cluster import Workers
+from manyshot.workers.cluster import Workers, add_loopback_node, loopback_cluster
 from results.errors import InputError
 
 pytestmark = [pytest.mark.full, pytest.mark.usefixtures("kept_index")]
@@ -56,12 +55,14 @@ def processes(of: int, name: str) -> list[int]:
 
 
 @contextmanager
-def killing(victims: Callable[[], list[int]], times: int, seed: int) -> Iterator[list[int]]:
+def killing(
+    victims: Callable[[], list[int]], times: int, seed: int, pause: tuple[float, float] = (0.2, 4.0)
+) -> Iterator[list[int]]:
     """Kill one of some processes at random moments, so often at most, and give those that were killed."""
     drawn, over, killed = random.Random(seed), threading.Event(), []
 
     def kill() -> None:
-        while len(killed) < times and not over.wait(drawn.uniform(0.2, 4.0)):
+        while len(killed) < times and not over.wait(drawn.uniform(*pause)):
             if found := victims():
                 killed.append(drawn.choice(found))
                 os.kill(killed[-1], signal.SIGKILL)
@@ -101,34 +102,40 @@ def test_actors_are_killed_at_ten_random_moments(here, alone):
         assert files(here / store) == alone
 
 
-def test_raylets_of_two_machines_are_killed_at_three_random_moments(here, alone):
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    for _ in range(2):
-        cluster.add_node(num_cpus=1)
+@pytest.fixture
+def cluster():
+    """Ray with a head and five nodes of a core, which share a folder."""
+    cluster = loopback_cluster()
+    for cpus in (0, 1, 1, 1, 1, 1):
+        add_loopback_node(cluster, cpus, 0)
+    yield cluster
+    cluster.shutdown()
+
+
+def test_raylets_are_killed_at_three_random_moments(here, alone, cluster):
     workers = Workers(2, cluster.address)
-    killed = []
-    over = threading.Event()
 
-    def kill() -> None:
-        drawn = random.Random(1)
-        while len(killed) < 3 and not over.wait(drawn.uniform(10, 25)):
-            node = drawn.choice(sorted(cluster.worker_nodes, key=lambda node: node.unique_id))
-            killed.append(node)
-            cluster.remove_node(node, allow_graceful=False)
-            cluster.add_node(num_cpus=1)
+    def raylets() -> list[int]:
+        connected = ray._private.worker.global_worker.node
+        if connected is None:
+            return []
+        return [
+            node.all_processes["raylet"][0].process.pid
+            for node in cluster.worker_nodes
+            if node.raylet_socket_name != connected.raylet_socket_name  # that of this process
+            and is_alive(node.all_processes["raylet"][0].process.pid)
+        ]
 
-    thread = threading.Thread(target=kill)
-    thread.start()
+    stores = ["raylets"]
     try:
-        scored_at_last(here, "raylets", workers)
-        while len(killed) < 3:
-            scored_at_last(here, f"machines-{len(killed)}", workers)
+        with killing(raylets, 3, seed=1, pause=(10.0, 25.0)) as killed:
+            scored_at_last(here, stores[0], workers)
+            while len(killed) < 3:
+                stores.append(f"raylets-{len(stores)}")
+                scored_at_last(here, stores[-1], workers)
     finally:
-        over.set()
-        thread.join()
         workers.close()
-        cluster.shutdown()
-    for store in ("raylets", *(path.name for path in here.glob("machines-*"))):
+    for store in stores:
         assert files(here / store) == alone
 
 
