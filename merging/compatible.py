@@ -13,7 +13,9 @@ from merging.checkpoints.tokenizer_files import both_vocabularies, read_mapping
 from results.errors import InputError, and_more
 
 
-def check_compatible(base: Checkpoint, experts: Mapping[str, Checkpoint], *, by_token: bool = False) -> None:
+def check_compatible(
+    base: Checkpoint, experts: Mapping[str, Checkpoint], *, by_token: bool = False, has_recipe: bool = True
+) -> None:
     """Refuse experts that do not have the base's tensors, vocabulary and model type.
 
     Floats may differ in dtype. Tensors that are not floats (masks, position ids) must be equal, since
@@ -23,6 +25,7 @@ def check_compatible(base: Checkpoint, experts: Mapping[str, Checkpoint], *, by_
         base: the base.
         experts: by name.
         by_token: whether rows were matched by token, so that ids may differ.
+        has_recipe: whether there is a recipe that could say what becomes of differences.
 
     Raises:
         InputError: names the expert, the tensor or token, and both sides of the difference.
@@ -30,11 +33,11 @@ def check_compatible(base: Checkpoint, experts: Mapping[str, Checkpoint], *, by_
     for name, expert in experts.items():
         called = f"Expert {name!r} ({expert.folder})"
         _check_model_type(called, base, expert)
-        _check_names(called, base, expert)
+        _check_names(called, base, expert, has_recipe)
         for tensor in base.names:
             _check_shape(called, tensor, base, expert)
         if not by_token:
-            _check_tokens(called, base.home, expert.tokenizer_folder)
+            _check_tokens(called, base.home, expert.tokenizer_folder, has_recipe)
         for tensor in base.names:
             _check_dtype(called, tensor, base, expert)
 
@@ -86,25 +89,25 @@ def _check_model_type(called: str, base: Checkpoint, expert: Checkpoint) -> None
         )
 
 
-def _check_names(called: str, base: Checkpoint, expert: Checkpoint) -> None:
+def _check_names(called: str, base: Checkpoint, expert: Checkpoint, has_recipe: bool) -> None:
     missing = sorted(set(base.names) - set(expert.names))
     extra = sorted(set(expert.names) - set(base.names))
-    advice = (
-        "an expert must be the base fine-tuned, with the same tensors; to merge the rest all the same, say "
-        "`missing: base` in the recipe."
-    )
+    advice = "an expert must be the base fine-tuned, with the same tensors"
+    if has_recipe:
+        advice += "; to merge the rest all the same, say `missing: base` in the recipe"
+    tie_advice = TIE_ADVICE if has_recipe else "take models that tie alike."
     if missing:
         if missing[0] in class_ties(expert):
             raise InputError(
-                f"{called} ties {missing[0]!r} to another table and the base does not; {TIE_ADVICE}"
+                f"{called} ties {missing[0]!r} to another table and the base does not; {tie_advice}"
             )
         raise InputError(
-            f"{called} lacks tensor {missing[0]!r}{and_more(missing)} that the base has; {advice}"
+            f"{called} lacks tensor {missing[0]!r}{and_more(missing)} that the base has; {advice}."
         )
     if extra:
         if extra[0] in class_ties(base):
-            raise InputError(f"{called} has {extra[0]!r}, which the base ties to another table; {TIE_ADVICE}")
-        raise InputError(f"{called} has tensor {extra[0]!r}{and_more(extra)} that the base lacks; {advice}")
+            raise InputError(f"{called} has {extra[0]!r}, which the base ties to another table; {tie_advice}")
+        raise InputError(f"{called} has tensor {extra[0]!r}{and_more(extra)} that the base lacks; {advice}.")
 
 
 def _check_shape(called: str, tensor: str, base: Checkpoint, expert: Checkpoint) -> None:
@@ -124,14 +127,14 @@ def _check_shape(called: str, tensor: str, base: Checkpoint, expert: Checkpoint)
     )
 
 
-def _check_tokens(called: str, base: Path, expert: Path) -> None:
+def _check_tokens(called: str, base: Path, expert: Path, has_recipe: bool) -> None:
     ours, theirs = both_vocabularies(base, expert)
     moved = [token for token, place in ours.items() if theirs.get(token, place) != place]
     if moved:
         token = min(moved, key=lambda token: (ours[token], token))
         raise InputError(
             f"{called} maps token {token!r} to id {theirs[token]} but the base maps it to {ours[token]}; "
-            "merge models of one tokenizer, or say `tokenizer: union` in the recipe."
+            f"take models of one tokenizer{', or say `tokenizer: union` in the recipe' if has_recipe else ''}."
         )
 
 

@@ -226,7 +226,7 @@ def task_vectors(base: str, experts: Mapping[str, str], device: str = "cpu") -> 
     opened_base, opened_experts = aligned.base, aligned.experts
     if (merged := merged_vocabulary(opened_base, opened_experts)) is not None:
         opened_base, opened_experts = in_vocabulary(merged, opened_base, opened_experts)
-    check_compatible(opened_base, opened_experts)
+    check_compatible(opened_base, opened_experts, has_recipe=False)
     return TaskVectors(opened_base, opened_experts, device=where, notices=aligned.notices)
 
 

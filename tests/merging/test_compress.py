@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import tiny_llama
+from toy_checkpoints import VOCAB
 
 from manyshot.cli import main
 from merging.checkpoints.checkpoint import Checkpoint
@@ -152,6 +153,26 @@ def test_an_expert_of_a_stack_comes_back_from_another_folder_without_its_base_be
     )
     for name, tensor in wanted.items():
         torch.testing.assert_close(again[name], tensor, rtol=0, atol=0.05)
+
+
+def test_models_that_do_not_fit_are_refused_without_the_advice_of_a_recipe(family, save, tmp_path):
+    base, experts = family
+    whole = weights(experts["a"])
+    less = save("less", {name: whole[name] for name in sorted(whole)[1:]})
+    more = save("more", {**whole, "more.weight": torch.ones(2)})
+    moved = save("moved", whole, vocab=dict(zip(VOCAB, reversed(VOCAB.values()), strict=True)))
+    tied = tiny_llama(tmp_path / "tied", tie_word_embeddings=True)
+    apart = tiny_llama(tmp_path / "apart", tie_word_embeddings=False)
+    for start, expert, said in (
+        (base, less, "lacks tensor"),
+        (base, more, "has tensor 'more.weight'"),
+        (base, moved, "maps token"),
+        (apart, tied, "ties 'lm_head.weight'"),
+        (tied, apart, "has 'lm_head.weight', which the base ties"),
+    ):
+        with pytest.raises(InputError, match=said) as refusal:
+            compress(str(start), {"a": str(expert)}, tmp_path / "no", bits=4)
+        assert "recipe" not in str(refusal.value)
 
 
 def test_what_cannot_be_stored_or_restored_is_refused(family, stored, tmp_path):
