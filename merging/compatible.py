@@ -132,9 +132,10 @@ def _check_tokens(called: str, base: Path, expert: Path, has_recipe: bool) -> No
     moved = [token for token, place in ours.items() if theirs.get(token, place) != place]
     if moved:
         token = min(moved, key=lambda token: (ours[token], token))
+        advice = ", or say `tokenizer: union` in the recipe" if has_recipe else ""
         raise InputError(
             f"{called} maps token {token!r} to id {theirs[token]} but the base maps it to {ours[token]}; "
-            f"take models of one tokenizer{', or say `tokenizer: union` in the recipe' if has_recipe else ''}."
+            f"take models of one tokenizer{advice}."
         )
 
 
