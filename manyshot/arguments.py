@@ -67,7 +67,10 @@ def _demo(parser: argparse.ArgumentParser) -> None:
 def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("experiment", help="experiment file (YAML), or one shipped: lab, metis, …")
     parser.add_argument("--base", help="another base than the file's: a folder, or hub name")
-    add_flags(parser, ScoreSettings, only={"limit"})
+    parser.add_argument(
+        "--limit", dest="ScoreSettings.limit", type=whole_number, metavar="N",
+        help="most documents of each lm-eval task, in place of the file's",
+    )  # fmt: skip
     parser.add_argument(
         "--seed", type=whole_number, action="append", help="in place of the file's (may be repeated)"
     )

@@ -67,6 +67,7 @@ TRAIN = ("train", "out", "--suite", "lab", "--task", "math", "--base", "nowhere"
         ((*SCORE, "--memory-share", "nan"), "'memory_share' is nan, where a finite number is expected"),
         ((*SCORE, "--memory-share", "half"), "argument --memory-share: 'half' is no number"),
         (("run", "lab", "--seed", "9" * 5000), "is no whole number"),
+        (("run", "lab", "--limit", "10%"), "argument --limit: '10%' is no whole number"),
         (("run", "lab", "--limit", "0"), "manyshot: The command line: 'limit' is 0, where a number above 0"),
         (
             ("run", "lab", "--seed", "-1"),
