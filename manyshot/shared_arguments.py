@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from bench.engine import EngineSettings
 from manyshot.flags import add_flags, count_or_auto, json_object
@@ -65,23 +64,6 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
     )
 
 
-class _OneStore(argparse.Action):
-    """Takes one store, and refuses a second one."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        if getattr(namespace, self.dest) is not None:
-            raise argparse.ArgumentError(
-                self, "one store is taken, and several are given; join them by `manyshot store merge`"
-            )
-        setattr(namespace, self.dest, values)
-
-
 def add_store(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     """Add the flag of the store of records, or of several."""
     if several:
@@ -89,7 +71,7 @@ def add_store(parser: argparse.ArgumentParser, *, several: bool = False) -> None
         parser.add_argument("--store", type=Path, action="append", help=about)
     else:
         about = "folder of the records (MANYSHOT_STORE, ./manyshot-results)"
-        parser.add_argument("--store", type=Path, action=_OneStore, help=about)
+        parser.add_argument("--store", type=Path, help=about)
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
