@@ -10,6 +10,7 @@ from bench.engine import EngineSettings
 from bench.score_settings import ScoreSettings
 from manyshot import arguments, shared_arguments
 from manyshot.cli import parse
+from manyshot.commands.train import _adapter
 from manyshot.experiment import Experiment, ExperimentTraining
 from manyshot.flags import add_flags, given, settings_of
 from merging.train_settings import AdapterSettings, SharedTrainSettings, TrainSettings
@@ -144,3 +145,29 @@ def test_of_a_flag_that_is_not_known_its_name_is_said_and_no_value(arguments, sa
     errors = capsys.readouterr().err
     assert stopped.value.code == 2
     assert errors.startswith(said) and "sk-123" not in errors
+
+
+def test_all_linear_layers_are_no_list_of_names():
+    options = parse([*COMMANDS["train"], "--rank", "4", "--targets", "all-linear"])
+    assert settings_of(options, AdapterSettings).targets == "all-linear"
+    options = parse([*COMMANDS["train"], "--rank", "4", "--targets", "q_proj"])
+    assert settings_of(options, AdapterSettings).targets == ("q_proj",)
+
+
+def test_only_the_command_that_is_asked_for_is_built(monkeypatch):
+    built = []
+    for module in (arguments, shared_arguments):
+        monkeypatch.setattr(module, "add_flags", lambda *given, **_: built.append(given))
+    parse(["list", "suites"])
+    assert not built
+
+
+def test_the_alpha_of_an_adapter_is_its_rank_unless_it_is_given(monkeypatch, capsys):
+    train = COMMANDS["train"]
+    assert _adapter(parse([*train, "--rank", "4"])).alpha == 4
+    assert _adapter(parse([*train, "--rank", "4", "--alpha", "8"])).alpha == 8
+    assert _adapter(parse(train)) is None
+    monkeypatch.setenv("COLUMNS", "300")
+    with pytest.raises(SystemExit):
+        parse(["train", "--help"])
+    assert "is multiplied by α/r (the rank)" in capsys.readouterr().out
