@@ -97,7 +97,7 @@ class Workers:
             InputError: there are fewer GPUs than are asked for, or Ray is not installed.
         """
         on_gpu = resolve_device(self.settle(engine)).startswith("cuda")
-        given = int(os.environ.get("OMP_NUM_THREADS", "0"))
+        given = int(os.environ.get("OMP_NUM_THREADS") or 0)
         cores, gpus_there = self._devices(on_gpu)
         gpus = engine.tensor_parallel if on_gpu else 0
         number = self._number(gpus_there // gpus if on_gpu else cores // max(1, given), gpus)
