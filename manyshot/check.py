@@ -11,7 +11,6 @@ from merging.tuning import check_settings
 from results.errors import InputError
 from results.record import LONGEST_NAME
 from results.run_manifest import check_name
-from results.task_subsets import subsets_of
 from results.trackers import check_trackers
 from results.validation import quoted
 
@@ -31,13 +30,12 @@ def check_experiment(experiment: Experiment, suite: Suite, name: str = "run") ->
     check_trackers(experiment.report_to)
     experiment.chat.over(suite.chat).check()
     tasks = tuple(suite.spec.tasks)  # whose making refuses names of tasks and benchmarks that are taken
-    merged_together = [tasks] if experiment.subsets is None else subsets_of(tasks, experiment.subsets)
     suite.preset(experiment.preset)
     _check_experts(experiment, suite)
     for method in experiment.methods:
         rounds = rounds_of(experiment, method)
         method.task_weighting.check(rounds)
-        for subset in merged_together:
+        for subset in experiment.merged_together(tasks):
             check_settings(
                 method.name,
                 method.settings,

@@ -47,6 +47,7 @@ from results.errors import InputError
 from results.json_values import digest_of, json_value
 from results.merge_trace import MethodIdentity
 from results.reading import beside, read_yaml
+from results.task_subsets import subsets_of
 from results.trackers import ReportSettings
 from results.validation import Settings, Several, validated
 
@@ -237,6 +238,10 @@ class Experiment(ReportSettings):
             if method.in_rounds and self.train is None:
                 raise ValueError(f"'{method.title}' is many-shot, which needs `train` in place of `experts`")
         return self
+
+    def merged_together(self, tasks: Sequence[str]) -> list[tuple[str, ...]]:
+        """Return which of a suite's tasks are merged together: all, or each subset of the sizes it names."""
+        return [tuple(tasks)] if self.subsets is None else subsets_of(tasks, self.subsets)
 
     def only(self, tasks: Sequence[str], accepted: Mapping[str, Sequence[str]]) -> Self:
         """The experiment with the experts of some of the tasks.

@@ -39,7 +39,6 @@ from merging.train_settings import Loss, TrainSettings
 from merging.tuning import grid_search, round_settings
 from results.errors import InputError
 from results.json_values import cache_key
-from results.task_subsets import subsets_of
 
 POST_HOC, IN_ROUNDS = "what is merged post hoc", "what is merged in rounds"
 KINDS = {"delta": "whole models", "factors": "adapters"}
@@ -62,8 +61,7 @@ def plan_experiment(
     suite = load_suite(experiment.suite)
     check_experiment(experiment, suite)
     work = _Work(experiment, suite, data_root, skip_missing=skip_missing)
-    sizes, every = experiment.subsets, tuple(suite.tasks)
-    for tasks in [every] if sizes is None else subsets_of(every, sizes):
+    for tasks in experiment.merged_together(tuple(suite.tasks)):
         work.score("the base", _BASE, tasks)
         for group in planned_merges(experiment):
             _GroupPlan(experiment, work, tasks, group).count()

@@ -66,11 +66,11 @@ def run_steps(experiment: Experiment, tasks: Sequence[str]) -> list[RunStep]:
 def longest_first(steps: Iterable[WaitingT]) -> list[WaitingT]:
     """Return the steps by how many others wait for them one after the other, the most first."""
     listed = list(steps)
-    chain = chain_lengths(listed)
+    chain = _chain_lengths(listed)
     return sorted(listed, key=lambda step: -chain[step.name])
 
 
-def chain_lengths(steps: Sequence[Waiting]) -> Mapping[str, int]:
+def _chain_lengths(steps: Sequence[Waiting]) -> Mapping[str, int]:
     """Return by name how many steps the longest chain has that begins with a step."""
     lengths: dict[str, int] = {}
     for step in reversed(steps):

@@ -1,6 +1,5 @@
 """Training experts of a suite's tasks: one into a folder, or several into the folders of one."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -103,10 +102,6 @@ class TaskTrainings:
         made_by = json_value(made_from(locate(self._setup.base), examples, self._setup.settings))
         found = read_json(report, "remove its folder, and the expert is trained again")
         return all(found.get(name) == value for name, value in made_by.items())
-
-    def steps(self, tasks: Sequence[str]) -> list[RunStep]:
-        """The trainings of tasks; none waits for another."""
-        return [RunStep(task, None, task) for task in tasks]
 
     def do(self, step: RunStep) -> None:
         """Train a task's expert into its folder, unless it is there.

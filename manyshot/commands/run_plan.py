@@ -10,7 +10,6 @@ from manyshot.experiment import Experiment
 from manyshot.plan_amounts import ESTIMATE, Amount, ExperimentPlan, Step
 from manyshot.run_steps import RunStep, longest_first, run_steps
 from results.errors import InputError
-from results.task_subsets import subsets_of
 
 Rates = tuple[float, float] | None
 """Tokens a second of training and of scoring."""
@@ -37,10 +36,8 @@ def order_of_steps(experiment: Experiment) -> list[RunStep]:
 
     A merge of a subset is named with its tasks; an expert is trained once for all of them.
     """
-    tasks = tuple(load_suite(experiment.suite).tasks)
-    merged_together = subsets_of(tasks, experiment.subsets) if experiment.subsets else [tasks]
     ordered: dict[str, RunStep] = {}
-    for subset in merged_together:
+    for subset in experiment.merged_together(tuple(load_suite(experiment.suite).tasks)):
         steps = run_steps(experiment, subset)
         prefix = f"{'+'.join(subset)}: " if experiment.subsets else ""
         called = {step.name: step.name if step.title is None else prefix + step.name for step in steps}

@@ -8,6 +8,7 @@ from bench.engine import EngineSettings
 from bench.suite import load_suite
 from manyshot.console import answer
 from manyshot.flags import given, settings_of
+from manyshot.run_steps import RunStep
 from manyshot.task_trainings import TrainingSetup
 from manyshot.workers.cluster import Workers, open_workers
 from manyshot.workers.steps import do_steps
@@ -58,7 +59,7 @@ def _trained(setup: TrainingSetup, tasks: list[str], workers: Workers | None) ->
         return [trainings.train(tasks[0], setup.out)]
     for task in tasks:
         trainings.examples(task)
-    steps = trainings.steps(tasks)
+    steps = [RunStep(task, None, task) for task in tasks]  # none waits for another
     if workers is not None:
         do_steps(steps, trainings.has, setup, workers)
     else:

@@ -38,12 +38,13 @@ def do_steps(
     logger.info("%s for workers, who write what they do into %s", counted(left, "step"), setup.logs)
     queue, progress = StepQueue(steps, done), ScoringProgress(len(steps), "steps")
     progress.finish(len(done))
-    shown = [len(done)]
+    shown = len(done)
 
     def look(jobs: Collection[RunStep]) -> None:
+        nonlocal shown
         progress.start(", ".join(job.name for job in jobs))
-        progress.finish(len(queue.finished) - shown[0])
-        shown[0] = len(queue.finished)
+        progress.finish(len(queue.finished) - shown)
+        shown = len(queue.finished)
 
     with progress.shown(), closing(Crew(workers, setup)) as crew:
         failed = crew.do(lambda _: queue, left, look)
