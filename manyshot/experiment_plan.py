@@ -295,7 +295,9 @@ class _GroupPlan:
         expert = _checkpoint("expert", start, task, epochs, passed, self.group.seed)
         texts = self.work.texts[task].training
         assert texts is not None
-        self.work.once("train", what, ("train", expert), texts.read(epochs))
+        adapter = self.experiment.train and self.experiment.train.adapter
+        times = epochs * (adapter.trainings if adapter else 1)
+        self.work.once("train", what, ("train", expert), texts.read(times))
         return expert
 
     def _learn(

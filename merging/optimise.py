@@ -90,6 +90,11 @@ def optimise(
     return [[entry["step"], entry["loss"]] for entry in trainer.state.log_history if "loss" in entry]
 
 
+def is_main() -> bool:
+    """Whether this is the first of the processes that train together under ``accelerate launch``."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _reporting(settings: TrainSettings) -> dict[str, Any]:
     """Return which trackers the Trainer reports to; Trackio makes no space on the hub that was not asked for.
 

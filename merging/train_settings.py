@@ -16,7 +16,8 @@ _UNDECIDING = frozenset({"save_seconds", "report_to"})
 """Settings that what is trained does not depend on."""
 Loss = Literal["completion", "text"]
 Order = Literal["own", "trainer"]
-Init = Literal["default", "gaussian", "orthogonal", "lori_d"]
+Init = Literal["default", "gaussian", "orthogonal", "lori_d", "lori_s"]
+_OF_LORI_S = {"density", "calibration_learning_rate"}
 
 
 class AdapterSettings(Settings):
@@ -33,7 +34,14 @@ class AdapterSettings(Settings):
     init: Init = "default"
     """How the factors begin. `default`, `gaussian` and `orthogonal` (of an even rank) are peft's, of one seed
     the same for all tasks; inits of peft that want data, or change the base, are not taken. With `lori_d` A
-    is drawn for each task's examples apart, and not trained, as in LoRI-D (arXiv 2504.07448)."""
+    is drawn for each task's examples apart, and not trained, as in LoRI-D (arXiv 2504.07448). `lori_s` is
+    LoRI-S: it trains so once to find the entries of B that move most, and then these alone from the start,
+    so that it reads the examples twice."""
+    density: float = Field(0.1, gt=0, le=1)
+    """Of `lori_s`: the share of B's entries, over all layers together, that are trained in the end."""
+    calibration_learning_rate: float | None = Field(None, gt=0)
+    """Of `lori_s`: the highest learning rate of its first training, else that of both. The paper's scripts
+    have mostly a tenth of the other there."""
 
     @field_validator("targets", mode="before")
     @classmethod
@@ -45,6 +53,26 @@ class AdapterSettings(Settings):
         if self.init == "orthogonal" and self.rank % 2:
             raise ValueError(f"init is 'orthogonal', which takes an even rank, and the rank is {self.rank}")
         return self
+
+    @model_validator(mode="after")
+    def _masks_are_of_lori_s(self) -> Self:
+        for name in _OF_LORI_S:
+            if self.init != "lori_s" and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is of the init 'lori_s', and the init is '{self.init}'")
+        return self
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """The settings that what is trained depends on."""
+        values = self.model_dump(exclude=None if self.init == "lori_s" else _OF_LORI_S)
+        if self.init == "default":
+            del values["init"]  # trainings from before there was a choice stay what they are
+        return values
+
+    @property
+    def trainings(self) -> int:
+        """How often the examples are trained on, each time for all steps."""
+        return 2 if self.init == "lori_s" else 1
 
 
 class SharedTrainSettings(Settings):
@@ -113,6 +141,6 @@ class TrainSettings(SharedTrainSettings, ReportSettings):
         """The settings that what is trained depends on; of a chat template its content."""
         values = {name: value for name, value in self.model_dump().items() if name not in _UNDECIDING}
         del values["chat"]
-        if self.adapter is not None and self.adapter.init == "default":
-            del values["adapter"]["init"]  # trainings from before there was a choice stay what they are
+        if self.adapter is not None:
+            values["adapter"] = self.adapter.deciding
         return values if self.chat.key is None else values | {"chat": self.chat.key}

@@ -10,8 +10,9 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ from merging.checkpoints.pretrained import (
 )
 from merging.checkpoints.tokenizer_files import copy_tokenizer
 from merging.examples import IGNORED, Example, examples_digest, tokenise
-from merging.optimise import optimise
+from merging.lori import Calibration, calibrate, freeze_projections, train_only
+from merging.optimise import is_main, optimise
 from merging.staging import SAVES, partial_folder, refuse_existing, resumable
 from merging.train_settings import AdapterSettings, TrainSettings
 from results.errors import InputError
@@ -43,6 +45,9 @@ TRAINING_VERSION = 2
 """Part of the key of trainings that are kept. To be raised by whatever changes the weights that one gives."""
 _PEFTS_INITS = ("gaussian", "orthogonal")
 """Those of the settings that peft has by the same name, and that leave the base as it is."""
+_LORI = ("lori_d", "lori_s")
+_CALIBRATION = "calibration"
+"""In the folder of a training of LoRI-S, while it lasts: the folder of its calibration."""
 
 
 def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out: Path) -> Path:
@@ -87,28 +92,32 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
     key = training_key(made_by)
     started = time.monotonic()
     with _workspace(out, key) as folder, without_file_bars():
-        model = load_model(below)
-        generation = unsaveable_generation(model, below)
-        if settings.adapter is not None:
-            begun = start if is_adapter(start) else None
-            model = _adapted(model, below, begun, settings, of=made_by["examples"])
-        curve = optimise(model, kept, settings, padding=padding_of(tokenizer), folder=folder, title=out.name)
+        begin = partial(_begun, below, start, settings, of=made_by["examples"])
+        fit = partial(optimise, rows=kept, padding=padding_of(tokenizer))
+        found = _calibration(begin, fit, settings, folder, out.name)
+        model = begin()
+        generation = unsaveable_generation(model, below) if settings.adapter is None else None
+        if found is not None:
+            train_only(model, found.masks)
+        curve = fit(model, settings=settings, folder=folder, title=out.name)
         if is_main():
             report = {
                 **made_by,
                 "used": len(kept),
                 "left_out": len(encoded) - len(kept),
                 "loss": curve,
+                **({} if found is None else {"calibration_loss": found.loss}),
                 "seconds": round(time.monotonic() - started, 3),
                 "versions": _versions(),
             }
             model.save_pretrained(folder)
-            if generation is not None and settings.adapter is None:
+            if generation is not None:
                 shutil.copyfile(generation, folder / generation.name)
             (folder / "README.md").unlink(missing_ok=True)  # peft's form of a model card, with nothing in it
             copy_tokenizer(below, folder)
             (folder / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-            shutil.rmtree(folder / SAVES, ignore_errors=True)
+            for unfinished in (SAVES, _CALIBRATION):
+                shutil.rmtree(folder / unfinished, ignore_errors=True)
     return out
 
 
@@ -131,11 +140,6 @@ def _versions() -> dict[str, str]:
     return {"torch": torch.__version__, "transformers": transformers.__version__}
 
 
-def is_main() -> bool:
-    """Whether this is the first of the processes that train together under ``accelerate launch``."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 @contextmanager
 def _workspace(out: Path, key: str) -> Iterator[Path]:
     """Give the hidden folder that becomes ``out``; of several processes the first makes it."""
@@ -156,6 +160,32 @@ def _workspace(out: Path, key: str) -> Iterator[Path]:
         state.wait_for_everyone()
         yield folder
         state.wait_for_everyone()
+
+
+def _begun(below: Path, start: Path, settings: TrainSettings, *, of: str) -> Any:
+    """Return the model that a training starts from, on the whole checkpoint `below`."""
+    model = load_model(below)
+    if settings.adapter is None:
+        return model
+    return _adapted(model, below, start if is_adapter(start) else None, settings, of=of)
+
+
+def _calibration(
+    begin: Callable[[], Any],
+    fit: Callable[..., list[list[float]]],
+    settings: TrainSettings,
+    folder: Path,
+    title: str,
+) -> Calibration | None:
+    """Return what LoRI-S trains; None of other trainings, which train all that they have."""
+    adapter = settings.adapter
+    if adapter is None or adapter.init != "lori_s":
+        return None
+    rate = adapter.calibration_learning_rate or settings.learning_rate
+    first = partial(fit, settings=settings.but(learning_rate=rate), title=f"{title}-calibration")
+    return calibrate(
+        begin, lambda model, saves: first(model, folder=saves), adapter.density, folder / _CALIBRATION
+    )
 
 
 def _adapted(model: Any, base: Path, start: Path | None, settings: TrainSettings, *, of: str) -> Any:
@@ -186,7 +216,7 @@ def _adapted(model: Any, base: Path, start: Path | None, settings: TrainSettings
                     "train on with its own."
                 )
         return _trainable(PeftModel.from_pretrained(model, str(start), is_trainable=True), adapter)
-    seed = settings.seed if adapter.init != "lori_d" else int(cache_key([settings.seed, of])[:8], 16)
+    seed = settings.seed if adapter.init not in _LORI else int(cache_key([settings.seed, of])[:8], 16)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -200,10 +230,8 @@ def _adapted(model: Any, base: Path, start: Path | None, settings: TrainSettings
 
 def _trainable(model: Any, adapter: AdapterSettings) -> Any:
     """Return an adapted model, of which A stays as it is where it is not to be trained."""
-    if adapter.init == "lori_d":
-        for name, parameter in model.named_parameters():
-            if ".lora_A." in name:
-                parameter.requires_grad_(False)
+    if adapter.init in _LORI:
+        freeze_projections(model)
     return model
 
 

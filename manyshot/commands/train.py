@@ -14,8 +14,8 @@ from manyshot.workers.cluster import Workers, open_workers
 from manyshot.workers.steps import do_steps
 from merging.chat import ChatSettings
 from merging.checkpoints.kept_digests import keeping_digests
+from merging.optimise import is_main
 from merging.train_settings import AdapterSettings, TrainSettings
-from merging.training import is_main
 from results.errors import InputError
 from results.store import store_root
 

@@ -58,6 +58,17 @@ def experiment(tmp_path, **changes):
     return load_experiment(tmp_path / "experiment.yaml")
 
 
+def test_experts_of_lori_s_read_their_examples_twice(tmp_path):
+    methods = [{"name": "average"}, {"name": "average", "protocol": "many-shot"}]
+    read = {}
+    for init in ("lori_d", "lori_s"):
+        train = {"rounds": 2, "examples": 8, "adapter": {"rank": 4, "init": init}}
+        plan = plan_experiment(experiment(tmp_path, methods=methods, train=train))
+        read[init] = [step.texts for step in plan.steps if step.phase == "train"]
+    assert read["lori_d"] == [4 * 8 * 2, 4 * 8, 4 * 8]  # all rounds' passes at once, then each round's
+    assert read["lori_s"] == [2 * texts for texts in read["lori_d"]]
+
+
 def test_what_is_chosen_among_is_merged_and_scored_on_validation_data(tmp_path):
     tuned = {"name": "task_arithmetic", "scaling": {"choose": [0.3, 0.5, 1.0]}}
     plan = plan_experiment(experiment(tmp_path, methods=[tuned, {**tuned, "protocol": "many-shot"}]))
