@@ -96,7 +96,7 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
         fit = partial(optimise, rows=kept, padding=padding_of(tokenizer))
         found = _calibration(begin, fit, settings, folder, out.name)
         model = begin()
-        generation = unsaveable_generation(model, below) if settings.adapter is None else None
+        generation = unsaveable_generation(model, below)
         if found is not None:
             train_only(model, found.masks)
         curve = fit(model, settings=settings, folder=folder, title=out.name)
@@ -111,7 +111,7 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
                 "versions": _versions(),
             }
             model.save_pretrained(folder)
-            if generation is not None:
+            if generation is not None and settings.adapter is None:
                 shutil.copyfile(generation, folder / generation.name)
             (folder / "README.md").unlink(missing_ok=True)  # peft's form of a model card, with nothing in it
             copy_tokenizer(below, folder)
