@@ -1,5 +1,7 @@
 """How much memory a piece of work takes."""
 
+import ctypes
+import gc
 import re
 import threading
 from pathlib import Path
@@ -11,7 +13,9 @@ _SECONDS = 0.01
 class AddedMemory:
     """Watches, as a context, how much this process's memory grows.
 
-    Files that are mapped, such as checkpoints, are not counted, nor is a device's own memory.
+    Files that are mapped, such as checkpoints, are not counted, nor is a device's own memory. What earlier
+    work has freed is given back to the system first where the C library can (glibc); the work would otherwise
+    take it up again, and seem to take nothing.
 
     Attributes:
         bytes: most that was held above what was held at the beginning, looked at every hundredth of a second;
@@ -24,6 +28,7 @@ class AddedMemory:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> "AddedMemory":
+        _give_back_free()
         self._before = _anonymous_bytes()
         if self._before is not None:
             self._look()
@@ -44,6 +49,13 @@ class AddedMemory:
         held = _anonymous_bytes()
         if held is not None and self._before is not None:
             self.bytes = max(self.bytes or 0, held - self._before)
+
+
+def _give_back_free() -> None:
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
 
 
 def _anonymous_bytes() -> int | None:

@@ -27,7 +27,7 @@ _CAPTION = (
     "Normalised performance: 1 is the expert of the task. Methods of one rank cannot be told apart from the "
     "best of them by these documents and seeds: rank by the average, worst-task rank by the worst task. "
     "Seconds are of one merge with what it measures, learns and chooses, without training; MiB is the most "
-    "memory that it took beside mapped files."
+    "memory that the merging alone took, beside mapped files."
 )
 
 

@@ -20,6 +20,19 @@ def test_what_was_held_for_a_while_is_counted():
     assert 64 * MIB <= memory.bytes < 80 * MIB
 
 
+def test_memory_that_earlier_work_has_freed_is_counted_when_it_is_taken_again():
+    np.ones(31 * MIB, dtype=np.uint8)  # from now on the C library keeps what is freed of smaller blocks
+    earlier = [np.ones(MIB, dtype=np.uint8) for _ in range(64)]
+    above = np.ones(MIB, dtype=np.uint8)  # so that the end of the heap does not go back either
+    del earlier
+    with AddedMemory() as memory:
+        held = [np.ones(MIB, dtype=np.uint8) for _ in range(64)]
+        time.sleep(0.1)
+        del held
+    assert 64 * MIB <= memory.bytes < 80 * MIB
+    assert above.all()
+
+
 def test_mapped_files_are_not_counted(tmp_path):
     (tmp_path / "file").write_bytes(bytes(64 * MIB))
     with AddedMemory() as memory, (tmp_path / "file").open("rb") as file:
