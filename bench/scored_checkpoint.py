@@ -10,6 +10,7 @@ from bench.engine import Engine, EngineSettings, TensorEngine
 from bench.engine_registry import open_engine
 from bench.recorded import recorded_digest
 from merging.checkpoints.adapted import AdaptedCheckpoint, open_checkpoint
+from merging.checkpoints.removed import are_removed, identity_of
 from merging.checkpoints.stacked import StackedCheckpoint
 from results.errors import InputError
 from results.record import CheckpointIdentity
@@ -52,6 +53,8 @@ class ScoredCheckpoint:
             InputError: it is not there, or not whole; or its folder is of other weights, as a stack's is the
                 first part's, and an adapter's runs on the base that it names itself.
         """
+        if are_removed(Path(name)):  # what was scored already can be looked up
+            return cls(name, Path(name), identity_of(name))
         checkpoint = open_checkpoint(name)
         if isinstance(checkpoint, StackedCheckpoint):
             raise InputError(

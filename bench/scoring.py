@@ -26,6 +26,7 @@ from bench.score_settings import ScoreSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.worked_examples import refuse_few_rows
 from merging.chat import ChatSettings
+from merging.checkpoints.folders import refuse_removed
 from results.errors import InputError
 from results.record import CheckpointIdentity, Record, RecordKey
 from results.store import Store
@@ -142,7 +143,7 @@ class Scorer:
         """
         return self.store.find(self.key(checkpoint, benchmark))
 
-    def _has(self, checkpoint: ScoredCheckpoint, benchmark: Benchmark) -> bool:
+    def has(self, checkpoint: ScoredCheckpoint, benchmark: Benchmark) -> bool:
         """Whether there is a record of a checkpoint on a benchmark, without reading it."""
         return self.store.holds(self.key(checkpoint, benchmark).digest)
 
@@ -162,7 +163,7 @@ class Scorer:
                 "enable_thinking, or the benchmark."
             )
         no_folder = self.engine_kind.recorded or self.engine_kind.served
-        if no_folder or all(self._has(checkpoint, benchmark) for benchmark in benchmarks):
+        if no_folder or all(self.has(checkpoint, benchmark) for benchmark in benchmarks):
             return
         from merging.checkpoints.adapter import base_folder
         from merging.checkpoints.pretrained import load_config, load_tokenizer
@@ -237,7 +238,7 @@ class Scorer:
         wanted = [
             benchmark
             for benchmark in benchmarks
-            if benchmark.is_generated and not self._has(checkpoint, benchmark)
+            if benchmark.is_generated and not self.has(checkpoint, benchmark)
         ]
         if len(wanted) < 2:
             return
@@ -309,8 +310,9 @@ class Scorer:
         """The engine, started where it was not, with a checkpoint in it.
 
         Raises:
-            InputError: the checkpoint cannot be loaded.
+            InputError: the checkpoint cannot be loaded, or its weights were removed.
         """
+        refuse_removed(checkpoint.path)
         is_there = self._loaded == checkpoint.identity
         if self._engine is None:
             served = checkpoint.served

@@ -92,6 +92,10 @@ def _run(parser: argparse.ArgumentParser) -> None:
         help="say what will be trained, merged and scored; fetch nothing",
     )
     parser.add_argument(
+        "--keep-merged", choices=("yes", "no"), default="yes",
+        help="no: remove merged weights when they have been scored (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
         "--tokens-per-second", type=number, nargs="+", metavar="N",
         help="with --plan: a rate of training and one of scoring, or one for both, which give hours",
     )  # fmt: skip

@@ -1,7 +1,8 @@
 """A run that can start: all that its experiment names is opened, and each step can be done by itself."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -9,15 +10,19 @@ from bench.engine import EngineSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.signals import ValidationSignals
 from bench.suite import load_suite
+from manyshot.check import accepted_by_task
 from manyshot.console import logger
 from manyshot.experiment import Experiment
 from manyshot.experiment_scorer import scoring_setup
 from manyshot.experts import open_signals, standalone_training, train_experts, training_examples
 from manyshot.planned_merges import PlannedMerge, expert_label, needs_of, planned_merges
-from manyshot.run_entries import RunCheckpoint, merged_checkpoints, run_checkpoint
+from manyshot.run_entries import RunCheckpoint, merged_checkpoints, opened_round, run_checkpoint
 from manyshot.run_steps import RunStep
+from manyshot.score_checkpoints import benchmarks_with_data, shown_progress
+from manyshot.scoring_plan import do_job, plan_scoring
+from merging.checkpoints.removed import are_removed, remove_weights
 from merging.experts import Expert, ExpertTraining, GivenExperts, TrainedExperts
-from merging.many_shot import MergePlan, MergeRound, has_round, run_rounds, select_round
+from merging.many_shot import MergePlan, MergeRound, found_rounds, run_rounds, select_round
 from merging.recipe import MethodSpec
 
 
@@ -27,17 +32,19 @@ class RunSetup:
 
     Attributes:
         experiment: what is done.
-        tasks: of its suite, which are merged.
         store: folder of the store.
         data_root: local data root, or None for the hub.
         out: folder for experts and merged checkpoints.
+        skip_missing: leave out benchmarks without data.
+        keep_merged: keep the weights of merged checkpoints that have been scored.
     """
 
     experiment: Experiment
-    tasks: tuple[str, ...]
     store: Path
     data_root: Path | None
     out: Path
+    skip_missing: bool = False
+    keep_merged: bool = True
 
     @property
     def engine(self) -> EngineSettings:
@@ -50,45 +57,94 @@ class RunSetup:
         """Folder for what workers say."""
         return self.out / "logs"
 
-    def open(self) -> "OpenedRun":
-        """Open all that the steps need.
+    def open(self) -> "OpenedSubsets":
+        """Return what does the steps.
 
         Raises:
             InputError: something that the experiment names is not there or does not fit.
         """
-        return OpenedRun(self)
+        return OpenedSubsets(self)
 
 
-class OpenedRun:
-    """Makes the checkpoints of a run; what is there is not made again.
+class OpenedSubsets:
+    """Does the steps of a run, of whichever tasks they are.
 
     Args:
         setup: of the run.
+    """
+
+    def __init__(self, setup: RunSetup) -> None:
+        self._setup, self._opened = setup, dict[tuple[str, ...], OpenedRun]()
+        self._accepted = accepted_by_task(setup.experiment)
+
+    def of(self, tasks: tuple[str, ...]) -> "OpenedRun":
+        """The run on some of the suite's tasks, of which one at a time has an engine.
+
+        Raises:
+            InputError: something that the experiment names is not there or does not fit.
+        """
+        if tasks not in self._opened:
+            setup = self._setup
+            if setup.experiment.subsets is not None:
+                setup = replace(setup, experiment=setup.experiment.only(tasks, self._accepted))
+            self._opened[tasks] = OpenedRun(setup, tasks)
+        for others, opened in self._opened.items():
+            if others != tasks:
+                opened.close()
+        return self._opened[tasks]
+
+    def do(self, step: RunStep) -> None:
+        """Do a step whose earlier ones are done, unless it is done itself.
+
+        Raises:
+            InputError: it cannot be done.
+        """
+        self.of(step.tasks).do(step)
+
+    def has(self, step: RunStep) -> bool:
+        """Whether a step is done whose earlier ones are."""
+        return self.of(step.tasks).has(step)
+
+    def close(self) -> None:
+        """Stop the engine."""
+        for opened in self._opened.values():
+            opened.close()
+
+
+class OpenedRun:
+    """Makes the checkpoints of a run on some tasks, and scores them; what is there is not made again.
+
+    Args:
+        setup: of the run.
+        tasks: of its suite, which are merged.
 
     Attributes:
+        experiment: with the experts that are merged.
         suite: with the tasks that are merged.
         scoring: how all checkpoints are scored.
         scorer: that scores them so.
+        benchmarks: on which they are scored.
         signals: of checkpoints on validation data.
 
     Raises:
         InputError: something that the experiment names is not there or does not fit.
     """
 
-    def __init__(self, setup: RunSetup) -> None:
-        experiment = self._experiment = setup.experiment
-        self._out = setup.out
+    def __init__(self, setup: RunSetup, tasks: Sequence[str]) -> None:
+        experiment = self.experiment = setup.experiment
+        self._out, self._keeps_merged = setup.out, setup.keep_merged
         suite = load_suite(experiment.suite)
-        self.suite = suite.but(tasks={task: suite.tasks[task] for task in setup.tasks})
+        self.suite = suite.but(tasks={task: suite.tasks[task] for task in tasks})
         self._base = ScoredCheckpoint.open(experiment.base)
         paths = experiment.experts or {}
-        self._given = {task: ScoredCheckpoint.open(paths[task]) for task in setup.tasks if paths}
+        self._given = {task: ScoredCheckpoint.open(paths[task]) for task in tasks if paths}
         opened = [self._base, *self._given.values()]
         self.scoring = scoring_setup(
             experiment, self.suite, opened, setup.store, setup.data_root, asked_by="An experiment scores"
         )
         self.scorer = self.scoring.open_scorer()
         self.scorer.chat_forms.check(opened)
+        self.benchmarks = benchmarks_with_data(self.scorer, self.suite.benchmarks, setup.skip_missing)
         self.signals = open_signals(experiment, self.suite, self.scorer, setup.data_root)
         for method in experiment.methods:
             self.signals.check(needs_of(experiment, method))
@@ -105,9 +161,10 @@ class OpenedRun:
         yield run_checkpoint("base", "base", self._base)
         for group in self._groups:
             for task, expert in self._experts_of(group.seed).items():
-                label = expert_label(self._experiment, task, group.seed)
+                label = expert_label(self.experiment, task, group.seed)
                 yield run_checkpoint(label, "expert", expert, task=task, seed=group.seed)
             for planned in group.merges:
+                self._forget_removed(group.seed, planned)
                 plan, rounds = self._plan(group.seed, planned), self._rounds(group.seed, planned)
                 signals = self._signals_of(group.seed, planned)
                 selection = select_round(rounds, planned.method.keep, signals)
@@ -119,40 +176,120 @@ class OpenedRun:
         Raises:
             InputError: it cannot be done.
         """
-        if step.task is not None:
+        if step.benchmarks:
+            self._score(step)
+        elif step.task is not None:
             self._training(step, step.task).expert(lambda _: self.signals.free())
-            return
-        planned = self._planned(step)
-        rounds = self._rounds(step.seed, planned, last=step.round_index)
-        if step.round_index == planned.rounds:  # what choosing among them measures is kept
-            select_round(rounds, planned.method.keep, self._signals_of(step.seed, planned))
+        else:
+            planned = self._planned(step)
+            self._forget_removed(step.seed, planned)
+            rounds = self._rounds(step.seed, planned, last=step.round_index)
+            if step.round_index == planned.rounds:  # what choosing among them measures is kept
+                select_round(rounds, planned.method.keep, self._signals_of(step.seed, planned))
 
     def has(self, step: RunStep) -> bool:
         """Whether a step is done whose earlier ones are."""
+        if step.benchmarks:
+            return self._has_records(self._checkpoint(step), step.benchmarks)
         if step.task is not None:
             return self._training(step, step.task).out.exists()
         planned = self._planned(step)
-        plan, signals = self._plan(step.seed, planned), self._signals_of(step.seed, planned)
-        if not has_round(plan, self._out, signals, planned.title, step.round_index):
+        rounds = self._found_rounds(step.seed, planned)
+        if step.round_index > len(rounds) or self._lacks_removed(step.seed, planned):
             return False
-        if step.round_index < planned.rounds or planned.method.keep == "last":
+        return step.round_index < planned.rounds or self._has_selection(step.seed, planned, rounds)
+
+    def remove_scored(self, seed: int | None, planned: PlannedMerge) -> None:
+        """Remove the merged weights of a merge of which nothing is left to be measured."""
+        rounds = self._found_rounds(seed, planned)
+        if len(rounds) < planned.rounds or not self._has_selection(seed, planned, rounds):
+            return
+        names = [benchmark.name for benchmark in self.benchmarks]
+        scored = (ScoredCheckpoint.open(str(merge_round.merged)) for merge_round in rounds)
+        if all(self._has_records(checkpoint, names) for checkpoint in scored):
+            for merge_round in rounds:
+                remove_weights(merge_round.merged)
+
+    def remove_all_scored(self) -> None:
+        """Remove all merged weights of which nothing is left to be measured."""
+        for group in self._groups:
+            for planned in group.merges:
+                self.remove_scored(group.seed, planned)
+
+    def _score(self, step: RunStep) -> None:
+        """Make the records of a checkpoint that are not there."""
+        wanted = [benchmark for benchmark in self.benchmarks if benchmark.name in step.benchmarks]
+        plan = plan_scoring(self.scorer, [self._checkpoint(step)], wanted)
+        with shown_progress(step.name) as progress:
+            for job in plan.jobs:
+                for _ in do_job(self.scorer, job, {one.name: one for one in wanted}, progress=progress):
+                    pass
+        if step.title is not None and not self._keeps_merged:
+            self.remove_scored(step.seed, self._planned(step))
+
+    def _checkpoint(self, step: RunStep) -> ScoredCheckpoint:
+        """What a step scores, called as the run's table calls it."""
+        if step.title is None and step.task is None:
+            return self._base
+        if step.title is None and step.task is not None:
+            if self._given:
+                return self._given[step.task]
+            expert = ScoredCheckpoint.open(str(self._training(step, step.task).out))
+            return replace(expert, name=expert_label(self.experiment, step.task, step.seed))
+        planned = self._planned(step)
+        rounds = self._rounds(step.seed, planned, last=step.round_index)
+        counts = planned.rounds
+        if planned.method.keep != "last":
+            signals = self._signals_of(step.seed, planned)
+            counts = select_round(self._rounds(step.seed, planned), planned.method.keep, signals).round_index
+        is_title = step.round_index == counts
+        return opened_round(rounds[-1], planned.title if is_title else planned.round_label(step.round_index))
+
+    def _has_records(self, checkpoint: ScoredCheckpoint, benchmarks: Sequence[str]) -> bool:
+        """Whether a checkpoint has been scored on benchmarks."""
+        return all(self.scorer.has(checkpoint, one) for one in self.benchmarks if one.name in benchmarks)
+
+    def _has_selection(self, seed: int | None, planned: PlannedMerge, rounds: Sequence[MergeRound]) -> bool:
+        """Whether nothing is left to be measured to choose the round that counts."""
+        if planned.method.keep == "last":
             return True
-        merged = [one.merged for one in self._rounds(step.seed, planned)]
-        experts = self._experts_of(step.seed).items()
+        signals, experts = self._signals_of(seed, planned), self._experts_of(seed).items()
         return all(
             signals.has_scores(checkpoint, task)
             for task, expert in experts
-            for checkpoint in (*merged, expert.path)
+            for checkpoint in (*(one.merged for one in rounds), expert.path)
         )
+
+    def _lacks_removed(self, seed: int | None, planned: PlannedMerge) -> bool:
+        """Whether weights were removed of which something is to be measured, as by another experiment."""
+        rounds = self._found_rounds(seed, planned)
+        removed = [one for one in rounds if are_removed(one.merged)]
+        names = [benchmark.name for benchmark in self.benchmarks]
+        return bool(removed) and not (
+            self._has_selection(seed, planned, removed)
+            and all(self._has_records(ScoredCheckpoint.open(str(one.merged)), names) for one in removed)
+        )
+
+    def _forget_removed(self, seed: int | None, planned: PlannedMerge) -> None:
+        """Remove what is left of removed checkpoints where it is not enough, so that they are made again."""
+        if self._lacks_removed(seed, planned):
+            for merge_round in self._found_rounds(seed, planned):
+                if are_removed(merge_round.merged):
+                    shutil.rmtree(merge_round.merged)
+
+    def _found_rounds(self, seed: int | None, planned: PlannedMerge) -> list[MergeRound]:
+        """The rounds of a merge that are there."""
+        signals = self._signals_of(seed, planned)
+        return found_rounds(self._plan(seed, planned), self._out, signals, planned.title)
 
     def _training(self, step: RunStep, task: str) -> ExpertTraining:
         """The training of an expert."""
         if step.title is None:
             return standalone_training(
-                self._experiment, self._base, self._examples, task, step.seed,
+                self.experiment, self._base, self._examples, task, step.seed,
                 signals=self.signals, out=self._out,
             )  # fmt: skip
-        planned, start = self._planned(step), self._experiment.base
+        planned, start = self._planned(step), self.experiment.base
         if step.round_index > 1:
             start = str(self._rounds(step.seed, planned, last=step.round_index - 1)[-1].merged)
         trained = self._trained_in_rounds()
@@ -178,29 +315,29 @@ class OpenedRun:
         """The experts by whose scores others are divided, given, or trained where they are not there."""
         if seed not in self._experts:
             self._experts[seed] = self._given or train_experts(
-                self._experiment, self._base, self._examples, seed, signals=self.signals, out=self._out
+                self.experiment, self._base, self._examples, seed, signals=self.signals, out=self._out
             )
         return self._experts[seed]
 
     def _signals_of(self, seed: int | None, planned: PlannedMerge) -> ValidationSignals:
         """What validation data say; over the scores of a seed's experts, where a merge asks for scores."""
-        if not needs_of(self._experiment, planned.method).scores:
+        if not needs_of(self.experiment, planned.method).scores:
             return self.signals
         return self.signals.with_references(
             {task: expert.path for task, expert in self._experts_of(seed).items()}
         )
 
     def _trained_in_rounds(self) -> TrainedExperts:
-        assert self._experiment.train is not None
-        settings = self._experiment.train.one_round_settings
+        assert self.experiment.train is not None
+        settings = self.experiment.train.one_round_settings
         return TrainedExperts(
             self._examples,
-            settings.but(chat=self.signals.scorer.chat, report_to=self._experiment.report_to),
+            settings.but(chat=self.signals.scorer.chat, report_to=self.experiment.report_to),
         )
 
     def _as_given(self, seed: int | None) -> GivenExperts:
         """Experts as a merge that is done once takes them, by the names that the experiment gives them."""
-        names, experts = self._experiment.experts or {}, self._experts_of(seed)
+        names, experts = self.experiment.experts or {}, self._experts_of(seed)
         return GivenExperts(
             {
                 task: Expert(names.get(task, str(checkpoint.path)), checkpoint.path)
@@ -211,7 +348,7 @@ class OpenedRun:
 
     def _plan(self, seed: int | None, planned: PlannedMerge) -> MergePlan:
         """What a method merges, and how."""
-        method, experiment = planned.method, self._experiment
+        method, experiment = planned.method, self.experiment
         return MergePlan(
             base=experiment.base,
             base_digest=self._base.identity.digest,

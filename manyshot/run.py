@@ -4,6 +4,7 @@
 2. The experts are opened, or trained from the base on the examples of all rounds.
 3. Every method merges them for every seed: once, or in rounds with experts of their own.
 4. Every checkpoint is scored on every benchmark; what has a record is not scored again.
+   Workers do all of this in steps, which wait for each other.
 5. The checkpoints are compared, and the report is written.
 """
 
@@ -14,18 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.suite import Suite, load_suite
-from manyshot.check import accepted_by_task, check_experiment
+from manyshot.check import check_experiment
 from manyshot.console import logger
 from manyshot.experiment import Experiment
 from manyshot.kept_run import keep_run
-from manyshot.opened_run import RunSetup
+from manyshot.opened_run import OpenedRun, OpenedSubsets, RunSetup
 from manyshot.run_report import mark_report, report_folder, write_report, write_subsets
 from manyshot.run_steps import run_steps
-from manyshot.score_checkpoints import benchmarks_with_data, score_all
+from manyshot.score_checkpoints import score_all
 from manyshot.tracked_scores import report_comparison
 from manyshot.workers.cluster import Workers
-from manyshot.workers.driver import open_crew
-from manyshot.workers.steps import do_steps
+from manyshot.workers.steps import do_steps, do_steps_here
 from results.comparison import Comparison, compare
 from results.run_manifest import set_aside_unreadable
 from results.store import Store
@@ -42,6 +42,7 @@ class RunContext:
         data_root: local data root, or None for the hub.
         skip_missing: leave out benchmarks without data.
         workers: make checkpoints and score them, where there are some.
+        keep_merged: keep the weights of merged checkpoints that have been scored.
     """
 
     store: Store
@@ -49,6 +50,7 @@ class RunContext:
     data_root: Path | None = None
     skip_missing: bool = False
     workers: Workers | None = None
+    keep_merged: bool = True
 
 
 @dataclass(frozen=True)
@@ -90,49 +92,66 @@ def run_experiment(experiment: Experiment, name: str, context: RunContext) -> Fi
                 "the store's manifest of the run '%s' cannot be read; it is %s now", run_name, moved
             )
     report = report_folder(context.out, name)
+    setup = RunSetup(
+        experiment,
+        context.store.root,
+        context.data_root,
+        context.out,
+        skip_missing=context.skip_missing,
+        keep_merged=context.keep_merged,
+    )
     finished: FinishedRun | FinishedSubsets
-    if not subsets:
-        finished = _run(experiment, suite, name, context, report)
-    else:
-        comparisons, accepted = {}, accepted_by_task(experiment)
-        for subset, run_name in subsets.items():
-            title = "+".join(subset)
-            logger.info("merging %s", ", ".join(subset))
-            comparisons[subset] = _run(
-                experiment.only(subset, accepted),
-                suite.but(tasks={task: suite.tasks[task] for task in subset}),
-                run_name,
-                context,
-                report / "subsets" / title,
-                family=name,
-            ).comparison
-        finished = FinishedSubsets(comparisons, write_subsets(comparisons, report))
+    with closing(setup.open()) as opened:
+        _do_steps(setup, suite, opened, context.workers)
+        if not subsets:
+            finished = _finish(opened.of(tuple(suite.tasks)), name, context, report)
+        else:
+            comparisons = {}
+            for subset, run_name in subsets.items():
+                logger.info("merging %s", ", ".join(subset))
+                folder = report / "subsets" / "+".join(subset)
+                comparisons[subset] = _finish(
+                    opened.of(subset), run_name, context, folder, family=name
+                ).comparison
+            finished = FinishedSubsets(comparisons, write_subsets(comparisons, report))
     mark_report(report, name)
     return finished
 
 
-def _run(
-    experiment: Experiment,
-    suite: Suite,
+def _do_steps(setup: RunSetup, suite: Suite, opened: OpenedSubsets, workers: Workers | None) -> None:
+    """Let workers do all steps, or do them one behind the other where merged weights are not kept."""
+    if workers is None and setup.keep_merged:
+        return
+    steps = run_steps(
+        setup.experiment,
+        tuple(suite.tasks),
+        lambda subset: [benchmark.name for benchmark in opened.of(subset).benchmarks],
+    )
+    if workers is None:
+        do_steps_here(steps, opened.has, opened)
+    else:
+        opened.close()  # its engine has a device that a worker may be given
+        do_steps(steps, opened.has, setup, workers, few_unscored=not setup.keep_merged)
+
+
+def _finish(
+    opened: OpenedRun,
     name: str,
     context: RunContext,
     report: Path,
     *,
     family: str | None = None,
 ) -> FinishedRun:
-    """Run an experiment on all tasks of a suite."""
-    setup = RunSetup(experiment, tuple(suite.tasks), context.store.root, context.data_root, context.out)
-    with closing(setup.open()) as opened:
-        benchmarks = benchmarks_with_data(opened.scorer, suite.benchmarks, context.skip_missing)
-        if context.workers is not None:
-            opened.close()  # its engine has a device that a worker may be given
-            do_steps(run_steps(experiment, setup.tasks), opened.has, setup, context.workers)
-        checkpoints = list(opened.checkpoints())
-        scored = [checkpoint.scored for checkpoint in checkpoints]
-        with open_crew(context.workers, opened.scoring) as crew:
-            records = score_all(opened.scorer, scored, benchmarks, crew)
-    run = keep_run(name, suite, experiment, checkpoints, records, signals=opened.signals, subsets_of=family)
+    """Make and score what has not been, and compare all."""
+    checkpoints = list(opened.checkpoints())
+    scored = [checkpoint.scored for checkpoint in checkpoints]
+    records = score_all(opened.scorer, scored, opened.benchmarks)
+    if not context.keep_merged:
+        opened.remove_all_scored()
+    run = keep_run(
+        name, opened.suite, opened.experiment, checkpoints, records, signals=opened.signals, subsets_of=family
+    )
     comparison = compare(run, context.store)
     files = write_report(comparison, report)
-    report_comparison(experiment.report_to, comparison, context.store)
+    report_comparison(opened.experiment.report_to, comparison, context.store)
     return FinishedRun(comparison, files)

@@ -66,7 +66,7 @@ def merged_checkpoints(
     yield run_checkpoint(
         planned.title,
         "merged",
-        _opened(kept, planned.title),
+        opened_round(kept, planned.title),
         **about,
         trace=kept.trace,
         selection=selection if method.in_rounds else None,
@@ -76,7 +76,7 @@ def merged_checkpoints(
         yield run_checkpoint(
             label,
             "round",
-            _opened(merge_round, label),
+            opened_round(merge_round, label),
             **about,
             leads_to=planned.title,
             round_index=merge_round.round_index,
@@ -84,5 +84,6 @@ def merged_checkpoints(
         )
 
 
-def _opened(merge_round: MergeRound, label: str) -> ScoredCheckpoint:
+def opened_round(merge_round: MergeRound, label: str) -> ScoredCheckpoint:
+    """The merged checkpoint of a round under a label."""
     return replace(ScoredCheckpoint.open(str(merge_round.merged)), name=label)

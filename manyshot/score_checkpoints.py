@@ -16,7 +16,7 @@ from bench.scoring import Scorer
 from bench.suite import Preset, Suite, benchmark_names, load_benchmark
 from manyshot.console import ScoringProgress, logger
 from manyshot.scoring_plan import ScoringJob, ScoringPlan, do_job, plan_scoring
-from manyshot.workers.scoring_queue import ScoringQueue
+from manyshot.workers.queue import Queue
 from merging.chat import ChatSettings
 from results.errors import InputError
 from results.record import Record
@@ -214,7 +214,7 @@ def score_all(
     with progress.shown():
         try:
             if crew is None or not plan.jobs:
-                made = _score_here(scorer, plan, benchmarks, progress)
+                made = score_here(scorer, plan, benchmarks, progress)
             else:
                 scorer.close()  # its engine has a device that a worker may be given
                 made = _score_by(crew, plan, scorer.store, progress)
@@ -229,7 +229,7 @@ def score_all(
     return dict(records)
 
 
-def _score_here(
+def score_here(
     scorer: Scorer, plan: ScoringPlan, benchmarks: Sequence[Benchmark], progress: ScoringProgress
 ) -> dict[str, Record]:
     """Do all jobs in this process; return the records by the digests of their keys."""
@@ -258,7 +258,7 @@ def _score_by(crew: "Crew", plan: ScoringPlan, store: Store, progress: ScoringPr
         progress.finish(len(there))
 
     progress.start("workers")
-    failed = crew.do(partial(ScoringQueue, plan.jobs), plan.lacking, look)
+    failed = crew.do(partial(Queue, plan.jobs), plan.lacking, look)
     look(plan.jobs)
     if lacking:
         reasons = dict.fromkeys(f"{one.job.name}: {one.why}" for one in failed)

@@ -3,7 +3,7 @@
 One process walks the jobs one after the other, workers take them from a queue; both do a job by `do_job`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,12 +11,13 @@ from bench.benchmark import Benchmark
 from bench.engine import KeptBackError, Progress
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
+from manyshot.jobs import Job
 from results.errors import InputError
 from results.record import Record
 
 
 @dataclass(frozen=True)
-class ScoringJob:
+class ScoringJob(Job):
     """A checkpoint, and the benchmarks that the store has no record of it on.
 
     Attributes:
@@ -28,14 +29,18 @@ class ScoringJob:
     records: Mapping[str, str]
 
     @property
-    def name(self) -> str:
-        """What it is called in messages."""
-        return f"{self.checkpoint.name} on {', '.join(self.records)}"
+    def label(self) -> str:
+        """The checkpoint's name."""
+        return self.checkpoint.name
 
-    def parts(self, first: int) -> "tuple[ScoringJob, ScoringJob]":
-        """A job of its first benchmarks, so many, and one of the others."""
-        listed = list(self.records.items())
-        return replace(self, records=dict(listed[:first])), replace(self, records=dict(listed[first:]))
+    @property
+    def benchmarks(self) -> tuple[str, ...]:
+        """What the checkpoint is scored on."""
+        return tuple(self.records)
+
+    def only(self, benchmarks: Collection[str]) -> "ScoringJob":
+        """The job with some of its benchmarks."""
+        return replace(self, records={name: self.records[name] for name in benchmarks})
 
 
 @dataclass(frozen=True)

@@ -180,11 +180,14 @@ def run_rounds(
     return rounds
 
 
-def has_round(plan: MergePlan, out: Path, signals: Signals, title: str, round_index: int) -> bool:
-    """Return whether `run_rounds`, called with the same, would find a round made."""
+def found_rounds(plan: MergePlan, out: Path, signals: Signals, title: str) -> list[MergeRound]:
+    """Return the rounds that `run_rounds`, called with the same, would find made."""
     out = out.resolve()
-    file = _folder_of_rounds(plan, out, signals, title) / f"round-{round_index}.json"
-    return _found_round(file, out) is not None
+    folder = _folder_of_rounds(plan, out, signals, title)
+    rounds: list[MergeRound] = []
+    while found := _found_round(folder / f"round-{len(rounds) + 1}.json", out):
+        rounds.append(found)
+    return rounds
 
 
 def _folder_of_rounds(plan: MergePlan, out: Path, signals: Signals, title: str) -> Path:

@@ -20,7 +20,6 @@ import torch
 import transformers
 
 from merging.chat import chat_form
-from merging.checkpoints.adapted import open_checkpoint
 from merging.checkpoints.adapter import Adapter, is_adapter
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.folders import locate
@@ -32,6 +31,7 @@ from merging.checkpoints.pretrained import (
     unsaveable_generation,
     without_file_bars,
 )
+from merging.checkpoints.removed import identity_of
 from merging.checkpoints.tokenizer_files import copy_tokenizer
 from merging.examples import IGNORED, Example, examples_digest, tokenise
 from merging.lori import Calibration, calibrate, freeze_projections, train_only
@@ -124,7 +124,7 @@ def train(base: Path, examples: Sequence[Example], settings: TrainSettings, out:
 def made_from(base: Path, examples: Sequence[Example], settings: TrainSettings) -> dict[str, Any]:
     """Return what decides a training's outcome, which ``training.json`` repeats."""
     return {
-        "base": open_checkpoint(base).identity().digest,
+        "base": identity_of(base).digest,
         "examples": examples_digest(examples),
         "settings": json_value(settings.deciding),
         "version": TRAINING_VERSION,

@@ -80,7 +80,14 @@ def _run(options: argparse.Namespace, workers: Workers | None) -> None:
     if workers is not None:
         experiment = experiment.model_copy(update={"engine": workers.settle(experiment.engine)})
     store, root = Store(store_root(options.store)), data_root(options.data)
-    context = RunContext(store, out, root, skip_missing=options.skip_missing, workers=workers)
+    context = RunContext(
+        store,
+        out,
+        root,
+        skip_missing=options.skip_missing,
+        workers=workers,
+        keep_merged=options.keep_merged == "yes",
+    )
     finished = run_experiment(experiment, name, context)
     show(finished, options.json)
     if options.leaderboard is not None:
@@ -100,7 +107,7 @@ def _show_plan(experiment: Experiment, options: argparse.Namespace) -> None:
     rates, root = rates_of(options.tokens_per_second), data_root(options.data)
     planned = plan_experiment(experiment, root, skip_missing=options.skip_missing)
     with_workers = options.workers is not None or options.ray is not None
-    order = order_of_steps(experiment) if with_workers else []
+    order = order_of_steps(experiment, planned) if with_workers else []
     answer((plan_as_json if options.json else plan_as_text)(planned, rates, order))
 
 

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from bench.suite import load_suite
 from manyshot.console import as_table
 from manyshot.experiment import Experiment
+from manyshot.jobs import longest_first
 from manyshot.plan_amounts import ESTIMATE, Amount, ExperimentPlan, Step
-from manyshot.run_steps import RunStep, longest_first, run_steps
+from manyshot.run_steps import RunStep, run_steps
 from results.errors import InputError
 
 Rates = tuple[float, float] | None
@@ -31,20 +32,15 @@ def rates_of(given: Sequence[float] | None) -> Rates:
     return given[0], given[-1]
 
 
-def order_of_steps(experiment: Experiment) -> list[RunStep]:
-    """The steps that workers do, the first of what most others wait for; of all subsets of tasks.
+def order_of_steps(experiment: Experiment, plan: ExperimentPlan) -> list[RunStep]:
+    """The steps that workers do, the first of what most others wait for; of all subsets of tasks."""
+    suite = load_suite(experiment.suite)
 
-    A merge of a subset is named with its tasks; an expert is trained once for all of them.
-    """
-    ordered: dict[str, RunStep] = {}
-    for subset in experiment.merged_together(tuple(load_suite(experiment.suite).tasks)):
-        steps = run_steps(experiment, subset)
-        prefix = f"{'+'.join(subset)}: " if experiment.subsets else ""
-        called = {step.name: step.name if step.title is None else prefix + step.name for step in steps}
-        for step in longest_first(steps):
-            after = frozenset(called[earlier] for earlier in step.after)
-            ordered.setdefault(called[step.name], replace(step, name=called[step.name], after=after))
-    return list(ordered.values())
+    def benchmarks(tasks: tuple[str, ...]) -> list[str]:
+        merged = suite.but(tasks={task: suite.tasks[task] for task in tasks})
+        return [one.name for one in merged.benchmarks if one.name in plan.benchmarks]
+
+    return longest_first(run_steps(experiment, tuple(suite.tasks), benchmarks))
 
 
 def plan_as_json(plan: ExperimentPlan, rates: Rates, order: Sequence[RunStep]) -> str:
@@ -79,7 +75,7 @@ def plan_as_text(plan: ExperimentPlan, rates: Rates, order: Sequence[RunStep]) -
     parts = [texts, as_table(headings, _work(plan, rates)), "\n".join(notes)]
     if order:
         waits = [(step.name, "; ".join(sorted(step.after))) for step in order]
-        parts.append(as_table(("what workers do, before they score", "after"), waits))
+        parts.append(as_table(("what workers do", "after"), waits))
     return "\n\n".join(parts)
 
 

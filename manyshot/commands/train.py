@@ -59,7 +59,7 @@ def _trained(setup: TrainingSetup, tasks: list[str], workers: Workers | None) ->
         return [trainings.train(tasks[0], setup.out)]
     for task in tasks:
         trainings.examples(task)
-    steps = [RunStep(task, None, task) for task in tasks]  # none waits for another
+    steps = [RunStep(task, task=task) for task in tasks]  # none waits for another
     if workers is not None:
         do_steps(steps, trainings.has, setup, workers)
     else:

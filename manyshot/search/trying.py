@@ -9,32 +9,31 @@ from bench.scored_checkpoint import ScoredCheckpoint
 from bench.suite import load_suite
 from bench.validation_parts import ValidationParts
 from manyshot.experiment_scorer import scoring_setup
+from manyshot.jobs import Job
 from manyshot.search.candidates import Evaluator
 from manyshot.search.file import Search
 from manyshot.search.opened import check_search, open_search
 from manyshot.search.trials import Outcome, Pending, Trial
 from manyshot.workers.driver import Crew
-from manyshot.workers.step_queue import StepQueue
+from manyshot.workers.queue import Queue
 
 Keep = Callable[[Pending, Outcome], None]
 
 
 @dataclass(frozen=True)
-class CandidateJob:
+class CandidateJob(Job):
     """A candidate that is to be tried.
 
     Attributes:
         pending: which.
         best: with halving, the trials before its batch that no other is better than in every objective.
-        after: what it waits for, which is nothing.
     """
 
     pending: Pending
     best: tuple[Trial, ...]
-    after: frozenset[str] = frozenset()
 
     @property
-    def name(self) -> str:
+    def label(self) -> str:
         """What it is called in messages."""
         return f"candidate {self.pending.number}"
 
@@ -145,11 +144,11 @@ def try_by(crew: Crew, jobs: Sequence[CandidateJob], keep: Keep) -> None:
         keep(failed.job.pending, Outcome((), failed=failed.why))
 
 
-class _CandidateQueue(StepQueue[CandidateJob]):
+class _CandidateQueue(Queue[CandidateJob]):
     """Candidates, of which each outcome is kept when it is there."""
 
     def __init__(self, jobs: Sequence[CandidateJob], keep: Keep) -> None:
-        super().__init__(jobs)
+        super().__init__(jobs, workers=len(jobs))
         self._keep = keep
 
     def done(self, job: CandidateJob, value: Outcome) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Generic
 
 from manyshot.console import logger
+from manyshot.jobs import JobT
 from manyshot.workers.actor import Actor, Answer, Setup
 from manyshot.workers.cluster import Places, Workers
-from manyshot.workers.queue import FailedJob, J, Queue, Queued
+from manyshot.workers.queue import FailedJob, Queue, Queued
 from results.errors import InputError
 
 _LOOK_SECONDS = 1.0
@@ -22,12 +23,12 @@ _LONGEST_REASON = 500
 
 
 @dataclass
-class _Worker(Generic[J]):
+class _Worker(Generic[JobT]):
     """An actor, and what it does: a job, or opening what all jobs need."""
 
     actor: Any
-    doing: Queued[J] | None = None
-    last: J | None = None
+    doing: Queued[JobT] | None = None
+    last: JobT | None = None
 
 
 @dataclass
@@ -51,8 +52,8 @@ class Crew:
         self._hired = _Hired()
 
     def do(
-        self, queue_of: Callable[[int], Queue[J]], most: int, look: Callable[[Collection[J]], None]
-    ) -> list[FailedJob[J]]:
+        self, queue_of: Callable[[int], Queue[JobT]], most: int, look: Callable[[Collection[JobT]], None]
+    ) -> list[FailedJob[JobT]]:
         """Do all jobs that can be done, and return the others.
 
         Args:
@@ -91,15 +92,15 @@ def open_crew(workers: Workers | None, setup: Setup) -> Iterator[Crew | None]:
         yield crew
 
 
-class _Shift(Generic[J]):
+class _Shift(Generic[JobT]):
     """What becomes of the jobs of one queue."""
 
     def __init__(
         self,
         setup: Setup,
         places: Places,
-        queue: Queue[J],
-        look: Callable[[Collection[J]], None],
+        queue: Queue[JobT],
+        look: Callable[[Collection[JobT]], None],
         hired: _Hired,
     ) -> None:
         import ray
@@ -107,8 +108,8 @@ class _Shift(Generic[J]):
         self._ray, self._setup, self._places = ray, setup, places
         self.queue, self._look = queue, look
         self._class = ray.remote(num_cpus=places.cpus, num_gpus=places.gpus)(Actor)
-        self._busy: dict[Any, _Worker[J]] = hired.busy
-        self._idle: list[_Worker[J]] = hired.idle
+        self._busy: dict[Any, _Worker[JobT]] = hired.busy
+        self._idle: list[_Worker[JobT]] = hired.idle
         self._starts = _STARTS * places.actors
         self._why_not = "none has started in time"
         self._seen = time.monotonic()
@@ -134,7 +135,7 @@ class _Shift(Generic[J]):
                 self._hear(answer)
 
     @property
-    def _in_flight(self) -> list[J]:
+    def _in_flight(self) -> list[JobT]:
         return [worker.doing.job for worker in self._busy.values() if worker.doing]
 
     def _hire(self) -> None:
@@ -142,7 +143,7 @@ class _Shift(Generic[J]):
         self._busy[actor.open.remote()] = _Worker(actor)
         self._starts -= 1
 
-    def _hand_out(self, worker: _Worker[J]) -> None:
+    def _hand_out(self, worker: _Worker[JobT]) -> None:
         queued = self.queue.take(worker.last)
         if queued is not None:
             self._idle.remove(worker)
@@ -170,7 +171,7 @@ class _Shift(Generic[J]):
                 self.queue.done(doing.job, said.value)
         self._idle.append(worker)
 
-    def _bury(self, worker: _Worker[J], doing: Queued[J] | None, why: str) -> None:
+    def _bury(self, worker: _Worker[JobT], doing: Queued[JobT] | None, why: str) -> None:
         self._ray.kill(worker.actor)
         self._why_not = why
         if doing is not None:

@@ -1,82 +1,119 @@
-"""Jobs that wait for workers, and what becomes of those whose worker has died."""
+"""Jobs that wait for workers and for each other, and what becomes of those whose worker has died."""
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from collections import deque
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Generic
+
+from manyshot.jobs import JobT, chain_lengths
 
 MOST_DEATHS = 3
 """Workers that a job may take with it before it is given up."""
 
 
-class Job(Protocol):
-    """What a worker does at once."""
-
-    @property
-    def name(self) -> str:
-        """What it is called in messages."""
-
-
-J = TypeVar("J", bound=Job)
-
-
 @dataclass(frozen=True)
-class Queued(Generic[J]):
-    """A job, and how many workers have died over it."""
+class Queued(Generic[JobT]):
+    """A job, how many jobs wait for it one after the other, and how many workers have died over it."""
 
-    job: J
+    job: JobT
+    chain: int
     deaths: int = 0
 
 
 @dataclass(frozen=True)
-class FailedJob(Generic[J]):
+class FailedJob(Generic[JobT]):
     """A job that was given up, and the sentence that says why."""
 
-    job: J
+    job: JobT
     why: str
 
 
-class Queue(ABC, Generic[J]):
-    """Jobs in the order in which workers get them.
+class Queue(Generic[JobT]):
+    """Jobs, of which one may be taken when those before it are done: the one that most wait for first.
+
+    Of several that as many wait for a worker gets one about the checkpoint that it did last, or else the
+    first. When some workers would get none, scoring is cut in halves.
+
+    Args:
+        jobs: each behind those that it waits for.
+        workers: how many take jobs.
+        done: names of what is done already.
 
     Attributes:
+        finished: names of all that is done.
         failed: jobs that were given up.
+        lost: names of all that will not be done.
     """
 
-    def __init__(self) -> None:
-        self.failed: list[FailedJob[J]] = []
+    def __init__(self, jobs: Iterable[JobT], workers: int, done: Collection[str] = ()) -> None:
+        listed = list(jobs)
+        chain = chain_lengths(listed)
+        left = [Queued(job, chain[job.name]) for job in listed if not job.does <= set(done)]
+        self._waiting = deque(sorted(left, key=lambda queued: -queued.chain))
+        self._workers = workers
+        self.finished = set(done)
+        self.failed: list[FailedJob[JobT]] = []
+        self.lost: set[str] = set()
 
-    @abstractmethod
     def __bool__(self) -> bool:
-        """Whether jobs wait."""
+        return bool(self._waiting)
 
-    @abstractmethod
-    def take(self, last: J | None = None) -> Queued[J] | None:
+    def take(self, last: JobT | None = None) -> Queued[JobT] | None:
         """The next job of a worker; None where there is none for it now.
 
         Args:
             last: what the worker did last.
         """
+        ready = [queued for queued in self._waiting if self.may_be_taken(queued.job)]
+        if not ready:
+            return None
+        longest = max(queued.chain for queued in ready)
+        first = [queued for queued in ready if queued.chain == longest]
+        same = (queued for queued in first if last is not None and queued.job.label == last.label)
+        taken = next(same, first[0])
+        self._waiting.remove(taken)
+        benchmarks = list(taken.job.benchmarks)
+        if len(ready) < self._workers and len(benchmarks) > 1:
+            half = (len(benchmarks) + 1) // 2
+            self._waiting.appendleft(replace(taken, job=taken.job.only(benchmarks[half:])))
+            return replace(taken, job=taken.job.only(benchmarks[:half]))
+        return taken
 
-    @abstractmethod
-    def done(self, job: J, value: Any) -> None:
-        """A worker has done a job, and has given a value."""
+    def may_be_taken(self, job: JobT) -> bool:
+        """Whether a job waits for nothing."""
+        return job.after <= self.finished
 
-    @abstractmethod
-    def refused(self, queued: Queued[J], why: str) -> None:
-        """A worker said that a job cannot be done."""
+    def done(self, job: JobT, value: Any) -> None:
+        """A worker has done a job, and has given a value: those may go on that waited for it."""
+        self.finished |= job.does
 
-    def died(self, queued: Queued[J], why: str) -> None:
-        """Queue a job again whose worker has died, or give it up."""
-        deaths = queued.deaths + 1
-        if deaths >= MOST_DEATHS:
-            self.give_up(queued.job, f"{deaths} workers died over it, the last so: {why}")
+    def refused(self, queued: Queued[JobT], why: str) -> None:
+        """A worker said that a job cannot be done: of several benchmarks each is tried by itself."""
+        if len(queued.job.benchmarks) > 1:
+            self._queue_again(queued)
         else:
-            self.queue_again(queued.job, deaths)
+            self._give_up(queued.job, why)
 
-    @abstractmethod
-    def queue_again(self, job: J, deaths: int) -> None:
+    def died(self, queued: Queued[JobT], why: str) -> None:
+        """Queue a job again whose worker has died, its benchmarks each by itself, or give it up."""
+        again = replace(queued, deaths=queued.deaths + 1)
+        if again.deaths >= MOST_DEATHS:
+            self._give_up(queued.job, f"{again.deaths} workers died over it, the last so: {why}")
+        else:
+            self._queue_again(again)
+
+    def _queue_again(self, queued: Queued[JobT]) -> None:
         """Queue a job behind the others."""
+        job = queued.job
+        parts = [job.only([benchmark]) for benchmark in job.benchmarks] or [job]
+        self._waiting.extend(replace(queued, job=part) for part in parts)
 
-    def give_up(self, job: J, why: str) -> None:
-        """Do no more about a job."""
+    def _give_up(self, job: JobT, why: str) -> None:
+        """Do no more about a job, nor about those that wait for it."""
         self.failed.append(FailedJob(job, why))
+        lost = set(job.does)
+        while behind := [queued for queued in self._waiting if queued.job.after & lost]:
+            for queued in behind:
+                self._waiting.remove(queued)
+                lost |= queued.job.does
+        self.lost |= lost

@@ -1,20 +1,93 @@
-"""Steps that make checkpoints, done by several workers."""
+"""Steps of a run, done by several workers or one after the other."""
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 
 from manyshot.console import ScoringProgress, logger
 from manyshot.run_steps import RunStep
-from manyshot.workers.actor import Setup
+from manyshot.workers.actor import Opened, Setup
 from manyshot.workers.cluster import Workers
 from manyshot.workers.driver import Crew
-from manyshot.workers.step_queue import StepQueue
+from manyshot.workers.queue import Queue, Queued
 from results.errors import InputError
 from results.words import counted
 
 
+class StepQueue(Queue[RunStep]):
+    """Steps, of which a merge waits while too many merged checkpoints are not scored.
+
+    Args:
+        steps: each behind those that it waits for.
+        workers: how many take steps.
+        done: names of what is done already.
+        few_unscored: keep to one merged checkpoint more than there are workers.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[RunStep],
+        workers: int,
+        done: Collection[str] = (),
+        *,
+        few_unscored: bool = False,
+    ) -> None:
+        super().__init__(steps, workers, done)
+        self._most = workers + 1 if few_unscored else None
+        self._begun = {step.label for step in steps if step.merges and step.does <= self.finished}
+        self._scores: dict[str, frozenset[str]] = {}
+        for step in steps:
+            if step.benchmarks:
+                self._scores[step.label] = self._scores.get(step.label, frozenset()) | step.does
+
+    def take(self, last: RunStep | None = None) -> Queued[RunStep] | None:
+        """The next step of a worker; None where there is none for it now."""
+        queued = super().take(last)
+        if queued is not None and queued.job.merges:
+            self._begun.add(queued.job.label)
+        return queued
+
+    def may_be_taken(self, job: RunStep) -> bool:
+        """Whether a step waits for nothing."""
+        if not super().may_be_taken(job):
+            return False
+        return (
+            self._most is None
+            or not job.merges
+            or job.label in self._begun
+            or sum(map(self._is_unscored, self._begun)) < self._most
+        )
+
+    def _is_unscored(self, label: str) -> bool:
+        return not self._scores.get(label, frozenset()) <= self.finished | self.lost
+
+
+def do_steps_here(steps: Sequence[RunStep], is_done: Callable[[RunStep], bool], opened: Opened) -> None:
+    """Do the steps that are not done in this process, with few merged checkpoints unscored at a time.
+
+    Args:
+        steps: each behind those that it waits for.
+        is_done: says of a step, whose earlier ones are done, whether it is.
+        opened: does a step.
+
+    Raises:
+        InputError: one cannot be done.
+    """
+    queue = StepQueue(steps, 1, _done(steps, is_done), few_unscored=True)
+    last = None
+    while (queued := queue.take(last)) is not None:
+        logger.info("%s: %d of %d steps are done", queued.job.name, len(queue.finished), _number(steps))
+        opened.do(queued.job)
+        queue.done(queued.job, None)
+        last = queued.job
+
+
 def do_steps(
-    steps: Sequence[RunStep], is_done: Callable[[RunStep], bool], setup: Setup, workers: Workers
+    steps: Sequence[RunStep],
+    is_done: Callable[[RunStep], bool],
+    setup: Setup,
+    workers: Workers,
+    *,
+    few_unscored: bool = False,
 ) -> None:
     """Let workers do the steps that are not done.
 
@@ -23,41 +96,58 @@ def do_steps(
         is_done: says of a step, whose earlier ones are done, whether it is.
         setup: what workers open.
         workers: where they are.
+        few_unscored: keep to one unscored merged checkpoint more than there are workers.
 
     Raises:
         InputError: names the steps that could not be done, when all others are that wait for none of them;
             or what was done cannot be seen here.
     """
-    done: set[str] = set()
-    for step in steps:
-        if step.after <= done and is_done(step):
-            done.add(step.name)
-    left = len(steps) - len(done)
-    if not left:
+    done, number = _done(steps, is_done), _number(steps)
+    if len(done) == number:
         return
+    left = number - len(done)
     logger.info("%s for workers, who write what they do into %s", counted(left, "step"), setup.logs)
-    queue, progress = StepQueue(steps, done), ScoringProgress(len(steps), "steps")
+    progress = ScoringProgress(number, "steps")
     progress.finish(len(done))
-    shown = len(done)
+    shown, queues = len(done), list[StepQueue]()
+
+    def queue_of(places: int) -> StepQueue:
+        queues.append(StepQueue(steps, places, done, few_unscored=few_unscored))
+        return queues[-1]
 
     def look(jobs: Collection[RunStep]) -> None:
         nonlocal shown
         progress.start(", ".join(job.name for job in jobs))
-        progress.finish(len(queue.finished) - shown)
-        shown = len(queue.finished)
+        progress.finish(len(queues[-1].finished) - shown)
+        shown = len(queues[-1].finished)
 
     with progress.shown(), closing(Crew(workers, setup)) as crew:
-        failed = crew.do(lambda _: queue, left, look)
+        failed = crew.do(queue_of, left, look)
+    finished = queues[-1].finished
     for step in steps:
-        if step.name in queue.finished - done and not is_done(step):
+        if step.does <= finished and not step.does <= done and not is_done(step):
             raise InputError(
                 f"A worker has done '{step.name}', which this process does not find in {setup.logs.parent}: "
-                "all machines must see this folder under this path, and have the same versions of torch and "
-                "transformers."
+                "all machines must see this folder and the store under these paths, and have the same "
+                "versions of torch and transformers."
             )
     if failed:
-        missing, why = len(steps) - len(queue.finished), [f"{one.job.name}: {one.why}" for one in failed]
+        missing, why = number - len(finished), [f"{one.job.name}: {one.why}" for one in failed]
         raise InputError(
             f"{missing} of {counted(left, 'step')} could not be done; a second start tries these again. "
             f"{' '.join(why)}"
         )
+
+
+def _done(steps: Sequence[RunStep], is_done: Callable[[RunStep], bool]) -> set[str]:
+    """Names of what is done."""
+    done: set[str] = set()
+    for step in steps:
+        if step.after <= done and is_done(step):
+            done |= step.does
+    return done
+
+
+def _number(steps: Sequence[RunStep]) -> int:
+    """How much is to be done, benchmarks counted each."""
+    return sum(len(step.does) for step in steps)

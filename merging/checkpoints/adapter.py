@@ -10,7 +10,7 @@ import torch
 
 from merging.checkpoints.checkpoint import FACTORS, Checkpoint, Stored, open_adapter_weights
 from merging.checkpoints.compiled import add_scaled, compiled, scale
-from merging.checkpoints.folders import locate, read_mapping
+from merging.checkpoints.folders import locate, read_mapping, refuse_removed
 from results.errors import InputError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -79,6 +79,7 @@ class Adapter:
         Raises:
             InputError: it is not whole, or of a kind other than LoRA.
         """
+        refuse_removed(folder)
         config = read_mapping(folder / CONFIG)
         for setting in _OTHER_KINDS:
             if config.get(setting):

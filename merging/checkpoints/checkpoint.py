@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from merging.checkpoints.digests import config_digest, tensor_digest, tokenizer_digest, weights_digest
 from merging.checkpoints.dtypes import BY_CODE, CODES, refuse_no_weights
-from merging.checkpoints.folders import convert_advice, locate, read_json, read_mapping
+from merging.checkpoints.folders import convert_advice, locate, read_json, read_mapping, refuse_removed
 from merging.checkpoints.kept_digests import find_digests, keep_digests, signature_of
 from results.errors import InputError
 from results.record import CheckpointIdentity
@@ -93,6 +93,7 @@ class Checkpoint:
             InputError: it is not there, is not a whole checkpoint, or is of a kind that cannot be merged.
         """
         folder = locate(path)
+        refuse_removed(folder)
         _refuse_other_kinds(folder)
         config = read_mapping(folder / "config.json")
         for single, index, open_file in (

@@ -15,6 +15,8 @@ _LONGEST_REPOSITORY = 200
 _WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "README.md"]
 _BIN = ["pytorch_model*.bin"]
 _UNWANTED = ["*/*"]
+REMOVED = "removed_weights.json"
+"""A file that a folder has in place of weights that were removed: their digests."""
 
 
 def exists(path: str | Path) -> bool:
@@ -62,6 +64,19 @@ def locate(path: str | Path) -> Path:
             f"{legible(name)}: no such folder; give a checkpoint's folder or a hub name (org/name)."
         )
     return _download(name)
+
+
+def refuse_removed(folder: Path) -> None:
+    """Refuse a checkpoint whose weights were removed.
+
+    Raises:
+        InputError: they were.
+    """
+    if (folder / REMOVED).is_file():
+        raise InputError(
+            f"The weights of {folder} were removed when it had been scored (`--keep-merged no`). Remove the "
+            "folder, and the run makes it again."
+        )
 
 
 def _download(name: str) -> Path:

@@ -1,9 +1,8 @@
 """Which steps of a run wait for which, and in what order workers take them."""
 
-from manyshot.commands.run_plan import order_of_steps
 from manyshot.experiment import Experiment
 from manyshot.run_steps import RunStep, run_steps
-from manyshot.workers.step_queue import StepQueue
+from manyshot.workers.steps import StepQueue
 
 TASKS = ("a", "b")
 METHODS = [
@@ -51,6 +50,30 @@ def test_what_asks_for_scores_waits_for_the_experts_that_others_are_divided_by()
     assert {"a expert", "b expert"} < steps["average, many-shot, round 1"]
 
 
+def test_each_checkpoint_is_scored_behind_the_step_that_makes_it():
+    steps = by_name(run_steps(experiment(methods=METHODS[:2]), TASKS, lambda _: "xy"))
+    assert {name: after for name, after in steps.items() if " on " in name} == {
+        "base on x, y": set(),
+        "a expert on x, y": {"a expert"},
+        "b expert on x, y": {"b expert"},
+        "average on x, y": {"average"},
+        "metis, many-shot, round 1 on x, y": {"metis, many-shot, round 1"},
+        "metis, many-shot, round 2 on x, y": {"metis, many-shot, round 2"},
+    }
+
+
+def test_rounds_are_scored_when_it_is_known_which_of_them_counts():
+    best = [{"name": "average", "protocol": "many-shot", "keep": "best_average"}]
+    steps = by_name(run_steps(experiment(methods=best), TASKS, lambda _: "x"))
+    assert steps["average, many-shot, round 1 on x"] == {"average, many-shot, round 2"}
+
+
+def test_given_experts_are_scored_at_once():
+    given = {"train": None, "experts": {"a": "x", "b": "y"}}
+    steps = by_name(run_steps(experiment(methods=METHODS[:1], **given), TASKS, lambda _: "x"))
+    assert steps["a expert on x"] == set()
+
+
 def test_an_only_round_has_the_standalone_experts():
     steps = by_name(run_steps(experiment(train={"rounds": 1}), TASKS))
     assert len(steps) == 2 + 3
@@ -64,10 +87,18 @@ def test_what_differs_in_what_counts_alone_is_made_once_and_then_found():
     assert "metis, many-shot, round 2" in steps["best, round 1"]
 
 
-def test_the_plan_names_the_merges_of_subsets_and_trains_an_expert_once(tmp_path):
-    names = [step.name for step in order_of_steps(experiment(subsets=[2], methods=METHODS[:1]))]
-    assert len(names) == len(set(names)) == 4 + 6
-    assert "math expert" in names and "math+safety: average" in names
+def test_merges_of_subsets_are_named_with_their_tasks_and_experts_trained_and_scored_once():
+    subsets = experiment(subsets=[2], methods=METHODS[:2])
+    steps = run_steps(subsets, "abc", lambda tasks: [f"of {task}" for task in tasks])
+    made = [step.name for step in steps if not step.benchmarks]
+    assert len(made) == len(set(made)) == (3 + 3) + 3 * (1 + 1 + 2 + 1)
+    assert {"a expert", "first round, seed 0: c", "b+c: average", "b+c: metis, many-shot, round 2: c"} < set(
+        made
+    )
+    scored = [name for step in steps if step.benchmarks for name in step.does]
+    assert len(scored) == len(set(scored)) == 3 + 3 * 3 + 3 * 3 * 2
+    assert {"base on of a", "a expert on of c", "b+c: metis, many-shot, round 1 on of b"} < set(scored)
+    assert {step.tasks for step in steps} == {("a", "b"), ("a", "c"), ("b", "c")}
 
 
 def test_seeds_wait_for_nothing_of_each_other():
@@ -84,7 +115,7 @@ def test_merges_of_given_experts_wait_for_nothing():
 
 
 def queue(*steps, done=()):
-    return StepQueue([RunStep(name, 0, after=frozenset(after)) for name, after in steps], done)
+    return StepQueue([RunStep(name, 0, after=frozenset(after)) for name, after in steps], 1, done)
 
 
 def taken(waiting):
@@ -100,6 +131,54 @@ def test_what_most_others_wait_for_is_taken_first_and_nothing_before_its_turn():
     waiting.done(first.job, None)
     assert [taken(waiting), taken(waiting)] == ["z", None]
     assert waiting
+
+
+def scoring(name, benchmarks="xy"):
+    return RunStep(name, benchmarks=tuple(benchmarks), after=frozenset({name}))
+
+
+def test_scoring_comes_last_and_each_worker_scores_what_it_has_just_done():
+    waiting = StepQueue([RunStep("a", 0), scoring("a"), RunStep("b", 0), scoring("b")], 2)
+    first, second = waiting.take(), waiting.take()
+    assert [first.job.name, second.job.name] == ["a", "b"]
+    waiting.done(first.job, None)
+    waiting.done(second.job, None)
+    assert waiting.take(second.job).job.name == "b on x, y"
+    assert waiting.take(first.job).job.name == "a on x"  # the other worker gets y
+    assert waiting.take(second.job).job.name == "a on y"
+    assert waiting.take() is None
+    assert waiting.finished == {"a", "b"}
+
+
+def test_merges_wait_while_one_more_is_unscored_than_there_are_workers():
+    merges = [RunStep(name, 0, title=name) for name in "abcd"]
+    steps = [step for merge in merges for step in (merge, scoring(merge.label))]
+    waiting = StepQueue(steps, 1, few_unscored=True)
+    for name in "ab":
+        queued = waiting.take()
+        assert queued.job.name == name
+        waiting.done(queued.job, None)
+    scored = waiting.take(queued.job)
+    assert scored.job.name == "b on x, y"
+    other = waiting.take()
+    assert other.job.name == "a on x, y"
+    assert waiting.take() is None
+    waiting.refused(other, "too long")
+    for _ in "xy":
+        waiting.refused(waiting.take(), "too long")  # what is given up is waited for no more
+    assert waiting.take().job.name == "c"
+    assert waiting.take() is None
+    waiting.done(scored.job, None)
+    assert waiting.take().job.name == "d"
+
+
+def test_a_merge_whose_worker_died_may_be_taken_again_though_many_are_unscored():
+    merges = [RunStep(name, 0, title=name) for name in "ab"]
+    steps = [step for merge in merges for step in (merge, scoring(merge.label))]
+    waiting = StepQueue(steps, 1, few_unscored=True)
+    first, _ = waiting.take(), waiting.take()
+    waiting.died(first, "killed")
+    assert waiting.take().job.name == "a"
 
 
 def test_what_an_earlier_run_did_is_not_taken():

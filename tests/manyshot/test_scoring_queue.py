@@ -12,7 +12,7 @@ from bench.engine import EngineSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from manyshot.scoring_plan import ScoringJob
 from manyshot.workers.cluster import Workers
-from manyshot.workers.scoring_queue import ScoringQueue
+from manyshot.workers.queue import Queue
 from results.errors import InputError
 
 
@@ -27,7 +27,7 @@ def taken(queue, last=None):
 
 
 def test_jobs_are_whole_while_every_worker_gets_one_and_halved_then():
-    queue = ScoringQueue([job("first"), job("second"), job("third")], workers=2)
+    queue = Queue([job("first"), job("second"), job("third")], workers=2)
     assert [taken(queue) for _ in range(7)] == [
         "first on a, b, c, d",
         "second on a, b, c, d",
@@ -40,14 +40,14 @@ def test_jobs_are_whole_while_every_worker_gets_one_and_halved_then():
 
 
 def test_a_worker_goes_on_with_its_checkpoint():
-    queue = ScoringQueue([job("first", "a"), job("second", "a"), job("first", "b")], workers=1)
+    queue = Queue([job("first", "a"), job("second", "a"), job("first", "b")], workers=1)
     assert taken(queue, last=job("first")) == "first on a"
     assert taken(queue, last=job("first")) == "first on b"
     assert taken(queue, last=job("first")) == "second on a"
 
 
 def test_benchmarks_of_a_dead_workers_job_are_queued_singly_until_three_have_died():
-    queue = ScoringQueue([job("first", "ab")], workers=1)
+    queue = Queue([job("first", "ab")], workers=1)
     queue.died(queue.take(), "killed")
     a, b = queue.take(), queue.take()
     assert (a.job.name, b.job.name) == ("first on a", "first on b")
@@ -62,7 +62,7 @@ def test_benchmarks_of_a_dead_workers_job_are_queued_singly_until_three_have_die
 
 
 def test_of_a_job_that_is_refused_only_what_cannot_be_done_is_given_up():
-    queue = ScoringQueue([job("first", "ab")], workers=1)
+    queue = Queue([job("first", "ab")], workers=1)
     queue.refused(queue.take(), "a prompt is too long")
     queue.refused(queue.take(), "a prompt is too long")
     assert taken(queue) == "first on b"

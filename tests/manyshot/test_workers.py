@@ -83,13 +83,16 @@ def test_workers_train_merge_and_score_a_run_as_one_process_does(tmp_path, worke
         "engine": {"name": "hf", "device": "cpu"},
     }
     torch.set_num_threads(1)
-    for folder, crew in (("one", None), ("many", workers)):
-        context = RunContext(Store(tmp_path / folder / "store"), tmp_path / folder, workers=crew)
+    for folder, crew, kept in (("one", None, True), ("many", workers, True), ("few", workers, False)):
+        context = RunContext(
+            Store(tmp_path / folder / "store"), tmp_path / folder, workers=crew, keep_merged=kept
+        )
         run_experiment(Experiment.model_validate(content), "run", context)
-    assert files(tmp_path / "many/store") == files(tmp_path / "one/store")
-    one, many = weights(tmp_path / "one"), weights(tmp_path / "many")
+        assert files(tmp_path / folder / "store") == files(tmp_path / "one/store")
+    one, many, few = (weights(tmp_path / folder) for folder in ("one", "many", "few"))
     assert len(one) == (4 + 4 + 2 * 4) + (1 + 2 + 2)
     assert many == one
+    assert few == {path: digest for path, digest in one.items() if not path.startswith("merged")}
     assert "begins" in next((tmp_path / "many/logs").glob("*.log")).read_text()
 
 

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from bench.scored_checkpoint import ScoredCheckpoint
 from manyshot.scoring_plan import ScoringJob
-from manyshot.workers.scoring_queue import ScoringQueue
+from manyshot.workers.queue import Queue
 from results.record import CheckpointIdentity
 from results.store import Store
 
@@ -55,7 +55,7 @@ def elapsed(
     jobs: list[ScoringJob], of_record: dict[str, float], gpus: int, start: float, swap: float
 ) -> tuple[float, int]:
     """Seconds until the last job is done, and how often a checkpoint was loaded."""
-    queue, loads = ScoringQueue(jobs, gpus), 0
+    queue, loads = Queue(jobs, gpus), 0
     free: list[tuple[float, int, ScoringJob | None]] = [(start, gpu, None) for gpu in range(gpus)]
     end = 0.0
     while queue:
