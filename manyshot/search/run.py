@@ -8,13 +8,16 @@
 
 import shutil
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.suite import load_suite
+from bench.suite import Suite, load_suite
 from manyshot.console import logger
+from manyshot.experiment import Experiment
+from manyshot.opened_run import RunSetup
 from manyshot.run import RunContext
+from manyshot.run_steps import run_steps
 from manyshot.score_checkpoints import benchmarks_with_data
 from manyshot.search.file import Budget, Search
 from manyshot.search.opened import OpenedSearch, check_search
@@ -22,7 +25,9 @@ from manyshot.search.report import search_report, write_report
 from manyshot.search.tested import score_chosen, write_recipe
 from manyshot.search.trials import Outcome, Pending, Trial, Trials, needs_optuna
 from manyshot.search.trying import CandidateJob, OpenedTrying, SearchSetup, try_by
+from manyshot.workers.cluster import Workers
 from manyshot.workers.driver import Crew, open_crew
+from manyshot.workers.steps import do_steps
 from results.errors import InputError
 from results.pareto import front
 from results.search_report import SearchReport
@@ -67,7 +72,10 @@ def run_search(
         )
     out.mkdir(parents=True, exist_ok=True)
     setup = SearchSetup(search, name, context.store.root, context.data_root, out)
-    with locked(out / ".search.lock"), closing(setup.open()) as trying:
+    with locked(out / ".search.lock"), ExitStack() as stack:
+        if context.workers is not None and search.experiment.train is not None:
+            _train_by(context.workers, search.experiment, suite, context, out)
+        trying = stack.enter_context(closing(setup.open()))
         opened = trying.search
         trials = Trials(out / STORAGE, settings, opened.tasks, opened.made_of(versions))
         if context.workers is not None:
@@ -81,12 +89,26 @@ def run_search(
             raise InputError(f"No candidate could be merged and scored, so there is no best one. {failed}")
         recipes = _write_recipes(opened, best, choose, out)
         benchmarks = benchmarks_with_data(trying.scorer, suite.benchmarks, context.skip_missing)
-        tested = score_chosen(opened, best, recipes, benchmarks, tried=trials.finished, out=out)
+        with open_crew(context.workers, trying.scoring) as crew:
+            tested = score_chosen(
+                opened, best, recipes, benchmarks, tried=trials.finished, out=out, crew=crew
+            )
     importances = {
         objective.title: trials.importances(place) for place, objective in enumerate(opened.objectives)
     }
     report = search_report(opened, trials.finished, best, tested, importances)
     return FinishedSearch(report, (*write_report(report, out), *recipes.values()))
+
+
+def _train_by(workers: Workers, experiment: Experiment, suite: Suite, context: RunContext, out: Path) -> None:
+    """Let workers train the experts that are not there, as an experiment's first seed has them."""
+    experiment = experiment.model_copy(update={"seeds": experiment.seeds[:1], "subsets": None})
+    setup = RunSetup(
+        experiment, context.store.root, context.data_root, out, skip_missing=context.skip_missing
+    )
+    trainings = [step for step in run_steps(experiment, tuple(suite.tasks)) if step.title is None]
+    with closing(setup.open()) as opened:
+        do_steps(trainings, opened.has, setup, workers)
 
 
 def best_of(trials: Sequence[Trial]) -> list[Trial]:

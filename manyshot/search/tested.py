@@ -15,6 +15,7 @@ from manyshot.score_checkpoints import score_all
 from manyshot.search.objective import Objective
 from manyshot.search.opened import OpenedSearch
 from manyshot.search.trials import Trial
+from manyshot.workers.driver import Crew
 from merging.known_methods import find_method
 from merging.merge import merge
 from merging.method_file import class_name, source_of
@@ -47,6 +48,7 @@ def score_chosen(
     *,
     tried: Sequence[Trial],
     out: Path,
+    crew: Crew | None = None,
 ) -> tuple[TestedTrial, ...]:
     """Merge what was chosen, score it on test data with the base and the experts, and keep the run.
 
@@ -57,6 +59,7 @@ def score_chosen(
         benchmarks: those of the suite that have rows.
         tried: all candidates that they were chosen among.
         out: folder of the search, whose `merged/` has the checkpoints.
+        crew: workers that score in place of this process.
     """
     scorer = opened.signals.scorer
     merged = {trial.number: _merged(opened, trial, len(trials), tried, out) for trial in trials}
@@ -68,7 +71,7 @@ def score_chosen(
         ),
         *merged.values(),
     ]
-    records = score_all(scorer, [checkpoint.scored for checkpoint in checkpoints], benchmarks)
+    records = score_all(scorer, [checkpoint.scored for checkpoint in checkpoints], benchmarks, crew)
     if moved := set_aside_unreadable(scorer.store, opened.name):
         logger.warning(
             "the store's manifest of the run '%s' cannot be read; it is %s now", opened.name, moved

@@ -87,7 +87,8 @@ class OpenedTrying:
         setup: of the search.
 
     Attributes:
-        scorer: of all that is scored.
+        scoring: how all is scored.
+        scorer: that scores it so.
         search: opened.
         halves: whether candidates are stopped that cannot be among the best.
     """
@@ -98,7 +99,7 @@ class OpenedTrying:
         suite = load_suite(experiment.suite)
         objectives = check_search(setup.search, suite, setup.name)
         names = (experiment.base, *(experiment.experts or {}).values())
-        scoring = scoring_setup(
+        self.scoring = scoring_setup(
             experiment,
             suite,
             map(ScoredCheckpoint.open, names),
@@ -106,7 +107,7 @@ class OpenedTrying:
             setup.data_root,
             asked_by="A search scores",
         )
-        self.scorer = scoring.open_scorer()
+        self.scorer = self.scoring.open_scorer()
         self.search = open_search(
             setup.search,
             setup.name,

@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import ray  # noqa: F401 - before the workers do, as vLLM does, when it reads the environment
@@ -24,6 +26,22 @@ from results.errors import InputError
 from results.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kept_index")]
+
+
+TRAINED_SUITE = """
+name: choices
+tasks:
+  answers: &trained
+    benchmarks: [lab_yes_no]
+    validation_split: validation
+    training: &sentences
+      generate: !function tasks.lab_multilingual.translation.splits
+      split: train
+      prompt: "{{sentence}}"
+      completion: " {{answer}}"
+    validation: {<<: *sentences, split: validation}
+  languages: {<<: *trained, benchmarks: [lab_multilingual]}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +149,12 @@ def test_several_experts_are_trained_by_the_command_as_each_by_itself(tmp_path):
 @pytest.mark.full
 def test_workers_try_the_candidates_that_one_process_tries(tmp_path, workers):
     family = made(tmp_path)
-    search = load_search(written(family, batch=2, budget={"evaluations": 5}, halving={"first": 0.5}))
+    (family / "suite.yaml").write_text(TRAINED_SUITE)
+    experts = {"experts": None, "train": {"examples": 8, "max_length": 64, "cpu": True}}
+    search = load_search(
+        written(family, batch=2, budget={"evaluations": 5}, halving={"first": 0.5}, **experts)
+    )
+    torch.set_num_threads(1)
     reports = []
     for folder, crew in (("one", None), ("many", workers)):
         context = RunContext(Store(family / folder / "store"), family / folder, workers=crew)
@@ -139,9 +162,21 @@ def test_workers_try_the_candidates_that_one_process_tries(tmp_path, workers):
         reports.append([{**trial, "seconds": 0} for trial in report["trials"]])
         assert not (family / folder / "candidates").exists()
     assert reports[1] == reports[0]
-    assert files(family / "many/store") == files(family / "one/store")
+    assert named_alike(family / "many/store") == named_alike(family / "one/store")
+    assert weights(family / "many") == weights(family / "one")
+    logs = "".join(log.read_text() for log in (family / "many/logs").glob("*.log"))
+    assert {"begins answers expert", "begins candidate 4"} <= set(re.findall("begins .*", logs))
+    assert "on lab_yes_no" in "".join(log.read_text() for log in (family / "many/store/logs").glob("*.log"))
     with pytest.raises(InputError, match="one candidate after the other: let its file say `batch: 4`"):
         run_search(load_search(written(family)), "alone", RunContext(Store(family), family, workers=workers))
+
+
+def named_alike(store):
+    """What a store's files hold, checkpoints called by the last part of their paths."""
+    return {
+        name: content | {"name": Path(content["name"]).name} if isinstance(content, dict) else content
+        for name, content in files(store).items()
+    }
 
 
 def weights(folder):
