@@ -9,7 +9,8 @@ import numpy as np
 
 from merging.checkpoints.compiled import add_scaled, compiled, scale
 
-_STRETCH = 4096
+STRETCH = 4096
+"""Entries that a loop works on at a time."""
 MAGNITUDE = np.uint32(0x7FFFFFFF)
 _ONE = np.uint32(1)
 INFINITY = int(np.float32(np.inf).view(np.uint32))
@@ -39,22 +40,24 @@ def subtract_from_bfloat16(
         The largest magnitude's bits, which are less than infinity's where all differences are finite.
     """
     largest = np.uint32(0)
-    for start in range(0, base.size, _STRETCH):
-        stop = start + _STRETCH
+    for start in range(0, base.size, STRETCH):
+        stop = start + STRETCH
         widen_bfloat16(weights[start:stop], bits[start:stop])
-        _subtract(out[start:stop], base[start:stop])
-        largest = max(largest, _largest(bits[start:stop]))
+        subtract(out[start:stop], base[start:stop])
+        largest = max(largest, largest_of(bits[start:stop]))
     return largest
 
 
 @compiled()
-def _subtract(numbers: np.ndarray, others: np.ndarray) -> None:
+def subtract(numbers: np.ndarray, others: np.ndarray) -> None:
+    """Subtract others from numbers in place, all float32."""
     for i in range(numbers.size):
         numbers[i] -= others[i]
 
 
 @compiled()
-def _largest(bits: np.ndarray) -> np.uint32:
+def largest_of(bits: np.ndarray) -> np.uint32:
+    """Return the bits of the largest magnitude of float32 numbers, given as their bits."""
     largest = np.uint32(0)
     for i in range(bits.size):
         largest = max(largest, bits[i] & MAGNITUDE)
@@ -64,11 +67,11 @@ def _largest(bits: np.ndarray) -> np.uint32:
 @compiled()
 def weighted_sum(numbers: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
     """Write Σ weights · numbers of (n,) and (n, length), each product and each sum rounded by itself."""
-    for start in range(0, out.size, _STRETCH):
-        total = out[start : start + _STRETCH]
-        scale(numbers[0, start : start + _STRETCH], weights[0], total)
+    for start in range(0, out.size, STRETCH):
+        total = out[start : start + STRETCH]
+        scale(numbers[0, start : start + STRETCH], weights[0], total)
         for t in range(1, len(numbers)):
-            add_scaled(total, numbers[t, start : start + _STRETCH], weights[t])
+            add_scaled(total, numbers[t, start : start + STRETCH], weights[t])
 
 
 @compiled(fastmath=True)
@@ -76,11 +79,11 @@ def add_scaled_differences(
     base: np.ndarray, experts: tuple[np.ndarray, ...], weights: np.ndarray, out: np.ndarray
 ) -> None:
     """Write base + Σ weights · (experts − base), all float32 (length,), rounded as is fastest."""
-    for start in range(0, out.size, _STRETCH):
-        here, total = base[start : start + _STRETCH], out[start : start + _STRETCH]
+    for start in range(0, out.size, STRETCH):
+        here, total = base[start : start + STRETCH], out[start : start + STRETCH]
         total[:] = here
         for t in range(len(experts)):
-            _add_scaled_difference(total, experts[t][start : start + _STRETCH], here, weights[t])
+            _add_scaled_difference(total, experts[t][start : start + STRETCH], here, weights[t])
 
 
 @compiled(fastmath=True)
@@ -96,10 +99,10 @@ def products_with_differences(
     base: np.ndarray, experts: tuple[np.ndarray, ...], factors: np.ndarray, out: np.ndarray
 ) -> None:
     """Add Σ factors · (expert − base) of every expert to out, float64 (n,), in stretches of float32."""
-    for start in range(0, base.size, _STRETCH):
-        here, here_factors = base[start : start + _STRETCH], factors[start : start + _STRETCH]
+    for start in range(0, base.size, STRETCH):
+        here, here_factors = base[start : start + STRETCH], factors[start : start + STRETCH]
         for t in range(len(experts)):
-            out[t] += _product_with_difference(experts[t][start : start + _STRETCH], here, here_factors)
+            out[t] += _product_with_difference(experts[t][start : start + STRETCH], here, here_factors)
 
 
 @compiled(fastmath=True)
@@ -122,21 +125,21 @@ def add_into_bfloat16(base: np.ndarray, delta: np.ndarray, out: np.ndarray, lost
     Returns:
         The largest magnitude's bits before and after rounding, less than infinity's where all are finite.
     """
-    numbers = np.empty(min(_STRETCH, base.size), np.float32)
+    numbers = np.empty(min(STRETCH, base.size), np.float32)
     bits = numbers.view(np.uint32)
     largest = np.uint32(0)
-    for start in range(0, base.size, _STRETCH):
-        stop = start + _STRETCH
+    for start in range(0, base.size, STRETCH):
+        stop = start + STRETCH
         here, step, to = base[start:stop], delta[start:stop], out[start:stop]
         size = here.size
         _sum(here, step, numbers[:size])
-        largest = max(largest, _largest(bits[:size]))
+        largest = max(largest, largest_of(bits[:size]))
         _round_to_bfloat16(bits[:size])
-        largest = max(largest, _largest(bits[:size]))
+        largest = max(largest, largest_of(bits[:size]))
         _narrow_bfloat16(bits[:size], to)
-        _subtract(numbers[:size], here)
-        _subtract(numbers[:size], step)
-        lost[0] += _squares(numbers[:size])
+        subtract(numbers[:size], here)
+        subtract(numbers[:size], step)
+        lost[0] += squares(numbers[:size])
     return largest
 
 
@@ -172,8 +175,8 @@ def count_nonzero(bits: np.ndarray) -> np.uint32:
 def sum_squares(values: np.ndarray) -> np.float64:
     """Return Σ value² of float32 (length,)."""
     total = np.float64(0)
-    for start in range(0, values.size, _STRETCH):
-        total += _squares(values[start : start + _STRETCH])
+    for start in range(0, values.size, STRETCH):
+        total += squares(values[start : start + STRETCH])
     return total
 
 
@@ -189,44 +192,38 @@ def tally_beside(values: np.ndarray, bits: np.ndarray, other: np.ndarray, out: n
         other: bits of float32, (length,).
         out: float64, (n, 4).
     """
-    for start in range(0, other.size, _STRETCH):
-        stop = start + _STRETCH
+    for start in range(0, other.size, STRETCH):
+        stop = start + STRETCH
         for t in range(len(values)):
-            _tally_beside(values[t, start:stop], bits[t, start:stop], other[start:stop], out[t])
-
-
-@compiled()
-def _tally_beside(values: np.ndarray, bits: np.ndarray, other: np.ndarray, out: np.ndarray) -> None:
-    out[0] += _squares(values)
-    out[1] += count_nonzero(bits)
-    out[2] += _nonzero_in_both(bits, other)
-    out[3] += _of_one_sign(bits, other)
+            tally_stretch(values[t, start:stop], bits[t, start:stop], other[start:stop], out[t])
 
 
 @compiled(fastmath={"reassoc", "nsz"})
-def _squares(values: np.ndarray) -> np.float32:
+def tally_stretch(values: np.ndarray, bits: np.ndarray, other: np.ndarray, out: np.ndarray) -> None:
+    """Add to out, (4,), what `tally_beside` says of one row in one stretch."""
+    total = np.float32(0)
+    changed, both, alike = np.uint32(0), np.uint32(0), np.uint32(0)
+    for i in range(values.size):
+        total += values[i] * values[i]
+        here = bits[i] & MAGNITUDE
+        changed = np.uint32(changed + min(here, _ONE))
+        moves = min(np.uint32(min(here, other[i] & MAGNITUDE)), _ONE)
+        both = np.uint32(both + moves)
+        same = np.uint32(np.uint32(~(bits[i] ^ other[i])) >> np.uint32(31))
+        alike = np.uint32(alike + np.uint32(moves & same))
+    out[0] += total
+    out[1] += changed
+    out[2] += both
+    out[3] += alike
+
+
+@compiled(fastmath={"reassoc", "nsz"})
+def squares(values: np.ndarray) -> np.float32:
+    """Return Σ value² of float32 values of one stretch, in float32."""
     total = np.float32(0)
     for i in range(values.size):
         total += values[i] * values[i]
     return total
-
-
-@compiled()
-def _nonzero_in_both(left: np.ndarray, right: np.ndarray) -> np.uint32:
-    count = np.uint32(0)
-    for i in range(left.size):
-        count = np.uint32(count + min(np.uint32(min(left[i] & MAGNITUDE, right[i] & MAGNITUDE)), _ONE))
-    return count
-
-
-@compiled()
-def _of_one_sign(left: np.ndarray, right: np.ndarray) -> np.uint32:
-    count = np.uint32(0)
-    for i in range(left.size):
-        moves = min(np.uint32(min(left[i] & MAGNITUDE, right[i] & MAGNITUDE)), _ONE)
-        alike = np.uint32(np.uint32(~(left[i] ^ right[i])) >> np.uint32(31))
-        count = np.uint32(count + np.uint32(moves & alike))
-    return count
 
 
 @compiled()
@@ -250,29 +247,29 @@ def merge_linear(
         The largest magnitude's bits, as in `subtract_from_bfloat16` and `add_into_bfloat16`.
     """
     result, tasks = sums
-    size = min(_STRETCH, base.size)
+    size = min(STRETCH, base.size)
     here, merged = np.empty(size, np.float32), np.empty(size, np.float32)
     deltas = np.empty((len(experts), size), np.float32)
     here_bits, merged_bits, delta_bits = here.view(np.uint32), merged.view(np.uint32), deltas.view(np.uint32)
     largest = np.uint32(0)
-    for start in range(0, base.size, _STRETCH):
-        stop = min(start + _STRETCH, base.size)
+    for start in range(0, base.size, STRETCH):
+        stop = min(start + STRETCH, base.size)
         size = stop - start
         widen_bfloat16(base[start:stop], here_bits[:size])
         for t in range(len(experts)):
             # Rows one by one: the compiler makes no vectors of a part of several rows.
             delta, bits = deltas[t, :size], delta_bits[t, :size]
             widen_bfloat16(experts[t][start:stop], bits)
-            _subtract(delta, here[:size])
-            largest = max(largest, _largest(bits))
+            subtract(delta, here[:size])
+            largest = max(largest, largest_of(bits))
             if t == 0:
                 scale(delta, coefficients[t], merged[:size])
             else:
                 add_scaled(merged[:size], delta, coefficients[t])
         magnitude = add_into_bfloat16(here[:size], merged[:size], out[start:stop], result[2:])
         largest = max(largest, magnitude)
-        result[0] += _squares(merged[:size])
+        result[0] += squares(merged[:size])
         result[1] += count_nonzero(merged_bits[:size])
         for t in range(len(experts)):
-            _tally_beside(deltas[t, :size], delta_bits[t, :size], merged_bits[:size], tasks[t])
+            tally_stretch(deltas[t, :size], delta_bits[t, :size], merged_bits[:size], tasks[t])
     return largest

@@ -5,6 +5,7 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from pydantic.errors import PydanticUserError
@@ -97,6 +98,11 @@ def find_method(name: str) -> KnownMethod:
             raise InputError(f"{name.rpartition(':')[0]}: {error}.") from None
         papers = [method.paper for method in _KNOWN.values() if method.method_class is method_class]
         return KnownMethod(name, papers[0] if papers else "", method_class)
+    # A method mostly has the name of its module; to import all of them takes longer than some merges.
+    if name not in _KNOWN and name.isidentifier() and find_spec(f"merging.methods.{name}"):
+        import_module(f"merging.methods.{name}")
+    if name in _KNOWN:
+        return _KNOWN[name]
     methods = known_methods()
     if name not in methods:
         raise InputError(

@@ -1,17 +1,14 @@
 """Methods whose merged delta is a weighted sum of the task vectors, merged without holding any of them."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import ClassVar
 
-import numpy as np
 import torch
 
 from merging import kernels
 from merging.arithmetic import weighted_sum
-from merging.checkpoints.dtypes import bfloat16_bits
 from merging.method import Context, Method, Scope
-from merging.tally import Tally
+from merging.stored_block import MergedStored, StoredBlock
 
 
 class Linear(Method):
@@ -27,25 +24,8 @@ class Linear(Method):
         """Return Σ_t c_t τ_t of deltas (n_tasks, …)."""
         return weighted_sum(deltas, self.coefficients(weights))
 
-
-def merge_bfloat16(
-    base: torch.Tensor, experts: Sequence[torch.Tensor], coefficients: torch.Tensor
-) -> tuple[torch.Tensor, Tally] | None:
-    """Return θ₀ + Σ_t c_t (θ_t − θ₀) of flat bfloat16 blocks in the CPU's memory, and what became of them.
-
-    It gives the same bits as reading the task vectors, calling the method and rounding, in half the time:
-    nothing leaves the cache in between. None where a number is not finite; those steps then say which.
-    """
-    out, tally = torch.empty_like(base), Tally.empty(len(experts))
-    tasks = np.zeros((len(experts), 4))
-    largest = kernels.merge_linear(
-        bfloat16_bits(base),
-        tuple(bfloat16_bits(expert) for expert in experts),
-        coefficients.numpy(),
-        bfloat16_bits(out),
-        (tally.result, tasks),
-    )
-    if largest >= kernels.INFINITY:
-        return None
-    tally.entries, tally.tasks = len(base), np.insert(tasks, 2, tasks[:, 1], axis=1)
-    return out, tally
+    def merge_stored(self, block: StoredBlock, weights: torch.Tensor) -> MergedStored | None:
+        """Merge a block as it is stored; None where a number is not finite, or a subclass has its own sum."""
+        if type(self).__call__ is not Linear.__call__:
+            return None
+        return block.merge(kernels.merge_linear, self.coefficients(weights).numpy(), sparse=False)

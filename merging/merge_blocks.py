@@ -17,10 +17,10 @@ from merging.checkpoints.checkpoint import TensorInfo
 from merging.checkpoints.dtypes import BY_CODE, FLOATS
 from merging.groups import Group
 from merging.journal import Journal
-from merging.linear import Linear, merge_bfloat16
 from merging.method import Context, FirstPass, MergedBlock
 from merging.method_file import source_of
 from merging.prepare import Prepared
+from merging.stored_block import MergesStored, ObservesStored
 from merging.tally import Tally, tally
 from merging.task_vectors import TaskVectors
 from merging.write import BlockWriter
@@ -75,6 +75,11 @@ def _observe(
     statistics: dict[str, Any],
     piece: tuple[str, Block],
 ) -> Any:
+    if isinstance(first_pass, ObservesStored):
+        stored = vectors.stored_block(*piece, statistics)
+        part = None if stored is None else first_pass.observe_stored(stored, weights)
+        if part is not None:
+            return part
     deltas, context = vectors.read(*piece, statistics)
     return first_pass.observe(deltas, weights, context)
 
@@ -133,12 +138,12 @@ def _merge_block(
         return Tally.empty(len(vectors.experts))
     place = prepared.group_of[tensor.name]
     group = prepared.groups[place]
-    if isinstance(group.method, Linear) and vectors.are_bfloat16(tensor.name) and tensor.dtype == "BF16":
-        coefficients = group.method.coefficients(group.weights)
-        done = merge_bfloat16(*vectors.blocks(tensor.name, block), coefficients)
+    if isinstance(group.method, MergesStored) and tensor.dtype == "BF16":
+        stored = vectors.stored_block(tensor.name, block, statistics[place])
+        done = None if stored is None else group.method.merge_stored(stored, group.weights)
         if done is not None:
-            writer.write(tensor.name, block.start, done[0])
-            return done[1]
+            writer.write(tensor.name, block.start, done.weights)
+            return done.tally
     deltas, context = vectors.read(tensor.name, block, statistics[place])
     merged = _by_method(prepared.recipe.method.name, group, deltas, context)
     rounded = add_rounded(context.base, merged.delta, BY_CODE[tensor.dtype])

@@ -12,6 +12,7 @@ from enum import StrEnum
 from math import prod
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import torch
 
 from merging import noise
@@ -83,6 +84,10 @@ class Context:
         """
         mask = noise.keep_mask(*self._stretch(task), probability, self.base.device)
         return mask.reshape(self.base.shape)
+
+    def word_key(self, task: int) -> np.ndarray | None:
+        """Return the key from which a compiled loop makes the words behind `keep_mask` of a task's block."""
+        return noise.word_key(*self._stretch(task))
 
     def _stretch(self, task: int) -> tuple[noise.Stream, int, int]:
         stream = noise.Stream(self.seed, self.digests[task], self.tensor)

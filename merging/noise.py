@@ -66,7 +66,7 @@ def keep_mask(
         int32 of shape (stop - start,): −1, which is all ones in binary, where kept, and 0 where not.
     """
     mask = torch.empty(stop - start, dtype=torch.int32, device=device)
-    below = round(probability * 2**31)
+    below = kept_below(probability)
     if device.type == "cpu":
         for part, position, key in _keyed(mask, stream, start):
             _fill_keep_mask(part, position, np.uint32(below), key)
@@ -85,7 +85,7 @@ def _fill_uniform(out: np.ndarray, start: np.uint32, key: tuple[np.uint32, ...])
     """Fill float32 (length,) with `noise.uniform` from a position on, modulo 2³²."""
     begin, first, second = np.uint32(start + key[0]), key[1], key[2]
     for i in range(out.size):
-        word = _hashed(np.uint32(np.uint32(i) + begin), first, second)
+        word = hashed(np.uint32(np.uint32(i) + begin), first, second)
         out[i] = np.float32(np.int32(word >> np.uint32(8))) * np.float32(2**-24)
 
 
@@ -94,17 +94,36 @@ def _fill_keep_mask(out: np.ndarray, start: np.uint32, below: np.uint32, key: tu
     """Fill int32 (length,) with −1 where the upper 31 bits of a word are less than `below`, else with 0."""
     begin, first, second = np.uint32(start + key[0]), key[1], key[2]
     for i in range(out.size):
-        word = _hashed(np.uint32(np.uint32(i) + begin), first, second)
+        word = hashed(np.uint32(np.uint32(i) + begin), first, second)
         out[i] = np.int32(-1) if np.uint32(word >> np.uint32(1)) < below else np.int32(0)
 
 
 @compiled()
-def _hashed(word: Any, first: Any, second: Any) -> Any:
+def hashed(word: Any, first: Any, second: Any) -> Any:
+    """Return the hash of a position, entered by two parts of a key, all uint32."""
     # Numba widens every result to 64 bits, so each is cut back to 32.
     word = np.uint32(np.uint32((word ^ (word >> np.uint32(17))) * np.uint32(0xED5AD4BB)) ^ first)
     word = np.uint32(np.uint32((word ^ (word >> np.uint32(11))) * np.uint32(0xAC4C1B51)) ^ second)
     word = np.uint32((word ^ (word >> np.uint32(15))) * np.uint32(0x31848BAB))
     return np.uint32(word ^ (word >> np.uint32(14)))
+
+
+def word_key(stream: Stream, start: int, stop: int) -> np.ndarray | None:
+    """Return what `sparse_kernels.merge_dropped` makes the words of a stretch from.
+
+    Its first position modulo 2³², moved by the key's offset, and the key's two other parts, uint32 (3,);
+    None where the stretch has more than one key.
+    """
+    number = start // 2**32
+    if (stop - 1) // 2**32 != number:
+        return None
+    offset, first, second = _key(stream, number)
+    return np.array([(start + offset) % 2**32, first, second], dtype=np.uint32)
+
+
+def kept_below(probability: float) -> int:
+    """Return the bound below which the upper 31 bits of a word keep an entry."""
+    return round(probability * 2**31)
 
 
 def _segments(start: int, stop: int) -> Iterator[tuple[int, int, int]]:

@@ -13,6 +13,7 @@ from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.dtypes import FLOATS, bfloat16_bits
 from merging.layers import LayerPosition, layer_positions
 from merging.method import Context, Scope
+from merging.stored_block import StoredBlock
 from results.errors import InputError
 
 PIECE = 2**18
@@ -74,20 +75,30 @@ class TaskVectors:
             InputError: the base or an expert holds NaN or infinity there.
         """
         base, deltas = self._differences(name, block)
+        context = self._context(name, block, base.reshape(block.shape), statistics)
+        return deltas.reshape(-1, *block.shape), context
+
+    def stored_block(self, name: str, block: Block, statistics: Mapping[str, Any]) -> StoredBlock | None:
+        """Return one flat block as it is stored; None where it is not bfloat16 everywhere."""
+        if not self.are_bfloat16(name):
+            return None
+        base, experts = self.blocks(name, block)
+        return StoredBlock.of(base, experts, self._context(name, block, base, statistics))
+
+    def _context(self, name: str, block: Block, base: torch.Tensor, statistics: Mapping[str, Any]) -> Context:
         position = self.positions[name]
-        context = Context(
+        return Context(
             tensor=name,
             layer=position.layer,
             depth=position.depth,
             shape=self.base.info(name).shape,
             offset=block.start,
-            base=base.reshape(block.shape),
+            base=base,
             tasks=tuple(self.experts),
             seed=self.seed,
             digests=self.digests,
             statistics=statistics,
         )
-        return deltas.reshape(-1, *block.shape), context
 
     def _differences(self, name: str, block: Block) -> tuple[torch.Tensor, torch.Tensor]:
         """The base's block in float32, and each expert's less it, (n_tasks, length)."""

@@ -16,10 +16,13 @@ import torch
 from torch.nn.functional import hardshrink
 
 from merging.by_task import of_each_task
-from merging.checkpoints.compiled import compiled
-from merging.kernels import MAGNITUDE
+from merging.kernels import INFINITY
 from merging.method import Context, FirstPass
+from merging.sparse_kernels import count_into_lower, count_into_upper, count_lower_bits, count_upper_bits
+from merging.stored_block import StoredBlock
 
+Bounds = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""As `sparse_kernels.merge_trimmed` takes them, (n_tasks,) each."""
 _UPPER, _LOWER, _CUTS = "upper bits of the magnitudes", "lower bits of the magnitudes", "equal magnitudes"
 
 
@@ -55,6 +58,13 @@ class Ranking:
             _trimmed(delta, threshold, _kept_equals(cuts.get(str(task)), context, len(delta)))
             for task, (delta, threshold) in enumerate(zip(deltas, thresholds, strict=True))
         ]
+
+    def bounds(self, context: Context, length: int) -> Bounds:
+        """Return above which magnitudes entries of a block of some length are kept, as `trim` keeps them."""
+        thresholds = np.array(self.thresholds(context), dtype=np.float32)
+        cuts = context.statistics[_CUTS].get(self.group(context), {}) if self.exact else {}
+        equals = [_kept_equals(cuts.get(str(task)), context, length) for task in range(len(thresholds))]
+        return np.nextafter(thresholds, np.float32(-np.inf)), thresholds, np.array(equals, dtype=np.int64)
 
     def thresholds(self, context: Context) -> list[float]:
         """Return each task's magnitude from which on entries are kept."""
@@ -125,19 +135,25 @@ class _CountingPass(ABC):
         return _Total()
 
     def observe(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> _Counts:
-        group = self.ranking.group(context)
-        earlier = context.statistics[_UPPER][group] if _UPPER in context.statistics else {}
-        return _Counts(
-            group,
-            self.ranking.densities(context),
-            deltas.shape[1],
-            self.count(deltas, earlier).cpu(),
-            earlier,
-        )
+        return self._part(self.count(deltas, self._earlier(context)).cpu(), deltas.shape[1], context)
+
+    def observe_stored(self, block: StoredBlock, weights: torch.Tensor) -> _Counts | None:
+        counts = self.count_stored(block, self._earlier(block.context))
+        return None if counts is None else self._part(counts, block.base.size, block.context)
+
+    def _part(self, counts: torch.Tensor, length: int, context: Context) -> _Counts:
+        densities = self.ranking.densities(context)
+        return _Counts(self.ranking.group(context), densities, length, counts, self._earlier(context))
+
+    def _earlier(self, context: Context) -> dict[str, Any]:
+        found = context.statistics.get(_UPPER, {})
+        earlier: dict[str, Any] = found[self.ranking.group(context)] if found else {}
+        return earlier
 
     def combine(self, total: _Total, part: _Counts) -> _Total:
         if total.present is None or part.group != total.present.group:
             self._close(total)
+            part.counts = part.counts.to(torch.int64)  # which a model's entries fit into, not only a piece's
             total.present = part
         else:
             total.present.size += part.size
@@ -157,6 +173,10 @@ class _CountingPass(ABC):
         """Return (n_tasks, values) counts of a piece's deltas (n_tasks, length)."""
 
     @abstractmethod
+    def count_stored(self, block: StoredBlock, earlier: dict[str, Any]) -> torch.Tensor | None:
+        """Return the same of a piece as it is stored; None where a number is not finite."""
+
+    @abstractmethod
     def decide(self, group: _Counts) -> dict[str, Any]:
         """Return the group's statistic."""
 
@@ -166,6 +186,11 @@ class _UpperBits(_CountingPass):
 
     def count(self, deltas: torch.Tensor, earlier: dict[str, Any]) -> torch.Tensor:
         return _count_upper_bits(deltas) if deltas.device.type == "cpu" else _bin_upper_bits(deltas)
+
+    def count_stored(self, block: StoredBlock, earlier: dict[str, Any]) -> torch.Tensor | None:
+        counts = np.zeros((len(block.experts), 2**15), dtype=np.int32)
+        largest = count_upper_bits(block.base, block.experts, counts)
+        return torch.from_numpy(counts) if largest < INFINITY else None
 
     def decide(self, group: _Counts) -> dict[str, Any]:
         wanted = [self.ranking.rank(group.size, density) for density in group.densities]
@@ -182,6 +207,12 @@ class _LowerBits(_CountingPass):
         count = _count_lower_bits if deltas.device.type == "cpu" else _bin_lower_bits
         return count(deltas, earlier["upper"])
 
+    def count_stored(self, block: StoredBlock, earlier: dict[str, Any]) -> torch.Tensor | None:
+        counts = np.zeros((len(block.experts), 2**16), dtype=np.int32)
+        uppers = np.array(earlier["upper"], dtype=np.uint32)
+        largest = count_lower_bits(block.base, block.experts, uppers, counts)
+        return torch.from_numpy(counts) if largest < INFINITY else None
+
     def decide(self, group: _Counts) -> dict[str, Any]:
         thresholds, equals = [], []
         uppers, ranks = group.earlier["upper"], group.earlier["ranks"]
@@ -192,26 +223,10 @@ class _LowerBits(_CountingPass):
         return {"thresholds": thresholds, "equals": equals}
 
 
-@compiled()
-def _count_into_upper(bits: np.ndarray, counts: np.ndarray) -> None:
-    """Count the upper 15 bits of magnitudes, given as the bits of float32 (length,), into counts (2¹⁵,)."""
-    for i in range(bits.size):
-        counts[(bits[i] & MAGNITUDE) >> np.uint32(16)] += 1
-
-
-@compiled()
-def _count_into_lower(bits: np.ndarray, upper: np.uint32, counts: np.ndarray) -> None:
-    """Count the lower 16 bits of those magnitudes that have the given upper bits, into counts (2¹⁶,)."""
-    for i in range(bits.size):
-        magnitude = bits[i] & MAGNITUDE
-        if magnitude >> np.uint32(16) == upper:
-            counts[magnitude & np.uint32(0xFFFF)] += 1
-
-
 def _count_upper_bits(deltas: torch.Tensor) -> torch.Tensor:
     counts = torch.zeros((len(deltas), 2**15), dtype=torch.int64)
     for delta, row in zip(deltas.numpy(), counts.numpy(), strict=True):
-        _count_into_upper(delta.view(np.uint32), row)
+        count_into_upper(delta.view(np.uint32), row)
     return counts
 
 
@@ -222,7 +237,7 @@ def _bin_upper_bits(deltas: torch.Tensor) -> torch.Tensor:
 def _count_lower_bits(deltas: torch.Tensor, uppers: Sequence[int]) -> torch.Tensor:
     counts = torch.zeros((len(deltas), 2**16), dtype=torch.int64)
     for delta, row, upper in zip(deltas.numpy(), counts.numpy(), uppers, strict=True):
-        _count_into_lower(delta.view(np.uint32), np.uint32(upper), row)
+        count_into_lower(delta.view(np.uint32), np.uint32(upper), row)
     return counts
 
 

@@ -4,9 +4,9 @@ They run without the interpreter's lock, so that as many blocks are worked on as
 
 Numba keeps the machine code of a function until the file that the function stands in changes. What it calls
 or reads of another file is compiled into it, and a change there is not seen: `scale` and `add_scaled` are in
-the code of `merging.kernels` and `merging.checkpoints.adapter`, and `MAGNITUDE` of `merging.kernels` is in
-that of `merging.thresholds`. Whoever changes one of them removes the files `*.nbi` and `*.nbc` in the
-`__pycache__` folders of `merging`.
+the code of `merging.kernels`, `merging.sparse_kernels` and `merging.checkpoints.adapter`, and much of
+`merging.kernels`, with `hashed` of `merging.noise`, is in that of `merging.sparse_kernels`. Whoever changes
+one of them removes the files `*.nbi` and `*.nbc` in the `__pycache__` folders of `merging`.
 """
 
 from collections.abc import Callable

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 
@@ -11,6 +12,9 @@ from merging.by_task import of_each_task
 from merging.known_methods import register
 from merging.method import Context, FirstPass, MergedBlock, Method, Scope
 from merging.methods.ties import MAJORITY, MajoritySign
+from merging.noise import kept_below
+from merging.sparse_kernels import merge_dropped
+from merging.stored_block import MergedStored, StoredBlock
 
 _Rate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -55,6 +59,17 @@ class Dare(Method):
         undecided = context.statistics[MAJORITY]
         merged = elected(dropped, weights, undecided=undecided, aggregate=self.aggregate, method="dare")
         return MergedBlock(merged.mul_(factor), dropped)
+
+    def merge_stored(self, block: StoredBlock, weights: torch.Tensor) -> MergedStored | None:
+        """Merge a block as it is stored, where there is one drop rate and task arithmetic follows."""
+        if type(self) is not Dare or self.then != "task_arithmetic" or isinstance(self.drop_rate, dict):
+            return None
+        keys = [block.context.word_key(task) for task in range(len(block.experts))]
+        if any(key is None for key in keys):
+            return None
+        below = np.full(len(keys), kept_below(1 - self.drop_rate), dtype=np.uint32)
+        scaling = np.float32(self.scaling * self._common_factor)
+        return block.merge(merge_dropped, (below, np.array(keys), weights.numpy(), scaling), sparse=True)
 
     def _dropped(self, deltas: torch.Tensor, context: Context) -> Sequence[torch.Tensor]:
         rates = of_each_task(self.drop_rate, context.tasks, "dare", "drop_rate")

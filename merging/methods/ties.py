@@ -3,13 +3,17 @@
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import Field, model_validator
 
 from merging.arithmetic import disjoint_mean, disjoint_sum, elected_sign, refuse_negative, weighted_sum
+from merging.kernels import INFINITY
 from merging.known_methods import register
 from merging.method import Context, FirstPass, MergedBlock, Method
-from merging.thresholds import Ranking
+from merging.sparse_kernels import merge_trimmed, trimmed_votes
+from merging.stored_block import MergedStored, StoredBlock
+from merging.thresholds import Bounds, Ranking
 
 MAJORITY = "majority sign"
 _Density = Annotated[float, Field(gt=0, le=1)]
@@ -56,7 +60,7 @@ class Ties(Method):
         ranking = self._ranking
         passes = ranking.passes() if ranking else {}
         if self.variant == "paper":
-            passes[MAJORITY] = MajoritySign(self._trimmed, self._votes)
+            passes[MAJORITY] = MajoritySign(self._trimmed, self._votes, self._stored_votes)
         return passes
 
     def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> MergedBlock:
@@ -68,6 +72,32 @@ class Ties(Method):
             return MergedBlock(disjoint_sum(trimmed, weights, signs).mul_(self.scaling), trimmed)
         counts = torch.ones_like(weights) if self.variant == "peft" else weights
         return MergedBlock(disjoint_mean(trimmed, weights, signs, counts).mul_(self.scaling), trimmed)
+
+    def merge_stored(self, block: StoredBlock, weights: torch.Tensor) -> MergedStored | None:
+        """Merge a block as it is stored; None where signs are elected by their frequency."""
+        if type(self) is not Ties or self.vote == "frequency":
+            return None
+        refuse_negative(weights, "ties")
+        undecided = block.context.statistics[MAJORITY] if self.variant == "paper" else 1
+        ones = torch.ones_like(weights).numpy()
+        shares, parts = (ones, ones) if self.variant == "peft" else (weights.numpy(), weights.numpy())
+        divided, scaling = self.aggregate == "mean", np.float32(self.scaling)
+        election = (shares, weights.numpy(), parts, np.float32(undecided), divided, scaling)
+        return block.merge(merge_trimmed, (self._bounds(block), *election), sparse=True)
+
+    def _stored_votes(self, block: StoredBlock, weights: torch.Tensor) -> int | None:
+        if type(self) is not Ties or self.vote == "frequency":
+            return None
+        refuse_negative(weights, "ties")
+        votes = np.zeros(1, dtype=np.int64)
+        largest = trimmed_votes(block.base, block.experts, self._bounds(block), weights.numpy(), votes)
+        return int(votes[0]) if largest < INFINITY else None
+
+    def _bounds(self, block: StoredBlock) -> Bounds:
+        if self._ranking:
+            return self._ranking.bounds(block.context, block.base.size)
+        everything = np.full(len(block.experts), -1, dtype=np.float32)
+        return everything, everything, np.zeros(len(block.experts), dtype=np.int64)
 
     @property
     def _ranking(self) -> Ranking | None:
@@ -93,9 +123,11 @@ class MajoritySign:
         self,
         sparsified: Callable[[torch.Tensor, Context], Sequence[torch.Tensor]],
         votes: Callable[[Sequence[torch.Tensor], torch.Tensor], torch.Tensor],
+        of_stored: Callable[[StoredBlock, torch.Tensor], int | None] = lambda *_: None,
     ) -> None:
         self._sparsified = sparsified
         self._votes = votes
+        self._of_stored = of_stored
 
     def start(self, n_tasks: int) -> int:
         """Return no votes."""
@@ -104,6 +136,10 @@ class MajoritySign:
     def observe(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> int:
         """Return how many entries of a piece elect + less how many elect −."""
         return int(torch.sign(self._votes(self._sparsified(deltas, context), weights)).sum())
+
+    def observe_stored(self, block: StoredBlock, weights: torch.Tensor) -> int | None:
+        """Return the same of a piece as it is stored; None where there is no loop for it."""
+        return self._of_stored(block, weights)
 
     def combine(self, total: int, part: int) -> int:
         """Add a piece's votes."""

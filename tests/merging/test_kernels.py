@@ -7,8 +7,12 @@ import torch
 from merging import arithmetic, tally, task_vectors
 from merging.arithmetic import add_rounded
 from merging.checkpoints.adapter import LowRank
-from merging.linear import merge_bfloat16
-from merging.method import MergedBlock
+from merging.method import Context, MergedBlock
+from merging.methods.dare import Dare
+from merging.methods.task_arithmetic import TaskArithmetic
+from merging.methods.ties import MAJORITY, Ties
+from merging.stored_block import StoredBlock
+from merging.thresholds import _CUTS, _LOWER, _LowerBits, _UpperBits
 
 LENGTHS = (0, 1, 4095, 4096, 4097, 10_000)
 
@@ -90,22 +94,91 @@ def test_tallies(length):
     assert nonzero == merged.count_nonzero()
 
 
-@pytest.mark.parametrize("length", LENGTHS[1:])
-def test_a_linear_merge_without_task_vectors_in_memory(length):
-    base, experts = drawn(length).bfloat16(), [drawn(length, seed=i).bfloat16() for i in (1, 2, 3)]
+def family(length, statistics=None):
+    """A base and three experts in bfloat16, of which many entries cancel, and the context of their block."""
+    base = drawn(length).bfloat16()
+    steps = [2.0**-6 * (drawn(length, seed=i) * 3).round() for i in (1, 2, 3)]
+    experts = [(base.float() + step).bfloat16() for step in steps]
     experts[1][::3] = base[::3]
-    coefficients = torch.tensor([0.3, -1.0, 1 / 3])
+    context = Context(
+        "w", 0, 1, (length + 70,), 70, base.float(), ("a", "b", "c"), 5, ("d", "e", "f"), statistics or {}
+    )
+    return base, experts, context
+
+
+def merged_step_by_step(method, base, experts, context, weights):
     deltas = torch.stack(experts).float() - base.float()
-    merged = arithmetic.weighted_sum(deltas, coefficients)
-    rounded = add_rounded(base.float(), merged, torch.bfloat16)
-    expected = tally.tally(deltas, MergedBlock(merged), rounded.lost)
-    weights, found = merge_bfloat16(base, experts, coefficients)
-    assert torch.equal(weights.view(torch.int16), rounded.weights.view(torch.int16))
-    np.testing.assert_allclose(found.result, expected.result, rtol=1e-6)
-    np.testing.assert_allclose(found.tasks, expected.tasks, rtol=1e-6)
-    assert (found.entries, found.sparse) == (expected.entries, expected.sparse)
+    merged = method(deltas, weights, context)
+    block = merged if isinstance(merged, MergedBlock) else MergedBlock(merged)
+    rounded = add_rounded(base.float(), block.delta, torch.bfloat16)
+    return rounded.weights, tally.tally(deltas, block, rounded.lost)
+
+
+THRESHOLDS = {_LOWER: {"model": {"thresholds": [0.03125, 0.015625, 0.046875]}}}
+CUTS = {_LOWER: {"w": THRESHOLDS[_LOWER]["model"]}, _CUTS: {"w": {"0": ["w", 4100], "2": ["w", 71]}}}
+LOOPS = {
+    "task arithmetic": (TaskArithmetic(scaling=1 / 3), {}),
+    "ties": (Ties(scaling=0.7), {**THRESHOLDS, MAJORITY: -1}),
+    "ties, a majority for +": (Ties(), {**THRESHOLDS, MAJORITY: 1}),
+    "ties, no majority": (Ties(aggregate="sum"), {**THRESHOLDS, MAJORITY: 0}),
+    "ties, all kept": (Ties(density=1.0), {MAJORITY: 1}),
+    "ties of mergekit": (Ties(variant="mergekit"), CUTS),
+    "ties of peft": (Ties(variant="peft"), CUTS),
+    "dare": (Dare(drop_rate=0.7, scaling=0.4), {}),
+    "dare, nothing dropped": (Dare(drop_rate=0.0, rescale=False), {}),
+}
+
+
+@pytest.mark.parametrize("length", LENGTHS[1:])
+@pytest.mark.parametrize("case", LOOPS)
+def test_a_merge_without_task_vectors_in_memory(case, length):
+    method, statistics = LOOPS[case]
+    base, experts, context = family(length, statistics)
+    weights = torch.tensor([0.5, 1.0, 1.5])
+    expected_weights, expected = merged_step_by_step(method, base, experts, context, weights)
+    done = method.merge_stored(StoredBlock.of(base, experts, context), weights)
+    assert torch.equal(done.weights.view(torch.int16), expected_weights.view(torch.int16))
+    np.testing.assert_allclose(done.tally.result, expected.result, rtol=1e-5)
+    np.testing.assert_allclose(done.tally.tasks, expected.tasks, rtol=1e-5)
+    assert (done.tally.entries, done.tally.sparse) == (expected.entries, expected.sparse)
     experts[2][-1] = float("nan")
-    assert merge_bfloat16(base, experts, coefficients) is None
+    assert method.merge_stored(StoredBlock.of(base, experts, context), weights) is None
+
+
+def test_what_a_loop_does_not_know_is_left_to_the_method():
+    base, experts, context = family(10)
+    block, weights = StoredBlock.of(base, experts, context), torch.ones(3)
+
+    class Own(Ties):
+        pass
+
+    class OwnSum(TaskArithmetic):
+        def __call__(self, deltas, weights, context):
+            return deltas[0]
+
+    for method in (Ties(vote="frequency"), Own(), OwnSum(), Dare(then="ties"), Dare(drop_rate={"a": 0.5})):
+        assert method.merge_stored(block, weights) is None
+
+
+@pytest.mark.parametrize("length", LENGTHS[1:])
+def test_first_passes_of_stored_blocks(length):
+    base, experts, context = family(length, {**THRESHOLDS})
+    block, weights = StoredBlock.of(base, experts, context), torch.tensor([0.5, 1.0, 1.5])
+    deltas = torch.stack(experts).float() - base.float()
+    ties = Ties()
+    upper, lower, majority = ties.first_passes().values()
+    assert isinstance(upper, _UpperBits) and isinstance(lower, _LowerBits)
+    assert torch.equal(upper.observe_stored(block, weights).counts, upper.count(deltas, {}))
+    earlier = {"upper": [0x3D00, 0x3C80, 0x3D40]}
+    counts = lower.count_stored(block, earlier)
+    assert torch.equal(counts, lower.count(deltas, earlier))
+    assert counts.sum() or length == 1
+    assert majority.observe_stored(block, weights) == majority.observe(deltas, weights, context)
+    experts[0][length // 2] = -float("inf")
+    broken = StoredBlock.of(base, experts, context)
+    assert upper.observe_stored(broken, weights) is None
+    assert lower.count_stored(broken, earlier) is None
+    assert majority.observe_stored(broken, weights) is None
 
 
 @pytest.mark.parametrize("rank", [1, 5])
