@@ -103,7 +103,7 @@ class ValidationParts:
         """Return by benchmark the score on the documents of the parts that were kept."""
         return {
             name: self._sources[name].mapped(
-                aggregate(self._sources[name].spec.metric, self._documents(name, of))
+                aggregate(self._sources[name].spec.metric, self.documents(name, of))
             )
             for name, of in kept.items()
         }
@@ -121,7 +121,7 @@ class ValidationParts:
             align_documents(
                 name,
                 source.spec.metric,
-                {label: self._documents(name, of[name]) for label, of in kept.items()},
+                {label: self.documents(name, of[name]) for label, of in kept.items()},
             )
             for name, source in self._sources.items()
         ]
@@ -130,7 +130,8 @@ class ValidationParts:
             for name, of in resample_together(aligned, seed=self._seed).items()
         }
 
-    def _documents(self, name: str, kept: Sequence[str]) -> pd.DataFrame:
+    def documents(self, name: str, kept: Sequence[str]) -> pd.DataFrame:
+        """Return a benchmark's documents of the parts that were kept, with what its metric is made of."""
         for one in kept:
             if (name, one) not in self._rows:
                 self._rows[name, one] = self._sources[name].documents(one)
@@ -199,7 +200,8 @@ class _Order:
         if not all(found.values()):
             raise InputError(
                 f"{source} has {counted(len(drawn), 'validation document')}, too few for "
-                f"{len(self.shares)} parts: give a larger `first` share of `halving`, or leave it out."
+                f"{len(self.shares)} parts: give a larger `first` share of `halving`, or `share` of "
+                "`estimate`, or leave it out."
             )
         return found
 
@@ -241,7 +243,7 @@ class _Rows:
             if benchmark.groups or benchmark.weighs_documents_equally:
                 raise InputError(
                     f"{benchmark.name} is a group of lm-eval's, which has no score of some documents: leave "
-                    "out `halving`."
+                    "out `halving` or `estimate`."
                 )
             rows, limit = scorer.rows(benchmark), whole(scorer.settings.limit_of(benchmark.name))
             items = {

@@ -20,7 +20,8 @@ class SearchTrial(Settings):
     params: dict[str, JsonValue]
     """The numbers of the space that it has."""
     values: Several[float] = ()
-    """Of the objectives, on validation data; of one that was stopped, estimates; empty where it failed."""
+    """Of the objectives, on validation data; of one that was stopped or estimated, estimates; empty where it
+    failed."""
     tasks: dict[str, float] = {}
     """Normalised performance by task, on the validation documents that were scored."""
     documents: int = Field(0, ge=0)
@@ -28,10 +29,39 @@ class SearchTrial(Settings):
     seconds: float = 0.0
     stopped: bool = False
     """Whether it was stopped before all documents."""
+    estimated: bool = False
+    """Whether it was scored on a part of the documents alone, from which its values are estimated."""
+    estimates: Several[float] = ()
+    """What its values were estimated to be before it was scored on all documents."""
     failed: str = ""
     """Why it could not be merged or scored."""
     front: bool = False
     """Whether no candidate that was scored on all documents is better in every objective."""
+
+
+class EstimateErrors(Settings):
+    """How far estimates are off, by the candidates that were scored on all documents in the end."""
+
+    estimator: Name
+    """By which candidates were searched."""
+    endpoint_documents: int
+    """How many documents the base and the experts were scored on."""
+    best: Several[int]
+    """Numbers of the candidates with the best estimates, among which the winner was chosen."""
+    drawn: Several[int]
+    """Numbers of others that were drawn by chance."""
+    of_best: dict[str, float | None]
+    """By estimator the mean absolute error, over candidates and objectives; `part` is the part alone."""
+    of_drawn: dict[str, float | None]
+
+
+class SurrogateFit(Settings):
+    """How well a quadratic function fits an objective of all candidates; None where that is unknown."""
+
+    r_squared: float | None = None
+    """Share of the variance that it explains."""
+    r_squared_left_out: float | None = None
+    """The same where each candidate is predicted by the fit to all others."""
 
 
 class Statistic(Settings):
@@ -78,6 +108,11 @@ class SearchReport(Settings):
     tested: Several[TestedTrial]
     importances: dict[str, dict[str, float]] = {}
     """By objective, which share of its variance each number of the space explains; empty where unknown."""
+
+    estimates: EstimateErrors | None = None
+    """Where scores were estimated, how far estimates are off."""
+    surrogate: dict[str, SurrogateFit] = {}
+    """By objective, how well the sampler map's function fits."""
 
     @property
     def read(self) -> int:

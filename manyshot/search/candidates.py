@@ -13,6 +13,7 @@ from bench.engine import TensorEngine
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.signals import ValidationSignals
 from bench.validation_parts import Kept, ValidationParts
+from manyshot.search.estimate import Estimates
 from manyshot.search.objective import Objective
 from manyshot.search.space import Candidate
 from manyshot.search.trials import Outcome, Trial
@@ -101,6 +102,8 @@ class Evaluator:
         parts: the validation documents, in the parts in which they are read.
         objectives: what is made large.
         folder: where candidates lie while they are scored.
+        estimates: of their scores by the first part of the documents; None where all are read.
+        estimator: which estimate they are searched by.
     """
 
     def __init__(
@@ -110,40 +113,48 @@ class Evaluator:
         parts: ValidationParts,
         objectives: Sequence[Objective],
         folder: Path,
+        *,
+        estimates: Estimates | None = None,
+        estimator: str = "part",
     ) -> None:
         self._family, self._signals, self._parts = family, signals, parts
+        self._estimates, self._estimator = estimates, estimator
         self._objectives, self._folder = tuple(objectives), folder
         self._repeated: RepeatedMerge | None = None
         self._in_memory: bool | None = None
         self._references = references(signals, parts.spec, family.folders)
 
-    def evaluate(self, candidate: Candidate, number: int, best: Sequence[Trial]) -> Outcome:
+    def evaluate(
+        self, candidate: Candidate, number: int, best: Sequence[Trial], *, whole: bool = False
+    ) -> Outcome:
         """Merge a candidate and score it, part by part, until it cannot be among the best.
 
         Args:
             candidate: which.
             number: of its trial.
             best: the trials that no finished one is better than in every objective.
+            whole: whether it is scored on all documents where others are estimated.
         """
+        estimates = self._estimates is not None and not whole
         started = time.perf_counter()
         kept: dict[str, list[str]] = {}
         documents, beaten_by = 0, None
         try:
             checkpoint = self._merged(candidate, number)
-            for part in range(self._parts.parts):
+            for part in range(1 if estimates else self._parts.parts):
                 for name, score in self._parts.score(checkpoint, part).items():
                     kept.setdefault(name, []).append(score.kept)
                     documents += score.documents
                 if part + 1 < self._parts.parts and (beaten_by := self._better(kept, best)) is not None:
                     break
-            measured = self._measured(kept)
+            measured = self._estimated(kept, self._estimator) if estimates else self._measured(kept)
         except InputError as error:
             return Outcome((), seconds=time.perf_counter() - started, failed=str(error))
         finally:
             shutil.rmtree(self._folder / str(number), ignore_errors=True)
         values = [objective.value(measured) for objective in self._objectives]
         if beaten_by is not None:
-            values = self._estimates(values, kept, beaten_by)
+            values = self._relative(values, kept, beaten_by)
         return Outcome(
             values=tuple(values),
             tasks={task: float(value[0]) for task, value in measured.tasks.items()},
@@ -151,6 +162,7 @@ class Evaluator:
             documents=documents,
             seconds=round(time.perf_counter() - started, 3),
             stopped=beaten_by is not None,
+            estimated=estimates,
         )
 
     def _merged(self, candidate: Candidate, number: int) -> ScoredCheckpoint:
@@ -188,7 +200,22 @@ class Evaluator:
                 return trial
         return None
 
-    def _estimates(self, values: Sequence[float], kept: Kept, better: Trial) -> list[float]:
+    @property
+    def endpoint_documents(self) -> int:
+        """How many documents the base and the experts were scored on for estimates."""
+        return self._estimates.documents if self._estimates else 0
+
+    def estimated_values(self, kept: Kept, estimator: str) -> list[float]:
+        """Return the objectives by an estimator, from what was kept of the first part."""
+        measured = self._estimated(kept, estimator)
+        return [objective.value(measured) for objective in self._objectives]
+
+    def _estimated(self, kept: Kept, estimator: str) -> Performance:
+        assert self._estimates is not None
+        values = self._estimates.values({name: of[:1] for name, of in kept.items()}, estimator)
+        return self._performance({name: np.array([value]) for name, value in values.items()})
+
+    def _relative(self, values: Sequence[float], kept: Kept, better: Trial) -> list[float]:
         """The better one's values less what the candidate lacks on the documents that both were scored on."""
         on_same = self._measured(_as_far(better, kept))
         return [

@@ -28,8 +28,8 @@ from results.errors import InputError
 from results.reading import beside, read_yaml
 from results.validation import Settings, Several, quoted, validated
 
-SamplerName = Literal["tpe", "cmaes", "nsgaii", "nsgaiii", "random"]
-OF_SEVERAL: tuple[SamplerName, ...] = ("nsgaii", "nsgaiii", "tpe", "random")
+SamplerName = Literal["tpe", "cmaes", "nsgaii", "nsgaiii", "map", "random"]
+OF_SEVERAL: tuple[SamplerName, ...] = ("nsgaii", "nsgaiii", "map", "tpe", "random")
 """The samplers that take several objectives."""
 _PLACES = {"experiment", "suite", "base", "experts", "train"}
 
@@ -68,6 +68,24 @@ class Halving(Settings):
         return (*ends, 1.0)
 
 
+class Estimate(Settings):
+    """Candidates are scored on a part of the documents, from which their scores on all are estimated."""
+
+    share: float = Field(0.25, gt=0, lt=1)
+    """Share of the documents that every candidate is scored on."""
+    estimator: Literal["gmp-irt", "mp-irt", "gp-irt", "p-irt", "part"] = "gmp-irt"
+    """MERGE³'s, tinyBenchmarks', or the score on the part alone."""
+    dimensions: int = Field(2, ge=1)
+    """Of abilities."""
+    check: int = Field(5, ge=1)
+    """Candidates that are scored on all documents in the end: so many of the best, among which the winner is
+    chosen, and as many others drawn by chance."""
+
+
+def _as_estimate(value: object) -> object:
+    return Estimate() if value is True else None if value is False else value
+
+
 def _as_halving(value: object) -> object:
     return Halving() if value is True else None if value is False else value
 
@@ -95,15 +113,20 @@ class SearchSettings(Settings):
     """`average`, `worst_task`, a task, or a mix such as {average: 0.5, worst_task: 0.5}; a list of several is
     searched for its Pareto front."""
     sampler: SamplerName | None = None
-    """Optuna's; else `tpe`, and for several objectives `nsgaii`."""
+    """Optuna's, or `map`; else `tpe`, and for several objectives `nsgaii`."""
     population: int = Field(20, ge=2)
     """Candidates of a generation; nsgaii and nsgaiii only."""
+    samples: int | None = Field(None, ge=1)
+    """Candidates at random before the first that map's surrogate suggests; else twice as many as it has
+    numbers."""
     batch: int = Field(1, ge=1)
     """Candidates that are suggested before the first of them is tried, for as many workers."""
     budget: Budget
     """How much is tried."""
     halving: Annotated[Halving | None, BeforeValidator(_as_halving)] = None
     """Score candidates on growing parts of the documents; true takes eighths, and twice as many each time."""
+    estimate: Annotated[Estimate | None, BeforeValidator(_as_estimate)] = None
+    """Score candidates on a part of the documents and estimate the rest; true takes a quarter."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Of the sampler, of the order of documents, and of methods that draw random numbers."""
 
@@ -111,6 +134,13 @@ class SearchSettings(Settings):
     def sampler_name(self) -> SamplerName:
         """The sampler, with what stands for none."""
         return self.sampler or ("nsgaii" if len(self.objective) > 1 else "tpe")
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Where the parts end in which documents are read."""
+        if self.halving is not None:
+            return self.halving.shares
+        return (1.0,) if self.estimate is None else (self.estimate.share, 1.0)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -120,6 +150,16 @@ class SearchSettings(Settings):
             )
         if "population" in self.model_fields_set and self.sampler_name not in ("nsgaii", "nsgaiii"):
             raise ValueError(f"the sampler {self.sampler_name} has no 'population'; leave it out")
+        if self.halving is not None and self.estimate is not None:
+            raise ValueError("either 'halving' or 'estimate' is expected")
+        if self.samples is not None and self.sampler_name != "map":
+            raise ValueError(f"the sampler {self.sampler_name} has no 'samples'; leave it out")
+        if self.sampler_name == "map" and len(self.objective) == 1:
+            raise ValueError("the sampler map looks for the front of several objectives, and there is one")
+        if self.sampler_name == "map" and self.halving is not None:
+            raise ValueError(
+                "the sampler map fits a function to candidates that were scored alike: leave out 'halving'"
+            )
         return self
 
 

@@ -13,8 +13,9 @@ from manyshot.check import check_experiment
 from manyshot.experts import open_signals, train_experts, training_examples
 from manyshot.planned_merges import expert_label
 from manyshot.search.candidates import Family
-from manyshot.search.file import Search
+from manyshot.search.file import Search, SearchSettings
 from manyshot.search.objective import Objective, objective_of
+from manyshot.search.surrogate import Coordinates, number_of_terms
 from merging.known_methods import find_method
 from merging.measured_method import MeasuredMethod
 from merging.prepare import prepare
@@ -66,7 +67,9 @@ class OpenedSearch:
             "objective": [dict(objective.weights) for objective in self.objectives],
             "sampler": [settings.sampler_name, settings.population],
             **({"batch": settings.batch} if settings.batch > 1 else {}),
+            **({"samples": settings.samples} if settings.samples else {}),
             "halving": settings.halving and settings.halving.model_dump(),
+            **({"estimate": settings.estimate.model_dump(exclude={"check"})} if settings.estimate else {}),
             "seed": settings.seed,
             "base": self.base.identity.digest,
             "experts": {task: expert.identity.digest for task, expert in self.experts.items()},
@@ -103,7 +106,30 @@ def check_search(search: Search, suite: Suite, name: str) -> tuple[Objective, ..
                 "The sampler cmaes needs a space of two numbers or more, without methods or values to choose "
                 "among: take another sampler."
             )
+    if settings.sampler_name == "map":
+        _check_map(settings, tasks)
     return tuple(objective_of(given, tasks) for given in settings.objective)
+
+
+def _check_map(settings: SearchSettings, tasks: Sequence[str]) -> None:
+    """Refuse what the surrogate cannot be fitted to."""
+    if not settings.space.numeric(tasks):
+        raise InputError(
+            "The sampler map needs a space of numbers, without methods or values to choose among: take "
+            "another sampler."
+        )
+    terms = number_of_terms(Coordinates(settings.space, tasks).variables)
+    samples = settings.samples or 2 * terms
+    if samples <= terms:
+        raise InputError(
+            f"The surrogate of the sampler map has {terms} numbers for an objective, which {samples} samples "
+            f"do not say: give `samples` above {terms}."
+        )
+    if settings.budget.evaluations is not None and settings.budget.evaluations <= samples:
+        raise InputError(
+            f"The sampler map tries {samples} candidates at random before its surrogate suggests one, and "
+            f"the budget has {settings.budget.evaluations}: give a larger budget, or fewer `samples`."
+        )
 
 
 def open_search(

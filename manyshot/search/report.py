@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from manyshot.run_report import draw_figures
+from manyshot.search.checked import Checked
 from manyshot.search.opened import OpenedSearch
+from manyshot.search.surrogate import Surrogate
 from manyshot.search.trials import Trial
 from results.json_values import json_value
 from results.search_report import SearchReport, SearchTrial, TestedTrial
@@ -19,7 +21,10 @@ def search_report(
     trials: Sequence[Trial],
     best: Sequence[Trial],
     tested: Sequence[TestedTrial],
+    *,
+    checked: Checked | None,
     importances: Mapping[str, Mapping[str, float]],
+    surrogate: Surrogate | None,
 ) -> SearchReport:
     """Return the report of a search.
 
@@ -28,12 +33,15 @@ def search_report(
         trials: all that were tried, in order.
         best: those of the front.
         tested: the same with their test numbers.
+        checked: what was estimated and then scored on all documents; None where nothing was.
         importances: by objective and number of the space.
+        surrogate: of the sampler map.
     """
     settings, numbers = opened.search.settings, {trial.number for trial in best}
+    titles = tuple(objective.title for objective in opened.objectives)
     return SearchReport(
         name=opened.name,
-        objectives=tuple(objective.title for objective in opened.objectives),
+        objectives=titles,
         sampler=settings.sampler_name,
         seed=settings.seed,
         documents=best[0].outcome.documents,
@@ -47,13 +55,17 @@ def search_report(
                 documents=trial.outcome.documents,
                 seconds=trial.outcome.seconds,
                 stopped=trial.outcome.stopped,
+                estimated=trial.outcome.estimated,
+                estimates=checked.estimates.get(trial.number, ()) if checked else (),
                 failed=trial.outcome.failed,
                 front=trial.number in numbers,
             )
             for trial in trials
         ),
         tested=tuple(tested),
+        estimates=checked.errors if checked else None,
         importances={name: dict(of) for name, of in importances.items()},
+        surrogate=dict(zip(titles, surrogate.fits, strict=True)) if surrogate else {},
     )
 
 

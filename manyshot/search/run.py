@@ -1,7 +1,8 @@
 """Running a search, from its file to its report. This page is the order of everything.
 
 1. What can be known before work starts is checked; experts are opened, or trained.
-2. Candidates are suggested, merged and scored on validation data, until the budget is spent.
+2. Candidates are suggested, merged and scored on validation data, until the budget is spent; where scores
+   were estimated, the best are scored on all of it.
 3. The best is chosen, its recipe is written, and only then is anything scored on test data.
 4. The report is written, and the run is kept in the store for tables and the leaderboard.
 """
@@ -19,6 +20,7 @@ from manyshot.opened_run import RunSetup
 from manyshot.run import RunContext
 from manyshot.run_steps import run_steps
 from manyshot.score_checkpoints import benchmarks_with_data
+from manyshot.search.checked import check
 from manyshot.search.file import Budget, Search
 from manyshot.search.opened import OpenedSearch, check_search
 from manyshot.search.report import search_report, write_report
@@ -82,21 +84,31 @@ def run_search(
             trying.close()  # its engine has a device that a worker may be given
         with open_crew(context.workers, setup) as crew:
             _spend(settings.budget, trials, trying, crew)
+        checked = check(trials.finished, settings, trying.evaluator) if settings.estimate else None
+        if checked and context.workers is not None:
+            trying.close()
         shutil.rmtree(setup.candidates, ignore_errors=True)
-        best = best_of(trials.finished)
+        tried = checked.trials if checked else trials.finished
+        best = best_of(tried)
         if not best:
-            failed = trials.finished[-1].outcome.failed
+            failed = tried[-1].outcome.failed
             raise InputError(f"No candidate could be merged and scored, so there is no best one. {failed}")
         recipes = _write_recipes(opened, best, choose, out)
         benchmarks = benchmarks_with_data(trying.scorer, suite.benchmarks, context.skip_missing)
         with open_crew(context.workers, trying.scoring) as crew:
-            tested = score_chosen(
-                opened, best, recipes, benchmarks, tried=trials.finished, out=out, crew=crew
-            )
+            tested = score_chosen(opened, best, recipes, benchmarks, tried=tried, out=out, crew=crew)
     importances = {
         objective.title: trials.importances(place) for place, objective in enumerate(opened.objectives)
     }
-    report = search_report(opened, trials.finished, best, tested, importances)
+    report = search_report(
+        opened,
+        tried,
+        best,
+        tested,
+        checked=checked,
+        importances=importances,
+        surrogate=trials.surrogate(),
+    )
     return FinishedSearch(report, (*write_report(report, out), *recipes.values()))
 
 
@@ -158,6 +170,8 @@ def _said(trial: Trial, best: Sequence[Trial]) -> str:
     if outcome.failed:
         return f"{what} failed: {outcome.failed}"
     values = ", ".join(f"{value:.3f}" for value in outcome.values)
+    if outcome.estimated:
+        return f"{what}: about {values}, by {counted(outcome.documents, 'document')}"
     if outcome.stopped:
         return f"{what}: stopped after {counted(outcome.documents, 'document')}, about {values}"
     return f"{what}: {values}{', the best so far' * any(trial.number == one.number for one in best)}"

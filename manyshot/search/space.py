@@ -263,19 +263,17 @@ class Space(Settings):
         }
         return Candidate(entry.title, entry.name, settings, _of_mean_one(weights))
 
-    def numeric(self, tasks: Sequence[str]) -> list[str] | None:
-        """Return the names of all numbers; None where methods or values are chosen among."""
+    def numeric(self, tasks: Sequence[str]) -> dict[str, Range] | None:
+        """Return the ranges of all numbers, by name; None where methods or values are chosen among."""
         if len(self.methods) > 1:
             return None
-        of_method = self.methods[0].searched
-        if any(isinstance(space, Choice) for space in of_method.values()):
-            return None
-        title = self.methods[0].title
-        names = [
-            name for setting, space in of_method.items() for name in space.names(f"{title}.{setting}", tasks)
-        ]
+        found: dict[str, Range] = {}
+        for setting, space in self.methods[0].searched.items():
+            if isinstance(space, Choice):
+                return None
+            found |= dict.fromkeys(space.names(f"{self.methods[0].title}.{setting}", tasks), space)
         weights = self.weights_of(tasks)
-        return names + [f"weights.{task}" for task, weight in weights.items() if isinstance(weight, Range)]
+        return found | {f"weights.{task}": of for task, of in weights.items() if isinstance(of, Range)}
 
     def check(self, tasks: Sequence[str]) -> None:
         """Refuse a space with a candidate that could not be merged, as far as methods and settings say.

@@ -17,8 +17,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from manyshot.search.file import SamplerName, SearchSettings
 from manyshot.search.space import Candidate, Known
+from manyshot.search.surrogate import Coordinates, Surrogate, fitted, number_of_terms
 from results.errors import InputError
 from results.json_values import cache_key, json_value
 
@@ -40,6 +43,7 @@ class Outcome:
         documents: how many were scored.
         seconds: of merging and scoring.
         stopped: whether it was stopped before all documents, so that its values are estimates.
+        estimated: whether it was scored on a part of the documents, from which its values are estimated.
         failed: why it could not be merged or scored; empty where it could.
     """
 
@@ -49,6 +53,7 @@ class Outcome:
     documents: int = 0
     seconds: float = 0.0
     stopped: bool = False
+    estimated: bool = False
     failed: str = ""
 
 
@@ -64,7 +69,7 @@ class Trial:
     @property
     def counts(self) -> bool:
         """Whether it may win: it was scored on all documents."""
-        return not self.outcome.failed and not self.outcome.stopped
+        return not (self.outcome.failed or self.outcome.stopped or self.outcome.estimated)
 
 
 @dataclass(frozen=True)
@@ -191,6 +196,27 @@ class Trials:
         except (ValueError, RuntimeError):  # what Optuna says of too few trials
             return {}
 
+    def surrogate(self) -> Surrogate | None:
+        """The sampler map's, of all batches that are done; None of another, and where they are too few."""
+        known = [trial for trial in self.before if not trial.outcome.failed]
+        if self._settings.sampler_name != "map":
+            return None
+        coordinates = Coordinates(self._settings.space, self._tasks)
+        if len(known) < (self._settings.samples or 2 * number_of_terms(coordinates.variables)):
+            return None
+        points = np.array([coordinates.point(trial.params) for trial in known])
+        return fitted(coordinates, points, np.array([trial.outcome.values for trial in known]))
+
+    def _on_front(self, surrogate: Surrogate, number: int) -> "optuna.samplers.BaseSampler":
+        """A sampler that suggests a point of the surrogate's front, apart from all that were suggested."""
+        from optuna import samplers
+
+        suggested = [*(trial.params for trial in self.before), *(asked.params for asked in self._asked)]
+        points = np.array([surrogate.coordinates.point(params) for params in suggested])
+        point = surrogate.next_point(points, _seed(self._settings, number))
+        params = surrogate.coordinates.params(point)
+        return samplers.PartialFixedSampler(params, samplers.RandomSampler(seed=0))
+
     def _pending(self, asked: "optuna.Trial") -> Pending:
         candidate = self._settings.space.candidate(Known(asked.params), self._tasks)
         return Pending(asked.number, candidate, dict(asked.params))
@@ -198,8 +224,12 @@ class Trials:
     def _ask(self) -> None:
         """Have Optuna suggest a batch in memory."""
         with _quiet():
+            surrogate = self.surrogate()
             for place in range(self._settings.batch):
-                self._study.sampler = _sampler(self._settings, len(self.before) + place)
+                number = len(self.before) + place
+                self._study.sampler = (
+                    self._on_front(surrogate, number) if surrogate else _sampler(self._settings, number)
+                )
                 asked = self._study.ask()
                 self._settings.space.candidate(asked, self._tasks)
                 self._asked.append(asked)
@@ -258,7 +288,7 @@ def _sampler(settings: SearchSettings, number: int) -> "optuna.samplers.BaseSamp
     """A sampler with random numbers of its own for one trial."""
     from optuna import samplers
 
-    seed = int(cache_key([settings.seed, number])[:8], 16)
+    seed = _seed(settings, number)
     name = settings.sampler_name
     if name == "tpe":
         return samplers.TPESampler(seed=seed, multivariate=True, group=True)
@@ -269,6 +299,11 @@ def _sampler(settings: SearchSettings, number: int) -> "optuna.samplers.BaseSamp
     if name == "nsgaiii":
         return samplers.NSGAIIISampler(seed=seed, population_size=settings.population)
     return samplers.RandomSampler(seed=seed)
+
+
+def _seed(settings: SearchSettings, number: int) -> int:
+    """The seed of what is random about a trial's suggestion."""
+    return int(cache_key([settings.seed, number])[:8], 16)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from bench.validation_parts import ValidationParts
 from manyshot.experiment_scorer import scoring_setup
 from manyshot.jobs import Job
 from manyshot.search.candidates import Evaluator
+from manyshot.search.estimate import Estimates
 from manyshot.search.file import Search
 from manyshot.search.opened import check_search, open_search
 from manyshot.search.trials import Outcome, Pending, Trial
@@ -90,6 +91,7 @@ class OpenedTrying:
         scoring: how all is scored.
         scorer: that scores it so.
         search: opened.
+        evaluator: of candidates.
         halves: whether candidates are stopped that cannot be among the best.
     """
 
@@ -117,15 +119,21 @@ class OpenedTrying:
             root=setup.data_root,
             out=setup.out,
         )
-        shares = settings.halving.shares if settings.halving else (1.0,)
-        parts = ValidationParts(self.search.signals, suite, shares, settings.seed)
-        self._evaluator = Evaluator(
-            self.search.family, self.search.signals, parts, objectives, setup.candidates
+        parts = ValidationParts(self.search.signals, suite, settings.shares, settings.seed)
+        estimate, endpoints = settings.estimate, (self.search.base, *self.search.experts.values())
+        self.evaluator = Evaluator(
+            self.search.family,
+            self.search.signals,
+            parts,
+            objectives,
+            setup.candidates,
+            estimates=Estimates(parts, endpoints, estimate.dimensions) if estimate else None,
+            estimator=estimate.estimator if estimate else "part",
         )
 
     def do(self, job: CandidateJob) -> Outcome:
         """Try a candidate."""
-        return self._evaluator.evaluate(job.pending.candidate, job.pending.number, job.best)
+        return self.evaluator.evaluate(job.pending.candidate, job.pending.number, job.best)
 
     def close(self) -> None:
         """Stop the engine."""

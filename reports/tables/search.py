@@ -1,7 +1,7 @@
 """What a search chose: numbers on validation data, on test data, and by how much the first are larger."""
 
 from reports.table_model import Column, Group, Table, TableRow, Value
-from results.search_report import SearchReport, Statistic
+from results.search_report import EstimateErrors, SearchReport, Statistic, SurrogateFit
 
 _COLUMNS = {
     "validation": Column("validation", "aggregate", ranked=False),
@@ -49,7 +49,37 @@ def _notes(report: SearchReport) -> tuple[str, ...]:
     read = f"{report.read} validation documents scored"
     if stopped and report.read:
         read += f", {all_documents} without stopping ({all_documents / report.read:.1f} times as many)"
+    notes = [cost, read]
     if len(report.objectives) > 1:
         staying = f"{len(report.front_on_test)} of {len(report.tested)}"
-        return (cost, read, f"{staying} points of the front are of it on test data too")
-    return (cost, read)
+        notes.append(f"{staying} points of the front are of it on test data too")
+    if report.estimates:
+        notes += _estimates(report.estimates)
+    if report.surrogate:
+        fits = [f"{name.replace('_', ' ')} {_fit(fit)}" for name, fit in report.surrogate.items()]
+        notes.append(f"R² of the surrogate, and of each candidate by a fit to the others: {', '.join(fits)}")
+    return tuple(notes)
+
+
+def _estimates(errors: EstimateErrors) -> list[str]:
+    """How far estimates are off, and what they cost."""
+    offs = [
+        f"{'the part alone' if name == 'part' else name} {_off(errors.of_drawn[name])} and {_off(of_best)}"
+        for name, of_best in errors.of_best.items()
+    ]
+    return [
+        f"searched by estimates ({errors.estimator}); the base and the experts were scored on "
+        f"{errors.endpoint_documents} documents for them",
+        f"mean absolute error of estimates, of {len(errors.drawn)} candidates drawn by chance and of the "
+        f"{len(errors.best)} best: {', '.join(offs)}",
+    ]
+
+
+def _off(error: float | None) -> str:
+    return "?" if error is None else f"{error:.3f}"
+
+
+def _fit(fit: SurrogateFit) -> str:
+    """Both shares, where they are known."""
+    shares = ("?" if of is None else f"{of:.2f}" for of in (fit.r_squared, fit.r_squared_left_out))
+    return " and ".join(shares)

@@ -22,6 +22,8 @@ from results.search_report import read_search
 from results.store import Store
 
 pytestmark = pytest.mark.slow
+NUMBERS = {"name": "ties", "density": {"low": 0.1, "high": 0.9}, "scaling": {"low": 0.1, "high": 3}}
+BY_MAP = {"objective": list(BENCHMARKS), "sampler": "map", "space": {"methods": [NUMBERS]}}
 
 
 @pytest.fixture(scope="module")
@@ -189,15 +191,25 @@ def test_a_budget_of_hours_ends_the_candidate_that_is_begun(family):
         ({"objective": "best"}, "no objective 'best'; there are average, worst_task, answers, languages"),
         ({"objective": {"average": 0}}, "weight of 0"),
         ({"objective": []}, "objective"),
-        ({"sampler": "grid"}, "one of tpe, cmaes, nsgaii, nsgaiii, random"),
+        ({"sampler": "grid"}, "one of tpe, cmaes, nsgaii, nsgaiii, map, random"),
         ({"sampler": "cmaes"}, "cmaes needs a space of two numbers"),
         ({"objective": ["answers", "languages"], "sampler": "cmaes"}, "several objectives need a sampler"),
         ({"population": 4}, "has no 'population'"),
+        ({"samples": 4}, "has no 'samples'"),
+        ({"sampler": "map"}, "front of several objectives, and there is one"),
+        ({"objective": ["answers", "languages"], "sampler": "map"}, "map needs a space of numbers"),
+        ({**BY_MAP, "halving": True}, "leave out 'halving'"),
+        ({**BY_MAP, "samples": 6}, "has 6 numbers for an objective, which 6 samples do not say"),
+        (BY_MAP, "12 candidates at random before its surrogate suggests one, and the budget has 6"),
         ({"budget": {}}, "either 'evaluations' or 'hours'"),
         ({"budget": {"evaluations": 0}}, "budget.evaluations"),
         ({"budget": None}, "'budget' is required"),
         ({"halving": {"first": 2}}, "halving.first"),
         ({"halving": {"first": 0.01}}, "too few for 8 parts"),
+        ({"halving": True, "estimate": True}, "either 'halving' or 'estimate'"),
+        ({"estimate": {"share": 1}}, "estimate.share"),
+        ({"estimate": {"estimator": "irt"}}, "gmp-irt"),
+        ({"estimate": {"share": 0.01}}, "too few for 2 parts"),
         ({"methods": ["ties"]}, "'methods' is unknown"),
         ({"experiment": "lab"}, "'base' is what the experiment says"),
         ({"experts": {"answers": "models/answers"}}, "names no expert for it"),

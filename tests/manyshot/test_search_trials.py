@@ -28,20 +28,22 @@ METHODS = {
     ],
     "weights": {"low": 0, "high": 2},
 }
+WEIGHTED = {**NUMBERS, "weights": {"low": 0, "high": 2}}
 CASES = {
     "tpe": ("tpe", METHODS, ["average"]),
     "cmaes": ("cmaes", NUMBERS, ["average"]),
     "nsgaii": ("nsgaii", METHODS, ["math", "safety"]),
     "nsgaiii": ("nsgaiii", METHODS, ["math", "safety"]),
     "random": ("random", METHODS, ["average"]),
+    "map": ("map", WEIGHTED, ["math", "safety"]),
     "tpe of two": ("tpe", METHODS, ["math", "safety"]),
 }
 
 
 def settings_of(sampler, space, objective, **more):
     content = {"space": space, "objective": objective, "sampler": sampler, "budget": {"evaluations": 40}}
-    small = {"population": 5} if sampler.startswith("nsga") else {}
-    return validated(SearchSettings, {**content, **small, **more}, "the test")
+    small = {"nsgaii": {"population": 5}, "nsgaiii": {"population": 5}, "map": {"samples": 11}}
+    return validated(SearchSettings, {**content, **small.get(sampler, {}), **more}, "the test")
 
 
 def outcome_of(candidate, settings):
