@@ -31,8 +31,8 @@ def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
     from reports.figures.dots import normalised_performance
     from reports.figures.rounds import performance_over_rounds, weighs_by_a_signal, weights_over_rounds
     from reports.figures.scatter import average_against_worst
+    from reports.tables import make_table
     from reports.tables.comparison import render
-    from reports.tables.ranks import ranks
     from reports.tables.seeds import chosen, seeds_report
     from reports.writers import TableFormat, write
 
@@ -46,7 +46,8 @@ def write_report(comparison: Comparison, folder: Path) -> tuple[Path, ...]:
         (folder / name).unlink(missing_ok=True)  # one of an earlier run would not be of these numbers
     if has_ranks(comparison):
         files.append(folder / "ranks.md")
-        files[-1].write_text(write(ranks(comparison), "markdown"), encoding="utf-8")
+        ranked = make_table("ranks", "ours", {comparison.name: comparison})
+        files[-1].write_text(write(ranked, "markdown"), encoding="utf-8")
     seeds = {row.seed for row in comparison.rows if row.role == "merged"} - {None}
     if comparison.rounds or len(seeds) > 1 or chosen(comparison):
         files.append(folder / "seeds.md")

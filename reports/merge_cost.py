@@ -7,6 +7,7 @@ from results.comparison import ComparisonRow
 from results.merge_trace import MergeTrace
 
 TRAIN = "train"
+MEASURE = "measure"
 MIB = 2**20
 
 

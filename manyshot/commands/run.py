@@ -136,8 +136,8 @@ def _plain(text: str) -> str:
 
 def show(finished: FinishedRun | FinishedSubsets, as_json: bool) -> None:
     """Print a run's table, and where its report lies; or the table as JSON."""
+    from reports.tables import make_table
     from reports.tables.comparison import render
-    from reports.tables.ranks import ranks
     from reports.writers import write
 
     if isinstance(finished, FinishedSubsets):
@@ -153,5 +153,6 @@ def show(finished: FinishedRun | FinishedSubsets, as_json: bool) -> None:
         return
     answer(render(finished.comparison, "terminal"))
     if has_ranks(finished.comparison, _MANY_METHODS):
-        answer(write(ranks(finished.comparison), "terminal"))
+        ranked = make_table("ranks", "ours", {finished.comparison.name: finished.comparison})
+        answer(write(ranked, "terminal"))
     answer("\n".join(f"wrote {file}" for file in finished.files))

@@ -17,6 +17,8 @@ from results.errors import InputError
 _PANELS_PER_LINE = 5
 _LABEL = 44
 """Characters in a line of a method's name."""
+_MANY = 16
+"""From how many methods on the best average comes first; fewer stand in the order of the run."""
 
 Values = Callable[[PlottedMethod, str], tuple[Estimate, Sequence[float]]]
 """Of a method and a panel: the value with its interval, and each seed's value where there are several."""
@@ -27,6 +29,7 @@ def normalised_performance(comparison: Comparison) -> tuple[Figure, str]:
     """Dots with 95 % intervals: one panel for the average and one per task, one line per method.
 
     The base is grey; the dashed line at 1 is the expert of the task. Of several seeds there are small marks.
+    Many methods are sorted by their average.
 
     Raises:
         InputError: no base and no merged checkpoint to show.
@@ -70,13 +73,14 @@ def _hollow(methods: Sequence[PlottedMethod]) -> str:
 
 def _dots(methods: Sequence[PlottedMethod], names: Sequence[str], values: Values, reference: float) -> Figure:
     """A panel for each name with the methods from top to bottom, and a dashed line of reference."""
+    style = looks(methods)
+    methods = _best_first(methods) if len(methods) >= _MANY else methods
     labels = [wrapped(method.label, _LABEL) for method in methods]
     lines = [label.split("\n") for label in labels]
     columns = min(len(names), _PANELS_PER_LINE)
     height = (0.07 + 0.17 * max(map(len, lines))) * len(methods) + 0.8
     width = 0.075 * max(len(line) for label in lines for line in label) + 0.4 + 1.55 * columns
     drawn = Figure(figsize=(width, height * -(-len(names) // columns) + 0.35), layout="constrained")
-    style = looks(methods)
     all_axes = panels(drawn, len(names), columns, sharex=True, sharey=True)
     seen = [reference]
     for axes, name in zip(all_axes, names, strict=True):
@@ -101,6 +105,12 @@ def _dots(methods: Sequence[PlottedMethod], names: Sequence[str], values: Values
     first.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
     first.xaxis.set_minor_locator(AutoMinorLocator(2))
     return drawn
+
+
+def _best_first(methods: Sequence[PlottedMethod]) -> list[PlottedMethod]:
+    """The base, then the methods by their average; what has none comes last."""
+    averages = {method: method.estimate("average").value for method in methods}
+    return sorted(methods, key=lambda method: (not method.is_base, -(averages[method] or 0.0)))
 
 
 def _say_missing(axes: Axes, place: int, text: str) -> None:

@@ -5,7 +5,7 @@ from statistics import fmean
 
 import numpy as np
 
-from reports.merge_cost import MIB, Cost, cost_of
+from reports.merge_cost import MEASURE, MIB, Cost, cost_of
 from reports.table_model import Column, Group, Table, TableRow, Value, pooled_value
 from reports.tables import named_table
 from reports.tables.comparison import notes_of
@@ -25,7 +25,8 @@ _COLUMNS = {
 }
 _CAPTION = (
     "Normalised performance: 1 is the expert of the task. Methods of one rank cannot be told apart from the "
-    "best of them by these documents and seeds: rank by the average, worst-task rank by the worst task. "
+    "best of them by these documents and seeds, which does not say that they are equal: rank by the average, "
+    "worst-task rank by the worst task. "
     "Seconds are of one merge with what it measures, learns and chooses, without training; MiB is the most "
     "memory that the merging alone took, beside mapped files."
 )
@@ -39,11 +40,6 @@ def ranks_of_runs(runs: Mapping[str, Comparison]) -> Table:
     )
     notes = dict.fromkeys(note for run in runs.values() for note in _notes(run))
     return Table(_COLUMNS, groups, "method", _CAPTION, tuple(notes))
-
-
-def ranks(comparison: Comparison) -> Table:
-    """The merged methods of a run, best average first."""
-    return ranks_of_runs({comparison.name: comparison})
 
 
 def _rows(comparison: Comparison) -> tuple[TableRow, ...]:
@@ -92,10 +88,10 @@ def _notes(comparison: Comparison) -> list[str]:
     entries = [row.entry for method in methods for row in method.rows]
     notes = []
     if entries and all(entry.identity is not None and not entry.identity.settings for entry in entries):
-        notes.append("every method with its default settings, which are its paper's; nothing was tuned")
+        notes.append("every method with its own default settings; nothing was tuned")
     on_data = [method.title for method in methods if any(map(_looks_at_data, method.rows))]
     if on_data:
-        notes.append(f"weights, coefficients or settings by validation data: {', '.join(on_data)}")
+        notes.append(f"look at validation data before they merge: {', '.join(on_data)}")
     if comparison.limit is not None:
         notes.append(f"limited: at most {comparison.limit} documents of each lm-eval task were scored")
     merged = [row for row in comparison.rows if row.role == "merged"]
@@ -104,4 +100,5 @@ def _notes(comparison: Comparison) -> list[str]:
 
 def _looks_at_data(row: ComparisonRow) -> bool:
     trace = row.entry.trace or MergeTrace()
-    return trace.signal is not None or trace.learned is not None or bool(trace.trials)
+    measured = trace.seconds.get(MEASURE, 0.0) > 0
+    return measured or trace.signal is not None or trace.learned is not None or bool(trace.trials)

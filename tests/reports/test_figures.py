@@ -59,6 +59,20 @@ def test_performance_names_every_task_and_method_once(make_comparison: Make, tmp
     assert any("expert" in one for one in found)
 
 
+@pytest.mark.parametrize("number", [12, 24])
+def test_many_methods_are_sorted_by_their_average(make_comparison: Make, tmp_path: Path, number: int) -> None:
+    comparison = make_comparison(12)
+    merged = [row for row in comparison.rows if row.role == "merged"]
+    others = [changed(row, label=f"{row.label} again", title=f"{row.title} again") for row in merged]
+    comparison = replace(comparison, rows=(*comparison.rows, *others[: number - 12]))
+    rows = [row for row in comparison.rows if row.role == "merged"]
+    by_average = sorted(rows, key=lambda row: -(row.average.value or 0.0))
+    assert by_average != rows
+    expected = [row.label for row in (by_average if number == 24 else rows)]
+    found = words(normalised_performance(comparison, tmp_path / "f.svg"))
+    assert [name for name in found if name in expected] == expected
+
+
 def test_performance_shows_the_dots_in_their_colours(make_comparison: Make, tmp_path: Path) -> None:
     comparison = make_comparison(4)
     text = normalised_performance(comparison, tmp_path / "f.svg").read_text().lower()

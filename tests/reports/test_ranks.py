@@ -5,9 +5,13 @@ import pytest
 from made_up_comparisons import changed, comparison_of, learned_of, row_of, with_holes
 
 from manyshot.run_report import write_report
-from reports.tables.ranks import ranks
+from reports.tables import make_table
 from results.merge_trace import MergeTrace, MethodIdentity
 from results.metrics import Performance
+
+
+def ranks(comparison):
+    return make_table("ranks", "ours", {comparison.name: comparison})
 
 
 def shown(comparison):
@@ -51,7 +55,18 @@ def test_a_merge_has_its_mean_seconds_and_largest_memory_without_training():
     table = ranks(type(comparison)("made-up", comparison.suite, tuple(rows)))
     row = next(row for group in table.groups for row in group.rows if row.label == "average")
     assert (row.value("seconds").number, row.value("memory").number) == (pytest.approx(3.001), 4.0)
-    assert "weights, coefficients or settings by validation data: average" in table.notes
+    assert "look at validation data before they merge: average" in table.notes
+
+
+def test_the_table_names_what_is_measured_on_validation_inputs():
+    comparison = comparison_of(2, 2, rounds=0)
+    traces = {"average": {"merge": 1.0}, "task_arithmetic": {"measure": 2.0, "merge": 1.0}}
+    rows = [
+        changed(row, trace=MergeTrace(seconds=traces.get(row.title, {}))) if row.role == "merged" else row
+        for row in comparison.rows
+    ]
+    notes = ranks(type(comparison)("made-up", comparison.suite, tuple(rows))).notes
+    assert "look at validation data before they merge: task_arithmetic" in notes
 
 
 @pytest.mark.parametrize("settings", [{}, {"scaling": 0.3}])
@@ -77,7 +92,9 @@ def test_a_report_has_the_ranks_where_there_are_several_methods(tmp_path, monkey
         monkeypatch.setattr(f"reports.figures.{module}", lambda comparison, path: path)
     several, alone = comparison_of(3, 2, rounds=0), comparison_of(1, 2, rounds=0)
     assert tmp_path / "ranks.md" in write_report(several, tmp_path)
-    first = (tmp_path / "ranks.md").read_text().splitlines()[2]
+    text = (tmp_path / "ranks.md").read_text()
+    assert "[ ]: 95 % over documents." in text
+    first = text.splitlines()[2]
     best = max((row for row in several.rows if row.role == "merged"), key=lambda row: row.average.value)
     assert first.replace("\\", "").startswith(f"| {best.label} | 1 |")
     assert tmp_path / "ranks.md" not in write_report(alone, tmp_path)
