@@ -46,7 +46,7 @@ def methods_page() -> str:
         _WRITTEN_BY,
         "Each is a `method` of a recipe and a row of an experiment; its settings are keys beside its `name`. "
         "Below, τ_t is the task vector θ_t − θ₀ of task t, and w_t its weight. What each needs and costs is "
-        "that of its default settings.",
+        "that of its default settings. [All that merge four experts, side by side](studies/zoo.md).",
     ]
     ours = [
         method for method in known_methods().values() if method.method_class.__module__.startswith("merging.")
