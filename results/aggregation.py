@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 MATTHEWS = "mcc"
@@ -23,7 +24,7 @@ def document_columns(metric: str) -> Sequence[str]:
     return ("logprob", "units") if metric in PERPLEXITIES else ("score",)
 
 
-def terms(metric: str, documents: pd.DataFrame) -> Values:
+def terms(metric: str, documents: pd.DataFrame | pa.Table) -> Values:
     """What is averaged over documents: shape (terms, documents)."""
     columns = [np.asarray(documents[name], dtype=np.float64) for name in document_columns(metric)]
     if metric == MATTHEWS:

@@ -11,18 +11,23 @@ worst task: its intervals are made in `results.minima`.
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from results.aggregation import from_means, terms
 from results.errors import InputError
 from results.intervals import Draws
 from results.shared_items import ITEM, Names, connected, numbered, own_items
+from results.store import DOCUMENT_KEY
 
 RESAMPLES = 2000
 _ENTRIES_AT_ONCE = 1 << 21
+_SMALL = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,9 @@ class DocumentScores:
         return int(next(iter(self.scores[lm_eval_task].values())).shape[1])
 
 
-def align_documents(benchmark: str, metric: str, documents: Mapping[str, pd.DataFrame]) -> DocumentScores:
+def align_documents(
+    benchmark: str, metric: str, documents: Mapping[str, pd.DataFrame | pa.Table]
+) -> DocumentScores:
     """Match the documents of several checkpoints by (lm_eval_task, doc_id).
 
     Args:
@@ -66,33 +73,87 @@ def align_documents(benchmark: str, metric: str, documents: Mapping[str, pd.Data
         InputError: two checkpoints were scored on different documents, or one twice on the same; the
             documents of several lm-eval tasks do not name their items.
     """
-    tables = {checkpoint: _indexed(benchmark, checkpoint, table) for checkpoint, table in documents.items()}
-    first = next(iter(tables))
-    for checkpoint, table in tables.items():
-        if not table.index.equals(tables[first].index):
-            odd = table.index.symmetric_difference(tables[first].index)
-            raise InputError(
-                f"benchmark {benchmark}: '{checkpoint}' and '{first}' were scored on different documents "
-                f"({len(odd)} are not shared, for one {odd[0]}); score both on the same data"
-            )
-        if ITEM in table and ITEM in tables[first] and not table[ITEM].equals(tables[first][ITEM]):
-            raise InputError(
-                f"benchmark {benchmark}: documents of '{checkpoint}' and '{first}' name different items; "
-                "score both again"
-            )
-    scores: dict[str, dict[str, Draws]] = {}
-    items: dict[str, Names] = {}
-    for checkpoint, table in tables.items():
-        for lm_eval_task, part in table.groupby(level="lm_eval_task", sort=True):
-            scores.setdefault(str(lm_eval_task), {})[checkpoint] = terms(metric, part)
-            if ITEM in part:
-                items[str(lm_eval_task)] = part[ITEM].to_numpy(dtype=object)
-    if len(scores) > 1 and not items:
+    keyed = {checkpoint: _keys(table) for checkpoint, table in documents.items()}
+    first = next((name for name, keys in keyed.items() if ITEM in keys.column_names), next(iter(keyed)))
+    order = _order(benchmark, first, keyed[first])
+    keys = keyed[first].take(order)
+    in_order: dict[str, Draws] = {}
+    for checkpoint, own in keyed.items():
+        own_order = order
+        if not own.equals(keyed[first]):  # which most are: their rows came in the same order
+            own_order = _order(benchmark, checkpoint, own)
+            _check_alike(benchmark, (checkpoint, own.take(own_order)), (first, keys))
+        in_order[checkpoint] = terms(metric, documents[checkpoint])[:, own_order]
+    tasks = np.asarray(keys["lm_eval_task"]).astype(object)
+    starts = [0, *(np.flatnonzero(tasks[1:] != tasks[:-1]) + 1), len(tasks)]
+    parts = {str(tasks[start]): slice(start, stop) for start, stop in pairwise(starts)}
+    if len(parts) > 1 and ITEM not in keys.column_names:
         raise InputError(
             f"benchmark {benchmark}: the documents of '{first}' do not say which of them are one item in "
             "several languages, so no interval of them holds; score it again"
         )
-    return DocumentScores(benchmark, metric, scores, items)
+    names = np.asarray(keys[ITEM]).astype(object) if ITEM in keys.column_names else None
+    return DocumentScores(
+        benchmark,
+        metric,
+        {
+            task: {name: np.ascontiguousarray(all_terms[:, part]) for name, all_terms in in_order.items()}
+            for task, part in parts.items()
+        },
+        {} if names is None else {task: names[part] for task, part in parts.items()},
+    )
+
+
+def _keys(table: pd.DataFrame | pa.Table) -> pa.Table:
+    """The columns that say which documents a table has, and their items where it names them."""
+    there = table.columns if isinstance(table, pd.DataFrame) else table.column_names
+    columns = [name for name in ("lm_eval_task", "doc_id", ITEM) if name in there]
+    if isinstance(table, pd.DataFrame):
+        return pa.table({name: pa.array(table[name], from_pandas=True) for name in columns})
+    return table.select(columns)
+
+
+def _order(benchmark: str, checkpoint: str, keys: pa.Table) -> NDArray[np.int64]:
+    """Places of the documents in the order of their keys.
+
+    Raises:
+        InputError: a document is there twice.
+    """
+    names = keys.select(list(DOCUMENT_KEY))
+    order = pc.sort_indices(names, [(name, "ascending") for name in DOCUMENT_KEY])
+    if names.group_by(list(DOCUMENT_KEY)).aggregate([]).num_rows < len(names):
+        raise InputError(
+            f"benchmark {benchmark}: '{checkpoint}' was scored twice on one document; score it again"
+        )
+    places: NDArray[np.int64] = order.to_numpy().astype(np.int64)
+    return places
+
+
+def _check_alike(benchmark: str, one: tuple[str, pa.Table], other: tuple[str, pa.Table]) -> None:
+    """Refuse two checkpoints that were scored on other documents, or whose documents name other items.
+
+    Args:
+        benchmark: its name.
+        one: a checkpoint, and its keys in order.
+        other: the same of the first.
+    """
+    (checkpoint, keys), (first, first_keys) = one, other
+    named, first_named = (
+        list(zip(*(table[name].to_pylist() for name in DOCUMENT_KEY), strict=True))
+        for table in (keys, first_keys)
+    )
+    if named != first_named:
+        odd = sorted(set(named) ^ set(first_named))
+        raise InputError(
+            f"benchmark {benchmark}: '{checkpoint}' and '{first}' were scored on different documents "
+            f"({len(odd)} are not shared, for one {odd[0]}); score both on the same data"
+        )
+    is_in_both = ITEM in keys.column_names and ITEM in first_keys.column_names
+    if is_in_both and keys[ITEM].to_pylist() != first_keys[ITEM].to_pylist():
+        raise InputError(
+            f"benchmark {benchmark}: documents of '{checkpoint}' and '{first}' name different items; "
+            "score both again"
+        )
 
 
 def resample_scores(
@@ -152,6 +213,8 @@ _DOCUMENTS = ""
 def _by_item(scores: Mapping[str, Draws], numbers: NDArray[np.int64], items: int) -> dict[str, Draws]:
     """Sums of each checkpoint's terms over the documents of each item, shape (terms, items)."""
     counted = {_DOCUMENTS: np.ones((1, len(numbers))), **scores}
+    if np.array_equal(numbers, np.arange(items)):
+        return counted
     return {
         name: np.stack([np.bincount(numbers, weights=term, minlength=items) for term in of_checkpoint])
         for name, of_checkpoint in counted.items()
@@ -171,9 +234,15 @@ def _drawn(
         stop = min(start + step, resamples)
         times = _times_drawn(generator, stop - start, items)
         for node, of_node in sums.items():
+            whole = [name for name, of_checkpoint in of_node.items() if _is_whole(of_checkpoint)]
+            of_whole = (times @ np.concatenate([of_node[name] for name in whole]).T).T
+            ends = np.cumsum([len(of_node[name]) for name in whole])[:-1]
+            found = dict(zip(whole, np.split(of_whole, ends), strict=True))
             for name, of_checkpoint in of_node.items():
-                # Term by term, so that what is beside a checkpoint does not change its last digits.
-                means[node][name][:, start:stop] = [times @ term for term in of_checkpoint]
+                # Others term by term, so that what is beside a checkpoint does not change its last digits.
+                means[node][name][:, start:stop] = (
+                    found[name] if name in found else [times @ term for term in of_checkpoint]
+                )
     for of_means in means.values():
         documents = of_means.pop(_DOCUMENTS)
         documents[documents == 0] = np.nan
@@ -182,21 +251,17 @@ def _drawn(
     return means
 
 
+def _is_whole(terms_of: Draws) -> bool:
+    """Whether all are small whole numbers, such as right and wrong answers: sums of them are exact."""
+    return bool((terms_of == np.rint(terms_of)).all() and np.abs(terms_of).max() < _SMALL)
+
+
 def _times_drawn(generator: np.random.Generator, resamples: int, items: int) -> Draws:
     """How many times each resample has each item, shape (resamples, items)."""
     drawn = generator.integers(0, items, size=(resamples, items))
     drawn += items * np.arange(resamples)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=resamples * items)
     return counts.reshape(resamples, items).astype(np.float64)
-
-
-def _indexed(benchmark: str, checkpoint: str, table: pd.DataFrame) -> pd.DataFrame:
-    indexed = table.set_index(["lm_eval_task", "doc_id"]).sort_index()
-    if indexed.index.has_duplicates:
-        raise InputError(
-            f"benchmark {benchmark}: '{checkpoint}' was scored twice on one document; score it again"
-        )
-    return indexed
 
 
 def generator_of(seed: int, *purpose: str) -> np.random.Generator:

@@ -11,11 +11,11 @@ from results.aggregation import document_columns
 from results.bootstrap import RESAMPLES, align_documents, resample_together
 from results.errors import InputError
 from results.intervals import Draws, least_of
+from results.kept_rows import KeptRows
 from results.metrics import Performance, performance, reference_note
 from results.reference import check_settings, not_learned, ordered_entries, records_of, references
 from results.run_manifest import Entry, Role, Run
-from results.shared_items import ITEM
-from results.store import DOCUMENT_KEY, Store
+from results.store import Store
 from results.suite import AGGREGATES, SuiteSpec
 
 
@@ -177,27 +177,30 @@ class Comparison:
         return [row.to_json() for row in self.rows]
 
 
-def compare(run: Run, store: Store, *, resamples: int = RESAMPLES) -> Comparison:
+def compare(
+    run: Run, store: Store, *, resamples: int = RESAMPLES, kept: KeptRows | None = None
+) -> Comparison:
     """Compare the checkpoints of a run.
 
     Args:
         run: which checkpoints, and which records hold their scores.
         store: where the records are.
         resamples: of the documents, for the intervals.
+        kept: of the run, where the caller reads its records too.
 
     Raises:
         InputError: an expert is missing, a record is missing or is not the entry's, two checkpoints that
             are divided or subtracted were scored with different settings or on different documents.
     """
     entries = ordered_entries(run)
-    records = {entry.label: records_of(entry, run.suite, store) for entry in entries}
+    kept = kept or KeptRows(store, run.name)
+    records = {entry.label: records_of(entry, run.suite, kept) for entry in entries}
     experts = {entry.label: references(run, entry) for entry in entries}
     base = run.base
     check_settings(run.suite, entries, records, experts, base)
     aligned = []
     scores: dict[str, dict[str, Draws]] = {}
     for benchmark in run.suite.benchmarks:
-        columns = [*DOCUMENT_KEY, ITEM, *document_columns(benchmark.metric)]
         scored = {
             label: by_benchmark[benchmark.name]
             for label, by_benchmark in records.items()
@@ -205,8 +208,10 @@ def compare(run: Run, store: Store, *, resamples: int = RESAMPLES) -> Comparison
         }
         scores[benchmark.name] = {label: np.array([record.value]) for label, record in scored.items()}
         if scored:
-            documents = {label: store.documents(record, columns) for label, record in scored.items()}
+            columns = document_columns(benchmark.metric)
+            documents = {label: kept.rows(record, columns) for label, record in scored.items()}
             aligned.append(align_documents(benchmark.name, benchmark.metric, documents))
+    kept.save()
     drawn = resample_together(aligned, resamples=resamples)
     left_out = not_learned(run, scores, drawn)
     rows = []

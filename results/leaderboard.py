@@ -12,6 +12,7 @@ from pathlib import Path
 from results.comparison import compare
 from results.errors import InputError
 from results.intervals import Draws
+from results.kept_rows import KeptRows
 from results.leaderboard_entries import LeaderboardEntry, Source, entries_of
 from results.leagues import ComparisonKey, League, comparison_key, described
 from results.ranking import Seeds, rank_groups
@@ -69,9 +70,12 @@ def gather(
     for store, name in _runs(stores, runs):
         watch(f"{store.root}: {name}")
         run = load_run(store, name)
-        comparison = compare(run, store)
+        records = KeptRows(store, name)
+        comparison = compare(run, store, kept=records)
         source = Source(str(store.root), name)
-        compared.append((comparison_key(run, comparison, store), entries_of(comparison, run, store, source)))
+        compared.append(
+            (comparison_key(run, comparison, records), entries_of(comparison, run, records, source))
+        )
     # The most complete first: what lacks a benchmark then finds the league that it would be in.
     compared.sort(key=lambda pair: -len(pair[0].scoring))
     leagues: list[ComparisonKey] = []

@@ -8,12 +8,14 @@ from pydantic import JsonValue
 
 from results.comparison import Comparison, ComparisonRow
 from results.json_values import digest_of
+from results.kept_rows import KeptRows
+from results.kept_samples import KeptSamples
 from results.merge_recipe import recipe_of
 from results.pooled import MethodOverSeeds, Pooled, pooled_draws, pooled_scores
+from results.record import Record
 from results.reference import references
 from results.run_manifest import Entry, Role, Run
 from results.samples import DifferingDocument, differing_samples
-from results.store import Store
 from results.suite import BenchmarkSpec
 
 
@@ -163,13 +165,13 @@ class LeaderboardEntry:
         return recipe.source if recipe else None
 
 
-def entries_of(comparison: Comparison, run: Run, store: Store, source: Source) -> list[LeaderboardEntry]:
+def entries_of(comparison: Comparison, run: Run, records: KeptRows, source: Source) -> list[LeaderboardEntry]:
     """The entries of a run: the base, the experts, the methods, each over its seeds.
 
     Args:
         comparison: of the run.
         run: which records hold the scores.
-        store: where the records are.
+        records: the run's.
         source: how to call the store and the run.
 
     Raises:
@@ -178,10 +180,11 @@ def entries_of(comparison: Comparison, run: Run, store: Store, source: Source) -
     groups: dict[str, list[ComparisonRow]] = {}
     for row in comparison.rows:
         groups.setdefault(digest_of(_shared(row)), []).append(row)
-    entries = []
+    entries, samples = [], KeptSamples(records.store, run.name)
     for rows in groups.values():
         entry = _entry(sorted(rows, key=lambda row: row.seed or 0), comparison, run, source)
-        entries.append(_with_recipe(entry, run, store) if entry.role == "merged" else entry)
+        entries.append(_with_recipe(entry, run, records, samples) if entry.role == "merged" else entry)
+    samples.save()
     return entries
 
 
@@ -231,7 +234,7 @@ def _weakest(rows: Sequence[ComparisonRow]) -> str | None:
     return None
 
 
-def _with_recipe(entry: LeaderboardEntry, run: Run, store: Store) -> LeaderboardEntry:
+def _with_recipe(entry: LeaderboardEntry, run: Run, records: KeptRows, kept: KeptSamples) -> LeaderboardEntry:
     """A merged checkpoint's entry with its recipe, and with samples; both of the lowest seed."""
     own = entry.checkpoints[0]
     experts = references(run, own)
@@ -240,10 +243,13 @@ def _with_recipe(entry: LeaderboardEntry, run: Run, store: Store) -> Leaderboard
     for score in entry.benchmarks:
         name = score.benchmark.name
         if score.task is not None and name in own.records and name in experts[score.task].records:
-            merged, expert = (
-                store.documents(store.get(either.records[name])) for either in (own, experts[score.task])
-            )
-            samples[name] = tuple(differing_samples(merged, expert))
+            both = [records.get(of.records[name]) for of in (own, experts[score.task])]
+            merged, expert = (records.rows_digest(record.key.digest) for record in both)
+
+            def choose(both: Sequence[Record] = both) -> list[DifferingDocument]:
+                return differing_samples(*(records.store.documents(record) for record in both))
+
+            samples[name] = kept.samples((merged, expert), choose)
     return replace(entry, recipe=recipe_of(own, run.base, experts, rounds), samples=samples)
 
 

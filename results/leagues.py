@@ -7,10 +7,12 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from results.aggregation import document_columns
 from results.comparison import Comparison
 from results.json_values import digest_of
+from results.kept_rows import KeptRows
 from results.run_manifest import Run
-from results.store import DOCUMENT_KEY, Store
+from results.store import DOCUMENT_KEY
 from results.suite import SuiteSpec
 
 
@@ -110,7 +112,7 @@ class League:
         }
 
 
-def comparison_key(run: Run, comparison: Comparison, store: Store) -> ComparisonKey:
+def comparison_key(run: Run, comparison: Comparison, records: KeptRows) -> ComparisonKey:
     """What the runs that a run can be compared with have in common with it.
 
     Raises:
@@ -122,9 +124,9 @@ def comparison_key(run: Run, comparison: Comparison, store: Store) -> Comparison
             (entry.records[benchmark.name] for entry in run.entries if benchmark.name in entry.records), None
         )
         if digest is not None:
-            record = store.get(digest)
-            key, documents = record.key, store.documents(record, DOCUMENT_KEY)
-            names = sorted(documents.astype(str).itertuples(index=False, name=None))
+            record = records.get(digest)
+            key, rows = record.key, records.rows(record, document_columns(record.metric))
+            names = sorted(zip(*(map(str, rows[name].to_pylist()) for name in DOCUMENT_KEY), strict=True))
             scoring[benchmark.name] = Scoring(key.definition, key.data, digest_of(names), key.settings)
     return ComparisonKey(
         run=digest_of(run.model_dump(mode="json")),

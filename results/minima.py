@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from results.intervals import Draws, Interval
+from results.intervals import Draws, Interval, quantiles
 
 Term = tuple[Draws, Draws | None]
 """What a difference of two minima is made of: the resampled parts of both, shape (parts, resamples) or, of a
@@ -27,6 +28,7 @@ single part, (resamples,). None in place of the second stands for zero."""
 
 _UP_TO = 0.975
 _MOST_CHOICES = 32
+_REACHED = 1e-13
 
 
 @dataclass(frozen=True)
@@ -81,18 +83,32 @@ def _known(terms: Sequence[Term]) -> list[tuple[Draws, Draws]]:
     sides = [
         (np.atleast_2d(a), np.zeros((1, a.shape[-1])) if b is None else np.atleast_2d(b)) for a, b in terms
     ]
-    usable = ~np.isnan(np.concatenate([parts for pair in sides for parts in pair])).any(axis=0)
-    return [(a[:, usable], b[:, usable]) for a, b in sides]
+    usable = ~np.any([np.isnan(parts).any(axis=0) for pair in sides for parts in pair], axis=0)
+    return sides if usable.all() else [(a[:, usable], b[:, usable]) for a, b in sides]
 
 
 def _upper_limit(terms: Sequence[tuple[Draws, Draws]]) -> float:
-    contenders = [a[np.unique(a.argmin(axis=0))] for a, _ in terms]
-    least = np.stack([b.argmin(axis=0) for _, b in terms], axis=1)
-    choices, counts = np.unique(least, axis=0, return_counts=True)
+    contenders = [a[np.bincount(a.argmin(axis=0), minlength=len(a)) > 0] for a, _ in terms]
     return max(
         _limit_of_minima([a - b[r] for a, (_, b), r in zip(contenders, terms, choice, strict=True)])
-        for choice in choices[np.argsort(-counts, kind="stable")[:_MOST_CHOICES]]
+        for choice in _choices([b for _, b in terms])
     )
+
+
+def _choices(subtracted: Sequence[Draws]) -> NDArray[np.int64]:
+    """Which part of each is the least in some resample, shape (choices, terms), the most frequent first."""
+    least = np.stack([parts.argmin(axis=0) for parts in subtracted], axis=1)
+    numbers = np.zeros(len(least), dtype=np.int64)
+    for parts, column in zip(subtracted, least.T, strict=True):
+        if len(parts) > 1:
+            numbers = numbers * len(parts) + column
+            if len(subtracted) > 1:
+                numbers = np.unique(numbers, return_inverse=True)[1]
+    counts = np.bincount(numbers)
+    resample = np.zeros(len(counts), dtype=np.int64)
+    resample[numbers] = np.arange(len(numbers))
+    met = np.flatnonzero(counts)
+    return least[resample[met[np.argsort(-counts[met], kind="stable")[:_MOST_CHOICES]]]]
 
 
 def _limit_of_minima(terms: Sequence[Draws]) -> float:
@@ -100,21 +116,37 @@ def _limit_of_minima(terms: Sequence[Draws]) -> float:
 
     With z the deviations of resamples from their mean, the limit mean_j min_t (θ̂_jt + k σ_jt) is too low by
     mean_j max_t (z_jt − k σ_jt) at most. Every resample has a k of its own at which this is zero; of these
-    97.5 % lie below the k that is taken.
+    97.5 % lie below the k that is taken. Of single contenders this is the percentile of their mean.
     """
+    if all(len(draws) == 1 for draws in terms):
+        return quantiles(np.mean(terms, axis=0)[0], _UP_TO)[0]
     centres = [draws.mean(axis=1, keepdims=True) for draws in terms]
     deviations = [draws - centre for draws, centre in zip(terms, centres, strict=True)]
     spreads = [deviation.std(axis=1) for deviation in deviations]
-    own = np.zeros(terms[0].shape[1])
+    own = _own_multiples(deviations, spreads)
+    k = quantiles(own, _UP_TO)[0]
+    limits = [(centre[:, 0] + k * spread).min() for centre, spread in zip(centres, spreads, strict=True)]
+    return float(np.mean(limits))
+
+
+def _own_multiples(deviations: Sequence[Draws], spreads: Sequence[Draws]) -> Draws:
+    """Of each resample the k at which mean_j max_t (z_jt − k σ_jt) is zero, shape (resamples,)."""
+    if len(deviations) == 1:
+        spread = np.broadcast_to(spreads[0][:, None], deviations[0].shape)
+        multiples = np.divide(deviations[0], spread, out=np.zeros_like(deviations[0]), where=spread > 0)
+        largest: Draws = multiples.max(axis=0)
+        return largest
+    own = np.zeros(deviations[0].shape[1])
     # The excess is convex and made of no more straight pieces than there are parts: Newton's steps reach its
     # zero, and stay.
-    for _ in range(1 + sum(map(len, terms))):
+    for _ in range(1 + sum(map(len, deviations))):
         above, slope = np.zeros_like(own), np.zeros_like(own)
         for deviation, spread in zip(deviations, spreads, strict=True):
             excess = deviation - own * spread[:, None]
             above += excess.max(axis=0)
             slope += spread[excess.argmax(axis=0)]
-        own = own + np.divide(above, slope, out=np.zeros_like(own), where=slope > 0)
-    k = np.quantile(own, _UP_TO)
-    limits = [(centre[:, 0] + k * spread).min() for centre, spread in zip(centres, spreads, strict=True)]
-    return float(np.mean(limits))
+        step = np.divide(above, slope, out=np.zeros_like(own), where=slope > 0)
+        own = own + step
+        if np.abs(step).max() < _REACHED:
+            break
+    return own

@@ -6,6 +6,7 @@ over documents, by how much the mean of just these trainings would differ on oth
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 
 import numpy as np
@@ -41,7 +42,7 @@ class Pooled:
         """The value of each seed."""
         return dict(zip(self.seeds_of, self.values, strict=True))
 
-    @property
+    @cached_property
     def documents(self) -> Interval | None:
         """95 % interval over documents, by the bootstrap."""
         return mean_interval(self.terms) if self.terms else None

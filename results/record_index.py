@@ -5,8 +5,6 @@ of change and inode that its file had then. A file of others is read and checked
 from the index whose file is gone. The index may be removed at any time.
 """
 
-import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -14,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pyarrow import parquet
 from pydantic_core import from_json
 
+from results.kept_table import read_table, write_table
 from results.record import Record
-from results.writing import write_atomically
 
 FILE = "index.parquet"
 LEAST_NEW = 500
 """So many records that the index lacks make it worth to write it again."""
-_Signature = tuple[int, int, int]
+Signature = tuple[int, int, int]
+"""What tells whether a file has changed: its size, time of change and inode."""
 _COLUMNS = ("name", "size", "changed", "inode", "record")
 
 
@@ -49,13 +47,11 @@ def record_values(root: Path, read: Callable[[Path], Record]) -> Iterator[dict[s
         texts[name] = text
         value: dict[str, Any] = from_json(text)
         yield value
-    if new >= LEAST_NEW and not (root / "submission.json").exists():  # which has no other files than its own
-        signatures = {name: signature for name, (_, signature) in files.items()}
-        with suppress(OSError):  # a store that only others may write
-            _write_index(root / FILE, signatures, texts)
+    if new >= LEAST_NEW:
+        _write_index(root, {name: signature for name, (_, signature) in files.items()}, texts)
 
 
-def _record_files(root: Path) -> dict[str, tuple[str, _Signature]]:
+def _record_files(root: Path) -> dict[str, tuple[str, Signature]]:
     """By name, the records' files with what tells whether they have changed."""
     found = {}
     with suppress(FileNotFoundError, NotADirectoryError):
@@ -63,37 +59,27 @@ def _record_files(root: Path) -> dict[str, tuple[str, _Signature]]:
             if len(folder.name) == 2 and folder.is_dir():
                 for file in os.scandir(folder):
                     if file.name.endswith(".json") and not file.name.startswith("."):
-                        status = file.stat()
-                        signature = status.st_size, status.st_mtime_ns, status.st_ino
-                        found[file.name] = file.path, signature
+                        found[file.name] = file.path, signature_of(file.stat())
     return found
 
 
-def _form() -> bytes:
-    """What changes with the fields of a record."""
-    return (
-        hashlib.sha256(json.dumps(Record.model_json_schema(), sort_keys=True).encode()).hexdigest().encode()
-    )
+def signature_of(status: os.stat_result) -> Signature:
+    """The signature of a file."""
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _read_index(path: Path) -> Mapping[str, tuple[_Signature, str]]:
+def _read_index(path: Path) -> Mapping[str, tuple[Signature, str]]:
     """By the name of a record's file, its signature and the record; empty where the index is of no use."""
-    try:
-        table = parquet.read_table(pa.BufferReader(path.read_bytes()))
-        if (table.schema.metadata or {}).get(b"form") != _form():
-            return {}
-        names, sizes, changed, inodes, records = (table[name].to_pylist() for name in _COLUMNS)
-    except (OSError, pa.ArrowException, KeyError):
+    table = read_table(path, _COLUMNS)
+    if table is None:
         return {}
+    names, sizes, changed, inodes, records = (table[name].to_pylist() for name in _COLUMNS)
     signatures = zip(sizes, changed, inodes, strict=True)
     return dict(zip(names, zip(signatures, records, strict=True), strict=True))
 
 
-def _write_index(path: Path, signatures: Mapping[str, _Signature], texts: Mapping[str, str]) -> None:
+def _write_index(root: Path, signatures: Mapping[str, Signature], texts: Mapping[str, str]) -> None:
     names = list(texts)
     columns = [names, *zip(*(signatures[name] for name in names), strict=True), list(texts.values())]
     arrays = [pa.array(column) for column in columns]
-    table = pa.Table.from_arrays(arrays, list(_COLUMNS)).replace_schema_metadata({b"form": _form()})
-    sink = pa.BufferOutputStream()
-    parquet.write_table(table, sink, compression="zstd")
-    write_atomically(path, sink.getvalue().to_pybytes())
+    write_table(root, root / FILE, pa.Table.from_arrays(arrays, list(_COLUMNS)))

@@ -6,6 +6,7 @@ import numpy as np
 
 from results.errors import InputError
 from results.intervals import Draws, percentile_interval
+from results.kept_rows import KeptRows
 from results.metrics import mapped
 from results.record import Record
 from results.run_manifest import Entry, Role, Run
@@ -38,7 +39,7 @@ def ordered_entries(run: Run) -> list[Entry]:
     return entries
 
 
-def records_of(entry: Entry, suite: SuiteSpec, store: Store) -> dict[str, Record]:
+def records_of(entry: Entry, suite: SuiteSpec, store: Store | KeptRows) -> dict[str, Record]:
     """The records of one entry, for the benchmarks of the suite.
 
     Raises:

@@ -14,9 +14,9 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -35,6 +35,7 @@ from results.writing import write_once
 
 DOCUMENT_KEY = ("lm_eval_task", "doc_id")
 _ADVICE = "remove it and score again"
+_Rows = TypeVar("_Rows")
 
 
 class Store:
@@ -53,12 +54,12 @@ class Store:
         Raises:
             InputError: its file is broken.
         """
-        path = self._path(key.digest)
+        path = self.path(key.digest)
         return _read(path) if path.exists() else None
 
     def holds(self, digest: str) -> bool:
         """Return whether there is a record whose key has this digest, without reading it."""
-        return self._path(digest).exists()
+        return self.path(digest).exists()
 
     def get(self, digest: str) -> Record:
         """The record whose key has this digest.
@@ -66,10 +67,18 @@ class Store:
         Raises:
             InputError: there is none, or its file is broken.
         """
-        path = self._path(digest)
+        return self.read(digest)[0]
+
+    def read(self, digest: str) -> tuple[Record, str]:
+        """The record whose key has this digest, and the sha256 of the file of its rows.
+
+        Raises:
+            InputError: there is none, or its file is broken.
+        """
+        path = self.path(digest)
         if not path.exists():
             raise InputError(f"{path}: there is no such record; score again, or give the store that has it")
-        return _read(path)
+        return _read_with_rows(path)
 
     def write(self, record: Record, documents: pd.DataFrame) -> Record:
         """Keep a record, unless there is one of the same key: the first writer wins.
@@ -87,7 +96,7 @@ class Store:
             InputError: a number is not finite, or the documents do not fit the record.
         """
         _check(record, documents)
-        path = self._path(record.key.digest)
+        path = self.path(record.key.digest)
         if path.exists():
             return _read(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +132,16 @@ class Store:
         Raises:
             InputError: the store does not have the record, or its rows are not those it was written with.
         """
-        path = self._path(record.key.digest)
+        return self._rows(record, columns, pa.Table.to_pandas)
+
+    def rows(self, record: Record, columns: Sequence[str] | None = None) -> pa.Table:
+        """What `documents` gives, as an Arrow table, which takes a tenth of the time."""
+        return self._rows(record, columns, lambda table: table)
+
+    def _rows(
+        self, record: Record, columns: Sequence[str] | None, convert: Callable[[pa.Table], _Rows]
+    ) -> _Rows:
+        path = self.path(record.key.digest)
         if not path.exists():
             raise InputError(f"{path}: there is no such record; score again, or give the store that has it")
         expected = _read_content(path)["documents"]
@@ -133,12 +151,12 @@ class Store:
                 f"{table}: not the rows its record was written with; remove {path} and score again"
             )
         try:
-            if columns is not None:
-                there = parquet.read_schema(io.BytesIO(content)).names
-                columns = [name for name in columns if name != ITEM or name in there]
-            return pd.read_parquet(io.BytesIO(content), columns=columns)
+            file = parquet.ParquetFile(pa.BufferReader(content))
+            there = file.schema_arrow.names
+            wanted = [name for name in columns or there if name != ITEM or name in there]
+            return convert(file.read(columns=wanted, use_threads=False).select(wanted))
         except Exception as error:
-            # Pandas and Arrow raise whatever comes to them about a file that neither of them has written.
+            # Arrow and pandas raise whatever comes to them about a file that neither of them has written.
             reason = " ".join(str(error).split())[:100]
             raise InputError(
                 f"{table}: no Parquet with its record's documents ({reason}); remove {path} and score again"
@@ -153,7 +171,8 @@ class Store:
         for path in sorted(self.root.glob("records/??/[0-9a-f]*.json")):
             yield _read(path)
 
-    def _path(self, digest: str) -> Path:
+    def path(self, digest: str) -> Path:
+        """The file of the record whose key has this digest."""
         return self.root / "records" / digest[:2] / f"{digest}.json"
 
 
@@ -283,10 +302,15 @@ def _read_content(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Record:
-    record = validated(Record, _read_content(path)["record"], str(path), _ADVICE)
+    return _read_with_rows(path)[0]
+
+
+def _read_with_rows(path: Path) -> tuple[Record, str]:
+    content = _read_content(path)
+    record = validated(Record, content["record"], str(path), _ADVICE)
     if record.key.digest != path.stem:
         raise InputError(f"{path}: holds the record {record.key.digest}; give the file its own name back")
-    return record
+    return record, content["documents"]
 
 
 def _check(record: Record, documents: pd.DataFrame) -> None:

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.figures.palette import BASE_COLOUR, COLOURS
+from reports.leaderboard.drawn import Drawn
 from reports.leaderboard.model import details_of, table_of
 from reports.leaderboard.pictures import FOLDER, Picture, draw_pictures
 from results.errors import InputError
@@ -37,11 +38,13 @@ def write_page(board: Leaderboard, out: Path) -> Path:
             leaderboard.
     """
     check_folder(out)
+    drawn = Drawn(out / FOLDER)
     pictures = {
-        standing.id: draw_pictures(standing, out)
+        standing.id: draw_pictures(standing, drawn)
         for standing in board.standings
         if standing.entry.role == "merged"
     }
+    drawn.save()
     out.mkdir(parents=True, exist_ok=True)
     page = out / PAGE
     write_atomically(page, render(board, pictures).encode())

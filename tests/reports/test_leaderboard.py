@@ -199,7 +199,7 @@ def test_the_same_records_in_two_leagues_are_two_rows_of_the_page(tmp_path):
     assert len(told) == 1 + len(board.standings)
     ids = [one["id"] for one in told["data"]["entries"]]
     assert {f"entry-{one}" for one in ids} | {"data"} == set(told)
-    assert len(list((tmp_path / "page/pictures").iterdir())) == 2
+    assert len(list((tmp_path / "page/pictures").glob("*.svg"))) == 2
     with pytest.raises(AssertionError):
         render(replace(board, standings=board.standings * 2), {})
 
@@ -612,3 +612,27 @@ def test_a_record_that_is_not_there_is_named(tmp_path):
     next(tmp_path.glob(f"records/*/{key}.json")).unlink()
     with pytest.raises(InputError, match="there is no such record; score again"):
         gather([store.root])
+
+
+def test_a_picture_is_drawn_again_only_where_it_shows_something_else_or_is_damaged(board, tmp_path):
+    write_page(board, tmp_path)
+    pictures = sorted((tmp_path / "pictures").glob("*.svg"))
+    content = {path: path.read_bytes() for path in pictures}
+    before = {path: path.stat().st_mtime_ns for path in pictures}
+    damaged, gone = pictures[:2]
+    damaged.write_bytes(content[damaged][:-9])
+    gone.unlink()
+    write_page(board, tmp_path)
+    after = {path: path.stat().st_mtime_ns for path in pictures}
+    assert {path for path in pictures if after[path] != before[path]} == {damaged, gone}
+    assert {path: path.read_bytes() for path in pictures} == content
+
+    one = next(one for one in board.standings if one.entry.role == "merged")
+    entry = replace(one.entry, average=replace(one.entry.average, values=(0.123,)))
+    changed = [replace(one, entry=entry) if other is one else other for other in board.standings]
+    write_page(replace(board, standings=tuple(changed)), tmp_path)
+    assert {path.name for path in pictures if path.read_bytes() != content[path]} == {f"{one.id}-tasks.svg"}
+    for broken in (b"[]", b"{", b'{"a": 1}'):
+        (tmp_path / "pictures" / ".drawn.json").write_bytes(broken)
+        write_page(board, tmp_path)
+        assert {path: path.read_bytes() for path in pictures} == content

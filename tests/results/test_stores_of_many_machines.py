@@ -10,7 +10,7 @@ import pytest
 from command_line import manyshot
 from made_up_family import Family, hits, record, rows
 
-from results import record_index
+from results import kept_table, record_index
 from results.errors import InputError
 from results.run_manifest import load_run, run_names, save_run
 from results.store import Store, load_results
@@ -186,5 +186,5 @@ def test_a_broken_index_or_one_of_another_form_is_not_used(tmp_path, monkeypatch
     before = load_results(tmp_path)
     (tmp_path / record_index.FILE).write_bytes(b"PAR1")
     assert load_results(tmp_path).equals(before)
-    monkeypatch.setattr(record_index, "_form", lambda: b"another")
+    monkeypatch.setattr(kept_table, "_form", lambda columns: b"another")
     assert load_results(tmp_path).equals(before)
