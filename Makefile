@@ -101,6 +101,7 @@ perf: $(READY) $(PEER)/.ready $(VLLM)
 	$(BIN)/python tests/perf/vllm_sweep.py
 	$(BIN)/python tests/perf/learning_step.py
 	$(BIN)/python tests/perf/loading_records.py
+	$(BIN)/python tests/perf/leaderboard_of_many.py
 	$(BIN)/python tests/perf/against_mergekit.py $(PEER)/bin/mergekit-yaml
 
 $(PEER)/.ready:
