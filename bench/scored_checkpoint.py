@@ -53,9 +53,12 @@ class ScoredCheckpoint:
             InputError: it is not there, or not whole; or its folder is of other weights, as a stack's is the
                 first part's, and an adapter's runs on the base that it names itself.
         """
-        if are_removed(Path(name)):  # what was scored already can be looked up
-            return cls(name, Path(name), identity_of(name))
-        checkpoint = open_checkpoint(name)
+        try:
+            checkpoint = open_checkpoint(name)
+        except InputError:
+            if not are_removed(Path(name)):
+                raise
+            return cls(name, Path(name), identity_of(name))  # what was scored already can be looked up
         if isinstance(checkpoint, StackedCheckpoint):
             raise InputError(
                 f"{name} is stacked from blocks of checkpoints, which no engine runs: merge it into a folder "

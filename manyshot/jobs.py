@@ -28,6 +28,10 @@ class Job(ABC):
         """The job with some of its benchmarks."""
         return self
 
+    def load(self, last: "Job") -> int:
+        """How much a worker loads anew for it that did another job; 0 where it is about the same."""
+        return int(self.label != last.label)
+
     @property
     def name(self) -> str:
         """What it is called in messages."""

@@ -1,18 +1,14 @@
 """A run that can start: all that its experiment names is opened, and each step can be done by itself."""
 
-import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench.engine import EngineSettings
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.signals import ValidationSignals
 from bench.suite import load_suite
-from manyshot.check import accepted_by_task
 from manyshot.console import logger
-from manyshot.experiment import Experiment
 from manyshot.experiment_scorer import scoring_setup
 from manyshot.experts import open_signals, standalone_training, train_experts, training_examples
 from manyshot.planned_merges import PlannedMerge, expert_label, needs_of, planned_merges
@@ -20,95 +16,13 @@ from manyshot.run_entries import RunCheckpoint, merged_checkpoints, opened_round
 from manyshot.run_steps import RunStep
 from manyshot.score_checkpoints import benchmarks_with_data, shown_progress
 from manyshot.scoring_plan import do_job, plan_scoring
-from merging.checkpoints.removed import are_removed, remove_weights
+from merging.checkpoints.removed import are_removed, remove_folder, remove_weights
 from merging.experts import Expert, ExpertTraining, GivenExperts, TrainedExperts
 from merging.many_shot import MergePlan, MergeRound, found_rounds, run_rounds, select_round
 from merging.recipe import MethodSpec
 
-
-@dataclass(frozen=True)
-class RunSetup:
-    """What a process must know to do steps of a run; values that can be sent.
-
-    Attributes:
-        experiment: what is done.
-        store: folder of the store.
-        data_root: local data root, or None for the hub.
-        out: folder for experts and merged checkpoints.
-        skip_missing: leave out benchmarks without data.
-        keep_merged: keep the weights of merged checkpoints that have been scored.
-    """
-
-    experiment: Experiment
-    store: Path
-    data_root: Path | None
-    out: Path
-    skip_missing: bool = False
-    keep_merged: bool = True
-
-    @property
-    def engine(self) -> EngineSettings:
-        """Of each worker, which has a GPU where trainings would use one."""
-        train, engine = self.experiment.train, self.experiment.engine
-        return engine.but(device="auto") if train is not None and not train.cpu else engine
-
-    @property
-    def logs(self) -> Path:
-        """Folder for what workers say."""
-        return self.out / "logs"
-
-    def open(self) -> "OpenedSubsets":
-        """Return what does the steps.
-
-        Raises:
-            InputError: something that the experiment names is not there or does not fit.
-        """
-        return OpenedSubsets(self)
-
-
-class OpenedSubsets:
-    """Does the steps of a run, of whichever tasks they are.
-
-    Args:
-        setup: of the run.
-    """
-
-    def __init__(self, setup: RunSetup) -> None:
-        self._setup, self._opened = setup, dict[tuple[str, ...], OpenedRun]()
-        self._accepted = accepted_by_task(setup.experiment)
-
-    def of(self, tasks: tuple[str, ...]) -> "OpenedRun":
-        """The run on some of the suite's tasks, of which one at a time has an engine.
-
-        Raises:
-            InputError: something that the experiment names is not there or does not fit.
-        """
-        if tasks not in self._opened:
-            setup = self._setup
-            if setup.experiment.subsets is not None:
-                setup = replace(setup, experiment=setup.experiment.only(tasks, self._accepted))
-            self._opened[tasks] = OpenedRun(setup, tasks)
-        for others, opened in self._opened.items():
-            if others != tasks:
-                opened.close()
-        return self._opened[tasks]
-
-    def do(self, step: RunStep) -> None:
-        """Do a step whose earlier ones are done, unless it is done itself.
-
-        Raises:
-            InputError: it cannot be done.
-        """
-        self.of(step.tasks).do(step)
-
-    def has(self, step: RunStep) -> bool:
-        """Whether a step is done whose earlier ones are."""
-        return self.of(step.tasks).has(step)
-
-    def close(self) -> None:
-        """Stop the engine."""
-        for opened in self._opened.values():
-            opened.close()
+if TYPE_CHECKING:
+    from manyshot.run_setup import RunSetup
 
 
 class OpenedRun:
@@ -130,7 +44,7 @@ class OpenedRun:
         InputError: something that the experiment names is not there or does not fit.
     """
 
-    def __init__(self, setup: RunSetup, tasks: Sequence[str]) -> None:
+    def __init__(self, setup: "RunSetup", tasks: Sequence[str]) -> None:
         experiment = self.experiment = setup.experiment
         self._out, self._keeps_merged = setup.out, setup.keep_merged
         suite = load_suite(experiment.suite)
@@ -200,18 +114,14 @@ class OpenedRun:
         return step.round_index < planned.rounds or self._has_selection(step.seed, planned, rounds)
 
     def remove_scored(self, seed: int | None, planned: PlannedMerge) -> None:
-        """Remove the merged weights of a merge of which nothing is left to be measured."""
+        """Remove the weights of a merge's rounds that nothing is left to be done with."""
         rounds = self._found_rounds(seed, planned)
-        if len(rounds) < planned.rounds or not self._has_selection(seed, planned, rounds):
-            return
-        names = [benchmark.name for benchmark in self.benchmarks]
-        scored = (ScoredCheckpoint.open(str(merge_round.merged)) for merge_round in rounds)
-        if all(self._has_records(checkpoint, names) for checkpoint in scored):
-            for merge_round in rounds:
+        for place, merge_round in enumerate(rounds):
+            if not self._is_wanted(seed, planned, rounds, place):
                 remove_weights(merge_round.merged)
 
     def remove_all_scored(self) -> None:
-        """Remove all merged weights of which nothing is left to be measured."""
+        """Remove all merged weights that nothing is left to be done with."""
         for group in self._groups:
             for planned in group.merges:
                 self.remove_scored(group.seed, planned)
@@ -260,14 +170,41 @@ class OpenedRun:
             for checkpoint in (*(one.merged for one in rounds), expert.path)
         )
 
-    def _lacks_removed(self, seed: int | None, planned: PlannedMerge) -> bool:
-        """Whether weights were removed of which something is to be measured, as by another experiment."""
-        rounds = self._found_rounds(seed, planned)
-        removed = [one for one in rounds if are_removed(one.merged)]
+    def _is_wanted(
+        self, seed: int | None, planned: PlannedMerge, rounds: Sequence[MergeRound], place: int
+    ) -> bool:
+        """Whether something is left to be done with the weights of one of the rounds that are there."""
+        if place + 1 == len(rounds) < planned.rounds:  # the next round starts from them
+            return True
+        chosen_by = [other for other in self._same_rounds(seed, planned) if other.method.keep != "last"]
+        if chosen_by and (len(rounds) < planned.rounds or not self._has_experts(seed)):
+            return True
+        if not all(self._has_selection(seed, other, rounds) for other in chosen_by):
+            return True
         names = [benchmark.name for benchmark in self.benchmarks]
-        return bool(removed) and not (
-            self._has_selection(seed, planned, removed)
-            and all(self._has_records(ScoredCheckpoint.open(str(one.merged)), names) for one in removed)
+        return not self._has_records(ScoredCheckpoint.open(str(rounds[place].merged)), names)
+
+    def _same_rounds(self, seed: int | None, planned: PlannedMerge) -> list[PlannedMerge]:
+        """The merges of the experiment that have the rounds of one, which they call otherwise."""
+        return [
+            other
+            for group in self._groups
+            if group.seed == seed
+            for other in group.merges
+            if other.made_of == planned.made_of
+        ]
+
+    def _has_experts(self, seed: int | None) -> bool:
+        """Whether the experts are there by whose scores others are divided."""
+        steps = (RunStep(task, seed, task) for task in self.suite.tasks)
+        return bool(self._given) or all(self.has(step) for step in steps)
+
+    def _lacks_removed(self, seed: int | None, planned: PlannedMerge) -> bool:
+        """Whether weights were removed with which something is to be done, as by another experiment."""
+        rounds = self._found_rounds(seed, planned)
+        return any(
+            are_removed(one.merged) and self._is_wanted(seed, planned, rounds, place)
+            for place, one in enumerate(rounds)
         )
 
     def _forget_removed(self, seed: int | None, planned: PlannedMerge) -> None:
@@ -275,7 +212,7 @@ class OpenedRun:
         if self._lacks_removed(seed, planned):
             for merge_round in self._found_rounds(seed, planned):
                 if are_removed(merge_round.merged):
-                    shutil.rmtree(merge_round.merged)
+                    remove_folder(merge_round.merged)
 
     def _found_rounds(self, seed: int | None, planned: PlannedMerge) -> list[MergeRound]:
         """The rounds of a merge that are there."""

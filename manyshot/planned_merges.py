@@ -7,6 +7,7 @@ from manyshot.experiment import Experiment, MethodEntry
 from merging.known_methods import make_method
 from merging.signals import SignalNeeds
 from merging.tuning import example_settings, settings_needs
+from results.json_values import cache_key
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class PlannedMerge:
         """Labels of all checkpoints that it makes."""
         rounds = range(self.rounds if self.method.in_rounds else 0)
         return [self.title, *(self.round_label(index + 1) for index in rounds)]
+
+    @property
+    def made_of(self) -> str:
+        """A digest of what decides its checkpoints: not what it is called, nor which round counts."""
+        return cache_key([self.method.model_dump(mode="json", exclude={"label", "keep"}), self.seed])
 
     def round_label(self, round_index: int) -> str:
         """Label of the checkpoint of a round."""

@@ -19,8 +19,9 @@ from manyshot.check import check_experiment
 from manyshot.console import logger
 from manyshot.experiment import Experiment
 from manyshot.kept_run import keep_run
-from manyshot.opened_run import OpenedRun, OpenedSubsets, RunSetup
+from manyshot.opened_run import OpenedRun
 from manyshot.run_report import mark_report, report_folder, write_report, write_subsets
+from manyshot.run_setup import OpenedSubsets, RunSetup
 from manyshot.run_steps import run_steps
 from manyshot.score_checkpoints import score_all
 from manyshot.tracked_scores import report_comparison

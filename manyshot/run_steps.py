@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from manyshot.experiment import Experiment
 from manyshot.jobs import Job
 from manyshot.planned_merges import ExpertGroup, PlannedMerge, expert_label, needs_of, planned_merges
-from results.json_values import cache_key
 
 BenchmarksOf = Callable[[tuple[str, ...]], Iterable[str]]
 
@@ -40,9 +39,13 @@ class RunStep(Job):
     tasks: tuple[str, ...] = ()
 
     @property
-    def merges(self) -> bool:
-        """Whether it makes a merged checkpoint."""
-        return self.title is not None and self.task is None and not self.benchmarks
+    def merge(self) -> tuple[object, ...] | None:
+        """Of whose rounds it makes or scores one: tasks and title; None of a training, and of others."""
+        return (self.tasks, self.title) if self.title is not None and self.task is None else None
+
+    def load(self, last: "Job") -> int:
+        """How much a worker loads anew for it that did another: of other tasks an engine too."""
+        return super().load(last) + (isinstance(last, RunStep) and last.tasks != self.tasks)
 
     def only(self, benchmarks: Collection[str]) -> "RunStep":
         """The step with some of its benchmarks."""
@@ -121,13 +124,12 @@ class _Planning:
         for planned in group.merges:
             method = planned.method
             waits = needs_of(experiment, method).scores or not method.in_rounds or planned.rounds == 1
-            made_of = cache_key([method.model_dump(mode="json", exclude={"label", "keep"}), planned.seed])
             before = trained if waits else frozenset()
-            if made_of in alike:
-                before |= alike[made_of].does
+            if planned.made_of in alike:
+                before |= alike[planned.made_of].does
             for step in self._of_merge(planned, group, before):
                 yield step
-                alike[made_of] = step
+                alike[planned.made_of] = step
 
     def _of_merge(
         self, planned: PlannedMerge, group: ExpertGroup, before: frozenset[str]

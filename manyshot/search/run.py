@@ -16,8 +16,8 @@ from pathlib import Path
 from bench.suite import Suite, load_suite
 from manyshot.console import logger
 from manyshot.experiment import Experiment
-from manyshot.opened_run import RunSetup
 from manyshot.run import RunContext
+from manyshot.run_setup import RunSetup
 from manyshot.run_steps import run_steps
 from manyshot.score_checkpoints import benchmarks_with_data
 from manyshot.search.checked import check

@@ -31,8 +31,8 @@ class FailedJob(Generic[JobT]):
 class Queue(Generic[JobT]):
     """Jobs, of which one may be taken when those before it are done: the one that most wait for first.
 
-    Of several that as many wait for a worker gets one about the checkpoint that it did last, or else the
-    first. When some workers would get none, scoring is cut in halves.
+    Of several that as many wait for a worker gets the one for which it loads least, or else the first. In
+    the end, when some workers would get none, scoring is cut in halves.
 
     Args:
         jobs: each behind those that it waits for.
@@ -69,11 +69,11 @@ class Queue(Generic[JobT]):
             return None
         longest = max(queued.chain for queued in ready)
         first = [queued for queued in ready if queued.chain == longest]
-        same = (queued for queued in first if last is not None and queued.job.label == last.label)
-        taken = next(same, first[0])
-        self._waiting.remove(taken)
+        taken = first[0] if last is None else min(first, key=lambda queued: queued.job.load(last))
         benchmarks = list(taken.job.benchmarks)
-        if len(ready) < self._workers and len(benchmarks) > 1:
+        is_end = len(self._waiting) < self._workers
+        self._waiting.remove(taken)
+        if is_end and len(benchmarks) > 1:
             half = (len(benchmarks) + 1) // 2
             self._waiting.appendleft(replace(taken, job=taken.job.only(benchmarks[half:])))
             return replace(taken, job=taken.job.only(benchmarks[:half]))
@@ -103,7 +103,7 @@ class Queue(Generic[JobT]):
             self._queue_again(again)
 
     def _queue_again(self, queued: Queued[JobT]) -> None:
-        """Queue a job behind the others."""
+        """Queue a job behind those for which as many wait."""
         job = queued.job
         parts = [job.only([benchmark]) for benchmark in job.benchmarks] or [job]
         self._waiting.extend(replace(queued, job=part) for part in parts)

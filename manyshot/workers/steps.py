@@ -14,13 +14,13 @@ from results.words import counted
 
 
 class StepQueue(Queue[RunStep]):
-    """Steps, of which a merge waits while too many merged checkpoints are not scored.
+    """Steps, of which those of a merge wait while too many other merges are not scored in all their rounds.
 
     Args:
         steps: each behind those that it waits for.
         workers: how many take steps.
         done: names of what is done already.
-        few_unscored: keep to one merged checkpoint more than there are workers.
+        few_unscored: begin no merge while one more than there are workers is under way.
     """
 
     def __init__(
@@ -32,37 +32,30 @@ class StepQueue(Queue[RunStep]):
         few_unscored: bool = False,
     ) -> None:
         super().__init__(steps, workers, done)
-        self._most = workers + 1 if few_unscored else None
-        self._begun = {step.label for step in steps if step.merges and step.does <= self.finished}
-        self._scores: dict[str, frozenset[str]] = {}
+        self._most = workers + 1 if few_unscored else len(steps)
+        self._names: dict[object, set[str]] = {}
         for step in steps:
-            if step.benchmarks:
-                self._scores[step.label] = self._scores.get(step.label, frozenset()) | step.does
+            if step.merge is not None:
+                self._names.setdefault(step.merge, set()).update(step.does)
+        self._begun = {merge for merge, names in self._names.items() if names & self.finished}
 
     def take(self, last: RunStep | None = None) -> Queued[RunStep] | None:
         """The next step of a worker; None where there is none for it now."""
         queued = super().take(last)
-        if queued is not None and queued.job.merges:
-            self._begun.add(queued.job.label)
+        if queued is not None and queued.job.merge is not None:
+            self._begun.add(queued.job.merge)
         return queued
 
     def may_be_taken(self, job: RunStep) -> bool:
         """Whether a step waits for nothing."""
         if not super().may_be_taken(job):
             return False
-        return (
-            self._most is None
-            or not job.merges
-            or job.label in self._begun
-            or sum(map(self._is_unscored, self._begun)) < self._most
-        )
-
-    def _is_unscored(self, label: str) -> bool:
-        return not self._scores.get(label, frozenset()) <= self.finished | self.lost
+        under_way = [merge for merge in self._begun if not self._names[merge] <= self.finished | self.lost]
+        return job.merge is None or job.merge in self._begun or len(under_way) < self._most
 
 
 def do_steps_here(steps: Sequence[RunStep], is_done: Callable[[RunStep], bool], opened: Opened) -> None:
-    """Do the steps that are not done in this process, with few merged checkpoints unscored at a time.
+    """Do the steps that are not done in this process, with few merges under way at a time.
 
     Args:
         steps: each behind those that it waits for.
@@ -79,6 +72,7 @@ def do_steps_here(steps: Sequence[RunStep], is_done: Callable[[RunStep], bool], 
         opened.do(queued.job)
         queue.done(queued.job, None)
         last = queued.job
+    assert not queue
 
 
 def do_steps(
@@ -96,7 +90,7 @@ def do_steps(
         is_done: says of a step, whose earlier ones are done, whether it is.
         setup: what workers open.
         workers: where they are.
-        few_unscored: keep to one unscored merged checkpoint more than there are workers.
+        few_unscored: have at most one merge more under way than there are workers.
 
     Raises:
         InputError: names the steps that could not be done, when all others are that wait for none of them;

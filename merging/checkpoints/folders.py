@@ -74,8 +74,8 @@ def refuse_removed(folder: Path) -> None:
     """
     if (folder / REMOVED).is_file():
         raise InputError(
-            f"The weights of {folder} were removed when it had been scored (`--keep-merged no`). Remove the "
-            "folder, and the run makes it again."
+            f"The weights of {folder} were removed when it had been scored (`--keep-merged no`); a run "
+            "that wants more of it merges it again."
         )
 
 

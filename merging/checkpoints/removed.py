@@ -1,10 +1,13 @@
 """Checkpoints whose weights were removed when they had been scored. Their digests are kept, and all else."""
 
 import json
+import shutil
 from pathlib import Path
+from uuid import uuid4
 
 from merging.checkpoints.adapted import open_checkpoint
 from merging.checkpoints.folders import REMOVED
+from results.errors import InputError
 from results.reading import read_json
 from results.record import CheckpointIdentity
 from results.validation import validated
@@ -14,14 +17,22 @@ _ADVICE = "remove the folder, and merge again"
 
 
 def remove_weights(folder: Path) -> None:
-    """Remove a checkpoint's weights, and keep its digests; not again where that was done."""
-    if are_removed(folder):
-        return
-    identity = open_checkpoint(folder).identity()
+    """Remove a checkpoint's weights, and keep its digests, though another process does it too."""
+    identity = identity_of(folder)
     write_atomically(folder / REMOVED, (json.dumps(identity.model_dump(), indent=1) + "\n").encode())
     for pattern in ("*.safetensors", "*.safetensors.index.json"):
         for file in folder.glob(pattern):
             file.unlink(missing_ok=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove what is left of a checkpoint whose weights were removed, at once for whoever looks for it."""
+    moved = folder.with_name(f".{folder.name}.{uuid4().hex}")
+    try:
+        folder.rename(moved)
+    except FileNotFoundError:  # another process has done it
+        return
+    shutil.rmtree(moved)
 
 
 def are_removed(folder: Path) -> bool:
@@ -37,5 +48,9 @@ def identity_of(path: str | Path) -> CheckpointIdentity:
     """
     folder = Path(path)
     if not are_removed(folder):
-        return open_checkpoint(path).identity()
+        try:
+            return open_checkpoint(path).identity()
+        except InputError:
+            if not are_removed(folder):  # otherwise another process has just done it
+                raise
     return validated(CheckpointIdentity, read_json(folder / REMOVED, _ADVICE), str(folder / REMOVED), _ADVICE)

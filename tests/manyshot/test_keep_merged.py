@@ -8,7 +8,7 @@ from manyshot.experiment import Experiment
 from manyshot.lab.base import BaseSettings, make_base
 from manyshot.run import RunContext, run_experiment
 from merging.checkpoints.adapted import open_checkpoint
-from merging.checkpoints.removed import are_removed, identity_of, remove_weights
+from merging.checkpoints.removed import are_removed, identity_of, remove_folder, remove_weights
 from results.errors import InputError
 from results.run_manifest import load_run
 from results.store import Store
@@ -110,10 +110,38 @@ def test_a_checkpoint_without_its_weights_is_refused_where_they_are_needed(run):
     done = manyshot("score", *arguments, "--limit", 3, merged, cwd=folder)
     assert done.returncode == 2
     assert f"The weights of {merged} were removed" in done.stderr
-    for open_it in (open_checkpoint, lambda path: remove_weights(path) or open_checkpoint(path)):
-        with pytest.raises(InputError, match="were removed when it had been scored"):
-            open_it(merged)
-    assert are_removed(merged)
+    with pytest.raises(InputError, match="were removed when it had been scored"):
+        open_checkpoint(merged)
+    (merged / "model.safetensors").write_bytes(b"left by one that was killed while it removed them")
+    remove_weights(merged)
+    assert are_removed(merged) and not (merged / "model.safetensors").exists()
+    identity = identity_of(merged)
+    remove_folder(merged.parent / "nothing")
     (merged / "removed_weights.json").write_text("{")
     with pytest.raises(InputError, match="remove the folder, and merge again"):
         identity_of(merged)
+    remove_folder(merged)
+    assert not merged.exists() and not list(merged.parent.glob(".round*"))
+    run("refused", keep_merged=True)
+    assert open_checkpoint(merged).identity() == identity
+
+
+@pytest.mark.full
+def test_removed_rounds_are_made_again_where_more_rounds_start_from_them(run):
+    in_rounds = {"methods": CONTENT["methods"][1:]}
+    _, _, kept = run("three", keep_merged=True, **in_rounds, train=CONTENT["train"] | {"rounds": 3})
+    folder, _, _ = run("more", keep_merged=False, **in_rounds)
+    assert merged_weights(folder) == []
+    for keep_merged in (True, False):
+        three = CONTENT["train"] | {"rounds": 3}
+        _, _, more = run("more", keep_merged=keep_merged, **in_rounds, train=three)
+        assert more == kept
+
+
+@pytest.mark.full
+def test_another_way_to_choose_a_round_measures_rounds_that_were_removed(run):
+    folder, _, _ = run("chosen", keep_merged=False, methods=CONTENT["methods"][1:2])
+    assert merged_weights(folder) == []
+    _, _, chosen = run("chosen", keep_merged=False, methods=CONTENT["methods"][1:])
+    assert "best" in chosen
+    assert merged_weights(folder) == []

@@ -1,5 +1,7 @@
 """Which steps of a run wait for which, and in what order workers take them."""
 
+import pytest
+
 from manyshot.experiment import Experiment
 from manyshot.run_steps import RunStep, run_steps
 from manyshot.workers.steps import StepQueue
@@ -150,35 +152,68 @@ def test_scoring_comes_last_and_each_worker_scores_what_it_has_just_done():
     assert waiting.finished == {"a", "b"}
 
 
-def test_merges_wait_while_one_more_is_unscored_than_there_are_workers():
-    merges = [RunStep(name, 0, title=name) for name in "abcd"]
-    steps = [step for merge in merges for step in (merge, scoring(merge.label))]
-    waiting = StepQueue(steps, 1, few_unscored=True)
-    for name in "ab":
+def unscored(*names, rounds=1, keep_last=True):
+    """Merges of some rounds, each with its scoring, of which those of one wait for the round before."""
+    steps = []
+    for name in names:
+        before, merges = frozenset(), []
+        for index in range(1, rounds + 1):
+            merges.append(RunStep(f"{name}{index}", 0, title=name, round_index=index, after=before))
+            before = merges[-1].does
+        for merge in merges:
+            after = merge.does if keep_last else merges[-1].does
+            steps += [merge, RunStep(merge.label, title=name, benchmarks=("x", "y"), after=after)]
+    return steps
+
+
+def test_merges_wait_while_one_more_is_under_way_than_there_are_workers():
+    waiting = StepQueue(unscored("a", "b", "c", "d"), 1, few_unscored=True)
+    for name in ("a1", "b1"):
         queued = waiting.take()
         assert queued.job.name == name
         waiting.done(queued.job, None)
     scored = waiting.take(queued.job)
-    assert scored.job.name == "b on x, y"
+    assert scored.job.name == "b1 on x, y"
     other = waiting.take()
-    assert other.job.name == "a on x, y"
+    assert other.job.name == "a1 on x, y"
     assert waiting.take() is None
     waiting.refused(other, "too long")
     for _ in "xy":
         waiting.refused(waiting.take(), "too long")  # what is given up is waited for no more
-    assert waiting.take().job.name == "c"
+    assert waiting.take().job.name == "c1"
     assert waiting.take() is None
     waiting.done(scored.job, None)
-    assert waiting.take().job.name == "d"
+    assert waiting.take().job.name == "d1"
+
+
+@pytest.mark.parametrize("keep_last", [True, False])
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_few_merges_are_under_way_in_whatever_order_their_rounds_are_scored(workers, keep_last):
+    """Each worker does what it took one turn later: all is done, and never more merges than allowed."""
+    steps = unscored(*"abcdefg", rounds=4, keep_last=keep_last)
+    waiting, doing, most = StepQueue(steps, workers, few_unscored=True), [], 0
+    while waiting or doing:
+        for queued in doing:
+            waiting.done(queued.job, None)
+        taken = (waiting.take() for _ in range(workers))
+        doing = [queued for queued in taken if queued is not None]
+        assert doing or not waiting
+        under_way = [
+            name
+            for name in "abcdefg"
+            if any(done.startswith(name) for done in waiting.finished)
+            and not {done for step in steps if step.title == name for done in step.does} <= waiting.finished
+        ]
+        most = max(most, len(under_way))
+    assert waiting.finished == {name for step in steps for name in step.does}
+    assert 1 <= most <= workers + 1
 
 
 def test_a_merge_whose_worker_died_may_be_taken_again_though_many_are_unscored():
-    merges = [RunStep(name, 0, title=name) for name in "ab"]
-    steps = [step for merge in merges for step in (merge, scoring(merge.label))]
-    waiting = StepQueue(steps, 1, few_unscored=True)
+    waiting = StepQueue(unscored("a", "b"), 1, few_unscored=True)
     first, _ = waiting.take(), waiting.take()
     waiting.died(first, "killed")
-    assert waiting.take().job.name == "a"
+    assert waiting.take().job.name == "a1"
 
 
 def test_what_an_earlier_run_did_is_not_taken():
