@@ -78,6 +78,18 @@ def difference(value: float, first: Draws, second: Draws) -> PairedDifference | 
     return PairedDifference(value, interval.low, interval.high) if interval else None
 
 
+def upper_limit(first: Draws, second: Draws, confidence: float) -> float | None:
+    """What a paired difference lies below with some confidence; None where no resample has both values.
+
+    Args:
+        first: the resampled parts of one checkpoint's statistic, which is the least of them.
+        second: those of the other, from the same resamples.
+        confidence: of this side alone; 0.975 gives the upper limit of `difference`.
+    """
+    sides = _known([(first, second)])
+    return _upper_limit(sides, confidence) if sides[0][0].shape[1] else None
+
+
 def _known(terms: Sequence[Term]) -> list[tuple[Draws, Draws]]:
     """Both sides of every term, shape (parts, resamples), in the resamples where all parts have a value."""
     sides = [
@@ -87,10 +99,10 @@ def _known(terms: Sequence[Term]) -> list[tuple[Draws, Draws]]:
     return sides if usable.all() else [(a[:, usable], b[:, usable]) for a, b in sides]
 
 
-def _upper_limit(terms: Sequence[tuple[Draws, Draws]]) -> float:
+def _upper_limit(terms: Sequence[tuple[Draws, Draws]], up_to: float = _UP_TO) -> float:
     contenders = [a[np.bincount(a.argmin(axis=0), minlength=len(a)) > 0] for a, _ in terms]
     return max(
-        _limit_of_minima([a - b[r] for a, (_, b), r in zip(contenders, terms, choice, strict=True)])
+        _limit_of_minima([a - b[r] for a, (_, b), r in zip(contenders, terms, choice, strict=True)], up_to)
         for choice in _choices([b for _, b in terms])
     )
 
@@ -111,20 +123,20 @@ def _choices(subtracted: Sequence[Draws]) -> NDArray[np.int64]:
     return least[resample[met[np.argsort(-counts[met], kind="stable")[:_MOST_CHOICES]]]]
 
 
-def _limit_of_minima(terms: Sequence[Draws]) -> float:
+def _limit_of_minima(terms: Sequence[Draws], up_to: float) -> float:
     """The upper limit of the mean of the terms' minima, each of shape (contenders, resamples).
 
     With z the deviations of resamples from their mean, the limit mean_j min_t (θ̂_jt + k σ_jt) is too low by
     mean_j max_t (z_jt − k σ_jt) at most. Every resample has a k of its own at which this is zero; of these
-    97.5 % lie below the k that is taken. Of single contenders this is the percentile of their mean.
+    a share `up_to` lies below the k that is taken. Of single contenders this is the percentile of their mean.
     """
     if all(len(draws) == 1 for draws in terms):
-        return quantiles(np.mean(terms, axis=0)[0], _UP_TO)[0]
+        return quantiles(np.mean(terms, axis=0)[0], up_to)[0]
     centres = [draws.mean(axis=1, keepdims=True) for draws in terms]
     deviations = [draws - centre for draws, centre in zip(terms, centres, strict=True)]
     spreads = [deviation.std(axis=1) for deviation in deviations]
     own = _own_multiples(deviations, spreads)
-    k = quantiles(own, _UP_TO)[0]
+    k = quantiles(own, up_to)[0]
     limits = [(centre[:, 0] + k * spread).min() for centre, spread in zip(centres, spreads, strict=True)]
     return float(np.mean(limits))
 

@@ -104,6 +104,7 @@ class Evaluator:
         folder: where candidates lie while they are scored.
         estimates: of their scores by the first part of the documents; None where all are read.
         estimator: which estimate they are searched by.
+        confidence: with which a candidate must be worse than one of the best to be stopped.
     """
 
     def __init__(
@@ -116,7 +117,9 @@ class Evaluator:
         *,
         estimates: Estimates | None = None,
         estimator: str = "part",
+        confidence: float = 1.0,
     ) -> None:
+        self._confidence = confidence
         self._family, self._signals, self._parts = family, signals, parts
         self._estimates, self._estimator = estimates, estimator
         self._objectives, self._folder = tuple(objectives), folder
@@ -196,7 +199,7 @@ class Evaluator:
                 self._performance({name: scores[label] for name, scores in drawn.items()})
                 for label in (_CANDIDATE, str(trial.number))
             )
-            if cannot_reach(self._objectives, of_candidate, of_best):
+            if cannot_reach(self._objectives, of_candidate, of_best, self._confidence):
                 return trial
         return None
 
@@ -262,19 +265,20 @@ def references(signals: ValidationSignals, spec: SuiteSpec, experts: Mapping[str
     return found
 
 
-def cannot_reach(objectives: Sequence[Objective], candidate: Performance, better: Performance) -> bool:
-    """Return whether a candidate is worse in every objective by its interval.
-
-    Its upper limit is that of the 95 % interval of candidate − better, from the same resampled documents.
+def cannot_reach(
+    objectives: Sequence[Objective], candidate: Performance, better: Performance, confidence: float
+) -> bool:
+    """Return whether a candidate is worse in every objective, with some confidence in each.
 
     Args:
         objectives: which.
-        candidate: in every resample.
+        candidate: in every resample of the documents.
         better: what it is compared with, in the same resamples.
+        confidence: that candidate − better lies below 0.
     """
     for objective in objectives:
-        interval = minima.difference(0.0, objective.parts(candidate), objective.parts(better))
-        if interval is None or interval.high >= 0:
+        limit = minima.upper_limit(objective.parts(candidate), objective.parts(better), confidence)
+        if limit is None or limit >= 0:
             return False
     return True
 

@@ -53,10 +53,12 @@ class Budget(Settings):
 class Halving(Settings):
     """Candidates are scored on growing parts of the documents, and stopped where they cannot be the best."""
 
-    first: float = Field(0.125, gt=0, lt=1)
+    first: float = Field(0.0625, gt=0, lt=1)
     """Share of the documents that every candidate is scored on."""
     factor: float = Field(2.0, gt=1)
     """By how much more each next part reaches."""
+    confidence: float = Field(0.8, ge=0.5, lt=1)
+    """With which a candidate must be worse than the best to be stopped, at each look."""
 
     @property
     def shares(self) -> tuple[float, ...]:

@@ -129,6 +129,7 @@ class OpenedTrying:
             setup.candidates,
             estimates=Estimates(parts, endpoints, estimate.dimensions) if estimate else None,
             estimator=estimate.estimator if estimate else "part",
+            confidence=settings.halving.confidence if settings.halving else 1.0,
         )
 
     def do(self, job: CandidateJob) -> Outcome:

@@ -29,31 +29,32 @@ def uniform(low, high):
     return np.linspace(low, high, 2001)
 
 
-def test_a_candidate_is_stopped_where_its_upper_limit_lies_below_zero():
-    """Of draws on a straight line from −1 to c the 97.5th percentile is −1 + 0.975 (1 + c)."""
+@pytest.mark.parametrize("confidence", [0.975, 0.8, 0.5])
+def test_a_candidate_is_stopped_where_its_upper_limit_lies_below_zero(confidence):
+    """Of draws on a straight line from −1 to c a share p lies below −1 + p (1 + c)."""
     better = np.random.default_rng(0).uniform(0.5, 1, 2001)
-    zero = 0.025 / 0.975
+    zero = (1 - confidence) / confidence
     for end, stops in ((zero - 1e-3, True), (zero + 1e-3, False)):
         candidate = performance_of(math=better + uniform(-1, end))
-        assert cannot_reach([AVERAGE], candidate, performance_of(math=better)) is stops
-    assert not cannot_reach([AVERAGE], performance_of(math=better), performance_of(math=better))
+        assert cannot_reach([AVERAGE], candidate, performance_of(math=better), confidence) is stops
+    assert not cannot_reach([AVERAGE], performance_of(math=better), performance_of(math=better), confidence)
 
 
 def test_of_several_objectives_it_must_be_worse_in_all():
     better = performance_of(math=np.full(2001, 0.9), safety=np.full(2001, 0.9))
     below, above = uniform(0.1, 0.2), uniform(0.9, 1.0)
     objectives = [Objective({"math": 1.0}), Objective({"safety": 1.0})]
-    assert cannot_reach(objectives, performance_of(math=below, safety=below), better)
-    assert not cannot_reach(objectives, performance_of(math=below, safety=above), better)
-    assert cannot_reach(objectives[:1], performance_of(math=below, safety=above), better)
+    assert cannot_reach(objectives, performance_of(math=below, safety=below), better, 0.975)
+    assert not cannot_reach(objectives, performance_of(math=below, safety=above), better, 0.975)
+    assert cannot_reach(objectives[:1], performance_of(math=below, safety=above), better, 0.975)
 
 
 def test_the_worst_task_may_be_another_ones():
     better = performance_of(math=np.full(2001, 0.6), safety=np.full(2001, 0.9))
     candidate = performance_of(math=uniform(0.9, 1.0), safety=uniform(0.4, 0.5))
-    assert cannot_reach([WORST], candidate, better)
+    assert cannot_reach([WORST], candidate, better, 0.975)
     assert not cannot_reach(
-        [AVERAGE], performance_of(math=uniform(0.9, 1.0), safety=uniform(0.5, 0.6)), better
+        [AVERAGE], performance_of(math=uniform(0.9, 1.0), safety=uniform(0.5, 0.6)), better, 0.975
     )
 
 
@@ -73,7 +74,7 @@ def test_with_documents_it_takes_four_that_only_the_better_one_got_right(lost, s
     }
     drawn = resample_scores(align_documents("task", "acc", tables))
     performances = {name: performance_of(math=draws) for name, draws in drawn.items()}
-    assert cannot_reach([AVERAGE], performances["candidate"], performances["better"]) is stops
+    assert cannot_reach([AVERAGE], performances["candidate"], performances["better"], 0.975) is stops
 
 
 def test_a_mix_is_the_weighted_sum_of_what_it_names():
@@ -87,7 +88,7 @@ def test_a_mix_is_the_weighted_sum_of_what_it_names():
 
 
 def test_parts_end_where_the_factor_says():
-    assert Halving().shares == (0.125, 0.25, 0.5, 1.0)
+    assert Halving().shares == (0.0625, 0.125, 0.25, 0.5, 1.0)
     assert Halving(first=0.3, factor=3.0).shares == pytest.approx((0.3, 0.9, 1.0))
 
 
