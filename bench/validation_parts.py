@@ -166,7 +166,10 @@ class _Source(Protocol):
 
 @dataclass(frozen=True)
 class _Order:
-    """In which order documents are read: items by a number that is drawn for each, cut where parts end."""
+    """In which order documents are read: items by a number that is drawn for each, cut where parts end.
+
+    Those of each lm-eval task, such as a language, are spread evenly over the order.
+    """
 
     shares: tuple[float, ...]
     seed: int
@@ -191,7 +194,7 @@ class _Order:
         Raises:
             InputError: there are too few for so many parts.
         """
-        drawn = sorted({item for of in items.values() for item in of}, key=self._place)
+        drawn = self._drawn(items)
         first, last = (round(share * len(drawn)) for share in (0.0, *self.shares)[part : part + 2])
         wanted = set(drawn[first:last])
         found = {
@@ -204,6 +207,22 @@ class _Order:
                 "`estimate`, or leave it out."
             )
         return found
+
+    def _drawn(self, items: Mapping[str, Sequence[str]]) -> list[str]:
+        """All items in the order in which they are read: of every lm-eval task the same share at any time."""
+        tasks: dict[str, list[str]] = {}
+        for task, of in items.items():
+            for item in dict.fromkeys(of):
+                tasks.setdefault(item, []).append(task)
+        strata: dict[tuple[str, ...], list[str]] = {}
+        for item in sorted(tasks, key=self._place):
+            strata.setdefault(tuple(tasks[item]), []).append(item)
+        placed = [
+            ((rank + 0.5) / len(stratum), self._place(item), item)
+            for stratum in strata.values()
+            for rank, item in enumerate(stratum)
+        ]
+        return [item for *_, item in sorted(placed)]
 
     def _place(self, item: str) -> bytes:
         return hashlib.sha256(f"{self.seed}\0{item}".encode()).digest()

@@ -98,6 +98,16 @@ def test_another_seed_reads_in_another_order(signals, suite, in_parts, checkpoin
     assert kept_of(other, checkpoints[0], 1)[ROWS] != kept_of(in_parts, checkpoints[0], 1)[ROWS]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_each_part_has_its_share_of_each_language(signals, suite, seed):
+    parts = ValidationParts(signals, suite, (0.125, 0.25, 0.5, 1.0), seed)
+    benchmark = parts._sources[ROWS]
+    asked = [benchmark._part(part).documents for part in range(4)]
+    for language in asked[0]:
+        so_far = np.cumsum([len(of[language]) for of in asked])
+        np.testing.assert_allclose(so_far, [2, 4, 8, 16], atol=1.5)
+
+
 def test_documents_are_counted_once(in_parts, checkpoints):
     scores = [in_parts.score(checkpoints[0], part) for part in range(3)]
     assert sum(part[ROWS].documents for part in scores) == 3 * 16
