@@ -92,9 +92,9 @@ smol-study: smol
 	$(BIN)/manyshot run smol $(SEEDS:%=--seed %) --out $(SMOL_STUDY)/skills --store $(SMOL_STUDY)/results
 	$(BIN)/manyshot run smol-glue $(SEEDS:%=--seed %) --subsets 2 4 --out $(SMOL_STUDY)/glue --store $(SMOL_STUDY)/results
 
-# Scoring beside lm-eval and vLLM started anew, loading of records, and merging beside mergekit, which gets an
-# environment of its own.
-# Takes half an hour and 25 GB of disk.
+# Scoring beside lm-eval and vLLM started anew, loading of records, leaderboards, and merging beside mergekit,
+# which gets an environment of its own.
+# Takes about an hour and 25 GB of disk.
 perf: $(READY) $(PEER)/.ready $(VLLM)
 	$(BIN)/python tests/perf/against_hflm.py
 	$(BIN)/python tests/perf/memory_of_scoring.py
