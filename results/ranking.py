@@ -1,7 +1,7 @@
 """Ranks that are shared by what neither documents nor seeds can tell apart."""
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -134,50 +134,69 @@ def _blocks(seeds: Sequence[Seeds], resamples: int) -> list[_Block]:
 
 def _group_size(values: Values, noise: _Noise) -> int:
     """How many of the sorted entries cannot be told apart from the first."""
-    for size in range(len(values), 1, -1):
-        if _may_be_equal(values[:size], noise.take(np.arange(size))):
+    unknown = np.isnan(noise.documents)
+    if not unknown.any():
+        return _largest_equal(values, noise)
+    for size in range(len(values), 1, -1):  # which resamples can be used depends on which entries are at hand
+        some = np.flatnonzero(~unknown[:size].all(axis=1))
+        usable = np.flatnonzero(~unknown[some].any(axis=0))
+        if len(some) < 2 or not usable.size:
+            return size
+        at_hand = noise.take(some)
+        at_hand = replace(at_hand, documents=at_hand.documents[:, usable])
+        if _largest_equal(values[some], at_hand) == len(some):
             return size
     return 1
 
 
-def _may_be_equal(values: Values, noise: _Noise) -> bool:
-    """Whether no entry can be told apart from the first, which is the best."""
-    some = np.flatnonzero(~np.isnan(noise.documents).all(axis=1))
-    values, noise = values[some], noise.take(some)
-    usable = np.flatnonzero(~np.isnan(noise.documents).any(axis=0))
-    if len(values) < 2 or not usable.size:
-        return True
-    documents = noise.documents[:, usable]
-    documents = documents - documents.mean(axis=1, keepdims=True)
+def _largest_equal(values: Values, noise: _Noise) -> int:
+    """How many of the sorted entries may be equal, one at least, as far as all resamples say."""
+    entries = len(values)
+    documents = noise.documents - noise.documents.mean(axis=1, keepdims=True)
     # Variances of all differences, from the covariances.
-    covariance = documents @ documents.T / documents.shape[1]
+    covariance = documents @ documents.T / max(1, documents.shape[1])
     variance = covariance.diagonal()
     of_documents = np.maximum(variance[:, None] + variance - 2 * covariance, 0.0)
-    best = documents.argmax(axis=0)
-    by_documents = _largest(documents, of_documents[:, best])
-    means = np.zeros_like(noise.documents)
+    by_documents = _largest(documents, lambda best: of_documents[:, best])
+    means = np.zeros((entries, max((block.means.shape[1] for block in noise.blocks), default=1)))
     for block in noise.blocks:
         means[block.entries] = block.means
-    best = means.argmax(axis=0)
     drawn = [(block.entries, block.drawn) for block in noise.blocks]
-    by_seeds = _largest(means, _over_seeds(drawn, best, len(values)))
+    by_seeds = _largest(means, lambda best: _over_seeds(drawn, best, entries))
     first = np.zeros(1, dtype=np.int64)
     measured = [(block.entries, block.measured) for block in noise.blocks]
-    of_seeds = _over_seeds(measured, first, len(values))[:, 0]
-    far = np.sqrt(by_documents**2 * of_documents[0] + by_seeds**2 * of_seeds)
-    return bool((values[0] - values <= far + 1e-12).all())
+    of_seeds = _over_seeds(measured, first, entries)[:, 0]
+    for size in range(entries, 1, -1):
+        far = np.sqrt(by_documents[size - 1] ** 2 * of_documents[0] + by_seeds[size - 1] ** 2 * of_seeds)
+        if (values[0] - values[:size] <= far[:size] + 1e-12).all():
+            return size
+    return 1
 
 
-def _largest(drawn: Values, variances: Values) -> float:
-    """How many standard deviations the best of equals is above another at most, 97 % of the time.
+def _largest(drawn: Values, variances: Callable[[NDArray[np.int64]], Values]) -> Values:
+    """How many standard deviations the best of the first entries is above another at most, 97 % of the time.
 
     Args:
         drawn: what equal entries have, shape (entries, resamples).
-        variances: of each one's difference to the best of the resample, of the same shape.
+        variances: given the place of an entry for each resample, the variances of all entries' differences
+            to it, of the same shape.
+
+    Returns:
+        Of the first one, two, … entries, shape (entries,).
     """
-    differences, spread = drawn.max(axis=0) - drawn, np.sqrt(variances)
-    apart = np.divide(differences, spread, out=np.zeros_like(spread), where=spread > 1e-12)
-    return float(np.quantile(apart.max(axis=0), _LEVEL))
+    best_so_far = np.maximum.accumulate(drawn, axis=0)
+    is_new = np.ones(drawn.shape, dtype=bool)  # the entries that are better than all before them
+    is_new[1:] = drawn[1:] > best_so_far[:-1]
+    turn = is_new.cumsum(axis=0)
+    apart, columns = np.zeros(drawn.shape), np.arange(drawn.shape[1])
+    for number in range(1, int(turn.max(initial=0)) + 1):
+        is_best = turn == number
+        best = is_best.argmax(axis=0)
+        differences, spread = drawn[best, columns] - drawn, np.sqrt(variances(best))
+        deviations = np.divide(differences, spread, out=np.zeros_like(spread), where=spread > 1e-12)
+        most = np.maximum.accumulate(deviations, axis=0)
+        apart[is_best] = most[is_best]
+    return np.quantile(apart, _LEVEL, axis=1) if apart.size else np.zeros(len(drawn))
 
 
 def _over_seeds(
