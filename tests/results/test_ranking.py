@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from results.ranking import rank_groups
+from results.ranking import _blocks, _largest_equal, _Noise, rank_groups
 
 pytestmark = pytest.mark.slow
 
@@ -142,3 +142,21 @@ def test_unknown_resamples_are_left_out_and_an_entry_without_any_is_not_told_apa
     assert rank_groups([0.9, 0.7], [first, np.full(1000, np.nan)]) == [1, 1]
     assert rank_groups([0.9], [first]) == [1]
     assert rank_groups([], []) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_group_is_as_large_as_the_largest_set_of_the_first_entries_that_may_be_equal(seed):
+    """Whatever lies behind them: each size by itself says the same as all of them at once."""
+    generator = np.random.default_rng(seed)
+    values = np.sort(generator.uniform(0.2, 0.9, 12))[::-1]
+    draws = [value + generator.normal(0, 0.03, RESAMPLES) for value in values]
+    seeds = [{one: value + generator.normal(0, 0.02) for one in range(3)} for value in values]
+    blocks = _blocks(seeds, RESAMPLES)
+    whole = _Noise(np.stack(draws), blocks)
+    equal = [
+        size
+        for size in range(1, len(values) + 1)
+        if _largest_equal(values[:size], whole.take(np.arange(size))) == size
+    ]
+    assert _largest_equal(values, whole) == max(equal)
+    assert 1 < max(equal) < len(values)
