@@ -46,15 +46,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Search beside tuned grids on the lab.")
     parser.add_argument("--out", type=Path, default=Path("manyshot-runs/search-study"))
     parser.add_argument("--seed", type=whole_number, action="append", help="(0 to 4)")
+    parser.add_argument(
+        "--halving",
+        type=yaml.safe_load,
+        default=True,
+        metavar="YAML",
+        help="of the halved search (%(default)s)",
+    )
     options = parser.parse_args(arguments)
     set_up_logging(debug=False)
-    by_seed = [_of_seed(seed, options.out) for seed in options.seed or range(5)]
+    by_seed = [_of_seed(seed, options.out, options.halving) for seed in options.seed or range(5)]
     text = tables(by_seed)
     (options.out / "study.md").write_text(text, encoding="utf-8")
     answer(text)
 
 
-def _of_seed(seed: int, out: Path) -> dict[str, float]:
+def _of_seed(seed: int, out: Path, halving: object) -> dict[str, float]:
     """Run the grids and the searches of one seed, and return what each gives on test data, by name."""
     store = Store(out / "results")
     grids = _grids(seed, out)
@@ -88,7 +95,7 @@ def _of_seed(seed: int, out: Path) -> dict[str, float]:
     best = max(rows.values(), key=_on_validation)
     found["all, grid"] = float(best.average.value or 0.0)
     whole = search("together", list(RANGES), tried, space={"weights": WEIGHTS})
-    halved = search("halved", list(RANGES), tried, space={"weights": WEIGHTS}, halving=True)
+    halved = search("halved", list(RANGES), tried, space={"weights": WEIGHTS}, halving=halving)
     found |= {"all, search": _average(whole), "all, halved": _average(halved)}
     found["saved"] = len(halved.trials) * halved.documents / halved.read
     front = search(

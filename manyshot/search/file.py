@@ -53,7 +53,7 @@ class Budget(Settings):
 class Halving(Settings):
     """Candidates are scored on growing parts of the documents, and stopped where they cannot be the best."""
 
-    first: float = Field(0.0625, gt=0, lt=1)
+    first: float = Field(0.125, gt=0, lt=1)
     """Share of the documents that every candidate is scored on."""
     factor: float = Field(2.0, gt=1)
     """By how much more each next part reaches."""

@@ -88,7 +88,7 @@ def test_a_mix_is_the_weighted_sum_of_what_it_names():
 
 
 def test_parts_end_where_the_factor_says():
-    assert Halving().shares == (0.0625, 0.125, 0.25, 0.5, 1.0)
+    assert Halving().shares == (0.125, 0.25, 0.5, 1.0)
     assert Halving(first=0.3, factor=3.0).shares == pytest.approx((0.3, 0.9, 1.0))
 
 

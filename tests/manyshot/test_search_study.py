@@ -57,7 +57,7 @@ def test_a_seed_has_grids_searches_and_a_front(tmp_path, monkeypatch):
     monkeypatch.setattr(search_study, "RANGES", {"task_arithmetic": RANGES["task_arithmetic"]})
     monkeypatch.setattr(search_study, "FRONT", tuple(BENCHMARKS))
     monkeypatch.setattr(search_study, "_grids", lambda *_: load_experiment(folder / "grids.yaml"))
-    (found,) = [search_study._of_seed(0, folder / "out")]
+    (found,) = [search_study._of_seed(0, folder / "out", {"confidence": 0.9})]
     assert found["all, grid"] == found["task_arithmetic, grid"] > 0
     assert found["all, search"] > 0 and found["saved"] >= 1 and found["front"] >= 1
     store = Store(folder / "out/results")
