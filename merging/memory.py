@@ -1,7 +1,6 @@
 """How much memory a piece of work takes."""
 
 import ctypes
-import gc
 import re
 import threading
 from pathlib import Path
@@ -52,7 +51,6 @@ class AddedMemory:
 
 
 def _give_back_free() -> None:
-    gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(ctypes.c_size_t(0))
