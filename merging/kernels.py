@@ -42,10 +42,17 @@ def subtract_from_bfloat16(
     largest = np.uint32(0)
     for start in range(0, base.size, STRETCH):
         stop = start + STRETCH
-        widen_bfloat16(weights[start:stop], bits[start:stop])
-        subtract(out[start:stop], base[start:stop])
-        largest = max(largest, largest_of(bits[start:stop]))
+        magnitude = subtract_stretch(weights[start:stop], base[start:stop], out[start:stop], bits[start:stop])
+        largest = max(largest, magnitude)
     return largest
+
+
+@compiled()
+def subtract_stretch(weights: np.ndarray, base: np.ndarray, out: np.ndarray, bits: np.ndarray) -> np.uint32:
+    """Do the same of a stretch that stays in the cache."""
+    widen_bfloat16(weights, bits)
+    subtract(out, base)
+    return largest_of(bits)
 
 
 @compiled()
@@ -259,17 +266,43 @@ def merge_linear(
         for t in range(len(experts)):
             # Rows one by one: the compiler makes no vectors of a part of several rows.
             delta, bits = deltas[t, :size], delta_bits[t, :size]
-            widen_bfloat16(experts[t][start:stop], bits)
-            subtract(delta, here[:size])
-            largest = max(largest, largest_of(bits))
+            largest = max(largest, subtract_stretch(experts[t][start:stop], here[:size], delta, bits))
             if t == 0:
                 scale(delta, coefficients[t], merged[:size])
             else:
                 add_scaled(merged[:size], delta, coefficients[t])
-        magnitude = add_into_bfloat16(here[:size], merged[:size], out[start:stop], result[2:])
+        total = merged[:size], merged_bits[:size]
+        magnitude = write_stretch(here[:size], total, out[start:stop], (deltas, delta_bits), (result, tasks))
         largest = max(largest, magnitude)
-        result[0] += squares(merged[:size])
-        result[1] += count_nonzero(merged_bits[:size])
-        for t in range(len(experts)):
-            tally_stretch(deltas[t, :size], delta_bits[t, :size], merged_bits[:size], tasks[t])
+    return largest
+
+
+@compiled()
+def write_stretch(
+    base: np.ndarray,
+    merged: tuple[np.ndarray, np.ndarray],
+    out: np.ndarray,
+    deltas: tuple[np.ndarray, np.ndarray],
+    sums: tuple[np.ndarray, np.ndarray],
+) -> np.uint32:
+    """Write base + merged delta of a stretch in bfloat16, and add to the sums of `merge_linear`.
+
+    Args:
+        base: float32, (length,).
+        merged: float32, (length,), and the same memory as uint32.
+        out: bfloat16 numbers as uint16, (length,).
+        deltas: the task vectors, float32, (n, length or more), and the same memory as uint32.
+        sums: as in `merge_linear`.
+
+    Returns:
+        The largest magnitude's bits, as in `add_into_bfloat16`.
+    """
+    delta, delta_bits = merged
+    vectors, vector_bits = deltas
+    result, tasks = sums
+    largest = add_into_bfloat16(base, delta, out, result[2:])
+    result[0] += squares(delta)
+    result[1] += count_nonzero(delta_bits)
+    for t in range(len(tasks)):
+        tally_stretch(vectors[t, : base.size], vector_bits[t, : base.size], delta_bits, tasks[t])
     return largest

@@ -12,13 +12,10 @@ from merging.checkpoints.compiled import add_scaled, compiled, scale
 from merging.kernels import (
     MAGNITUDE,
     STRETCH,
-    add_into_bfloat16,
     count_nonzero,
-    largest_of,
-    squares,
-    subtract,
-    tally_stretch,
+    subtract_stretch,
     widen_bfloat16,
+    write_stretch,
 )
 from merging.noise import hashed
 
@@ -46,9 +43,8 @@ def count_upper_bits(base: np.ndarray, experts: tuple[np.ndarray, ...], counts: 
         size = stop - start
         widen_bfloat16(base[start:stop], here.view(np.uint32)[:size])
         for t in range(len(experts)):
-            widen_bfloat16(experts[t][start:stop], bits[:size])
-            subtract(delta[:size], here[:size])
-            largest = max(largest, largest_of(bits[:size]))
+            magnitude = subtract_stretch(experts[t][start:stop], here[:size], delta[:size], bits[:size])
+            largest = max(largest, magnitude)
             count_into_upper(bits[:size], counts[t])
     return largest
 
@@ -79,9 +75,8 @@ def count_lower_bits(
         size = stop - start
         widen_bfloat16(base[start:stop], here.view(np.uint32)[:size])
         for t in range(len(experts)):
-            widen_bfloat16(experts[t][start:stop], bits[:size])
-            subtract(delta[:size], here[:size])
-            largest = max(largest, largest_of(bits[:size]))
+            magnitude = subtract_stretch(experts[t][start:stop], here[:size], delta[:size], bits[:size])
+            largest = max(largest, magnitude)
             count_into_lower(bits[:size], uppers[t], counts[t])
     return largest
 
@@ -119,9 +114,8 @@ def trimmed_votes(
         size = stop - start
         widen_bfloat16(base[start:stop], here.view(np.uint32)[:size])
         for t in range(len(experts)):
-            widen_bfloat16(experts[t][start:stop], bits[:size])
-            subtract(delta[:size], here[:size])
-            largest = max(largest, largest_of(bits[:size]))
+            magnitude = subtract_stretch(experts[t][start:stop], here[:size], delta[:size], bits[:size])
+            largest = max(largest, magnitude)
             _trim(delta[:size], bounds, t, start, delta[:size])
             if t == 0:
                 scale(delta[:size], shares[t], total[:size])
@@ -202,9 +196,7 @@ def merge_trimmed(
         widen_bfloat16(base[start:stop], here_bits[:size])
         for t in range(len(experts)):
             delta, bits, trimmed = deltas[t, :size], delta_bits[t, :size], left[t, :size]
-            widen_bfloat16(experts[t][start:stop], bits)
-            subtract(delta, here[:size])
-            largest = max(largest, largest_of(bits))
+            largest = max(largest, subtract_stretch(experts[t][start:stop], here[:size], delta, bits))
             _trim(delta, bounds, t, start, trimmed)
             kept[t] += count_nonzero(left_bits[t, :size])
             if t == 0:
@@ -221,12 +213,9 @@ def merge_trimmed(
         if divided:
             _divide(merged[:size], divisor[:size])
         _sign_and_scale(merged[:size], signs[:size], scaling)
-        magnitude = add_into_bfloat16(here[:size], merged[:size], out[start:stop], result[2:])
+        total = merged[:size], merged_bits[:size]
+        magnitude = write_stretch(here[:size], total, out[start:stop], (deltas, delta_bits), (result, tasks))
         largest = max(largest, magnitude)
-        result[0] += squares(merged[:size])
-        result[1] += count_nonzero(merged_bits[:size])
-        for t in range(len(experts)):
-            tally_stretch(deltas[t, :size], delta_bits[t, :size], merged_bits[:size], tasks[t])
     return largest
 
 
@@ -296,9 +285,7 @@ def merge_dropped(
         widen_bfloat16(base[start:stop], here_bits[:size])
         for t in range(len(experts)):
             delta, bits = deltas[t, :size], delta_bits[t, :size]
-            widen_bfloat16(experts[t][start:stop], bits)
-            subtract(delta, here[:size])
-            largest = max(largest, largest_of(bits))
+            largest = max(largest, subtract_stretch(experts[t][start:stop], here[:size], delta, bits))
             key = np.uint32(keys[t, 0] + np.uint32(start)), keys[t, 1], keys[t, 2]
             _drop(bits, key, below[t], left_bits[:size])
             kept[t] += count_nonzero(left_bits[:size])
@@ -307,12 +294,9 @@ def merge_dropped(
             else:
                 add_scaled(merged[:size], left[:size], weights[t])
         scale(merged[:size], scaling, merged[:size])
-        magnitude = add_into_bfloat16(here[:size], merged[:size], out[start:stop], result[2:])
+        total = merged[:size], merged_bits[:size]
+        magnitude = write_stretch(here[:size], total, out[start:stop], (deltas, delta_bits), (result, tasks))
         largest = max(largest, magnitude)
-        result[0] += squares(merged[:size])
-        result[1] += count_nonzero(merged_bits[:size])
-        for t in range(len(experts)):
-            tally_stretch(deltas[t, :size], delta_bits[t, :size], merged_bits[:size], tasks[t])
     return largest
 
 
