@@ -10,7 +10,8 @@ from bench.engine import Engine, EngineSettings, TensorEngine
 from bench.engine_registry import open_engine
 from bench.recorded import recorded_digest
 from merging.checkpoints.adapted import AdaptedCheckpoint, open_checkpoint
-from merging.checkpoints.removed import are_removed, identity_of
+from merging.checkpoints.folders import are_removed
+from merging.checkpoints.removed import identity_of
 from merging.checkpoints.stacked import StackedCheckpoint
 from results.errors import InputError
 from results.record import CheckpointIdentity

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 from bench.scored_checkpoint import ScoredCheckpoint
 from bench.signals import ValidationSignals
 from bench.suite import load_suite
-from manyshot.console import logger
+from manyshot.console import ScoringProgress, logger
 from manyshot.experiment_scorer import scoring_setup
 from manyshot.experts import open_signals, standalone_training, train_experts, training_examples
 from manyshot.planned_merges import PlannedMerge, expert_label, needs_of, planned_merges
 from manyshot.run_entries import RunCheckpoint, merged_checkpoints, opened_round, run_checkpoint
 from manyshot.run_steps import RunStep
-from manyshot.score_checkpoints import benchmarks_with_data, shown_progress
-from manyshot.scoring_plan import do_job, plan_scoring
-from merging.checkpoints.removed import are_removed, remove_folder, remove_weights
+from manyshot.score_checkpoints import benchmarks_with_data, score_here
+from manyshot.scoring_plan import plan_scoring
+from merging.checkpoints.folders import are_removed
+from merging.checkpoints.removed import remove_folder, remove_weights
 from merging.experts import Expert, ExpertTraining, GivenExperts, TrainedExperts
 from merging.many_shot import MergePlan, MergeRound, found_rounds, run_rounds, select_round
 from merging.recipe import MethodSpec
@@ -109,7 +110,7 @@ class OpenedRun:
             return self._training(step, step.task).out.exists()
         planned = self._planned(step)
         rounds = self._found_rounds(step.seed, planned)
-        if step.round_index > len(rounds) or self._lacks_removed(step.seed, planned):
+        if step.round_index > len(rounds) or self._lacks_removed(step.seed, planned, rounds):
             return False
         return step.round_index < planned.rounds or self._has_selection(step.seed, planned, rounds)
 
@@ -130,10 +131,9 @@ class OpenedRun:
         """Make the records of a checkpoint that are not there."""
         wanted = [benchmark for benchmark in self.benchmarks if benchmark.name in step.benchmarks]
         plan = plan_scoring(self.scorer, [self._checkpoint(step)], wanted)
-        with shown_progress(step.name) as progress:
-            for job in plan.jobs:
-                for _ in do_job(self.scorer, job, {one.name: one for one in wanted}, progress=progress):
-                    pass
+        progress = ScoringProgress(plan.lacking)
+        with progress.shown():
+            score_here(self.scorer, plan, wanted, progress)
         if step.title is not None and not self._keeps_merged:
             self.remove_scored(step.seed, self._planned(step))
 
@@ -199,9 +199,8 @@ class OpenedRun:
         steps = (RunStep(task, seed, task) for task in self.suite.tasks)
         return bool(self._given) or all(self.has(step) for step in steps)
 
-    def _lacks_removed(self, seed: int | None, planned: PlannedMerge) -> bool:
+    def _lacks_removed(self, seed: int | None, planned: PlannedMerge, rounds: Sequence[MergeRound]) -> bool:
         """Whether weights were removed with which something is to be done, as by another experiment."""
-        rounds = self._found_rounds(seed, planned)
         return any(
             are_removed(one.merged) and self._is_wanted(seed, planned, rounds, place)
             for place, one in enumerate(rounds)
@@ -209,8 +208,9 @@ class OpenedRun:
 
     def _forget_removed(self, seed: int | None, planned: PlannedMerge) -> None:
         """Remove what is left of removed checkpoints where it is not enough, so that they are made again."""
-        if self._lacks_removed(seed, planned):
-            for merge_round in self._found_rounds(seed, planned):
+        rounds = self._found_rounds(seed, planned)
+        if self._lacks_removed(seed, planned, rounds):
+            for merge_round in rounds:
                 if are_removed(merge_round.merged):
                     remove_folder(merge_round.merged)
 

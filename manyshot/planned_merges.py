@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from manyshot.experiment import Experiment, MethodEntry
 from merging.known_methods import make_method
@@ -32,7 +33,7 @@ class PlannedMerge:
         rounds = range(self.rounds if self.method.in_rounds else 0)
         return [self.title, *(self.round_label(index + 1) for index in rounds)]
 
-    @property
+    @cached_property
     def made_of(self) -> str:
         """A digest of what decides its checkpoints: not what it is called, nor which round counts."""
         return cache_key([self.method.model_dump(mode="json", exclude={"label", "keep"}), self.seed])

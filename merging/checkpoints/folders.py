@@ -66,13 +66,18 @@ def locate(path: str | Path) -> Path:
     return _download(name)
 
 
+def are_removed(folder: Path) -> bool:
+    """Whether a checkpoint's weights were removed."""
+    return (folder / REMOVED).is_file()
+
+
 def refuse_removed(folder: Path) -> None:
     """Refuse a checkpoint whose weights were removed.
 
     Raises:
         InputError: they were.
     """
-    if (folder / REMOVED).is_file():
+    if are_removed(folder):
         raise InputError(
             f"The weights of {folder} were removed when it had been scored (`--keep-merged no`); a run "
             "that wants more of it merges it again."

@@ -6,7 +6,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from merging.checkpoints.adapted import open_checkpoint
-from merging.checkpoints.folders import REMOVED
+from merging.checkpoints.folders import REMOVED, are_removed
 from results.errors import InputError
 from results.reading import read_json
 from results.record import CheckpointIdentity
@@ -33,11 +33,6 @@ def remove_folder(folder: Path) -> None:
     except FileNotFoundError:  # another process has done it
         return
     shutil.rmtree(moved)
-
-
-def are_removed(folder: Path) -> bool:
-    """Whether a checkpoint's weights were removed."""
-    return (folder / REMOVED).is_file()
 
 
 def identity_of(path: str | Path) -> CheckpointIdentity:

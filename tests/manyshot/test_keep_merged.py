@@ -8,7 +8,8 @@ from manyshot.experiment import Experiment
 from manyshot.lab.base import BaseSettings, make_base
 from manyshot.run import RunContext, run_experiment
 from merging.checkpoints.adapted import open_checkpoint
-from merging.checkpoints.removed import are_removed, identity_of, remove_folder, remove_weights
+from merging.checkpoints.folders import are_removed
+from merging.checkpoints.removed import identity_of, remove_folder, remove_weights
 from results.errors import InputError
 from results.run_manifest import load_run
 from results.store import Store
