@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from device import DEVICE
 from safetensors.torch import load_file
 from toy_checkpoints import tensors
 
@@ -45,6 +46,8 @@ METHODS = [
     ("orthomerge", {}),
     ("ace", {}),
 ]
+SAME_BITS = {"average", "task_arithmetic", "ties", "dare", "consensus_ta", "breadcrumbs", "sce", "magmax"}
+"""Methods that sum entry by entry, which a GPU does in the same order."""
 
 
 def digest(folder):
@@ -92,3 +95,19 @@ def test_a_mask_of_dare_does_not_depend_on_the_other_experts_or_their_names(fami
     together = moved(experts, "together")
     assert all(torch.equal(together[n], alone[0][n] | alone[1][n] | alone[2][n]) for n in together)
     assert not torch.equal(alone[0]["model.embed_tokens.weight"], alone[1]["model.embed_tokens.weight"])
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="MANYSHOT_TEST_DEVICE names no GPU")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize(("method", "settings"), METHODS)
+def test_a_gpu_merges_to_the_same_weights(save, recipe_for, tmp_path, method, settings, dtype):
+    base = tensors(0, dtype)
+    experts = {name: save(name, tensors(i, dtype, like=base)) for i, name in enumerate("abc", start=1)}
+    recipe = recipe_for(save("base", base), experts, method, settings=settings)
+    on_cpu = merge(recipe, tmp_path / "on a CPU", progress=False)
+    on_gpu = merge(recipe, tmp_path / "on a GPU", progress=False, device=DEVICE)
+    if method in SAME_BITS:
+        assert digest(on_gpu) == digest(on_cpu)
+    there = load_file(on_gpu / "model.safetensors")
+    for name, tensor in load_file(on_cpu / "model.safetensors").items():
+        torch.testing.assert_close(there[name], tensor, msg=lambda text, name=name: f"{name}: {text}")
