@@ -100,7 +100,7 @@ def test_a_mask_of_dare_does_not_depend_on_the_other_experts_or_their_names(fami
 @pytest.mark.skipif(DEVICE == "cpu", reason="MANYSHOT_TEST_DEVICE names no GPU")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize(("method", "settings"), METHODS)
-def test_a_gpu_merges_to_the_same_weights(save, recipe_for, tmp_path, method, settings, dtype):
+def test_a_gpu_merges_to_the_same_weights(save, recipe_for, tmp_path, method, settings, dtype):  # noqa: PLR0917
     base = tensors(0, dtype)
     experts = {name: save(name, tensors(i, dtype, like=base)) for i, name in enumerate("abc", start=1)}
     recipe = recipe_for(save("base", base), experts, method, settings=settings)

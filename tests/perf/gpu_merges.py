@@ -60,7 +60,11 @@ def main() -> None:
             ratio = seconds[options.device] / seconds["cpu"]
             apart = furthest(outs["cpu"], outs[options.device])
             table.add_row(
-                method, f"{seconds['cpu']:.1f}", f"{seconds[options.device]:.1f}", f"{ratio:.2f}", f"{apart:,}"
+                method,
+                f"{seconds['cpu']:.1f}",
+                f"{seconds[options.device]:.1f}",
+                f"{ratio:.2f}",
+                f"{apart:,}",
             )
     Console(width=110).print(table)
 

@@ -2,9 +2,9 @@
 
     python tests/perf/gpu_worker.py TOKENIZER [--checkpoints 4] [--benchmark NAME …] [--limit N]
 
-Checkpoints of random weights in the shapes of TinyLlama-1.1B, in bfloat16, with the tokenizer of a checkpoint that is
-named. First an engine swaps them in turn; then `manyshot score --workers 1` scores all, and what its records took is
-taken from what the command took.
+Checkpoints of random weights in the shapes of TinyLlama-1.1B, in bfloat16, with the tokenizer of a
+checkpoint that is named. First an engine swaps them in turn; then `manyshot score --workers 1` scores all,
+and what its records took is taken from what the command took.
 """
 
 import argparse
