@@ -4,18 +4,20 @@ On two cores the time goes into passes over memory, so these use the operations 
 comparisons in place, which give zeros and ones as floats, in place of boolean masks.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 
 from merging import kernels
 from merging.checkpoints.dtypes import bfloat16_bits
+from merging.checkpoints.when_used import torch
 from results.errors import InputError
 
-_SMALLEST = torch.finfo(torch.float32).tiny
+_SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 def weighted_sum(deltas: Sequence[torch.Tensor] | torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -49,13 +51,18 @@ def normalised(weights: torch.Tensor, method: str) -> torch.Tensor:
     Raises:
         InputError: the weights cancel, but for rounding; `method` is what it calls the one that divides.
     """
-    values = weights.to(torch.float64)
+    return torch.from_numpy(shares_of(weights.cpu().numpy(), method)).to(weights.device)
+
+
+def shares_of(weights: np.ndarray, method: str) -> np.ndarray:
+    """Return the same of weights that are numpy's."""
+    values = weights.astype(np.float64)
     total = values.sum()
-    if abs(total) <= 1e-6 * values.abs().sum():
+    if abs(total) <= 1e-6 * np.abs(values).sum():
         raise InputError(
             f"Method {method} divides by the sum of the experts' weights, which is 0; change a weight."
         )
-    return (values / total).to(torch.float32)
+    return (values / total).astype(np.float32)
 
 
 def consensus(
@@ -186,7 +193,7 @@ def elected(
     return disjoint_mean(deltas, weights, signs, weights)
 
 
-def refuse_negative(weights: torch.Tensor, method: str) -> None:
+def refuse_negative(weights: torch.Tensor | np.ndarray, method: str) -> None:
     """Raise InputError where a weight is negative, which would turn an election around."""
     if bool((weights < 0).any()):
         raise InputError(

@@ -1,5 +1,9 @@
 """How tensors are cut into the blocks that a method sees, and how blocks are spread over threads."""
 
+from __future__ import annotations
+
+import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,8 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TypeVar
 
-import torch
-
+from merging.checkpoints.when_used import no_longer, torch, when_imported
 from merging.method import Scope
 
 Item = TypeVar("Item")
@@ -58,14 +61,34 @@ def one_torch_thread_each() -> Iterator[None]:
     """Have torch use one thread of its own in every thread that is started meanwhile.
 
     Blocks are independent, so a thread per block beats threads that meet after every operation on one; on a
-    busy machine by far.
+    busy machine by far. Where torch is not imported it is so as soon as something is.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    before: list[int] = []
+
+    def limit() -> None:
+        before.append(torch.get_num_threads())
+        torch.set_num_threads(1)
+
+    when_imported(limit)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        no_longer(limit)
+        for threads in before:
+            torch.set_num_threads(threads)
+
+
+def usual_threads() -> int:
+    """Return how many threads torch takes; before its import OMP_NUM_THREADS, and no more than cores."""
+    if "torch" in sys.modules:
+        return torch.get_num_threads()
+    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return min(int(said) if said.isdecimal() and int(said) else cores(), cores())
+
+
+def cores() -> int:
+    """Return how many cores the process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_in_order(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.dtypes import FLOATS
@@ -148,8 +148,8 @@ def _check_dtype(called: str, tensor: str, base: Checkpoint, expert: Checkpoint)
             f"{called}: tensor {tensor!r} has dtype {theirs} but the base has {ours}, "
             "and only floats of 16 bits or more can be merged; store it alike in both."
         )
-    one, other = (checkpoint.tensor(tensor).reshape(-1).view(torch.uint8) for checkpoint in (base, expert))
-    if not torch.equal(one, other):
+    numel = base.info(tensor).numel
+    if not np.array_equal(base.raw(tensor, 0, numel), expert.raw(tensor, 0, numel)):
         raise InputError(
             f"{called}: tensor {tensor!r} of dtype {ours} differs from the base's, "
             "and only floats of 16 bits or more can be merged; it must be equal in both."

@@ -13,7 +13,7 @@ from merging.arithmetic import sum_of_squares, weighted_sum
 from merging.by_task import of_each_task
 from merging.checkpoints.adapted import open_checkpoint
 from merging.checkpoints.checkpoint import Checkpoint, TensorInfo
-from merging.checkpoints.dtypes import BY_CODE
+from merging.checkpoints.dtypes import torch_dtype
 from merging.checkpoints.token_rows import vocabulary_size
 from merging.companions import copy_companions
 from merging.packing import BITS, Grid, pack, packed_bytes
@@ -134,7 +134,7 @@ def _write_masks(vectors: TaskVectors, folder: Path, thresholds: list[float]) ->
         for name, block in vectors.pieces():
             deltas, _ = vectors.read(name, block, {})
             merged = weighted_sum(deltas, equally)
-            stored = merged.to(BY_CODE[vectors.base.info(name).dtype])
+            stored = merged.to(torch_dtype(vectors.base.info(name).dtype))
             to_sums.write(name, block.start, stored)
             for place, (of_task, threshold) in enumerate(zip(lost.values(), thresholds, strict=True)):
                 mask = deltas[place].abs() > threshold * (merged - deltas[place]).abs()

@@ -23,7 +23,7 @@ _BLOCK = 2**20
 """Entries of a block on a CPU: enough to outweigh what starts it."""
 
 
-def _held_on(checkpoint: Checkpoint, device: torch.device) -> Checkpoint:
+def _held_on(checkpoint: Checkpoint, device: str) -> Checkpoint:
     """Return a checkpoint with its tensors in a device's memory, as they are stored."""
     stored = {
         name: Stored(checkpoint.info(name), checkpoint.block(name, 0, checkpoint.info(name).numel).to(device))
@@ -51,7 +51,7 @@ class DifferentiableMerge:
     def __init__(self, model: Any, vectors: TaskVectors, level: Level) -> None:
         self.model = model
         self.tasks = tuple(vectors.experts)
-        on_cpu = vectors.device.type == "cpu"
+        on_cpu = vectors.on_cpu
         if not on_cpu and _fits(vectors):
             experts = {task: _held_on(one, vectors.device) for task, one in vectors.experts.items()}
             vectors = replace(vectors, base=_held_on(vectors.base, vectors.device), experts=experts)
@@ -134,7 +134,7 @@ class DifferentiableMerge:
 
 
 def _float32(numbers: torch.Tensor) -> np.ndarray:
-    array = widened(numbers, torch.device("cpu")).numpy()
+    array = widened(numbers).numpy()
     array.flags.writeable = False  # as those of mapped files are: kernels want them alike
     return array
 

@@ -1,15 +1,16 @@
 """Merging adapters in the space of their factors: A and B of every matrix apart, into another adapter."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from pathlib import Path
-
-import torch
 
 from merging.checkpoints.adapter import CONFIG, SCALING_SETTINGS, Adapter, is_adapter
 from merging.checkpoints.checkpoint import Checkpoint, Stored
 from merging.checkpoints.folders import exists, locate
 from merging.checkpoints.tokenizer_files import copy_tokenizer
+from merging.checkpoints.when_used import torch
 from results.errors import InputError
 
 _SHARED_SETTINGS = (*SCALING_SETTINGS, "target_modules")

@@ -4,14 +4,17 @@ What a method finds in first passes it finds within a group, so a method that de
 the same settings for all tensors.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from merging.arithmetic import normalised
+from merging.arithmetic import shares_of
+from merging.checkpoints.when_used import torch
 from merging.known_methods import find_method, make_method
 from merging.layers import LayerPosition
 from merging.method import Method
@@ -32,12 +35,16 @@ class Group:
     """
 
     method: Method
-    weights: torch.Tensor
+    weights: np.ndarray
     names: tuple[str, ...]
+
+    def weights_on(self, device: torch.device) -> torch.Tensor:
+        """Return the weights for a method's own call, on a device."""
+        return torch.from_numpy(self.weights).to(device)
 
 
 def settings_groups(
-    recipe: Recipe, names: Sequence[str], positions: Mapping[str, LayerPosition], device: torch.device
+    recipe: Recipe, names: Sequence[str], positions: Mapping[str, LayerPosition]
 ) -> tuple[Group, ...]:
     """Return the groups of some tensors, one where nothing differs; there is always one.
 
@@ -45,7 +52,6 @@ def settings_groups(
         recipe: with settings and weights.
         names: of the tensors, sorted.
         positions: of every tensor.
-        device: where the weights are wanted.
 
     Raises:
         InputError: a method or setting is not in order, a tensor has no value, or the method decides over the
@@ -56,7 +62,7 @@ def settings_groups(
     given = {task: spec.weight for task, spec in sorted(recipe.experts.items())}
     varying_weights = any(is_varying(weight) for weight in given.values())
     if not varying and not varying_weights:
-        return (Group(make_method(name, settings), _tensor(given, recipe, device), tuple(names)),)
+        return (Group(make_method(name, settings), _array(given, recipe), tuple(names)),)
     depth = max((position.depth for position in positions.values()), default=0)
     read_settings = {key: reader(settings[key], f"method.{key}", depth) for key in sorted(varying)}
     read_weights = {task: reader(weight, f"experts.{task}.weight", depth) for task, weight in given.items()}
@@ -67,7 +73,7 @@ def settings_groups(
         weights = {task: _number(read(tensor, position), task) for task, read in read_weights.items()}
         alike.setdefault(cache_key([own, weights]), (own, weights, []))[2].append(tensor)
     groups = tuple(
-        Group(make_method(name, own), _tensor(weights, recipe, device), tuple(tensors))
+        Group(make_method(name, own), _array(weights, recipe), tuple(tensors))
         for own, weights, tensors in alike.values()
     )
     if len(groups) > 1 and any(group.method.decides_over_model for group in groups):
@@ -105,10 +111,10 @@ def _number(value: object, task: str) -> float:
     return float(value)
 
 
-def _tensor(weights: Mapping[str, Any], recipe: Recipe, device: torch.device) -> torch.Tensor:
-    values = torch.tensor(list(weights.values()), dtype=torch.float32, device=device)
+def _array(weights: Mapping[str, Any], recipe: Recipe) -> np.ndarray:
+    values = np.array(list(weights.values()), dtype=np.float32)
     return (
-        normalised(values, f"{recipe.method.name!r} with 'normalize_weights'")
+        shares_of(values, f"{recipe.method.name!r} with 'normalize_weights'")
         if recipe.normalize_weights
         else values
     )

@@ -1,13 +1,15 @@
 """Methods whose coefficients are learned from signals before they merge, or given."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, Self
 
-import torch
 from pydantic import Field, model_validator
 
 from merging.arithmetic import weighted_sum
+from merging.checkpoints.when_used import torch
 from merging.cost import Cost
 from merging.known_methods import name_of
 from merging.layers import WHOLE_MODEL, Level, layer_of

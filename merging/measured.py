@@ -4,15 +4,16 @@
 safetensors, some for each task, in float32.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
+from merging.checkpoints.when_used import torch
 from results.errors import InputError
 from results.reading import read_json
 from results.suite import TaskName
@@ -77,7 +78,7 @@ class Measured:
                 self._files |= {(task, key): file for key in file.keys()}  # noqa: SIM118 - no mapping
 
     @classmethod
-    def open(cls, folder: Path, kind: MeasuredKind) -> "Measured":
+    def open(cls, folder: Path, kind: MeasuredKind) -> Measured:
         """Open a folder.
 
         Raises:
@@ -123,6 +124,8 @@ class Measured:
 def write_part(folder: Path, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
     """Write one file of measurements, which appears when it is complete."""
     partial = folder / f".{name}.partial"
+    from safetensors.torch import save_file  # which imports torch
+
     save_file({key: value.contiguous().cpu() for key, value in tensors.items()}, partial)
     partial.replace(folder / name)
 

@@ -1,13 +1,15 @@
 """Methods that use what is measured of the experts on validation inputs before the merge."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from pydantic import Field
 
+from merging.checkpoints.when_used import torch
 from merging.known_methods import name_of
 from merging.measured import EVERYWHERE, Measured, MeasuredKind
 from merging.method import Method

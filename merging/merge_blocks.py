@@ -3,18 +3,21 @@
 A block of the merge is read, merged by the method, rounded, written and counted.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import torch
+import numpy as np
 
 from merging.arithmetic import add_rounded
 from merging.blocks import Block, map_in_order
 from merging.checkpoints.checkpoint import TensorInfo
-from merging.checkpoints.dtypes import BY_CODE, FLOATS
+from merging.checkpoints.dtypes import FLOATS, torch_dtype
+from merging.checkpoints.when_used import torch
 from merging.groups import Group
 from merging.journal import Journal
 from merging.method import Context, FirstPass, MergedBlock
@@ -57,7 +60,7 @@ def run_first_passes(
             seen(title, sum(vectors.base.info(name).numel for name in group.names))
         else:
             total = first_pass.start(len(vectors.experts))
-            observe = partial(_observe, first_pass, group.weights, vectors, statistics)
+            observe = partial(_observe, first_pass, group, vectors, statistics)
             for (_, block), part in map_in_order(observe, vectors.pieces(group.names), threads):
                 total = first_pass.combine(total, part)
                 seen(title, block.stop - block.start)
@@ -70,18 +73,18 @@ def run_first_passes(
 
 def _observe(
     first_pass: FirstPass,
-    weights: torch.Tensor,
+    group: Group,
     vectors: TaskVectors,
     statistics: dict[str, Any],
     piece: tuple[str, Block],
 ) -> Any:
     if isinstance(first_pass, ObservesStored):
         stored = vectors.stored_block(*piece, statistics)
-        part = None if stored is None else first_pass.observe_stored(stored, weights)
+        part = None if stored is None else first_pass.observe_stored(stored, group.weights)
         if part is not None:
             return part
     deltas, context = vectors.read(*piece, statistics)
-    return first_pass.observe(deltas, weights, context)
+    return first_pass.observe(deltas, group.weights_on(deltas.device), context)
 
 
 def merge_blocks(
@@ -133,8 +136,7 @@ def _merge_block(
     tensor, block = cut
     vectors = prepared.vectors
     if tensor.dtype not in FLOATS:
-        copied = vectors.base.block(tensor.name, block.start, block.stop)
-        writer.write(tensor.name, block.start, copied)
+        writer.write_raw(tensor.name, block.start, vectors.base.raw(tensor.name, block.start, block.stop))
         return Tally.empty(len(vectors.experts))
     place = prepared.group_of[tensor.name]
     group = prepared.groups[place]
@@ -142,11 +144,11 @@ def _merge_block(
         stored = vectors.stored_block(tensor.name, block, statistics[place])
         done = None if stored is None else group.method.merge_stored(stored, group.weights)
         if done is not None:
-            writer.write(tensor.name, block.start, done.weights)
+            writer.write_raw(tensor.name, block.start, done.weights.view(np.uint8))
             return done.tally
     deltas, context = vectors.read(tensor.name, block, statistics[place])
     merged = _by_method(prepared.recipe.method.name, group, deltas, context)
-    rounded = add_rounded(context.base, merged.delta, BY_CODE[tensor.dtype])
+    rounded = add_rounded(context.base, merged.delta, torch_dtype(tensor.dtype))
     if not rounded.is_finite:
         raise InputError(
             f"The merged tensor {tensor.name!r} does not fit into {tensor.dtype} (it holds NaN or infinity); "
@@ -162,7 +164,7 @@ def _by_method(name: str, group: Group, deltas: torch.Tensor, context: Context) 
     method = group.method
     where = f"Method {name!r}, tensor {context.tensor!r}"
     try:
-        merged = method(deltas, group.weights, context)
+        merged = method(deltas, group.weights_on(deltas.device), context)
     except InputError:
         raise
     except Exception as error:

@@ -89,7 +89,7 @@ def report(
         "made_from": prepared.made_from(),
         "differences": [asdict(difference) for difference in prepared.differences],
         "versions": versions(),
-        "device": str(prepared.vectors.device),
+        "device": prepared.vectors.device,
         "seconds": {name: round(seconds, 3) for name, seconds in clock.seconds.items()},
         "memory": memory,
         "resumed": resumed,

@@ -5,6 +5,8 @@ and is called with that much of all task vectors; it returns the merged delta, w
 What it needs to know of a whole tensor or of the whole model it may gather in first passes.
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field
@@ -12,11 +14,9 @@ from enum import StrEnum
 from math import prod
 from typing import Any, ClassVar, Protocol
 
-import numpy as np
-import torch
-
 from merging import noise
 from merging.arithmetic import count_nonzero, sum_of_squares
+from merging.checkpoints.when_used import torch
 from merging.cost import Cost
 from merging.mask_reach import MaskReach
 from results.validation import Settings
@@ -40,9 +40,9 @@ HELD = {
 """What is in memory of the weights at a time, by the scope."""
 
 
-@dataclass(frozen=True)
-class Context:
-    """Where a block lies, and what is known beside its task vectors.
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a block lies, and what is known of its tensor and of the merge.
 
     Attributes:
         tensor: the tensor's name.
@@ -50,7 +50,6 @@ class Context:
         depth: number of blocks in that stack; of the deepest stack for tensors outside of blocks.
         shape: shape of the whole tensor.
         offset: position of the block's first entry in the flattened tensor.
-        base: the base's block in float32, shaped like one task's delta. Not to be written into.
         tasks: the experts' names, in the order of the deltas.
         seed: the merge's seed.
         digests: the experts' weights digests, in the order of the deltas; empty for methods not `random`.
@@ -62,11 +61,25 @@ class Context:
     depth: int
     shape: tuple[int, ...]
     offset: int
-    base: torch.Tensor
     tasks: tuple[str, ...] = ()
     seed: int = 0
     digests: tuple[str, ...] = ()
     statistics: Mapping[str, Any] = field(default_factory=dict)
+
+    def stream(self, task: int) -> noise.Stream:
+        """Return what the random numbers of one task are for. Only for methods with `random`."""
+        return noise.Stream(self.seed, self.digests[task], self.tensor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context(Place):
+    """Where a block lies, and what is known beside its task vectors.
+
+    Attributes:
+        base: the base's block in float32, shaped like one task's delta. Not to be written into.
+    """
+
+    base: torch.Tensor
 
     def uniform(self, task: int) -> torch.Tensor:
         """Return uniform numbers in [0, 1) for one task's block, in its shape and in float32.
@@ -85,13 +98,8 @@ class Context:
         mask = noise.keep_mask(*self._stretch(task), probability, self.base.device)
         return mask.reshape(self.base.shape)
 
-    def word_key(self, task: int) -> np.ndarray | None:
-        """Return the key from which a compiled loop makes the words behind `keep_mask` of a task's block."""
-        return noise.word_key(*self._stretch(task))
-
     def _stretch(self, task: int) -> tuple[noise.Stream, int, int]:
-        stream = noise.Stream(self.seed, self.digests[task], self.tensor)
-        return stream, self.offset, self.offset + prod(self.base.shape)
+        return self.stream(task), self.offset, self.offset + prod(self.base.shape)
 
 
 @dataclass(frozen=True)
@@ -110,11 +118,11 @@ class MaskSums:
     kept_squares: float = 0
     squares: float = 0
 
-    def __add__(self, other: "MaskSums") -> "MaskSums":
+    def __add__(self, other: MaskSums) -> MaskSums:
         return MaskSums(*(ours + theirs for ours, theirs in zip(astuple(self), astuple(other), strict=True)))
 
     @classmethod
-    def of(cls, kept: torch.Tensor, weighted_sum: torch.Tensor) -> "MaskSums":
+    def of(cls, kept: torch.Tensor, weighted_sum: torch.Tensor) -> MaskSums:
         """Count Σ w_t τ_t with zeros where there is no consensus, beside the whole of it."""
         counts = [count_nonzero(values) for values in (kept, weighted_sum)]
         return cls(*counts, *(sum_of_squares(values) for values in (kept, weighted_sum)))

@@ -31,4 +31,4 @@ def put_weights(model: Any, checkpoint: Checkpoint, vectors: TaskVectors, names:
     parameters = parameters_of(model, vectors)
     for name in names:
         flat = checkpoint.block(name, 0, checkpoint.info(name).numel)
-        parameters[name].data.view(-1).copy_(widened(flat, torch.device("cpu")))
+        parameters[name].data.view(-1).copy_(widened(flat))

@@ -7,6 +7,8 @@ and multiplication with an avalanche bias of 2·10⁻², entered between the rou
 streams are not shifted copies of each other. Not for cryptography.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Iterator
@@ -14,11 +16,9 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from merging.checkpoints.compiled import compiled
-
-_CPU = torch.device("cpu")
+from merging.checkpoints.when_used import torch
 
 
 @dataclass(frozen=True)
@@ -30,31 +30,31 @@ class Stream:
     tensor: str
 
 
-def uniform(stream: Stream, start: int, stop: int, device: torch.device = _CPU) -> torch.Tensor:
+def uniform(stream: Stream, start: int, stop: int, device: torch.device | None = None) -> torch.Tensor:
     """Return independent uniform numbers in [0, 1) for a stretch of a tensor: 0, 2⁻²⁴, …, 1 − 2⁻²⁴.
 
     Args:
         stream: what they are for.
         start: position of the first entry in the flattened tensor.
         stop: position behind the last one.
-        device: where the numbers are made.
+        device: where the numbers are made; None for the CPU.
 
     Returns:
         float32 of shape (stop - start,); entry i depends on the stream and on start + i alone.
     """
     numbers = torch.empty(stop - start, dtype=torch.float32, device=device)
-    if device.type == "cpu":
+    if numbers.device.type == "cpu":
         for part, position, key in _keyed(numbers, stream, start):
             _fill_uniform(part, position, key)
         return numbers
-    for begin, words in _words(stream, start, stop, device):
+    for begin, words in _words(stream, start, stop, numbers.device):
         words.bitwise_right_shift_(8).bitwise_and_(0xFFFFFF)
         numbers[begin - start : begin - start + len(words)] = words
     return numbers.mul_(2.0**-24)
 
 
 def keep_mask(
-    stream: Stream, start: int, stop: int, probability: float, device: torch.device = _CPU
+    stream: Stream, start: int, stop: int, probability: float, device: torch.device | None = None
 ) -> torch.Tensor:
     """Return which entries of a stretch are kept when each is kept by itself with a probability.
 
@@ -67,13 +67,13 @@ def keep_mask(
     """
     mask = torch.empty(stop - start, dtype=torch.int32, device=device)
     below = kept_below(probability)
-    if device.type == "cpu":
+    if mask.device.type == "cpu":
         for part, position, key in _keyed(mask, stream, start):
             _fill_keep_mask(part, position, np.uint32(below), key)
         return mask
     if below == 2**31:
         return mask.fill_(-1)
-    for begin, words in _words(stream, start, stop, device):
+    for begin, words in _words(stream, start, stop, mask.device):
         # 31 bits of the word less the bound are negative where kept, and the sign is spread over all bits.
         words.bitwise_right_shift_(1).bitwise_and_(0x7FFFFFFF).sub_(below)
         torch.bitwise_right_shift(words, 31, out=mask[begin - start : begin - start + len(words)])

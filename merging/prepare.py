@@ -1,21 +1,22 @@
 """Getting a merge ready: everything opened and checked before a byte is written."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from merging.aligned import Aligned, align_names, fill_missing
-from merging.blocks import BLOCK, BLOCK_ON_DEVICE, Block, blocks
+from merging.blocks import BLOCK, BLOCK_ON_DEVICE, Block, blocks, usual_threads
 from merging.checkpoints.adapted import open_checkpoint
 from merging.checkpoints.adapter import WEIGHTS
 from merging.checkpoints.checkpoint import Checkpoint, TensorInfo
 from merging.checkpoints.digests import tokenizer_digest
-from merging.checkpoints.dtypes import BY_NAME, FLOATS
+from merging.checkpoints.dtypes import BY_NAME, FLOATS, NBYTES
 from merging.checkpoints.tied import same_ties
+from merging.checkpoints.when_used import torch
 from merging.compatible import check_compatible, refuse_remote_code, refuse_tokenizer_code
 from merging.differences import SettingDifference, compare_settings
 from merging.factors import open_factors
@@ -87,7 +88,7 @@ class Prepared:
         """The base and the experts."""
         return (self.vectors.base, *self.vectors.experts.values())
 
-    def with_digests(self) -> "Prepared":
+    def with_digests(self) -> Prepared:
         """Return the same with the digests of the experts' weights, by which random numbers are drawn."""
         digests = tuple(expert.identity().weights for expert in self.vectors.experts.values())
         return replace(self, vectors=replace(self.vectors, digests=digests))
@@ -114,7 +115,7 @@ class Prepared:
         """
         # The base, the task vectors, as much again for what the method makes of them, and a few sums.
         floats = 2 * len(self.vectors.experts) + 8
-        return self.threads * self.largest_block * floats * torch.float32.itemsize
+        return self.threads * self.largest_block * floats * NBYTES["F32"]
 
     def key(self) -> str:
         """Return a digest of all that decides the output's bytes, and of the machine's start.
@@ -125,7 +126,7 @@ class Prepared:
         stamps = [
             [_stamp(checkpoint.folder / name) for name in checkpoint.files] for checkpoint in self.checkpoints
         ]
-        device = [self.block_size, str(self.vectors.device)]
+        device = [self.block_size, self.vectors.device]
         return cache_key([self._made_from(), stamps, device, versions(), _machine_start()])
 
     def made_from(self) -> str:
@@ -196,8 +197,7 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         notices=aligned.notices,
     )
     planned = [_output(base.info(name), recipe.output_dtype) for name in base.names]
-    on_cpu = where.type == "cpu"
-    groups = settings_groups(recipe, vectors.names, vectors.positions, where)
+    groups = settings_groups(recipe, vectors.names, vectors.positions)
     for group in groups:
         if isinstance(group.method, MeasuredMethod):
             group.method.check(tuple(experts))
@@ -207,8 +207,8 @@ def prepare(recipe: Recipe, device: str = "cpu", block_size: int | None = None) 
         vectors,
         differences,
         _shards(planned, recipe),
-        block_size or (BLOCK if on_cpu else BLOCK_ON_DEVICE),
-        torch.get_num_threads() if on_cpu else min(torch.get_num_threads(), 2),
+        block_size or (BLOCK if vectors.on_cpu else BLOCK_ON_DEVICE),
+        usual_threads() if vectors.on_cpu else min(usual_threads(), 2),
         template,
         (*recipe.notices, *vectors.notices, *of_stacks, *(merged.notices if merged else ())),
         merged,
@@ -252,7 +252,10 @@ def _shards(tensors: Sequence[TensorInfo], recipe: Recipe) -> tuple[Shard, ...]:
     return (replace(only, name=WEIGHTS),)
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str) -> str:
+    """Return a device's name as torch has it; the CPU is there without torch."""
+    if name == "cpu":
+        return name
     try:
         device = torch.device(name)
         torch.empty(1, device=device).add_(1).cpu()
@@ -262,7 +265,7 @@ def _device(name: str) -> torch.device:
         raise InputError(
             f"The device {name!r} cannot be used ({reason}); leave it out for the CPU."
         ) from error
-    return device
+    return str(device)
 
 
 def _output(info: TensorInfo, dtype: str | None) -> TensorInfo:

@@ -13,6 +13,7 @@ import torch
 
 from merging.blocks import Block, one_torch_thread_each
 from merging.checkpoints.digests import config_digest, tensor_digest, tokenizer_digest, weights_digest
+from merging.checkpoints.dtypes import raw_bytes
 from merging.groups import settings_groups
 from merging.journal import Journal
 from merging.measured_method import MeasuredMethod
@@ -80,7 +81,7 @@ class RepeatedMerge:
             InputError: the recipe is wrong, or merged weights do not fit into their dtype.
         """
         vectors = replace(self._prepared.vectors, seed=recipe.seed)
-        groups = settings_groups(recipe, vectors.names, vectors.positions, vectors.device)
+        groups = settings_groups(recipe, vectors.names, vectors.positions)
         for group in groups:
             if isinstance(group.method, MeasuredMethod):
                 group.method.check(tuple(vectors.experts))
@@ -100,7 +101,8 @@ class RepeatedMerge:
         base, tensors = prepared.vectors.base, self._writer.tensors
         identity = CheckpointIdentity(
             weights=weights_digest(
-                (one.name, one.dtype, one.shape, tensor_digest(tensors[one.name])) for one in planned
+                (one.name, one.dtype, one.shape, tensor_digest(raw_bytes(tensors[one.name])))
+                for one in planned
             ),
             config=config_digest(base.home),
             tokenizer=tokenizer_digest(base.home),

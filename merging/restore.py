@@ -11,7 +11,7 @@ from merging.arithmetic import add_rounded
 from merging.blocks import Block, blocks
 from merging.checkpoints.adapted import open_checkpoint
 from merging.checkpoints.checkpoint import Checkpoint, Stored, TensorInfo, open_safetensors
-from merging.checkpoints.dtypes import BY_CODE, FLOATS
+from merging.checkpoints.dtypes import FLOATS, torch_dtype
 from merging.compress import MERGED, REPORT, scale_of
 from merging.method import Scope
 from merging.packing import Grid, packed_bytes, unpack
@@ -22,7 +22,6 @@ from results.errors import InputError
 from results.json_values import cache_key
 
 _SHARD = 5 * 10**9
-_CPU = torch.device("cpu")
 
 
 def restore(store: Path, task: str, out: Path, base: str | None = None) -> Path:
@@ -74,7 +73,7 @@ def _write(writer: WeightsWriter, base: Checkpoint, stored: "_Store", name: str)
         values = base.block(name, block.start, block.stop)
         if info.dtype in FLOATS:
             delta = stored.delta(info, block)
-            values = add_rounded(widened(values, _CPU), delta, BY_CODE[info.dtype]).weights
+            values = add_rounded(widened(values), delta, torch_dtype(info.dtype)).weights
         writer.write(name, block.start, values)
 
 

@@ -1,5 +1,7 @@
 """A folder that appears under its name only when it is complete."""
 
+from __future__ import annotations
+
 import fcntl
 import logging
 import os
@@ -9,8 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import torch
-
+from merging.checkpoints.when_used import torch
 from results.errors import InputError
 from results.validation import legible
 
@@ -57,7 +58,9 @@ def resumable(out: Path, key: str) -> Iterator[Path]:
         try:
             yield folder
             _appear(folder, out)
-        except (KeyboardInterrupt, SystemExit, OSError, MemoryError, torch.OutOfMemoryError):
+        except (KeyboardInterrupt, SystemExit, OSError, MemoryError):
+            raise
+        except torch.OutOfMemoryError:
             raise
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)

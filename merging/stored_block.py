@@ -4,16 +4,16 @@ What the loop gives is, bit for bit, what reading the task vectors in float32, c
 give, in a fraction of the time: nothing leaves the cache in between.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 
-from merging import kernels
-from merging.checkpoints.dtypes import bfloat16_bits
-from merging.method import Context
+from merging import kernels, noise
+from merging.method import Place
 from merging.tally import Tally
 
 
@@ -24,19 +24,24 @@ class StoredBlock:
     Attributes:
         base: bfloat16 numbers as uint16, (length,).
         experts: the same, (length,) each.
-        context: where the block lies, with the base as it is stored.
+        context: where the block lies.
     """
 
     base: np.ndarray
     experts: tuple[np.ndarray, ...]
-    context: Context
+    context: Place
 
     @classmethod
-    def of(cls, base: torch.Tensor, experts: Sequence[torch.Tensor], context: Context) -> "StoredBlock":
-        """Return the block of flat bfloat16 tensors (length,)."""
-        return cls(bfloat16_bits(base), tuple(map(bfloat16_bits, experts)), context)
+    def of(cls, base: np.ndarray, experts: Sequence[np.ndarray], context: Place) -> StoredBlock:
+        """Return the block of bfloat16 tensors' bytes, uint8 (2 · length,); views where they align."""
+        return cls(_aligned(base), tuple(map(_aligned, experts)), context)
 
-    def merge(self, loop: Callable[..., Any], settings: Any, *, sparse: bool) -> "MergedStored | None":
+    def word_key(self, task: int) -> np.ndarray | None:
+        """Return the key from which a loop makes the words behind `Context.keep_mask` of a task's block."""
+        start = self.context.offset
+        return noise.word_key(self.context.stream(task), start, start + self.base.size)
+
+    def merge(self, loop: Callable[..., Any], settings: Any, *, sparse: bool) -> MergedStored | None:
         """Run a loop of `kernels` or `sparse_kernels`; None where a number is not finite.
 
         Args:
@@ -51,14 +56,20 @@ class StoredBlock:
             return None
         tally.entries, tally.sparse = self.base.size, sparse
         tally.tasks = np.insert(tasks, 2, kept if sparse else tasks[:, 1], axis=1)
-        return MergedStored(torch.from_numpy(out).view(torch.bfloat16), tally)
+        return MergedStored(out, tally)
+
+
+def _aligned(raw: np.ndarray) -> np.ndarray:
+    bits = np.require(raw.view(np.uint16), requirements="A")
+    bits.flags.writeable = False  # as mapped files are: one compiled loop for all
+    return bits
 
 
 @dataclass(frozen=True)
 class MergedStored:
-    """A merged block in bfloat16, (length,), and what became of it."""
+    """A merged block, bfloat16 numbers as uint16 (length,), and what became of it."""
 
-    weights: torch.Tensor
+    weights: np.ndarray
     tally: Tally
 
 
@@ -66,7 +77,7 @@ class MergedStored:
 class MergesStored(Protocol):
     """A method that has a loop of its own for stored blocks."""
 
-    def merge_stored(self, block: StoredBlock, weights: torch.Tensor) -> MergedStored | None:
+    def merge_stored(self, block: StoredBlock, weights: np.ndarray) -> MergedStored | None:
         """Merge a block; None where the settings have no loop, or a number is not finite.
 
         Args:
@@ -79,5 +90,5 @@ class MergesStored(Protocol):
 class ObservesStored(Protocol):
     """A first pass that has a loop of its own for stored blocks."""
 
-    def observe_stored(self, block: StoredBlock, weights: torch.Tensor) -> Any | None:
+    def observe_stored(self, block: StoredBlock, weights: np.ndarray) -> Any | None:
         """Return the part of one piece, as `observe` does; None where `observe` is to be asked."""

@@ -1,15 +1,17 @@
 """What a merge did to each tensor, counted block by block while the numbers are in the cache."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from math import sqrt
 from typing import Any
 
 import numpy as np
-import torch
 
 from merging import kernels
 from merging.arithmetic import count_nonzero, sum_of_squares
+from merging.checkpoints.when_used import torch
 from merging.method import MaskSums, MergedBlock
 
 
@@ -33,11 +35,11 @@ class Tally:
     mask: MaskSums
 
     @classmethod
-    def empty(cls, n_tasks: int) -> "Tally":
+    def empty(cls, n_tasks: int) -> Tally:
         """Return the tally of no entries."""
         return cls(0, np.zeros(3), np.zeros((n_tasks, 5)), False, MaskSums())
 
-    def add(self, other: "Tally") -> None:
+    def add(self, other: Tally) -> None:
         """Add another's sums."""
         self.entries += other.entries
         self.result += other.result
@@ -56,7 +58,7 @@ class Tally:
         ]
 
     @classmethod
-    def from_json(cls, content: Sequence[Any]) -> "Tally":
+    def from_json(cls, content: Sequence[Any]) -> Tally:
         """Return the tally that `to_json` gave."""
         entries, result, tasks, sparse, mask = content
         return cls(entries, np.array(result), np.array(tasks), sparse, MaskSums(*mask))

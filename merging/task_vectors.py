@@ -1,18 +1,20 @@
 """The task vectors τ_t = θ_t − θ₀ of some experts, by blocks in float32, and the cosines between them."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
 from merging import kernels
 from merging.blocks import Block, blocks, map_in_order, one_torch_thread_each
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.dtypes import FLOATS, bfloat16_bits
+from merging.checkpoints.when_used import torch
 from merging.layers import LayerPosition, layer_positions
-from merging.method import Context, Scope
+from merging.method import Context, Place, Scope
 from merging.stored_block import StoredBlock
 from results.errors import InputError
 
@@ -29,7 +31,7 @@ class TaskVectors:
         experts: θ_t by name, in the order of the deltas.
         seed: the merge's seed.
         digests: the experts' weights digests where a method needs them.
-        device: where the differences are made and merged.
+        device: where the differences are made and merged: `cpu`, `cuda`, `cuda:1`.
         notices: what was done to make the checkpoints fit together, a sentence each.
         positions: of every tensor in its stack of blocks.
     """
@@ -38,7 +40,7 @@ class TaskVectors:
     experts: Mapping[str, Checkpoint]
     seed: int = 0
     digests: tuple[str, ...] = ()
-    device: torch.device = torch.device("cpu")  # noqa: RUF009 - a device never changes
+    device: str = "cpu"
     notices: tuple[str, ...] = ()
     positions: Mapping[str, LayerPosition] = field(init=False, repr=False)
 
@@ -50,6 +52,11 @@ class TaskVectors:
         """The tensors that have task vectors: those of floats."""
         return tuple(name for name in self.base.names if self.base.info(name).dtype in FLOATS)
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether differences are made on the CPU."""
+        return is_cpu(self.device)
+
     def pieces(self, names: Sequence[str] | None = None) -> Iterator[tuple[str, Block]]:
         """Yield the tensors named, by default all of floats by name, in pieces of `PIECE` entries."""
         for name in self.names if names is None else names:
@@ -59,7 +66,7 @@ class TaskVectors:
     def are_bfloat16(self, name: str) -> bool:
         """Whether a tensor is bfloat16 in every checkpoint, and differences are made on the CPU."""
         checkpoints = (self.base, *self.experts.values())
-        return self.device.type == "cpu" and all(opened.info(name).dtype == "BF16" for opened in checkpoints)
+        return self.on_cpu and all(opened.info(name).dtype == "BF16" for opened in checkpoints)
 
     def blocks(self, name: str, block: Block) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Return the base's and the experts' own weights of a block, as they are stored."""
@@ -75,30 +82,32 @@ class TaskVectors:
             InputError: the base or an expert holds NaN or infinity there.
         """
         base, deltas = self._differences(name, block)
-        context = self._context(name, block, base.reshape(block.shape), statistics)
+        context = Context(**self._place(name, block, statistics), base=base.reshape(block.shape))
         return deltas.reshape(-1, *block.shape), context
 
     def stored_block(self, name: str, block: Block, statistics: Mapping[str, Any]) -> StoredBlock | None:
         """Return one flat block as it is stored; None where it is not bfloat16 everywhere."""
         if not self.are_bfloat16(name):
             return None
-        base, experts = self.blocks(name, block)
-        return StoredBlock.of(base, experts, self._context(name, block, base, statistics))
-
-    def _context(self, name: str, block: Block, base: torch.Tensor, statistics: Mapping[str, Any]) -> Context:
-        position = self.positions[name]
-        return Context(
-            tensor=name,
-            layer=position.layer,
-            depth=position.depth,
-            shape=self.base.info(name).shape,
-            offset=block.start,
-            base=base,
-            tasks=tuple(self.experts),
-            seed=self.seed,
-            digests=self.digests,
-            statistics=statistics,
+        base, *experts = (
+            opened.raw(name, block.start, block.stop) for opened in (self.base, *self.experts.values())
         )
+        return StoredBlock.of(base, experts, Place(**self._place(name, block, statistics)))
+
+    def _place(self, name: str, block: Block, statistics: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of `method.Place`."""
+        position = self.positions[name]
+        return {
+            "tensor": name,
+            "layer": position.layer,
+            "depth": position.depth,
+            "shape": self.base.info(name).shape,
+            "offset": block.start,
+            "tasks": tuple(self.experts),
+            "seed": self.seed,
+            "digests": self.digests,
+            "statistics": statistics,
+        }
 
     def _differences(self, name: str, block: Block) -> tuple[torch.Tensor, torch.Tensor]:
         """The base's block in float32, and each expert's less it, (n_tasks, length)."""
@@ -147,9 +156,14 @@ def cosines(vectors: TaskVectors, threads: int = 1) -> list[list[float]]:
     return (gram / np.outer(norms, norms)).tolist()
 
 
-def widened(weights: torch.Tensor, device: torch.device) -> torch.Tensor:
+def is_cpu(device: str) -> bool:
+    """Whether a device, by its name, is the CPU."""
+    return device.partition(":")[0] == "cpu"
+
+
+def widened(weights: torch.Tensor, device: str = "cpu") -> torch.Tensor:
     """Return flat weights in float32 on a device; those that are float32 there are not copied."""
-    if weights.dtype != torch.bfloat16 or device.type != "cpu":
+    if weights.dtype != torch.bfloat16 or not is_cpu(device):
         return weights.to(device, torch.float32)
     out = torch.empty(len(weights), dtype=torch.float32)
     kernels.widen_bfloat16(bfloat16_bits(weights), out.view(torch.uint32).numpy())

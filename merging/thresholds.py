@@ -6,18 +6,19 @@ entries that share it, which tells the rest. Where exactly so many entries are t
 position at which those equal to the threshold run out.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn.functional import hardshrink
 
 from merging.by_task import of_each_task
+from merging.checkpoints.when_used import torch
 from merging.kernels import INFINITY
-from merging.method import Context, FirstPass
+from merging.method import Context, FirstPass, Place
 from merging.sparse_kernels import count_into_lower, count_into_upper, count_lower_bits, count_upper_bits
 from merging.stored_block import StoredBlock
 
@@ -59,23 +60,23 @@ class Ranking:
             for task, (delta, threshold) in enumerate(zip(deltas, thresholds, strict=True))
         ]
 
-    def bounds(self, context: Context, length: int) -> Bounds:
+    def bounds(self, context: Place, length: int) -> Bounds:
         """Return above which magnitudes entries of a block of some length are kept, as `trim` keeps them."""
         thresholds = np.array(self.thresholds(context), dtype=np.float32)
         cuts = context.statistics[_CUTS].get(self.group(context), {}) if self.exact else {}
         equals = [_kept_equals(cuts.get(str(task)), context, length) for task in range(len(thresholds))]
         return np.nextafter(thresholds, np.float32(-np.inf)), thresholds, np.array(equals, dtype=np.int64)
 
-    def thresholds(self, context: Context) -> list[float]:
+    def thresholds(self, context: Place) -> list[float]:
         """Return each task's magnitude from which on entries are kept."""
         found: list[float] = context.statistics[_LOWER][self.group(context)]["thresholds"]
         return found
 
-    def group(self, context: Context) -> str:
+    def group(self, context: Place) -> str:
         """Return the name of what a block is ranked within."""
         return context.tensor if self.per_tensor else "model"
 
-    def densities(self, context: Context) -> list[float]:
+    def densities(self, context: Place) -> list[float]:
         """Return each task's share."""
         return of_each_task(self.density, context.tasks, "ties", "density")
 
@@ -88,6 +89,7 @@ class Ranking:
 def _trimmed(delta: torch.Tensor, threshold: float, equals: int) -> torch.Tensor:
     """Keep entries above a threshold, and of those equal to it the ones before an index."""
     # hardshrink keeps what is strictly above its bound, in one pass over memory.
+    hardshrink = torch.nn.functional.hardshrink
     below = float(np.nextafter(np.float32(threshold), np.float32(-np.inf)))
     if equals == len(delta):
         return hardshrink(delta, below)
@@ -96,7 +98,7 @@ def _trimmed(delta: torch.Tensor, threshold: float, equals: int) -> torch.Tensor
     return torch.cat((hardshrink(delta[:equals], below), hardshrink(delta[equals:], threshold)))
 
 
-def _kept_equals(cut: Sequence[Any] | None, context: Context, length: int) -> int:
+def _kept_equals(cut: Sequence[Any] | None, context: Place, length: int) -> int:
     """Return how many entries of a block lie before a cut (tensor, position); all where there is none."""
     if cut is None:
         return length
@@ -113,7 +115,7 @@ class _Counts:
     group: str
     densities: list[float]
     size: int
-    counts: torch.Tensor
+    counts: np.ndarray
     earlier: dict[str, Any]
 
 
@@ -135,17 +137,17 @@ class _CountingPass(ABC):
         return _Total()
 
     def observe(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> _Counts:
-        return self._part(self.count(deltas, self._earlier(context)).cpu(), deltas.shape[1], context)
+        return self._part(self.count(deltas, self._earlier(context)), deltas.shape[1], context)
 
-    def observe_stored(self, block: StoredBlock, weights: torch.Tensor) -> _Counts | None:
+    def observe_stored(self, block: StoredBlock, weights: np.ndarray) -> _Counts | None:
         counts = self.count_stored(block, self._earlier(block.context))
         return None if counts is None else self._part(counts, block.base.size, block.context)
 
-    def _part(self, counts: torch.Tensor, length: int, context: Context) -> _Counts:
+    def _part(self, counts: np.ndarray, length: int, context: Place) -> _Counts:
         densities = self.ranking.densities(context)
         return _Counts(self.ranking.group(context), densities, length, counts, self._earlier(context))
 
-    def _earlier(self, context: Context) -> dict[str, Any]:
+    def _earlier(self, context: Place) -> dict[str, Any]:
         found = context.statistics.get(_UPPER, {})
         earlier: dict[str, Any] = found[self.ranking.group(context)] if found else {}
         return earlier
@@ -153,7 +155,7 @@ class _CountingPass(ABC):
     def combine(self, total: _Total, part: _Counts) -> _Total:
         if total.present is None or part.group != total.present.group:
             self._close(total)
-            part.counts = part.counts.to(torch.int64)  # which a model's entries fit into, not only a piece's
+            part.counts = part.counts.astype(np.int64)  # which a model's entries fit into, not only a piece's
             total.present = part
         else:
             total.present.size += part.size
@@ -169,11 +171,11 @@ class _CountingPass(ABC):
             total.decided[total.present.group] = self.decide(total.present)
 
     @abstractmethod
-    def count(self, deltas: torch.Tensor, earlier: dict[str, Any]) -> torch.Tensor:
+    def count(self, deltas: torch.Tensor, earlier: dict[str, Any]) -> np.ndarray:
         """Return (n_tasks, values) counts of a piece's deltas (n_tasks, length)."""
 
     @abstractmethod
-    def count_stored(self, block: StoredBlock, earlier: dict[str, Any]) -> torch.Tensor | None:
+    def count_stored(self, block: StoredBlock, earlier: dict[str, Any]) -> np.ndarray | None:
         """Return the same of a piece as it is stored; None where a number is not finite."""
 
     @abstractmethod
@@ -184,13 +186,13 @@ class _CountingPass(ABC):
 class _UpperBits(_CountingPass):
     """Statistic by group: each task's upper bits of the threshold, and its rank where they are shared."""
 
-    def count(self, deltas: torch.Tensor, earlier: dict[str, Any]) -> torch.Tensor:
+    def count(self, deltas: torch.Tensor, earlier: dict[str, Any]) -> np.ndarray:
         return _count_upper_bits(deltas) if deltas.device.type == "cpu" else _bin_upper_bits(deltas)
 
-    def count_stored(self, block: StoredBlock, earlier: dict[str, Any]) -> torch.Tensor | None:
+    def count_stored(self, block: StoredBlock, earlier: dict[str, Any]) -> np.ndarray | None:
         counts = np.zeros((len(block.experts), 2**15), dtype=np.int32)
         largest = count_upper_bits(block.base, block.experts, counts)
-        return torch.from_numpy(counts) if largest < INFINITY else None
+        return counts if largest < INFINITY else None
 
     def decide(self, group: _Counts) -> dict[str, Any]:
         wanted = [self.ranking.rank(group.size, density) for density in group.densities]
@@ -203,15 +205,15 @@ class _UpperBits(_CountingPass):
 class _LowerBits(_CountingPass):
     """Statistic by group: each task's threshold, and how many equal to it are kept (null for all)."""
 
-    def count(self, deltas: torch.Tensor, earlier: dict[str, Any]) -> torch.Tensor:
+    def count(self, deltas: torch.Tensor, earlier: dict[str, Any]) -> np.ndarray:
         count = _count_lower_bits if deltas.device.type == "cpu" else _bin_lower_bits
         return count(deltas, earlier["upper"])
 
-    def count_stored(self, block: StoredBlock, earlier: dict[str, Any]) -> torch.Tensor | None:
+    def count_stored(self, block: StoredBlock, earlier: dict[str, Any]) -> np.ndarray | None:
         counts = np.zeros((len(block.experts), 2**16), dtype=np.int32)
         uppers = np.array(earlier["upper"], dtype=np.uint32)
         largest = count_lower_bits(block.base, block.experts, uppers, counts)
-        return torch.from_numpy(counts) if largest < INFINITY else None
+        return counts if largest < INFINITY else None
 
     def decide(self, group: _Counts) -> dict[str, Any]:
         thresholds, equals = [], []
@@ -223,27 +225,29 @@ class _LowerBits(_CountingPass):
         return {"thresholds": thresholds, "equals": equals}
 
 
-def _count_upper_bits(deltas: torch.Tensor) -> torch.Tensor:
-    counts = torch.zeros((len(deltas), 2**15), dtype=torch.int64)
-    for delta, row in zip(deltas.numpy(), counts.numpy(), strict=True):
+def _count_upper_bits(deltas: torch.Tensor) -> np.ndarray:
+    counts = np.zeros((len(deltas), 2**15), dtype=np.int64)
+    for delta, row in zip(deltas.numpy(), counts, strict=True):
         count_into_upper(delta.view(np.uint32), row)
     return counts
 
 
-def _bin_upper_bits(deltas: torch.Tensor) -> torch.Tensor:
-    return torch.stack([torch.bincount(row, minlength=2**15) for row in _magnitudes(deltas) >> 16])
+def _bin_upper_bits(deltas: torch.Tensor) -> np.ndarray:
+    bins = [torch.bincount(row, minlength=2**15) for row in _magnitudes(deltas) >> 16]
+    return torch.stack(bins).cpu().numpy()
 
 
-def _count_lower_bits(deltas: torch.Tensor, uppers: Sequence[int]) -> torch.Tensor:
-    counts = torch.zeros((len(deltas), 2**16), dtype=torch.int64)
-    for delta, row, upper in zip(deltas.numpy(), counts.numpy(), uppers, strict=True):
+def _count_lower_bits(deltas: torch.Tensor, uppers: Sequence[int]) -> np.ndarray:
+    counts = np.zeros((len(deltas), 2**16), dtype=np.int64)
+    for delta, row, upper in zip(deltas.numpy(), counts, uppers, strict=True):
         count_into_lower(delta.view(np.uint32), np.uint32(upper), row)
     return counts
 
 
-def _bin_lower_bits(deltas: torch.Tensor, uppers: Sequence[int]) -> torch.Tensor:
+def _bin_lower_bits(deltas: torch.Tensor, uppers: Sequence[int]) -> np.ndarray:
     sharing = [row[row >> 16 == upper] for row, upper in zip(_magnitudes(deltas), uppers, strict=True)]
-    return torch.stack([torch.bincount(row & 0xFFFF, minlength=2**16) for row in sharing])
+    bins = [torch.bincount(row & 0xFFFF, minlength=2**16) for row in sharing]
+    return torch.stack(bins).cpu().numpy()
 
 
 def _magnitudes(deltas: torch.Tensor) -> torch.Tensor:
@@ -251,11 +255,11 @@ def _magnitudes(deltas: torch.Tensor) -> torch.Tensor:
     return deltas.view(torch.int32) & 0x7FFFFFFF
 
 
-def _at_rank(counts: torch.Tensor, rank: int) -> tuple[int, int]:
+def _at_rank(counts: np.ndarray, rank: int) -> tuple[int, int]:
     """Return the value of the entry at a rank, counted from the largest, and its rank within that value."""
-    from_above = counts.flip(0).cumsum(0)
-    index = int(torch.searchsorted(from_above, rank))
-    return len(counts) - 1 - index, rank - int(from_above[index] - counts.flip(0)[index])
+    from_above = counts[::-1].cumsum()
+    index = int(np.searchsorted(from_above, rank))
+    return len(counts) - 1 - index, rank - int(from_above[index] - counts[::-1][index])
 
 
 class _Cuts:

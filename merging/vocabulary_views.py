@@ -1,9 +1,9 @@
 """Checkpoints as a merged model's tokens have them: its rows in their tables, its ids in their settings."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from typing import Any
-
-import torch
 
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.patched import Part, PatchedCheckpoint
@@ -16,6 +16,7 @@ from merging.checkpoints.token_rows import (
     with_vocabulary_size,
 )
 from merging.checkpoints.tokenizer_files import vocabulary
+from merging.checkpoints.when_used import torch
 from merging.token_choices import BASE
 from merging.vocabularies import MergedVocabulary, tokens_of
 from results.errors import InputError

@@ -1,5 +1,7 @@
 """Writing a checkpoint's weights as a stream: safetensors shards of their final size, filled in any order."""
 
+from __future__ import annotations
+
 import errno
 import json
 import os
@@ -10,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import torch
+import numpy as np
 
 from merging.checkpoints.checkpoint import INDEX_FILE, SINGLE_FILE, TensorInfo
-from merging.checkpoints.dtypes import BY_CODE
+from merging.checkpoints.dtypes import NBYTES, code_of, raw_bytes, torch_dtype
+from merging.checkpoints.when_used import torch
 from results.errors import InputError
 
 _CANNOT_RESERVE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
@@ -44,7 +47,7 @@ def plan_shards(tensors: Iterable[TensorInfo], max_shard_size: int) -> tuple[Sha
         tensors: everything that will be written.
         max_shard_size: bytes of weights in one file; a tensor that is larger gets a file of its own.
     """
-    ordered = sorted(tensors, key=lambda t: (-BY_CODE[t.dtype].itemsize, t.name))
+    ordered = sorted(tensors, key=lambda t: (-NBYTES[t.dtype], t.name))
     split = _split(ordered, max_shard_size)
     return tuple(
         Shard(name, _header(shard), tuple(shard))
@@ -64,6 +67,9 @@ class BlockWriter(Protocol):
     def write(self, name: str, start: int, block: torch.Tensor) -> None:
         """Take the entries of a tensor from `start` on, of the planned dtype."""
 
+    def write_raw(self, name: str, start: int, raw: np.ndarray) -> None:
+        """Take the same as bytes, uint8 (nbytes,)."""
+
     def write_index(self) -> None:
         """Do what is left when all tensors are whole."""
 
@@ -80,7 +86,7 @@ class WeightsInMemory:
 
     def __init__(self, shards: Sequence[Shard]) -> None:
         self.tensors = {
-            tensor.name: torch.empty(tensor.shape, dtype=BY_CODE[tensor.dtype])
+            tensor.name: torch.empty(tensor.shape, dtype=torch_dtype(tensor.dtype))
             for shard in shards
             for tensor in shard.tensors
         }
@@ -88,6 +94,12 @@ class WeightsInMemory:
     def write(self, name: str, start: int, block: torch.Tensor) -> None:
         """Take the entries of a tensor from `start` on."""
         self.tensors[name].view(-1)[start : start + block.numel()] = block.reshape(-1)
+
+    def write_raw(self, name: str, start: int, raw: np.ndarray) -> None:
+        """Take the same as bytes."""
+        whole = self.tensors[name]
+        begin = start * whole.element_size()
+        raw_bytes(whole)[begin : begin + raw.size] = raw
 
     def write_index(self) -> None:
         """Nothing is left to do."""
@@ -106,7 +118,7 @@ class WeightsWriter:
         self._files = ExitStack()
         self._places: dict[str, tuple[int, int, TensorInfo]] = {}
 
-    def __enter__(self) -> "WeightsWriter":
+    def __enter__(self) -> WeightsWriter:
         for shard in self._shards:
             file = os.open(self._folder / shard.name, os.O_RDWR | os.O_CREAT, 0o644)
             self._files.callback(os.close, file)
@@ -129,14 +141,27 @@ class WeightsWriter:
         Raises:
             ValueError: the entries are of another dtype, or too many.
         """
+        if code_of(block.dtype) != self._places[name][2].dtype:
+            raise self._unplanned(name)
+        self.write_raw(name, start, raw_bytes(block))
+
+    def write_raw(self, name: str, start: int, raw: np.ndarray) -> None:
+        """Write the same as bytes, uint8 (nbytes,).
+
+        Raises:
+            ValueError: they are too many.
+        """
         file, offset, tensor = self._places[name]
-        data = block.reshape(-1).view(torch.uint8).numpy().data
-        begin = start * block.element_size()
-        if block.dtype != BY_CODE[tensor.dtype] or begin + len(data) > tensor.nbytes:
-            raise ValueError(f"tensor {name!r} was planned as {tensor.dtype} of {tensor.nbytes} bytes")
+        begin, data = start * NBYTES[tensor.dtype], raw.data
+        if begin + len(data) > tensor.nbytes:
+            raise self._unplanned(name)
         while data:
             written = os.pwrite(file, data, offset + begin)
             begin, data = begin + written, data[written:]
+
+    def _unplanned(self, name: str) -> ValueError:
+        tensor = self._places[name][2]
+        return ValueError(f"tensor {name!r} was planned as {tensor.dtype} of {tensor.nbytes} bytes")
 
     def write_index(self) -> None:
         """Write the index, where there is more than one file."""

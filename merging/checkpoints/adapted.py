@@ -1,20 +1,24 @@
 """Checkpoints opened by path or hub name: whole models, and those that adapters make of their bases."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from copy import copy
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from merging.checkpoints.adapter import CONFIG, WEIGHTS, Adapter, is_adapter, scaling_settings
 from merging.checkpoints.adapter_changes import Changes, Rows, changes_of, row_factors
 from merging.checkpoints.checkpoint import Checkpoint, TensorInfo
 from merging.checkpoints.digests import tensor_digest, weights_digest
+from merging.checkpoints.dtypes import raw_bytes
 from merging.checkpoints.folders import exists, locate
 from merging.checkpoints.stacked import StackedCheckpoint, stack_parts
 from merging.checkpoints.tied import class_ties, untied
 from merging.checkpoints.token_rows import vocabulary_size
 from merging.checkpoints.tokenizer_files import both_vocabularies, tokenizer_files
+from merging.checkpoints.when_used import torch
 from results.errors import InputError, and_more
 from results.record import CheckpointIdentity
 
@@ -79,6 +83,10 @@ class AdaptedCheckpoint(Checkpoint):
             block = _with_rows(block.clone(), self._changes.rows[inner], start)
         return block
 
+    def raw(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Return the bytes of the same entries, uint8."""
+        return raw_bytes(self.block(name, start, stop))
+
     def _scaled(self, name: str, block: torch.Tensor, start: int) -> torch.Tensor:
         """Return a block of W + ΔW in the lengths that DoRA gives it."""
         changes, columns = self._changes, self._base.info(name).shape[1]
@@ -90,7 +98,7 @@ class AdaptedCheckpoint(Checkpoint):
         by_column = changes.magnitudes[name].by_column
         return block * self._factors[name][places % columns if by_column else places // columns]
 
-    def showing(self, names: Mapping[str, str]) -> "AdaptedCheckpoint":
+    def showing(self, names: Mapping[str, str]) -> AdaptedCheckpoint:
         """Return the same checkpoint with only some of its tensors, under other names."""
         view = copy(self)
         view._names = {new: self._names[old] for new, old in names.items()}
@@ -120,7 +128,7 @@ class AdaptedCheckpoint(Checkpoint):
         """Digests of the base's, with the adapter's tensors and settings in that of the weights."""
         base = self._base.identity()
         lines = [
-            (name, stored.info.dtype, stored.info.shape, tensor_digest(stored.flat))
+            (name, stored.info.dtype, stored.info.shape, tensor_digest(stored.raw))
             for name, stored in self._adapter.stored.items()
         ]
         settings = scaling_settings(self._adapter.config)

@@ -1,16 +1,18 @@
 """PEFT adapters (LoRA): their files, their factors, and what they change in their base."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from merging.checkpoints.checkpoint import FACTORS, Checkpoint, Stored, open_adapter_weights
 from merging.checkpoints.compiled import add_scaled, compiled, scale
 from merging.checkpoints.folders import locate, read_mapping, refuse_removed
+from merging.checkpoints.when_used import torch
 from results.errors import InputError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -73,7 +75,7 @@ class Adapter:
     stored: Mapping[str, Stored]
 
     @classmethod
-    def open(cls, folder: Path) -> "Adapter":
+    def open(cls, folder: Path) -> Adapter:
         """Open an adapter's folder.
 
         Raises:

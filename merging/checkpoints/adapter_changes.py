@@ -1,13 +1,14 @@
 """What an adapter makes of its base's tensors: sums of low rank, new lengths of rows, rows, whole tensors."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import sqrt
 
-import torch
-
 from merging.checkpoints.adapter import WEIGHTS, Adapter, LowRank, inner_name
+from merging.checkpoints.when_used import torch
 from results.errors import InputError
 
 _FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(\.weight)?")

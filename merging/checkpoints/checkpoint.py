@@ -1,8 +1,11 @@
 """A checkpoint opened lazily: its tensors are memory-mapped, and read block by block."""
 
+from __future__ import annotations
+
 import json
 import mmap
 import os
+import threading
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,13 +16,14 @@ from math import prod
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import torch
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from merging.checkpoints.digests import config_digest, tensor_digest, tokenizer_digest, weights_digest
-from merging.checkpoints.dtypes import BY_CODE, CODES, refuse_no_weights
+from merging.checkpoints.dtypes import NBYTES, code_of, raw_bytes, refuse_no_weights, torch_dtype
 from merging.checkpoints.folders import convert_advice, locate, read_json, read_mapping, refuse_removed
 from merging.checkpoints.kept_digests import find_digests, keep_digests, signature_of
+from merging.checkpoints.when_used import torch
 from results.errors import InputError
 from results.record import CheckpointIdentity
 
@@ -29,6 +33,8 @@ BIN_FILE = "pytorch_model.bin"
 BIN_INDEX_FILE = "pytorch_model.bin.index.json"
 FACTORS = "LoRA adapter"
 """The model_type of a checkpoint that is an adapter's factors."""
+_one_at_a_time = threading.Lock()
+"""Held while warnings are ignored, which is so for all threads."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +53,37 @@ class TensorInfo:
     @property
     def nbytes(self) -> int:
         """Size in bytes."""
-        return self.numel * BY_CODE[self.dtype].itemsize
+        return self.numel * NBYTES[self.dtype]
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor as a file holds it; `flat` is a view of the mapped file, in row-major order."""
+    """A tensor in row-major order.
+
+    Attributes:
+        info: what it is.
+        held: its bytes as a view of the mapped file, uint8 (nbytes,); or its entries on any device, (numel,).
+    """
 
     info: TensorInfo
-    flat: torch.Tensor
+    held: np.ndarray | torch.Tensor
+
+    @cached_property
+    def flat(self) -> torch.Tensor:
+        """Its entries, (numel,); a view of what is held."""
+        if not isinstance(self.held, np.ndarray):
+            return self.held
+        dtype = torch_dtype(self.info.dtype)
+        if not self.info.numel:
+            return torch.empty(0, dtype=dtype)
+        # What is warned of is that the memory cannot be written into, which nobody does.
+        with _one_at_a_time, warnings.catch_warnings(action="ignore"):
+            return torch.from_numpy(self.held).view(dtype)
+
+    @property
+    def raw(self) -> np.ndarray:
+        """Its bytes, uint8 (nbytes,), which a tensor of a file gives without torch."""
+        return self.held if isinstance(self.held, np.ndarray) else raw_bytes(self.held)
 
 
 class Checkpoint:
@@ -86,7 +114,7 @@ class Checkpoint:
         self._hashes: dict[str, str] = {}
 
     @classmethod
-    def open(cls, path: str | Path) -> "Checkpoint":
+    def open(cls, path: str | Path) -> Checkpoint:
         """Open a checkpoint's folder, or fetch it where `path` is a hub name (org/name).
 
         Raises:
@@ -132,7 +160,13 @@ class Checkpoint:
         """Return the entries `start` to `stop` of the flattened tensor, as a 1-D view of the mapped file."""
         return self._shown[name].flat[start:stop]
 
-    def showing(self, names: Mapping[str, str]) -> "Checkpoint":
+    def raw(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Return the bytes of the same entries, uint8."""
+        stored = self._shown[name]
+        size = NBYTES[stored.info.dtype]
+        return stored.raw[start * size : stop * size]
+
+    def showing(self, names: Mapping[str, str]) -> Checkpoint:
         """Return the same checkpoint with only some of its tensors, under other names.
 
         Args:
@@ -179,7 +213,7 @@ class Checkpoint:
     def _hash(self, tensors: Sequence[Stored]) -> None:
         for stored in tensors:
             if stored.info.name not in self._hashes:
-                self._hashes[stored.info.name] = tensor_digest(stored.flat)
+                self._hashes[stored.info.name] = tensor_digest(stored.raw)
 
 
 def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -204,7 +238,7 @@ def open_safetensors(path: Path) -> dict[str, Stored]:
         InputError: it is not whole, or holds quantised tensors.
     """
     try:
-        with safe_open(path, framework="pt", device="cpu") as checked:  # checks the header against the file
+        with safe_open(path, framework="np") as checked:  # checks the header against the file
             slices = {name: checked.get_slice(name) for name in checked.keys()}  # noqa: SIM118 - not iterable
             infos = [TensorInfo(name, s.get_dtype(), tuple(s.get_shape())) for name, s in slices.items()]
     except (SafetensorError, OSError) as error:
@@ -212,7 +246,7 @@ def open_safetensors(path: Path) -> dict[str, Stored]:
             f"{path} is not a complete safetensors file ({error}); copy or download it again."
         ) from error
     for info in infos:
-        if info.dtype not in BY_CODE:
+        if info.dtype not in NBYTES:
             raise InputError(
                 f"{path}: tensor {info.name!r} has dtype {info.dtype}; dequantise the model to one of "
                 "F32, BF16 or F16."
@@ -222,17 +256,8 @@ def open_safetensors(path: Path) -> dict[str, Stored]:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     length = int.from_bytes(mapped[:8], "little")
     header = json.loads(mapped[8 : 8 + length])
-    stored = {}
-    with warnings.catch_warnings(
-        action="ignore"
-    ):  # that the memory cannot be written into, which nobody does
-        for info in infos:
-            dtype, offset = BY_CODE[info.dtype], 8 + length + header[info.name]["data_offsets"][0]
-            flat = torch.empty(0, dtype=dtype)
-            if info.numel:
-                flat = torch.frombuffer(mapped, dtype=dtype, count=info.numel, offset=offset)
-            stored[info.name] = Stored(info, flat)
-    return stored
+    content = np.frombuffer(mapped, dtype=np.uint8)[8 + length :]
+    return {info.name: Stored(info, content[slice(*header[info.name]["data_offsets"])]) for info in infos}
 
 
 def dtypes_of(stored: Mapping[str, Stored]) -> dict[str, str]:
@@ -264,7 +289,7 @@ def _open_bin(path: Path) -> dict[str, Stored]:
                 f"{path}: {name!r} is no plain tensor of numbers; save the model again as safetensors "
                 "(transformers' save_pretrained does)."
             )
-        info = TensorInfo(name, CODES[tensor.dtype], tuple(tensor.shape))
+        info = TensorInfo(name, str(code_of(tensor.dtype)), tuple(tensor.shape))
         stored[name] = Stored(info, tensor.detach().reshape(-1).contiguous())
     return stored
 
@@ -274,7 +299,7 @@ def _is_plain(tensor: object) -> bool:
     return (
         isinstance(tensor, torch.Tensor)
         and tensor.layout == torch.strided
-        and tensor.dtype in CODES
+        and code_of(tensor.dtype) is not None
         and tensor.device.type == "cpu"
         and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
     )

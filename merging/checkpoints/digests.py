@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from blake3 import blake3
 
 from merging.checkpoints.folders import read_json
@@ -22,12 +22,12 @@ _SAYS_ONLY_WHO_WROTE_IT = frozenset({"transformers_version", "_name_or_path", "n
 _WRITTEN_IN_ANY_ORDER = frozenset({"added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"})
 
 
-def tensor_digest(tensor: torch.Tensor) -> str:
-    """Return the BLAKE3 digest of a tensor's bytes in row-major order, reading a mapped tensor page by page.
+def tensor_digest(raw: np.ndarray) -> str:
+    """Return the BLAKE3 digest of a tensor's bytes in row-major order, reading a mapped one page by page.
 
     As safe as SHA-256 and twice as fast or more, which counts where a merge reads gigabytes.
     """
-    return blake3(tensor.reshape(-1).view(torch.uint8).numpy().data).hexdigest()
+    return blake3(raw.data).hexdigest()
 
 
 def weights_digest(tensors: Iterable[tuple[str, str, tuple[int, ...], str]]) -> str:

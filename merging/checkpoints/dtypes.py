@@ -4,43 +4,69 @@ Merging, training and scoring all ask here, by the headers of files, so that a c
 or by none.
 """
 
+from __future__ import annotations
+
 import json
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from merging.checkpoints.when_used import torch
 from results.errors import InputError
 
-BY_CODE: dict[str, torch.dtype] = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "F8_E8M0": torch.float8_e8m0fnu,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U64": torch.uint64,
-    "U32": torch.uint32,
-    "U16": torch.uint16,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-    "C64": torch.complex64,
+_NAMES: dict[str, str] = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E8M0": "float8_e8m0fnu",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U64": "uint64",
+    "U32": "uint32",
+    "U16": "uint16",
+    "U8": "uint8",
+    "BOOL": "bool",
+    "C64": "complex64",
 }
+"""What torch calls the dtypes, by their codes."""
+_CODES = {name: code for code, name in _NAMES.items()}
 
-CODES: dict[torch.dtype, str] = {dtype: code for code, dtype in BY_CODE.items()}
+NBYTES: dict[str, int] = {
+    code: 1 if code == "BOOL" else int(re.search(r"\d+", code)[0]) // 8  # type: ignore[index]
+    for code in _NAMES
+}
+"""Bytes of one entry, by the code."""
 
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 """Codes of floats of which task vectors are taken; those of eight bits mean nothing without their scales."""
 
 BY_NAME: dict[str, str] = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 """The output dtypes of a recipe, which are also config.json's names."""
+
+
+def torch_dtype(code: str) -> torch.dtype:
+    """Return torch's dtype of a code."""
+    dtype: torch.dtype = getattr(torch, _NAMES[code])
+    return dtype
+
+
+def code_of(dtype: torch.dtype) -> str | None:
+    """Return the code of a dtype of torch; None where the format has none."""
+    return _CODES.get(str(dtype).removeprefix("torch."))
+
+
+def raw_bytes(numbers: torch.Tensor) -> np.ndarray:
+    """Return the bytes of a tensor of the CPU in row-major order, uint8 (nbytes,), without a copy."""
+    raw: np.ndarray = numbers.reshape(-1).view(torch.uint8).numpy()
+    return raw
 
 
 def bfloat16_bits(numbers: torch.Tensor) -> np.ndarray:

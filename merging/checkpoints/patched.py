@@ -1,13 +1,17 @@
 """A checkpoint in which some tensors are put in place of its own, or beside them."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
+import numpy as np
 
 from merging.checkpoints.checkpoint import Checkpoint, TensorInfo
+from merging.checkpoints.dtypes import raw_bytes
+from merging.checkpoints.when_used import torch
 from results.record import CheckpointIdentity
 
 
@@ -99,7 +103,14 @@ class PatchedCheckpoint(Checkpoint):
             return self._parts[inner].block(start, stop)
         return self._whole.block(inner, start, stop)
 
-    def showing(self, names: Mapping[str, str]) -> "PatchedCheckpoint":
+    def raw(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Return the bytes of the same entries, uint8."""
+        inner = self._inner[name]
+        if inner in self._parts:
+            return raw_bytes(self.block(name, start, stop))
+        return self._whole.raw(inner, start, stop)
+
+    def showing(self, names: Mapping[str, str]) -> PatchedCheckpoint:
         """Return the same checkpoint with only some of its tensors, under other names."""
         view = copy(self)
         view._inner = {new: self._inner[old] for new, old in names.items()}

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
+import numpy as np
 
 from merging.checkpoints.checkpoint import Checkpoint
 from results.errors import InputError
@@ -137,9 +137,9 @@ def _equal(checkpoint: Checkpoint, first: str, second: str) -> bool:
     if (left.dtype, left.shape) != (right.dtype, right.shape):
         return False
     return all(
-        torch.equal(
-            checkpoint.block(first, start, start + _COMPARED_AT_ONCE).view(torch.uint8),
-            checkpoint.block(second, start, start + _COMPARED_AT_ONCE).view(torch.uint8),
+        np.array_equal(
+            checkpoint.raw(first, start, start + _COMPARED_AT_ONCE),
+            checkpoint.raw(second, start, start + _COMPARED_AT_ONCE),
         )
         for start in range(0, left.numel, _COMPARED_AT_ONCE)
     )

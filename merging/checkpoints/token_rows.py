@@ -1,5 +1,7 @@
 """Tables of a model with a row for each token: which they are, and their rows in another order."""
 
+from __future__ import annotations
+
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -7,12 +9,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import torch
-
 from merging.checkpoints.checkpoint import Checkpoint
-from merging.checkpoints.dtypes import BY_CODE
+from merging.checkpoints.dtypes import torch_dtype
 from merging.checkpoints.patched import Part
 from merging.checkpoints.tied import model_class
+from merging.checkpoints.when_used import torch
 
 _ROWS_AT_ONCE = 4096
 
@@ -111,7 +112,7 @@ class TokenRows:
             else:
                 shift = (place - begin) * columns
                 part = self.owner.block(self.name, lower + shift, upper + shift)
-            parts.append(part.to(BY_CODE[self.dtype]))
+            parts.append(part.to(torch_dtype(self.dtype)))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
@@ -176,7 +177,9 @@ class ChosenRows:
             at = end
         if at < stop or not parts:
             parts.append(self._otherwise.block(at, stop))
-        return parts[0] if len(parts) == 1 else torch.cat([part.to(BY_CODE[self.dtype]) for part in parts])
+        return (
+            parts[0] if len(parts) == 1 else torch.cat([part.to(torch_dtype(self.dtype)) for part in parts])
+        )
 
     def _row(self, row: int, columns: int) -> torch.Tensor:
         source = self._chosen[row]

@@ -1,14 +1,16 @@
 """DARE: drop entries of each task vector by chance, and scale up those that are left."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from merging.arithmetic import elected, masked, weighted_sum
 from merging.by_task import of_each_task
+from merging.checkpoints.when_used import torch
 from merging.known_methods import register
 from merging.method import Context, FirstPass, MergedBlock, Method, Scope
 from merging.methods.ties import MAJORITY, MajoritySign
@@ -60,16 +62,16 @@ class Dare(Method):
         merged = elected(dropped, weights, undecided=undecided, aggregate=self.aggregate, method="dare")
         return MergedBlock(merged.mul_(factor), dropped)
 
-    def merge_stored(self, block: StoredBlock, weights: torch.Tensor) -> MergedStored | None:
+    def merge_stored(self, block: StoredBlock, weights: np.ndarray) -> MergedStored | None:
         """Merge a block as it is stored, where there is one drop rate and task arithmetic follows."""
         if type(self) is not Dare or self.then != "task_arithmetic" or isinstance(self.drop_rate, dict):
             return None
-        keys = [block.context.word_key(task) for task in range(len(block.experts))]
+        keys = [block.word_key(task) for task in range(len(block.experts))]
         if any(key is None for key in keys):
             return None
         below = np.full(len(keys), kept_below(1 - self.drop_rate), dtype=np.uint32)
         scaling = np.float32(self.scaling * self._common_factor)
-        return block.merge(merge_dropped, (below, np.array(keys), weights.numpy(), scaling), sparse=True)
+        return block.merge(merge_dropped, (below, np.array(keys), weights, scaling), sparse=True)
 
     def _dropped(self, deltas: torch.Tensor, context: Context) -> Sequence[torch.Tensor]:
         rates = of_each_task(self.drop_rate, context.tasks, "dare", "drop_rate")

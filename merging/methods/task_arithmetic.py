@@ -1,8 +1,8 @@
 """Task arithmetic: the scaled sum of the task vectors."""
 
-import torch
+import numpy as np
 
-from merging.arithmetic import normalised
+from merging.arithmetic import shares_of
 from merging.known_methods import register
 from merging.linear import Linear
 
@@ -16,7 +16,7 @@ class TaskArithmetic(Linear):
     normalize: bool = False
     """Divide by Σ_t w_t, which makes λ = 1 the weighted average. Off, as in the paper."""
 
-    def coefficients(self, weights: torch.Tensor) -> torch.Tensor:
+    def coefficients(self, weights: np.ndarray) -> np.ndarray:
         """Return λ w_t, or λ w_t / Σ_t w_t."""
-        relative = normalised(weights, "'task_arithmetic' with 'normalize'") if self.normalize else weights
+        relative = shares_of(weights, "'task_arithmetic' with 'normalize'") if self.normalize else weights
         return relative * self.scaling

@@ -1,13 +1,15 @@
 """TIES-Merging: trim small entries, elect a sign, and average the entries that have it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from pydantic import Field, model_validator
 
 from merging.arithmetic import disjoint_mean, disjoint_sum, elected_sign, refuse_negative, weighted_sum
+from merging.checkpoints.when_used import torch
 from merging.kernels import INFINITY
 from merging.known_methods import register
 from merging.method import Context, FirstPass, MergedBlock, Method
@@ -73,24 +75,24 @@ class Ties(Method):
         counts = torch.ones_like(weights) if self.variant == "peft" else weights
         return MergedBlock(disjoint_mean(trimmed, weights, signs, counts).mul_(self.scaling), trimmed)
 
-    def merge_stored(self, block: StoredBlock, weights: torch.Tensor) -> MergedStored | None:
+    def merge_stored(self, block: StoredBlock, weights: np.ndarray) -> MergedStored | None:
         """Merge a block as it is stored; None where signs are elected by their frequency."""
         if type(self) is not Ties or self.vote == "frequency":
             return None
         refuse_negative(weights, "ties")
         undecided = block.context.statistics[MAJORITY] if self.variant == "paper" else 1
-        ones = torch.ones_like(weights).numpy()
-        shares, parts = (ones, ones) if self.variant == "peft" else (weights.numpy(), weights.numpy())
+        ones = np.ones_like(weights)
+        shares, parts = (ones, ones) if self.variant == "peft" else (weights, weights)
         divided, scaling = self.aggregate == "mean", np.float32(self.scaling)
-        election = (shares, weights.numpy(), parts, np.float32(undecided), divided, scaling)
+        election = (shares, weights, parts, np.float32(undecided), divided, scaling)
         return block.merge(merge_trimmed, (self._bounds(block), *election), sparse=True)
 
-    def _stored_votes(self, block: StoredBlock, weights: torch.Tensor) -> int | None:
+    def _stored_votes(self, block: StoredBlock, weights: np.ndarray) -> int | None:
         if type(self) is not Ties or self.vote == "frequency":
             return None
         refuse_negative(weights, "ties")
         votes = np.zeros(1, dtype=np.int64)
-        largest = trimmed_votes(block.base, block.experts, self._bounds(block), weights.numpy(), votes)
+        largest = trimmed_votes(block.base, block.experts, self._bounds(block), weights, votes)
         return int(votes[0]) if largest < INFINITY else None
 
     def _bounds(self, block: StoredBlock) -> Bounds:
@@ -123,7 +125,7 @@ class MajoritySign:
         self,
         sparsified: Callable[[torch.Tensor, Context], Sequence[torch.Tensor]],
         votes: Callable[[Sequence[torch.Tensor], torch.Tensor], torch.Tensor],
-        of_stored: Callable[[StoredBlock, torch.Tensor], int | None] = lambda *_: None,
+        of_stored: Callable[[StoredBlock, np.ndarray], int | None] = lambda *_: None,
     ) -> None:
         self._sparsified = sparsified
         self._votes = votes
@@ -137,7 +139,7 @@ class MajoritySign:
         """Return how many entries of a piece elect + less how many elect −."""
         return int(torch.sign(self._votes(self._sparsified(deltas, context), weights)).sum())
 
-    def observe_stored(self, block: StoredBlock, weights: torch.Tensor) -> int | None:
+    def observe_stored(self, block: StoredBlock, weights: np.ndarray) -> int | None:
         """Return the same of a piece as it is stored; None where there is no loop for it."""
         return self._of_stored(block, weights)
 

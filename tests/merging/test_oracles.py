@@ -47,7 +47,7 @@ BROKEN = [
     ("thresholds", "upper << 16 | lower", "upper << 16"),
     ("thresholds", "np.float32(threshold), np.float32(-np.inf)", "np.float32(threshold), np.float32(np.inf)"),
     ("arithmetic", "(values / total)", "values"),
-    ("linear", "self.coefficients(weights))", "weights)"),
+    ("linear", "self.coefficients(weights.cpu().numpy())", "weights.cpu().numpy()"),
     ("methods.task_arithmetic", "relative * self.scaling", "relative"),
     ("methods.ties", '= context.statistics[MAJORITY] if self.variant == "paper" else 1', "= 1"),
     ("methods.ties", "(total > 0) - (total < 0)", "total and 1"),
