@@ -138,6 +138,12 @@ def read_keys(file: Path) -> GgufKeys:
 
 def _check(keys: GgufKeys) -> None:
     """Refuse what transformers would pass over, or make up, though it decides the computation."""
+    parts = keys.get("split.count", 0)
+    if parts > 1:
+        raise InputError(
+            f"{keys.file} is one of {parts} parts of a model: join them first, by llama.cpp's "
+            "`llama-gguf-split --merge`."
+        )
     architecture, file = keys.architecture, keys.file
     if architecture not in ARCHITECTURES:
         raise InputError(

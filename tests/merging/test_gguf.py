@@ -285,9 +285,14 @@ def _narrow_rotation(writer):
     writer.add_rope_dimension_count(8)
 
 
+def _part(writer):
+    writer.add_uint16("split.count", 2)
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
+        (_part, "one of 2 parts of a model: join them first"),
         (_frequencies, "would be lost"),
         (_yarn, "llama.rope.scaling.type: yarn"),
         (_factor, "llama.rope.scaling.factor: 4"),
