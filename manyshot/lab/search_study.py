@@ -8,7 +8,7 @@ front of two tasks is searched too. All is chosen on validation data; the number
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -39,6 +39,9 @@ RANGES: dict[str, dict[str, Any]] = {
 """What is searched of each method: between the ends of its grid."""
 WEIGHTS = {"low": 0.5, "high": 1.5}
 FRONT = ("math", "safety")
+FRONT_METHOD = ("task_arithmetic",)
+SAMPLERS: dict[str, dict[str, Any]] = {"nsgaii": {"population": 8}, "map": {"samples": 20}}
+"""Samplers of a front, with their settings; MAP fits fifteen numbers to its samples of four coefficients."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -98,11 +101,35 @@ def _of_seed(seed: int, out: Path, halving: object) -> dict[str, float]:
     halved = search("halved", list(RANGES), tried, space={"weights": WEIGHTS}, halving=halving)
     found |= {"all, search": _average(whole), "all, halved": _average(halved)}
     found["saved"] = len(halved.trials) * halved.documents / halved.read
-    front = search(
-        "front", list(RANGES), tried, space={"weights": WEIGHTS}, objective=list(FRONT), population=8
-    )
+    estimated = search("estimated", list(RANGES), tried, space={"weights": WEIGHTS}, estimate=True)
+    found |= {"all, estimated": _average(estimated)} | _of_estimates(estimated)
+    wanted: dict[str, Any] = {"space": {"weights": WEIGHTS}, "objective": list(FRONT)}
+    front = search("front", list(RANGES), tried, **wanted, population=8)
     found |= {"front": len(front.tested), "front on test": len(front.front_on_test)}
+    for sampler, more in SAMPLERS.items():
+        by_sampler = search(f"front-{sampler}", FRONT_METHOD, tried, **wanted, sampler=sampler, **more)
+        found[f"{sampler}, area"] = area(
+            [[one.test or 0.0 for one in tested.objectives] for tested in by_sampler.tested]
+        )
     return found
+
+
+def _of_estimates(report: SearchReport) -> dict[str, float]:
+    """How many times fewer documents were read, with the base's and the experts', and how far off it is."""
+    errors = report.estimates
+    assert errors is not None
+    read = report.read + errors.endpoint_documents
+    off = {f"{name} is off": value for name, value in errors.of_drawn.items() if value is not None}
+    return {"saved by estimates": len(report.trials) * report.documents / read} | off
+
+
+def area(points: Iterable[Sequence[float]]) -> float:
+    """Return the area between (0, 0) and the front of points of two objectives."""
+    total = height = 0.0
+    for first, second in sorted(map(tuple, points), reverse=True):
+        total += first * max(second - height, 0.0)
+        height = max(height, second)
+    return total
 
 
 def _on_validation(row: ComparisonRow) -> float:
@@ -139,7 +166,11 @@ def tables(by_seed: Sequence[Mapping[str, float]]) -> str:
     for name in (*RANGES, "all"):
         lines.append(_row(by_seed, name, f"{name}, grid", f"{name}, search"))
     lines.append(_row(by_seed, "all, halved (beside not halved)", "all, search", "all, halved"))
+    lines.append(_row(by_seed, "all, estimated (beside all documents)", "all, search", "all, estimated"))
+    lines.append(_row(by_seed, "area of the front, map (beside nsgaii)", "nsgaii, area", "map, area"))
     saved = fmean(seed["saved"] for seed in by_seed)
+    by_estimates = fmean(seed["saved by estimates"] for seed in by_seed)
+    off = {name: fmean(seed[name] for seed in by_seed) for name in by_seed[0] if name.endswith(" is off")}
     points, stayed = (sum(seed[key] for seed in by_seed) for key in ("front", "front on test"))
     return "\n".join(
         [
@@ -147,7 +178,10 @@ def tables(by_seed: Sequence[Mapping[str, float]]) -> str:
             "",
             f"Average normalised performance on test data, {len(by_seed)} seeds; [ ]: 95 % over seeds.",
             "",
-            f"Halving read 1/{saved:.1f} of the documents. Of {points:.0f} points of the fronts of "
+            f"Halving read 1/{saved:.1f} of the documents, estimates 1/{by_estimates:.1f}; how far these are "
+            f"off in the mean: {', '.join(f'{name.split()[0]} {value:.3f}' for name, value in off.items())}.",
+            "",
+            f"Of {points:.0f} points of the fronts of "
             f"{' and '.join(FRONT)}, {stayed:.0f} are of the front on test data too.",
             "",
         ]

@@ -7,7 +7,7 @@ from searched_family import BENCHMARKS, USUAL, made
 from bench.suite import load_suite
 from manyshot.experiment import SHIPPED, load_experiment
 from manyshot.lab import search_study
-from manyshot.lab.search_study import FRONT, RANGES, WEIGHTS, tables
+from manyshot.lab.search_study import FRONT, RANGES, WEIGHTS, area, tables
 from manyshot.search.objective import objective_of
 from manyshot.search.space import Space
 from merging.tuning import values_to_choose
@@ -38,13 +38,23 @@ def test_the_space_of_all_methods_fits_the_lab():
 
 def test_differences_are_of_the_same_seed():
     names = [f"{name}, {how}" for name in (*RANGES, "all") for how in ("grid", "search")]
-    usual = dict.fromkeys(names, 0.5) | {"all, halved": 0.5, "saved": 3.0, "front": 5, "front on test": 2}
+    names += ["all, halved", "all, estimated", "nsgaii, area", "map, area"]
+    usual = dict.fromkeys(names, 0.5) | {"saved": 3.0, "front": 5, "front on test": 2}
+    usual |= {"saved by estimates": 2.5, "part is off": 0.04}
     by_seed = [usual | {"ties, grid": 0.4 + seed, "ties, search": 0.5 + seed * 1.1} for seed in (0, 1)]
     text = tables(by_seed)
     interval = student_interval([0.1, 0.2])
     line = f"| ties | 0.900 | 1.050 | +0.150 [{interval.low:+.3f}, {interval.high:+.3f}] |"
     assert line in text.splitlines()
-    assert "read 1/3.0 of the documents. Of 10 points" in text and "4 are of the front" in text
+    assert "read 1/3.0 of the documents, estimates 1/2.5;" in text and "part 0.040." in text
+    assert "Of 10 points" in text and "4 are of the front" in text
+
+
+def test_the_area_is_of_the_points_that_none_is_better_than():
+    assert area([(0.5, 0.5), (1.0, 0.2), (0.4, 0.4), (0.2, 1.0)]) == pytest.approx(
+        0.2 + 0.3 * 0.5 + 0.5 * 0.2
+    )
+    assert area([]) == 0
 
 
 @pytest.mark.slow
@@ -56,13 +66,15 @@ def test_a_seed_has_grids_searches_and_a_front(tmp_path, monkeypatch):
     (folder / "grids.yaml").write_text(yaml.safe_dump(content | {"methods": [method]}))
     monkeypatch.setattr(search_study, "RANGES", {"task_arithmetic": RANGES["task_arithmetic"]})
     monkeypatch.setattr(search_study, "FRONT", tuple(BENCHMARKS))
+    monkeypatch.setattr(search_study, "SAMPLERS", {"nsgaii": {"population": 2}, "map": {"samples": 1}})
     monkeypatch.setattr(search_study, "_grids", lambda *_: load_experiment(folder / "grids.yaml"))
     (found,) = [search_study._of_seed(0, folder / "out", {"confidence": 0.9})]
     assert found["all, grid"] == found["task_arithmetic, grid"] > 0
     assert found["all, search"] > 0 and found["saved"] >= 1 and found["front"] >= 1
     store = Store(folder / "out/results")
     assert set(run_names(store)) == {
-        "grids-0", "task_arithmetic-0", "together-0", "halved-0", "front-0",
+        "grids-0", "task_arithmetic-0", "together-0", "halved-0", "estimated-0", "front-0",
+        "front-nsgaii-0", "front-map-0",
     }  # fmt: skip
     assert "| task_arithmetic |" in tables([found])
 
