@@ -40,6 +40,7 @@ def test_every_benchmark_and_suite_can_be_loaded():
         "metis",
         "smol-glue",
         "smol-metis",
+        "smol-skills",
         "t5-lab",
     ]
 

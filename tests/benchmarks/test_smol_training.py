@@ -52,8 +52,9 @@ def test_dollys_answers_meet_what_is_demanded(data):
         assert all(met for _, met in verdicts), verdicts[0][0]
 
 
-def test_no_question_is_trained_on_and_validated(data):
-    for task in load_suite("smol-metis").tasks.values():
+@pytest.mark.parametrize("suite", ["smol-metis", "smol-skills"])
+def test_no_question_is_trained_on_and_validated(data, suite):
+    for task in load_suite(suite).tasks.values():
         training, validation = (load_examples(part, data) for part in (task.training, task.validation))
         assert validation
         assert not {prompt for prompt, _ in training} & {prompt for prompt, _ in validation}
