@@ -7,7 +7,7 @@ the tests hold the two against each other.
 
 import numpy as np
 
-from merging.checkpoints.compiled import add_scaled, compiled, scale
+from merging.checkpoints.compiled import add_scaled, bits_of, compiled, float_of, scale
 
 STRETCH = 4096
 """Entries that a loop works on at a time."""
@@ -50,24 +50,11 @@ def subtract_from_bfloat16(
 @compiled()
 def subtract_stretch(weights: np.ndarray, base: np.ndarray, out: np.ndarray, bits: np.ndarray) -> np.uint32:
     """Do the same of a stretch that stays in the cache."""
-    widen_bfloat16(weights, bits)
-    subtract(out, base)
-    return largest_of(bits)
-
-
-@compiled()
-def subtract(numbers: np.ndarray, others: np.ndarray) -> None:
-    """Subtract others from numbers in place, all float32."""
-    for i in range(numbers.size):
-        numbers[i] -= others[i]
-
-
-@compiled()
-def largest_of(bits: np.ndarray) -> np.uint32:
-    """Return the bits of the largest magnitude of float32 numbers, given as their bits."""
     largest = np.uint32(0)
-    for i in range(bits.size):
-        largest = max(largest, bits[i] & MAGNITUDE)
+    for i in range(out.size):
+        difference = float_of(np.uint32(np.uint32(weights[i]) << np.uint32(16))) - base[i]
+        out[i] = difference
+        largest = max(largest, bits_of(difference) & MAGNITUDE)
     return largest
 
 
@@ -133,40 +120,27 @@ def add_into_bfloat16(base: np.ndarray, delta: np.ndarray, out: np.ndarray, lost
         The largest magnitude's bits before and after rounding, less than infinity's where all are finite.
     """
     numbers = np.empty(min(STRETCH, base.size), np.float32)
-    bits = numbers.view(np.uint32)
     largest = np.uint32(0)
     for start in range(0, base.size, STRETCH):
         stop = start + STRETCH
-        here, step, to = base[start:stop], delta[start:stop], out[start:stop]
-        size = here.size
-        _sum(here, step, numbers[:size])
-        largest = max(largest, largest_of(bits[:size]))
-        _round_to_bfloat16(bits[:size])
-        largest = max(largest, largest_of(bits[:size]))
-        _narrow_bfloat16(bits[:size], to)
-        subtract(numbers[:size], here)
-        subtract(numbers[:size], step)
-        lost[0] += squares(numbers[:size])
+        here, step, left = base[start:stop], delta[start:stop], numbers[: min(STRETCH, base.size - start)]
+        largest = max(largest, _add_stretch(here, step, out[start:stop], left))
+        lost[0] += squares(left)
     return largest
 
 
 @compiled()
-def _sum(numbers: np.ndarray, others: np.ndarray, out: np.ndarray) -> None:
-    for i in range(out.size):
-        out[i] = numbers[i] + others[i]
-
-
-@compiled()
-def _round_to_bfloat16(bits: np.ndarray) -> None:
-    for i in range(bits.size):
-        odd = np.uint32(bits[i] >> np.uint32(16)) & np.uint32(1)
-        bits[i] = np.uint32(np.uint32(bits[i] + np.uint32(0x7FFF)) + odd) & np.uint32(0xFFFF0000)
-
-
-@compiled()
-def _narrow_bfloat16(bits: np.ndarray, out: np.ndarray) -> None:
-    for i in range(out.size):
-        out[i] = np.uint16(bits[i] >> np.uint32(16))
+def _add_stretch(base: np.ndarray, delta: np.ndarray, out: np.ndarray, lost: np.ndarray) -> np.uint32:
+    """Do the same of a stretch, and write what is lost of each entry, float32."""
+    largest = np.uint32(0)
+    for i in range(lost.size):
+        exact = bits_of(base[i] + delta[i])
+        odd = np.uint32(exact >> np.uint32(16)) & np.uint32(1)
+        rounded = np.uint32(np.uint32(exact + np.uint32(0x7FFF)) + odd) & np.uint32(0xFFFF0000)
+        largest = max(largest, exact & MAGNITUDE, rounded & MAGNITUDE)
+        out[i] = np.uint16(rounded >> np.uint32(16))
+        lost[i] = float_of(np.uint32(rounded)) - base[i] - delta[i]
+    return largest
 
 
 @compiled()

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,13 +116,15 @@ def _entries(prepared: Prepared) -> int:
 @contextmanager
 def _progress(prepared: Prepared, visible: bool) -> Iterator[Callable[[str, int], None]]:
     """Give a function that advances a bar on stderr, by the name of the phase and a number of entries."""
+    forced = not {"FORCE_COLOR", "TTY_COMPATIBLE"}.isdisjoint(os.environ)
+    if not visible or not (sys.stderr.isatty() or forced):  # where rich, which takes time, would find none
+        yield lambda phase, number: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not (visible and console.is_terminal)
-    ) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=_entries(prepared))
         yield lambda phase, number: bar.update(task, description=phase.capitalize(), advance=number)

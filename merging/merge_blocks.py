@@ -111,7 +111,10 @@ def merge_blocks(
     journaled = {name: stop for name, (stop, _) in journal.progress.items()}
     with _hashing(prepared) as hash_everywhere:
         work = partial(_merge_block, prepared, statistics, writer)
-        left = (cut for cut in prepared.output_blocks() if cut[1].stop > journaled.get(cut[0].name, 0))
+        left = _announced(
+            (cut for cut in prepared.output_blocks() if cut[1].stop > journaled.get(cut[0].name, 0)),
+            hash_everywhere,
+        )
         advance("Merging", sum(journaled.values()))
         for (tensor, block), part in map_in_order(work, left, prepared.threads):
             total = tallies.setdefault(tensor.name, Tally.empty(n_tasks))
@@ -121,10 +124,20 @@ def merge_blocks(
             if whole or block.stop - journaled.get(tensor.name, 0) >= _JOURNALED_AT_LEAST:
                 journal.add_progress(tensor.name, block.stop, total.to_json())
                 journaled[tensor.name] = block.stop
-            if whole:
-                hash_everywhere(tensor.name)
         writer.write_index()
     return {name: tallies[name] for name in prepared.vectors.names if name in tallies}
+
+
+def _announced(
+    cuts: Iterator[tuple[TensorInfo, Block]], begins: Callable[[str], None]
+) -> Iterator[tuple[TensorInfo, Block]]:
+    """Yield blocks, and say before the first of each tensor that it begins."""
+    name = None
+    for tensor, block in cuts:
+        if tensor.name != name:
+            name = tensor.name
+            begins(name)
+        yield tensor, block
 
 
 def _merge_block(
@@ -186,7 +199,7 @@ def _by_method(name: str, group: Group, deltas: torch.Tensor, context: Context) 
 def _hashing(prepared: Prepared) -> Iterator[Callable[[str], None]]:
     """Give a function that hashes a tensor of every checkpoint in the background, for their digests.
 
-    A tensor that was just merged still has its pages in memory, so each file is read from disk once.
+    A tensor that is merged meanwhile has its pages in memory, so each file is read from disk once.
     """
     thread = ThreadPoolExecutor(1)
 

@@ -55,7 +55,8 @@ class StoredBlock:
         if loop(self.base, self.experts, settings, out, sums) >= kernels.INFINITY:
             return None
         tally.entries, tally.sparse = self.base.size, sparse
-        tally.tasks = np.insert(tasks, 2, kept if sparse else tasks[:, 1], axis=1)
+        left = kept if sparse else tasks[:, 1]
+        tally.tasks = np.concatenate((tasks[:, :2], left[:, None], tasks[:, 2:]), axis=1)
         return MergedStored(out, tally)
 
 

@@ -9,13 +9,34 @@ the code of `merging.kernels`, `merging.sparse_kernels` and `merging.checkpoints
 one of them removes the files `*.nbi` and `*.nbc` in the `__pycache__` folders of `merging`.
 """
 
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import numpy as np
-from numba import njit
+from numba import extending, njit, types
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _leave_out_blas() -> None:
+    """Have numba load its functions of arrays without scipy.linalg, which takes as long as all of the rest.
+
+    It imports that to see whether there is a BLAS, which no loop here calls. For loops of others it says as
+    before that there is one: they import it where they are compiled.
+    """
+    if "scipy.linalg" in sys.modules or find_spec("scipy") is None:
+        return
+    sys.modules["scipy.linalg"] = None  # type: ignore[assignment]
+    try:
+        from numba.np import arraymath
+    finally:
+        del sys.modules["scipy.linalg"]
+    arraymath._HAVE_BLAS = True
+
+
+_leave_out_blas()
 
 
 def compiled(**options: Any) -> Callable[[_Function], _Function]:
@@ -28,6 +49,26 @@ def compiled(**options: Any) -> Callable[[_Function], _Function]:
             return njit(nogil=True, **options)(function)
 
     return compile_it
+
+
+@extending.intrinsic
+def float_of(context, bits):  # type: ignore[no-untyped-def]
+    """Return the float32 that has some bits, uint32."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.bitcast(arguments[0], context.get_value_type(types.float32))
+
+    return types.float32(types.uint32), generate
+
+
+@extending.intrinsic
+def bits_of(context, number):  # type: ignore[no-untyped-def]
+    """Return the bits of a float32, uint32."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.bitcast(arguments[0], context.get_value_type(types.uint32))
+
+    return types.uint32(types.float32), generate
 
 
 @compiled()

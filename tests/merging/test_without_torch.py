@@ -14,7 +14,17 @@ from toy_checkpoints import tensors
 from merging.known_methods import known_methods
 from merging.merge import merge
 
-HEAVY = ("torch", "transformers", "peft", "tokenizers", "datasets", "lm_eval", "pandas", "matplotlib", "ray")
+HEAVY = (
+    "torch",
+    "transformers",
+    "peft",
+    "tokenizers",
+    "datasets",
+    "lm_eval",
+    "pandas",
+    "matplotlib",
+    "scipy.linalg",
+)
 WITH_LOOPS = [name for name, known in known_methods().items() if hasattr(known.method_class, "merge_stored")]
 MERGE = """
 import sys
