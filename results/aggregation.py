@@ -4,11 +4,14 @@ Each is a function of means over documents, so that resampling documents is resa
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MATTHEWS = "mcc"
 PERPLEXITIES = ("word_perplexity", "byte_perplexity", "bits_per_byte")
@@ -24,7 +27,7 @@ def document_columns(metric: str) -> Sequence[str]:
     return ("logprob", "units") if metric in PERPLEXITIES else ("score",)
 
 
-def terms(metric: str, documents: pd.DataFrame | pa.Table) -> Values:
+def terms(metric: str, documents: "pd.DataFrame | pa.Table") -> Values:
     """What is averaged over documents: shape (terms, documents)."""
     columns = [np.asarray(documents[name], dtype=np.float64) for name in document_columns(metric)]
     if metric == MATTHEWS:
@@ -52,7 +55,7 @@ def from_means(metric: str, means: Values) -> Values:
     return np.where(usable, (both - gold * predicted) / root, 0.0)
 
 
-def aggregate(metric: str, documents: pd.DataFrame) -> float:
+def aggregate(metric: str, documents: "pd.DataFrame") -> float:
     """The metric over all lm-eval tasks: the mean of each task's.
 
     Args:

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from results.kept_table import read_table, write_table
-from results.record import Record
+from results.kept_table import FOLDER, read_table, write_table
+from results.record import Record, record_fields
 from results.record_index import Signature, signature_of
 from results.shared_items import ITEM
 from results.store import DOCUMENT_KEY, Store
 
-FOLDER = "compared"
 LEAST_NEW = 100
 """So many records that the file lacks make it worth to write it again."""
 _COLUMNS = ("name", "size", "changed", "inode", "record", "rows", "keys", "of", "numbers")
@@ -61,10 +60,6 @@ class KeptRows:
             return self._records[digest]
         record = self._records[digest] = self._read_record(digest)
         return record
-
-    def rows_digest(self, digest: str) -> str:
-        """Sha256 of the file of rows of a record that `get` has given."""
-        return self._now[digest].rows
 
     def _read_record(self, digest: str) -> Record:
         kept, signature = self._before.get(digest), (0, 0, 0)
@@ -114,10 +109,12 @@ class KeptRows:
             for name, kept in self._now.items()
         ]
         arrays = [pa.array(column) for column in zip(*rows, strict=True)]
-        write_table(self.store.root, self._path, pa.Table.from_arrays(arrays, list(_COLUMNS)))
+        write_table(
+            self.store.root, self._path, pa.Table.from_arrays(arrays, list(_COLUMNS)), record_fields()
+        )
 
     def _read(self) -> dict[str, _Kept]:
-        table = read_table(self._path, _COLUMNS)
+        table = read_table(self._path, _COLUMNS, record_fields())
         if table is None:
             return {}
         columns: list[list[Any]] = [table[name].to_pylist() for name in _COLUMNS]

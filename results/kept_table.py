@@ -8,35 +8,48 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from results.json_values import digest_of
-from results.record import Record
 from results.writing import write_atomically
 
+FOLDER = "compared"
+"""Of a store, where tables of its runs are kept."""
+SUBMISSION = "submission.json"
+"""The file that makes a folder a submission, which has its own files only: no table is kept in it."""
 
-def read_table(path: Path, columns: Sequence[str]) -> pa.Table | None:
-    """The table as it was written; None where the file is not there, is damaged, or of an earlier version."""
+
+def read_table(
+    path: Path, columns: Sequence[str], made_of: object, wanted: Sequence[str] | None = None
+) -> pa.Table | None:
+    """The table as it was written; None where it is not there, is damaged, or was made of something else.
+
+    Args:
+        path: its file.
+        columns: all that it has.
+        made_of: a JSON value that is another one where the table would be.
+        wanted: the columns to read, all by default.
+    """
     try:
-        file = parquet.ParquetFile(pa.BufferReader(path.read_bytes()), page_checksum_verification=True)
-        table = file.read(use_threads=False)
-        return table if table.schema.metadata[b"form"] == _form(columns) else None
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            if file.schema_arrow.metadata[b"form"] != _form(columns, made_of):
+                return None
+            return file.read(columns=wanted, use_threads=False)
     except (OSError, pa.ArrowException, KeyError, TypeError):
         return None
 
 
-def write_table(root: Path, path: Path, table: pa.Table) -> None:
-    """Write the table where the store can be written, and is no submission, which has its own files only.
+def write_table(root: Path, path: Path, table: pa.Table, made_of: object) -> None:
+    """Write the table where the store can be written, and is no submission.
 
     Of several writers the last one wins.
     """
-    if (root / "submission.json").exists():
+    if (root / SUBMISSION).exists():
         return
     sink = pa.BufferOutputStream()
-    table = table.replace_schema_metadata({b"form": _form(table.column_names)})
+    table = table.replace_schema_metadata({b"form": _form(table.column_names, made_of)})
     parquet.write_table(table, sink, compression="zstd", write_page_checksum=True)
     with suppress(OSError):  # a store that only others may write
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, sink.getvalue().to_pybytes())
 
 
-def _form(columns: Sequence[str]) -> bytes:
-    """What changes with the columns and the fields of a record."""
-    return digest_of([list(columns), Record.model_json_schema()]).encode()
+def _form(columns: Sequence[str], made_of: object) -> bytes:
+    return digest_of([list(columns), made_of]).encode()

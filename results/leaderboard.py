@@ -8,22 +8,23 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Generic
 
-from results.comparison import compare
 from results.errors import InputError
-from results.intervals import Draws
-from results.kept_rows import KeptRows
-from results.leaderboard_entries import LeaderboardEntry, Source, entries_of
-from results.leagues import ComparisonKey, League, comparison_key, described
-from results.ranking import Seeds, rank_groups
-from results.run_manifest import load_run, run_names
+from results.kept_table import SUBMISSION
+from results.leagues import ComparisonKey, League, described
+from results.ranked import Entry, Measured, Source
+from results.ranking import rank_groups
+from results.run_manifest import run_names
 from results.store import Store
-from results.submission import MANIFEST, check_submission
 from results.suite import RANKED_BY
+
+if TYPE_CHECKING:  # what makes entries takes long to import, and kept ones need nothing of it
+    from results.leaderboard_entries import LeaderboardEntry
 
 
 @dataclass(frozen=True)
-class Standing:
+class Standing(Generic[Entry]):
     """An entry in its league.
 
     Attributes:
@@ -33,7 +34,7 @@ class Standing:
         ranks: its rank group by each statistic; None where it has none.
     """
 
-    entry: LeaderboardEntry
+    entry: Entry
     league: str
     sources: tuple[Source, ...]
     ranks: Mapping[str, int | None]
@@ -45,41 +46,53 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Leaderboard:
+class Leaderboard(Generic[Entry]):
     """Leagues, those with most entries first, and who stands in them."""
 
     leagues: tuple[League, ...]
-    standings: tuple[Standing, ...]
+    standings: tuple[Standing[Entry], ...]
 
 
-def gather(
-    stores: Sequence[Path], runs: Sequence[str] = (), watch: Callable[[str], object] = lambda _: None
-) -> Leaderboard:
-    """Make a leaderboard of runs.
+def ranks_of(measured: Sequence[Measured]) -> list[int]:
+    """The rank group of each entry of a league, by one statistic."""
+    return rank_groups(
+        [one.value for one in measured], [one.draws() for one in measured], [one.seeds for one in measured]
+    )
+
+
+def gather(stores: Sequence[Path], runs: Sequence[str] = ()) -> "Leaderboard[LeaderboardEntry]":
+    """Make a leaderboard of runs, each of which is compared.
+
+    Args and errors are those of `arrange`.
+    """
+    from results.run_entries import read_run
+
+    return arrange(read_run, stores, runs)
+
+
+def arrange(
+    read: Callable[[Store, str], tuple[ComparisonKey, Sequence[Entry]]],
+    stores: Sequence[Path],
+    runs: Sequence[str] = (),
+    rank: Callable[[Sequence[Measured]], list[int]] = ranks_of,
+) -> Leaderboard[Entry]:
+    """Make a leaderboard of what runs bring to it.
 
     Args:
+        read: gives what a run of a store, by its name, has in common with others, and its entries.
         stores: their folders; a submission is one, too.
         runs: names of the runs; by default all of them.
-        watch: is told of every run before it is compared.
+        rank: gives the rank groups of a league's entries by one statistic.
 
     Raises:
         InputError: a store has no runs, a submission is not whole, no store has one of the names, a run
             cannot be compared, or no run has a merged checkpoint.
     """
-    compared: list[tuple[ComparisonKey, list[LeaderboardEntry]]] = []
-    for store, name in _runs(stores, runs):
-        watch(f"{store.root}: {name}")
-        run = load_run(store, name)
-        records = KeptRows(store, name)
-        comparison = compare(run, store, kept=records)
-        source = Source(str(store.root), name)
-        compared.append(
-            (comparison_key(run, comparison, records), entries_of(comparison, run, records, source))
-        )
+    compared = [read(store, name) for store, name in _runs(stores, runs)]
     # The most complete first: what lacks a benchmark then finds the league that it would be in.
     compared.sort(key=lambda pair: -len(pair[0].scoring))
     leagues: list[ComparisonKey] = []
-    members: dict[str, dict[str, Standing]] = {}
+    members: dict[str, dict[str, Standing[Entry]]] = {}
     for key, entries in compared:
         league = next((league for league in leagues if league.admits(key)), key)
         if league is key:
@@ -95,7 +108,7 @@ def gather(
         raise InputError(f"{_listed(stores)}: no run has a merged checkpoint; make one with 'manyshot run'")
     return Leaderboard(
         tuple(described(kept)),
-        tuple(standing for key in kept for standing in _ranked(list(members[key.league].values()))),
+        tuple(standing for key in kept for standing in _ranked(list(members[key.league].values()), rank)),
     )
 
 
@@ -105,7 +118,11 @@ def _opened(root: Path) -> Store:
     Raises:
         InputError: it has no runs, or the submission is not whole.
     """
-    store = check_submission(root) if (root / MANIFEST).is_file() else Store(root)
+    store = Store(root)
+    if (root / SUBMISSION).is_file():
+        from results.submission import check_submission
+
+        store = check_submission(root)
     if not run_names(store):
         raise InputError(
             f"{root / 'runs'}: no runs; make one with 'manyshot run', or give the store that has it"
@@ -129,7 +146,7 @@ def _listed(stores: Sequence[Path]) -> str:
     return ", ".join(map(str, stores))
 
 
-def _enter(members: dict[str, Standing], entries: Iterable[LeaderboardEntry], league: str) -> None:
+def _enter(members: dict[str, Standing[Entry]], entries: Iterable[Entry], league: str) -> None:
     """Add entries to a league, each once, with all its sources."""
     for entry in entries:
         known = members.get(entry.id) or Standing(entry, league, (), {})
@@ -137,19 +154,15 @@ def _enter(members: dict[str, Standing], entries: Iterable[LeaderboardEntry], le
         members[entry.id] = replace(known, sources=tuple(sources))
 
 
-def _ranked(members: Sequence[Standing]) -> list[Standing]:
+def _ranked(
+    members: Sequence[Standing[Entry]], rank: Callable[[Sequence[Measured]], list[int]]
+) -> list[Standing[Entry]]:
     """The standings of a league with their ranks."""
     ranks: dict[str, dict[str, int]] = {}
     for statistic in RANKED_BY:
-        known: dict[str, tuple[float, Draws, Seeds]] = {}
-        for entry in [standing.entry for standing in members]:
-            pooled = entry.pooled(statistic)
-            draws, is_ranked = pooled.draws, entry.role == "merged" and entry.is_complete
-            if is_ranked and pooled.value is not None and draws is not None:
-                known[entry.id] = pooled.value, draws, pooled.by_seed
-        values, drawn, seeds = zip(*known.values(), strict=True) if known else ((), (), ())
-        groups = rank_groups(values, drawn, seeds)
-        ranks[statistic] = dict(zip(known, groups, strict=True))
+        every = {standing.entry.id: standing.entry.measured(statistic) for standing in members}
+        known = {name: measured for name, measured in every.items() if measured is not None}
+        ranks[statistic] = dict(zip(known, rank(list(known.values())), strict=True))
     return [
         replace(standing, ranks={name: ranks[name].get(standing.entry.id) for name in RANKED_BY})
         for standing in members

@@ -1,21 +1,24 @@
 """The entries that a run has on a leaderboard: each method over its seeds, the base, and the experts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
+from hashlib import sha256
 from statistics import fmean
 
+import pyarrow as pa
 from pydantic import JsonValue
 
 from results.comparison import Comparison, ComparisonRow
 from results.json_values import digest_of
 from results.kept_rows import KeptRows
-from results.kept_samples import KeptSamples
 from results.merge_recipe import recipe_of
 from results.pooled import MethodOverSeeds, Pooled, pooled_draws, pooled_scores
-from results.record import Record
+from results.ranked import Measured, Source
 from results.reference import references
 from results.run_manifest import Entry, Role, Run
 from results.samples import DifferingDocument, differing_samples
+from results.store import DOCUMENT_KEY
 from results.suite import BenchmarkSpec
 
 
@@ -86,14 +89,6 @@ def benchmark_score(
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where an entry is from: a store's folder as it was given, and the name of a run."""
-
-    store: str
-    run: str
-
-
-@dataclass(frozen=True)
 class LeaderboardEntry:
     """A method over its seeds, or a reference: the base, or a task's expert over its seeds.
 
@@ -153,10 +148,14 @@ class LeaderboardEntry:
         """How many documents of the benchmarks that count in the average were scored, with one seed."""
         return sum(score.n or 0 for score in self.benchmarks if score.task is not None and not score.left_out)
 
-    def pooled(self, statistic: str) -> Pooled:
-        """The average or the worst task, by name."""
+    def measured(self, statistic: str) -> Measured | None:
+        """The average or the worst task; None of references, and where it is not known of all benchmarks."""
         pooled: Pooled = getattr(self, statistic)
-        return pooled
+        value, draws = pooled.value, pooled.draws
+        if self.role != "merged" or not self.is_complete or value is None or draws is None:
+            return None
+        digest = digest_of([value, list(pooled.by_seed.items()), sha256(draws.tobytes()).hexdigest()])
+        return Measured(value, pooled.by_seed, digest, lambda: draws)
 
     @property
     def source_code(self) -> str | None:
@@ -180,11 +179,17 @@ def entries_of(comparison: Comparison, run: Run, records: KeptRows, source: Sour
     groups: dict[str, list[ComparisonRow]] = {}
     for row in comparison.rows:
         groups.setdefault(digest_of(_shared(row)), []).append(row)
-    entries, samples = [], KeptSamples(records.store, run.name)
+    entries = []
+
+    @cache
+    def said(digest: str) -> pa.Table:
+        """What an expert said to the documents of a record; many are compared with it."""
+        rows = records.store.rows(records.get(digest))
+        return rows.select([name for name in (*DOCUMENT_KEY, "score", "output") if name in rows.column_names])
+
     for rows in groups.values():
         entry = _entry(sorted(rows, key=lambda row: row.seed or 0), comparison, run, source)
-        entries.append(_with_recipe(entry, run, records, samples) if entry.role == "merged" else entry)
-    samples.save()
+        entries.append(_with_recipe(entry, run, records, said) if entry.role == "merged" else entry)
     return entries
 
 
@@ -234,7 +239,9 @@ def _weakest(rows: Sequence[ComparisonRow]) -> str | None:
     return None
 
 
-def _with_recipe(entry: LeaderboardEntry, run: Run, records: KeptRows, kept: KeptSamples) -> LeaderboardEntry:
+def _with_recipe(
+    entry: LeaderboardEntry, run: Run, records: KeptRows, said: Callable[[str], pa.Table]
+) -> LeaderboardEntry:
     """A merged checkpoint's entry with its recipe, and with samples; both of the lowest seed."""
     own = entry.checkpoints[0]
     experts = references(run, own)
@@ -243,13 +250,8 @@ def _with_recipe(entry: LeaderboardEntry, run: Run, records: KeptRows, kept: Kep
     for score in entry.benchmarks:
         name = score.benchmark.name
         if score.task is not None and name in own.records and name in experts[score.task].records:
-            both = [records.get(of.records[name]) for of in (own, experts[score.task])]
-            merged, expert = (records.rows_digest(record.key.digest) for record in both)
-
-            def choose(both: Sequence[Record] = both) -> list[DifferingDocument]:
-                return differing_samples(*(records.store.documents(record) for record in both))
-
-            samples[name] = kept.samples((merged, expert), choose)
+            merged = records.store.rows(records.get(own.records[name]))
+            samples[name] = tuple(differing_samples(merged, said(experts[score.task].records[name])))
     return replace(entry, recipe=recipe_of(own, run.base, experts, rounds), samples=samples)
 
 

@@ -7,12 +7,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from results.aggregation import document_columns
-from results.comparison import Comparison
 from results.json_values import digest_of
-from results.kept_rows import KeptRows
-from results.run_manifest import Run
-from results.store import DOCUMENT_KEY
 from results.suite import SuiteSpec
 
 
@@ -110,33 +105,6 @@ class League:
             for name, value in (each[0] if each else {}).items()
             if all(settings.get(name) == value for settings in each)
         }
-
-
-def comparison_key(run: Run, comparison: Comparison, records: KeptRows) -> ComparisonKey:
-    """What the runs that a run can be compared with have in common with it.
-
-    Raises:
-        InputError: a record is missing or broken.
-    """
-    scoring = {}
-    for benchmark in run.suite.task_benchmarks:
-        digest = next(
-            (entry.records[benchmark.name] for entry in run.entries if benchmark.name in entry.records), None
-        )
-        if digest is not None:
-            record = records.get(digest)
-            key, rows = record.key, records.rows(record, document_columns(record.metric))
-            names = sorted(zip(*(map(str, rows[name].to_pylist()) for name in DOCUMENT_KEY), strict=True))
-            scoring[benchmark.name] = Scoring(key.definition, key.data, digest_of(names), key.settings)
-    return ComparisonKey(
-        run=digest_of(run.model_dump(mode="json")),
-        suite=run.suite,
-        base=run.base.checkpoint.digest if run.base else None,
-        path=run.base.path if run.base else "",
-        limit=comparison.limit,
-        scoring=scoring,
-        left_out=comparison.left_out,
-    )
 
 
 def described(keys: Sequence[ComparisonKey]) -> list[League]:

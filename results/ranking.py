@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from results.bootstrap import generator_of
-
 _LEVEL = 0.97
 _RESAMPLES = 2000
 """Of entries that have seeds and no resamples of documents."""
@@ -111,6 +109,8 @@ def _blocks(seeds: Sequence[Seeds], resamples: int) -> list[_Block]:
     for place, of_entry in enumerate(seeds):
         if len(of_entry) > 1:
             places.setdefault(frozenset(of_entry), []).append(place)
+    from results.bootstrap import generator_of  # with pandas, of which ranks that are kept need nothing
+
     blocks = []
     for number, (shared_seeds, entries) in enumerate(places.items()):
         count = len(shared_seeds)

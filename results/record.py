@@ -1,7 +1,7 @@
 """A record: one immutable result, of one checkpoint on one benchmark under one set of settings."""
 
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -112,3 +112,9 @@ class Record(Settings):
     """What was asked, in words; None in records of earlier versions."""
     created: str = Field(default_factory=_now)
     """UTC time, ISO 8601."""
+
+
+@cache
+def record_fields() -> dict[str, Any]:
+    """The fields of a record, as a JSON schema: what is kept of records with other fields is made again."""
+    return Record.model_json_schema()

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pydantic_core import from_json
 
 from results.kept_table import read_table, write_table
-from results.record import Record
+from results.record import Record, record_fields
 
 FILE = "index.parquet"
 LEAST_NEW = 500
@@ -70,7 +70,7 @@ def signature_of(status: os.stat_result) -> Signature:
 
 def _read_index(path: Path) -> Mapping[str, tuple[Signature, str]]:
     """By the name of a record's file, its signature and the record; empty where the index is of no use."""
-    table = read_table(path, _COLUMNS)
+    table = read_table(path, _COLUMNS, record_fields())
     if table is None:
         return {}
     names, sizes, changed, inodes, records = (table[name].to_pylist() for name in _COLUMNS)
@@ -82,4 +82,4 @@ def _write_index(root: Path, signatures: Mapping[str, Signature], texts: Mapping
     names = list(texts)
     columns = [names, *zip(*(signatures[name] for name in names), strict=True), list(texts.values())]
     arrays = [pa.array(column) for column in columns]
-    write_table(root, root / FILE, pa.Table.from_arrays(arrays, list(_COLUMNS)))
+    write_table(root, root / FILE, pa.Table.from_arrays(arrays, list(_COLUMNS)), record_fields())

@@ -9,7 +9,6 @@ from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 ITEM = "item"
@@ -49,6 +48,8 @@ def connected(items: Mapping[Node, Names]) -> list[list[Node]]:
 
 def numbered(items: Mapping[Node, Names]) -> tuple[dict[Node, NDArray[np.int64]], int]:
     """The items by number, from 0 in the order in which they are met, and how many there are."""
+    import pandas as pd
+
     numbers, known = pd.factorize(np.concatenate(list(items.values())))
     ends = np.cumsum([len(names) for names in items.values()])[:-1]
     return dict(zip(items, np.split(numbers, ends), strict=True)), len(known)

@@ -16,11 +16,9 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import pandas as pd
 import pyarrow as pa
-from pandas.api.types import is_integer_dtype, is_numeric_dtype, is_string_dtype
 from pyarrow import parquet
 
 from results.aggregation import aggregate, document_columns
@@ -32,6 +30,9 @@ from results.record_index import record_values
 from results.shared_items import ITEM
 from results.validation import validated
 from results.writing import write_once
+
+if TYPE_CHECKING:  # pandas takes longer to import than most stores to read
+    import pandas as pd
 
 DOCUMENT_KEY = ("lm_eval_task", "doc_id")
 _ADVICE = "remove it and score again"
@@ -80,7 +81,7 @@ class Store:
             raise InputError(f"{path}: there is no such record; score again, or give the store that has it")
         return _read_with_rows(path)
 
-    def write(self, record: Record, documents: pd.DataFrame) -> Record:
+    def write(self, record: Record, documents: "pd.DataFrame") -> Record:
         """Keep a record, unless there is one of the same key: the first writer wins.
 
         Args:
@@ -121,7 +122,7 @@ class Store:
             rows.unlink(missing_ok=True)
         return _read(path)
 
-    def documents(self, record: Record, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    def documents(self, record: Record, columns: Sequence[str] | None = None) -> "pd.DataFrame":
         """The rows of a record's documents.
 
         Args:
@@ -203,13 +204,15 @@ def _keep_rows(path: Path, table: bytes, digest: str) -> tuple[Path, bool]:
     return own, write_once(own, table)
 
 
-def problems(record: Record, documents: pd.DataFrame) -> Iterator[str]:
+def problems(record: Record, documents: "pd.DataFrame") -> Iterator[str]:
     """What is wrong with a record and its documents. After the first problem nothing else is to be trusted.
 
     Args:
         record: of a benchmark.
         documents: one row for each, with at least the columns that `Store.write` needs.
     """
+    from pandas.api.types import is_integer_dtype, is_numeric_dtype, is_string_dtype
+
     for name, number in {record.metric: record.value, "seconds": record.seconds, **record.metrics}.items():
         if not math.isfinite(number):
             yield f"{name} is {number}; a record holds finite numbers only"
@@ -234,7 +237,9 @@ def problems(record: Record, documents: pd.DataFrame) -> Iterator[str]:
         yield f"{record.metric} is {record.value}, but its documents give {score:.6g}"
 
 
-def _problems_of_items(documents: pd.DataFrame) -> Iterator[str]:
+def _problems_of_items(documents: "pd.DataFrame") -> Iterator[str]:
+    from pandas.api.types import is_string_dtype
+
     if ITEM not in documents:
         if documents["lm_eval_task"].nunique() > 1:
             yield "its documents of several lm-eval tasks have no column item: which are one question?"
@@ -254,7 +259,7 @@ def store_root(argument: Path | None = None) -> Path:
     return root
 
 
-def load_results(store: Path | None = None) -> pd.DataFrame:
+def load_results(store: Path | None = None) -> "pd.DataFrame":
     """Every record of a store as a table, one row per record.
 
     Args:
@@ -273,6 +278,8 @@ def load_results(store: Path | None = None) -> pd.DataFrame:
         raise InputError(f"{root}: no such store; give its folder, or set MANYSHOT_STORE")
     before = ["checkpoint", "digest", "benchmark", "metric", "value", "n", "seconds", "engine"]
     after = ["metrics", "created", "record"]
+    import pandas as pd
+
     rows = []
     for record in record_values(root, _read):
         key = record["key"]
@@ -313,12 +320,12 @@ def _read_with_rows(path: Path) -> tuple[Record, str]:
     return record, content["documents"]
 
 
-def _check(record: Record, documents: pd.DataFrame) -> None:
+def _check(record: Record, documents: "pd.DataFrame") -> None:
     for problem in problems(record, documents):
         raise InputError(f"benchmark {record.key.benchmark} of {record.name}: {problem}")
 
 
-def _to_parquet(documents: pd.DataFrame) -> bytes:
+def _to_parquet(documents: "pd.DataFrame") -> bytes:
     storable = documents.copy()
     for name in storable.columns:
         try:

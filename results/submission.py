@@ -27,6 +27,7 @@ from results.aggregation import MATTHEWS
 from results.comparison import compare
 from results.errors import InputError
 from results.json_values import digest_of
+from results.kept_table import SUBMISSION
 from results.reading import read_json
 from results.record import Name, Record
 from results.run_manifest import Entry, Run, RunSettings, load_run, run_names, save_run
@@ -34,7 +35,6 @@ from results.shared_items import ITEM
 from results.store import Store, problems
 from results.validation import Settings, Several, quoted, validated
 
-MANIFEST = "submission.json"
 _FILE = re.compile(
     r"runs/[A-Za-z0-9][A-Za-z0-9._-]*\.json"
     r"|records/[0-9a-f]{2}/[0-9a-f]{64}\.(json|parquet)"
@@ -94,7 +94,7 @@ def write_submission(store: Store, names: Sequence[str], out: Path) -> Path:
             runs=tuple(run.name for run in runs),
             files={path: _digest(hidden / path) for path in _listed(hidden)},
         )
-        (hidden / MANIFEST).write_text(f"{contents.model_dump_json(indent=2)}\n", encoding="utf-8")
+        (hidden / SUBMISSION).write_text(f"{contents.model_dump_json(indent=2)}\n", encoding="utf-8")
         check_submission(hidden)
         hidden.chmod(0o755)
         hidden.rename(out)
@@ -117,9 +117,9 @@ def check_submission(folder: Path) -> Store:
     for path in sorted(listed | set(contents.files)):
         where = folder / path
         if path not in contents.files:
-            raise InputError(f"{where}: not named in {MANIFEST}; a submission is taken only as it was made")
+            raise InputError(f"{where}: not named in {SUBMISSION}; a submission is taken only as it was made")
         if path not in listed:
-            raise InputError(f"{where}: missing, though {MANIFEST} names it; ask for the whole submission")
+            raise InputError(f"{where}: missing, though {SUBMISSION} names it; ask for the whole submission")
         if not _FILE.fullmatch(path):
             raise InputError(f"{where}: no file that a submission has; remove it")
         if _digest(where) != contents.files[path]:
@@ -128,7 +128,7 @@ def check_submission(folder: Path) -> Store:
             raise InputError(f"{where}: larger than a method's file can be ({_LARGEST_METHOD} bytes)")
     store = Store(folder)
     if sorted(run_names(store)) != sorted(contents.runs):
-        raise InputError(f"{folder / MANIFEST}: its runs are not those under runs/; ask for it again")
+        raise InputError(f"{folder / SUBMISSION}: its runs are not those under runs/; ask for it again")
     runs = [load_run(store, name) for name in contents.runs]
     _check_methods(folder, runs, [path for path in listed if path.startswith("methods/")])
     used: set[str] = set()
@@ -236,9 +236,9 @@ def _texts(value: Any) -> list[str]:
 
 
 def _contents(folder: Path) -> Contents:
-    path = folder / MANIFEST
+    path = folder / SUBMISSION
     if not path.is_file():
-        raise InputError(f"{folder}: no submission, because it has no {MANIFEST}")
+        raise InputError(f"{folder}: no submission, because it has no {SUBMISSION}")
     return validated(Contents, read_json(path, _ADVICE), str(path), _ADVICE)
 
 
@@ -313,7 +313,7 @@ def _listed(folder: Path) -> list[str]:
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 raise InputError(f"{path}: neither a plain file nor a folder; remove it")
         paths += [str((Path(root) / name).relative_to(folder)) for name in names]
-    return sorted(listed for listed in paths if listed != MANIFEST)
+    return sorted(listed for listed in paths if listed != SUBMISSION)
 
 
 def _digest(path: Path) -> str:

@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 from made_up_family import SUITE, Family, hits
 
+from reports.leaderboard.model import shown_entries
+from reports.leaderboard.shown import ShownEntry
 from results.leaderboard import Leaderboard, Standing
+from results.leaderboard_entries import LeaderboardEntry
 from results.merge_trace import MethodIdentity
 from results.run_manifest import save_run
 from results.store import Store
@@ -88,6 +91,13 @@ def make_store(root: Path) -> Store:
     pair.entries = [one for one in pair.entries if one.task != "multilingual"]
     save_run(store, pair.run(SUITE.but(tasks=two), "lab.math-safety"))
     return store
+
+
+def shown(board: Leaderboard[LeaderboardEntry]) -> Leaderboard[ShownEntry]:
+    """The board as its page shows it."""
+    entries = shown_entries([standing.entry for standing in board.standings])
+    pairs = zip(board.standings, entries, strict=True)
+    return replace(board, standings=tuple(replace(standing, entry=entry) for standing, entry in pairs))
 
 
 def crowded(board: Leaderboard, size: int) -> Leaderboard:

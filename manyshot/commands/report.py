@@ -2,28 +2,25 @@
 
 import argparse
 import json
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from manyshot.console import answer, logger
-from results.comparison import Comparison, compare
+from manyshot.console import answer
+from manyshot.leaderboard import write_leaderboard
 from results.errors import InputError
 from results.run_manifest import load_family, load_run
-from results.search_report import SearchReport, read_search
-from results.signal_report import SignalReport, read_signals
 from results.store import Store, store_root
+
+if TYPE_CHECKING:  # a leaderboard of runs that were compared before is made in less time than their import
+    from results.comparison import Comparison
+    from results.search_report import SearchReport
+    from results.signal_report import SignalReport
 
 
 def run(options: argparse.Namespace) -> None:
     """Show what a run or a store says, in the form that is asked for."""
     if options.kind == "leaderboard":
-        answer(
-            str(
-                write_leaderboard(
-                    [store_root(path) for path in options.store or [None]], options.out, options.run
-                )
-            )
-        )
+        stores = [store_root(path) for path in options.store or [None]]
+        answer(str(write_leaderboard(stores, options.out, options.run or ())))
         return
     store = Store(store_root(options.store))
     if options.kind == "figure":
@@ -47,6 +44,7 @@ def run(options: argparse.Namespace) -> None:
         _compare_two(options, store, name)
         return
     from reports.tables.comparison import render
+    from results.comparison import compare
 
     answer(render(compare(load_run(store, name), store), options.format))
 
@@ -54,29 +52,32 @@ def run(options: argparse.Namespace) -> None:
 def _figure(options: argparse.Namespace, store: Store) -> None:
     """Draw a figure."""
     from reports.figures import Material, draw_figure
+    from results.comparison import compare
+    from results.search_report import read_search
+    from results.signal_report import read_signals
 
     runs = options.run or []
 
-    def one_run() -> Comparison:
+    def one_run() -> "Comparison":
         if len(runs) > 1:
             raise InputError(f"{options.show} shows one run, and {len(runs)} are given; give one --run")
         return compare(load_run(store, *runs), store)
 
-    def signals() -> SignalReport:
+    def signals() -> "SignalReport":
         if options.signals is None:
             raise InputError(
                 f"{options.show} shows signals: give --signals, a file of `manyshot signals --out`"
             )
         return read_signals(options.signals)
 
-    def search() -> SearchReport:
+    def search() -> "SearchReport":
         if options.search is None:
             raise InputError(
                 f"{options.show} shows a search: give --search, a search.json of `manyshot search`"
             )
         return read_search(options.search)
 
-    def several() -> list[Comparison]:
+    def several() -> "list[Comparison]":
         return [compare(run, store) for run in load_family(store, runs)]
 
     draw_figure(options.show, Material(one_run, several, signals, search, options.setting), options.out)
@@ -114,11 +115,3 @@ def _higher_is_better(benchmark: str) -> bool:
         return load_benchmark(benchmark).higher_is_better
     except InputError:
         return True
-
-
-def write_leaderboard(stores: Sequence[Path], out: Path, runs: Sequence[str] = ()) -> Path:
-    """Write the page of the runs of some stores; return its file."""
-    from reports.leaderboard.page import write_page
-    from results.leaderboard import gather
-
-    return write_page(gather(stores, runs, lambda run: logger.info("comparing %s", run)), out)

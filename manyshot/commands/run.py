@@ -91,7 +91,7 @@ def _run(options: argparse.Namespace, workers: Workers | None) -> None:
     finished = run_experiment(experiment, name, context)
     show(finished, options.json)
     if options.leaderboard is not None:
-        from manyshot.commands.report import write_leaderboard
+        from manyshot.leaderboard import write_leaderboard
 
         page = write_leaderboard([store_root(options.store)], options.leaderboard)
         (logger.info if options.json else answer)(f"wrote {page}")

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from reports.colours import BASE_COLOUR
 from reports.figures import figure
 from reports.figures.drawing import (
     REFERENCE,
@@ -16,7 +17,7 @@ from reports.figures.drawing import (
     reference_line,
     wrapped,
 )
-from reports.figures.palette import BASE_COLOUR, Look, looks, method_handles
+from reports.figures.palette import Look, looks, method_handles
 from reports.figures.plotted_methods import PlottedMethod, basis, limits, plotted_methods
 from reports.table_model import UNKNOWN
 from results.comparison import Comparison

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from reports.colours import BASE_COLOUR
 from reports.figures import figure
 from reports.figures.drawing import legend_above, logarithmic, panels, prepare
-from reports.figures.palette import BASE_COLOUR, Look, looks, marker_handle, method_handles
+from reports.figures.palette import Look, looks, marker_handle, method_handles
 from reports.figures.plotted_methods import PlottedMethod, basis, numbers, plotted_methods
 from reports.figures.scatter import Point, draw_points
 from reports.merge_cost import MIB, TRAIN, Cost, cost_of

@@ -6,9 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import AutoMinorLocator, MaxNLocator
 
+from reports.colours import BASE_COLOUR
 from reports.figures import figure
 from reports.figures.drawing import label_below, panels, prepare, wrapped
-from reports.figures.palette import BASE_COLOUR, Look, looks
+from reports.figures.palette import Look, looks
 from reports.figures.plotted_methods import PlottedMethod, basis, both_protocols, numbers, plotted_methods
 from reports.table_model import UNKNOWN
 from results.comparison import Comparison, Estimate

@@ -11,11 +11,9 @@ from typing import Any
 from matplotlib.artist import Artist
 from matplotlib.lines import Line2D
 
+from reports.colours import BASE_COLOUR, COLOURS
 from reports.figures.plotted_methods import PlottedMethod, both_protocols
 
-# Okabe and Ito, "Color Universal Design", 2008, without yellow (too pale on white) and black (the text's);
-# then an indigo and a brown that stay apart from them.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#332288", "#8C4A1F")
 # As many markers, and hatches, as have no divisor in common with the colours: looks repeat after 104.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">", "*", "h", "d")
 HATCHES = (
@@ -34,7 +32,6 @@ HATCHES = (
     "xx..",
 )
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
-BASE_COLOUR = "#7F7F7F"
 
 
 @dataclass(frozen=True)

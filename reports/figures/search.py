@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from reports.colours import BASE_COLOUR, COLOURS
 from reports.figures import figure
 from reports.figures.drawing import figure_of_panels, keyed, label_below, legend_above, prepare, wrapped
-from reports.figures.palette import BASE_COLOUR, COLOURS
 from results.errors import InputError
 from results.search_report import SearchReport, Statistic
 

@@ -138,8 +138,8 @@ const reach = Math.max(
   1, ...data.entries.filter((entry) => entry.average).map((entry) => (entry.average.documents ?? [1, 1])[1]),
 );
 
-function bar(spread) {
-  const share = (value) => `${(100 * Math.max(0, value)) / reach}%`;
+function bar(spread, most = reach) {
+  const share = (value) => `${(100 * Math.max(0, value)) / most}%`;
   const made = element("span", { class: "bar", "aria-hidden": "true" });
   made.style.setProperty("--expert", share(1));
   made.style.setProperty("--mean", share(spread.mean));

@@ -1,6 +1,19 @@
 // The panel of an entry: its scores, pictures, recipe, and what it said beside the expert.
 
 const panel = document.getElementById("panel");
+const compressed = JSON.parse(document.getElementById("details").textContent);
+const unpacked = [];
+
+/** What the panel shows of an entry: the details of its run are unpacked when the first of them is asked for. */
+async function detailsOf({ details: [run, id] }) {
+  unpacked[run] ??= unpack(compressed[run]);
+  return (await unpacked[run])[id];
+}
+
+async function unpack(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
+}
 
 function drawPanel(id) {
   const entry = data.entries.find((one) => one.id === id);
@@ -9,13 +22,14 @@ function drawPanel(id) {
     return;
   }
   if (panel.dataset.shows !== id) {
-    const details = JSON.parse(document.getElementById(`entry-${id}`).textContent);
-    panel.replaceChildren(
-      heading(entry),
-      element("div", { class: "content" }, facts(entry, details), scores(entry, details), pictures(details),
-        recipe(entry, details), outputs(entry, details)),
-    );
     panel.dataset.shows = id;
+    const content = element("div", { class: "content", "aria-busy": "true" });
+    panel.replaceChildren(heading(entry), content);
+    detailsOf(entry).then((details) => {
+      content.append(...[facts(entry, details), scores(entry, details), pictures(entry, details),
+        recipe(entry, details), outputs(entry, details)].filter(Boolean));
+      content.removeAttribute("aria-busy");
+    });
   }
   if (!panel.open) {
     panel.showModal();
@@ -48,7 +62,7 @@ function facts(entry, details) {
     Documents: `${entry.n.toLocaleString("en")}, ${count(entry.seeds, "seed")}`,
     Scoring: league.settings,
     Experts: entry.experts && `${entry.experts}: not the same for all entries that it is ranked with`,
-    Source: details.sources.map((source) => `run ${source.run} in ${source.store}`).join("; "),
+    Source: entry.sources.map((source) => `run ${source.run} in ${source.store}`).join("; "),
     Checkpoint: details.checkpoints.map((one) => `${one.path} (${one.digest.slice(0, 12)})`).join("; "),
   };
   const list = Object.entries(told).filter(([, text]) => text)
@@ -111,12 +125,24 @@ function withInterval(spread, signed = false) {
   return [number(spread.mean, signed), " ", element("span", { class: "interval" }, interval(spread.documents, signed))];
 }
 
-function pictures(details) {
-  if (!details.pictures.length) return null;
-  const shown = details.pictures.map((one) => element("figure", {},
-    scroller(`${one.shows}, a picture that scrolls sideways`,
-      element("img", { src: one.file, alt: `${one.shows}; the numbers are in the table above`, loading: "lazy" })),
-    element("figcaption", {}, one.shows)));
+function pictures(entry, details) {
+  if (entry.role !== "merged") return null;
+  const spreads = [["average", entry.average], ...leagueOf(entry).tasks.map((task, place) => [task, entry.tasks[place]])];
+  const most = Math.max(1, ...spreads.map(([, spread]) => spread?.documents?.[1] ?? 1));
+  const bars = spreads.flatMap(([name, spread]) => [
+    element("span", {}, name), spread?.documents ? bar(spread, most) : element("span", {}),
+    element("span", { class: "number" }, number(spread?.mean)),
+  ]);
+  const shown = [element("figure", {}, element("div", { class: "bars" }, ...bars),
+    element("figcaption", {}, "Normalised performance by task; the line is the task's expert"))];
+  if (details.rounds) {
+    const title = "Normalised performance over the rounds";
+    const file = `data:image/svg+xml,${encodeURIComponent(details.rounds)}`;
+    shown.push(element("figure", {},
+      scroller(`${title}, a picture that scrolls sideways`,
+        element("img", { src: file, alt: `${title}; the numbers of the last one are in the table above` })),
+      element("figcaption", { class: "wide" }, title)));
+  }
   return element("section", { class: "pictures" }, ...shown);
 }
 

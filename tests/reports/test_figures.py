@@ -13,8 +13,9 @@ import pytest
 from made_up_comparisons import changed
 from matplotlib.image import imread
 
+from reports.colours import BASE_COLOUR
 from reports.figures.dots import normalised_performance
-from reports.figures.palette import BASE_COLOUR, looks
+from reports.figures.palette import looks
 from reports.figures.plotted_methods import plotted_methods
 from reports.figures.scatter import average_against_worst
 from results.comparison import Comparison, Estimate

@@ -1,26 +1,30 @@
 """The leaderboard's entries, leagues and ranks, and what its page holds."""
 
+import base64
 import json
 import re
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import made_up_family
 import pandas as pd
+import pyarrow as pa
 import pytest
 import yaml
 from made_up_family import SUITE, Family, hits, record, rows
-from made_up_leaderboard import DOCUMENTS, LABEL, SCRIPT, make_store, merged, references, scores
+from made_up_leaderboard import DOCUMENTS, LABEL, SCRIPT, make_store, merged, references, scores, shown
 
 from manyshot.cli import main
 from merging.recipe import Recipe
-from reports.leaderboard.model import details_of, table_of
+from reports.leaderboard.model import details_of
 from reports.leaderboard.page import render, write_page
+from reports.leaderboard.table import table_of
 from results.errors import InputError
 from results.leaderboard import Leaderboard, Standing, gather
 from results.merge_trace import LearnedCoefficients, MergeOptions, MergeTrace, MethodIdentity
 from results.run_manifest import run_names, save_run
-from results.samples import LONGEST, differing_samples, shortened
+from results.samples import LONGEST, DifferingDocument, differing_samples, shortened
 from results.store import Store
 from results.submission import write_submission
 from results.validation import validated
@@ -193,15 +197,14 @@ def test_the_same_records_in_two_leagues_are_two_rows_of_the_page(tmp_path):
     board = gather([tmp_path])
     ties = [one for one in board.standings if one.entry.role == "merged"]
     assert len(board.leagues) == 2 and len({one.entry.id for one in ties}) == 1
-    write_page(board, tmp_path / "page")
+    write_page(shown(board), tmp_path / "page")
     page = (tmp_path / "page/index.html").read_text()
     told = blocks(page)
     assert len(told) == 1 + len(board.standings)
     ids = [one["id"] for one in told["data"]["entries"]]
-    assert {f"entry-{one}" for one in ids} | {"data"} == set(told)
-    assert len(list((tmp_path / "page/pictures").glob("*.svg"))) == 2
+    assert {*ids, "data"} == set(told)
     with pytest.raises(AssertionError):
-        render(replace(board, standings=board.standings * 2), {})
+        render(shown(replace(board, standings=board.standings * 2)))
 
 
 def test_without_a_base_runs_of_one_name_are_leagues_of_their_own(tmp_path):
@@ -280,7 +283,7 @@ def test_without_a_benchmark_that_counts_nowhere_an_entry_is_complete(tmp_path):
     assert (ties.entry.scored, ties.ranks["average"]) == ((3, 3), 1)
     # What is said of the league and of n is of the others alone.
     assert ties.entry.n == 3 * 40
-    (league,) = table_of(board)["leagues"]
+    (league,) = table_of(shown(board))["leagues"]
     assert league["without"] == "m_mmlu left out: its expert is at chance"
 
 
@@ -291,7 +294,7 @@ def test_a_task_of_which_nothing_counts_is_named_as_left_out(tmp_path):
     family.add("guessing", "expert", scores(8, 10, 0, 30, 24), task="multilingual")
     merged(family, "ties", scores(20, 24, 18, 22, 27), "ties")
     save_run(family.store, family.run(SUITE.but(leave_out_at_chance=True)))
-    (league,) = table_of(gather([tmp_path]))["leagues"]
+    (league,) = table_of(shown(gather([tmp_path])))["leagues"]
     assert league["without"] == "multilingual left out: its expert is at chance"
 
 
@@ -311,7 +314,7 @@ def test_the_worst_task_is_named_where_all_seeds_agree(tmp_path):
 
 def test_entries_that_are_divided_by_other_experts_are_told_apart(tmp_path):
     save(tmp_path, "one", "ties", "average")
-    letters = {one["title"]: one["experts"] for one in table_of(gather([tmp_path]))["entries"]}
+    letters = {one["title"]: one["experts"] for one in table_of(shown(gather([tmp_path])))["entries"]}
     assert set(letters.values()) == {None}
     family = Family(Store(tmp_path), [])
     references(family)
@@ -321,7 +324,7 @@ def test_entries_that_are_divided_by_other_experts_are_told_apart(tmp_path):
     save_run(family.store, family.run(name="two"))
     board = gather([tmp_path])
     assert len(board.leagues) == 1
-    entries = [one for one in table_of(board)["entries"] if one["role"] == "merged"]
+    entries = [one for one in table_of(shown(board))["entries"] if one["role"] == "merged"]
     assert [(one["title"], one["experts"]) for one in entries] == [
         ("ties", "A"),
         ("average", "A"),
@@ -344,15 +347,19 @@ def test_runs_can_be_chosen(store):
     assert [one.label for one in gather([store], ["lab.math-safety"]).leagues] == ["lab"]
 
 
+def samples_of(*said: pd.DataFrame) -> list[DifferingDocument]:
+    return differing_samples(*(pa.Table.from_pandas(one, preserve_index=False) for one in said))
+
+
 def test_samples_are_where_the_two_differ_first():
     merged_said = rows([1, 0, 1, 0.5, 1, 1], "gsm8k", lambda _, document: f"mine {document % 4}")
     expert_said = rows([1, 1, 1, 1.0, 1, 1], "gsm8k", lambda _, document: f"mine {document}")
-    chosen = differing_samples(merged_said, expert_said.sample(frac=1, random_state=1))
+    chosen = samples_of(merged_said, expert_said.sample(frac=1, random_state=1))
     assert [one.doc_id for one in chosen] == [1, 3, 4, 5, 0]
     assert (chosen[0].scores, chosen[0].outputs[0]) == ((0, 1), "mine 1")
     # Of a prompt the end is kept, where the question is.
     merged_said["prompt"] = "shot " * 1000 + merged_said["prompt"]
-    assert differing_samples(merged_said, expert_said)[0].prompt.endswith("question 1")
+    assert samples_of(merged_said, expert_said)[0].prompt.endswith("question 1")
 
 
 def test_a_long_text_says_how_much_of_it_is_left_out():
@@ -364,16 +371,16 @@ def test_a_long_text_says_how_much_of_it_is_left_out():
 
 def test_log_likelihoods_of_choices_are_read_by_number():
     table = rows([1], "m_arc", lambda *_: "[(-12.3456, False), (-1.5e-2, True)]")
-    (sample,) = differing_samples(table, table.drop(columns="output"))
+    (sample,) = samples_of(table, table.drop(columns="output"))
     assert sample.outputs == ("choice 1: -12.35\nchoice 2: -0.01", None)
-    (sample,) = differing_samples(*[rows([1], "m_arc", lambda *_: "[(1, False), text]")] * 2)
+    (sample,) = samples_of(*[rows([1], "m_arc", lambda *_: "[(1, False), text]")] * 2)
     assert sample.outputs[0] == "[(1, False), text]"
 
 
 def test_documents_without_a_target_have_none():
     table = rows([1, 0], "gsm8k", lambda *_: "said")
     table["target"] = pd.Series([None, float("nan")], dtype=object)
-    assert [one.target for one in differing_samples(table, table)] == [None, None]
+    assert [one.target for one in samples_of(table, table)] == [None, None]
 
 
 def test_the_recipe_of_a_checkpoint_merged_once_can_be_merged_again(tmp_path):
@@ -387,7 +394,7 @@ def test_the_recipe_of_a_checkpoint_merged_once_can_be_merged_again(tmp_path):
     )  # fmt: skip
     save_run(family.store, family.run())
     (tuned,) = [one for one in gather([tmp_path]).standings if one.entry.title == "tuned"]
-    recipe = validated(Recipe, yaml.safe_load(details_of(tuned, ())["recipe"]), "the page")
+    recipe = validated(Recipe, yaml.safe_load(details_of(tuned.entry)["recipe"]), "the page")
     assert recipe.base == "models/base"
     assert {task: (one.path, one.weight) for task, one in recipe.experts.items()} == {
         "math": ("models/math expert", 1.5),
@@ -404,7 +411,7 @@ def recipe_of(root: Path, title: str, **about: object) -> dict[str, object]:
     merged(family, title, scores(20, 24, 18, 22, 27), "ties", **about)
     save_run(family.store, family.run())
     (found,) = [one for one in gather([root]).standings if one.entry.title == title]
-    return yaml.safe_load(details_of(found, ())["recipe"])
+    return yaml.safe_load(details_of(found.entry)["recipe"])
 
 
 TOLD = {
@@ -448,7 +455,7 @@ def test_a_method_of_the_users_own_is_named_by_a_file_beside_the_recipe(told, na
     found = recipe_of(tmp_path, "mine", recipe=MergeOptions(source="class ties: ...", **told))
     assert found["method"] == {"name": name or "./ties.py:ties"}
     (mine,) = [one for one in gather([tmp_path]).standings if one.entry.title == "mine"]
-    assert details_of(mine, ())["recipe"].startswith("# The method's source is below")
+    assert details_of(mine.entry)["recipe"].startswith("# The method's source is below")
 
 
 def test_learned_coefficients_are_in_the_recipe(tmp_path):
@@ -510,26 +517,29 @@ def test_submissions_stand_beside_own_runs_and_are_checked(tmp_path):
     assert len(board.leagues) == 1
     own = next(one for one in board.standings if one.entry.title == "own")
     assert own.sources[0].store == str(folder)
-    assert details_of(own, ())["code"] == code and SCRIPT not in render(board, {})
+    assert details_of(own.entry)["code"] == code and SCRIPT not in render(shown(board))
     next(folder.glob("methods/*.py")).write_text("other")
     with pytest.raises(InputError, match="altered since the submission was made"):
         gather([tmp_path / "mine", folder])
 
 
 def blocks(page: str) -> dict[str, object]:
-    """What the page's scripts are told, by id."""
+    """What the page's script is told: its table, and by id what the panels show, which is compressed."""
     found = re.findall(r'<script type="application/json" id="([^"]*)">(.*?)</script>', page, re.DOTALL)
-    return {name: json.loads(content) for name, content in found}
+    told = {name: json.loads(content) for name, content in found}
+    runs = [json.loads(zlib.decompress(base64.b64decode(run))) for run in told.pop("details")]
+    of_entries = {one["id"]: runs[one["details"][0]][one["details"][1]] for one in told["data"]["entries"]}
+    return {"data": told.pop("data"), **of_entries, **told}
 
 
 def test_what_models_and_users_say_is_in_the_page_as_data_only(board):
-    page = render(board, {})
+    page = render(shown(board))
     assert SCRIPT not in page and LABEL not in page and "<b>bold" not in page and "<i>label" not in page
-    # One script of the page's own, and one block of data for the table and for each entry.
-    assert page.count("<script") == page.count("</script>") == 2 + len(board.standings)
+    # One script of the page's own, one block of data for the table, and one for the panels.
+    assert page.count("<script") == page.count("</script>") == 3
     told = blocks(page)
     (titled,) = [one for one in told["data"]["entries"] if one["title"] == LABEL]
-    documents = told[f"entry-{titled['id']}"]["samples"][0]["documents"]
+    documents = told[titled["id"]]["samples"][0]["documents"]
     assert documents[0]["outputs"][0].startswith(SCRIPT)
 
 
@@ -538,49 +548,46 @@ def test_what_models_and_users_say_is_in_the_page_as_data_only(board):
 )
 def test_no_text_ends_a_block_of_data(board, text):
     entry = replace(board.standings[-1].entry, title=text, notes=(text,))
-    page = render(replace(board, standings=(replace(board.standings[-1], entry=entry),)), {})
+    page = render(shown(replace(board, standings=(replace(board.standings[-1], entry=entry),))))
     assert page.count("<script") == page.count("</script>") == 3
     assert "\u2028" not in page and "<!--" not in page and "&lt;" not in page
-    shown = blocks(page)["data"]["entries"][0]["title"]
-    assert shown == text.replace("\u2028", " ").replace("\u2029", " ")
+    title = blocks(page)["data"]["entries"][0]["title"]
+    assert title == text.replace("\u2028", " ").replace("\u2029", " ")
 
 
 def test_the_page_names_no_other_machine(board):
-    page = render(board, {})
+    page = render(shown(board))
     assert "http:" not in page and "https:" not in page and "//cdn" not in page
     assert "default-src &#39;none&#39;" in page
 
 
 def test_the_page_is_the_same_each_time(board, store):
-    assert render(board, {}) == render(gather([store]), {})
+    assert render(shown(board)) == render(shown(gather([store])))
+
+
+def test_an_entry_of_rounds_has_a_picture_of_them(board):
+    metis, average = (details_of(standing(board, title).entry) for title in ("metis", "average"))
+    assert metis["rounds"].startswith("<?xml") and "</svg>" in metis["rounds"]
+    assert average["rounds"] is None
 
 
 def test_nothing_foreign_is_touched(board, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    page = write_page(board, tmp_path)
-    assert write_page(board, tmp_path) == page
+    page = write_page(shown(board), tmp_path)
+    assert write_page(shown(board), tmp_path) == page
     assert (tmp_path / "notes.txt").read_text() == "mine"
-    names = {one.name for one in (tmp_path / "pictures").iterdir()}
-    metis = standing(board, "metis").id
-    assert {f"{metis}-tasks.svg", f"{metis}-rounds.svg"} <= names
-    assert f"{standing(board, LABEL).id}-rounds.svg" not in names
-
     other = tmp_path / "site"
     other.mkdir()
     (other / "index.html").write_text("<p>my site</p>")
     with pytest.raises(InputError, match=r"index\.html: not a leaderboard, and is not replaced"):
-        write_page(board, other)
+        write_page(shown(board), other)
     assert [one.name for one in other.iterdir()] == ["index.html"]
     for out in ("notes.txt", "notes.txt/board"):
         with pytest.raises(InputError, match=r"notes\.txt: a file, not a folder"):
-            write_page(board, tmp_path / out)
-    (tmp_path / "taken").mkdir()
-    (tmp_path / "taken/pictures").write_text("mine")
-    with pytest.raises(InputError, match="taken/pictures: a file, not a folder"):
-        write_page(board, tmp_path / "taken")
+            write_page(shown(board), tmp_path / out)
     (tmp_path / "odd/index.html").mkdir(parents=True)
     with pytest.raises(InputError, match=r"index\.html: not a leaderboard"):
-        write_page(board, tmp_path / "odd")
+        write_page(shown(board), tmp_path / "odd")
 
 
 def test_the_command_writes_the_page_and_says_where(store, tmp_path, capsys):
@@ -612,27 +619,3 @@ def test_a_record_that_is_not_there_is_named(tmp_path):
     next(tmp_path.glob(f"records/*/{key}.json")).unlink()
     with pytest.raises(InputError, match="there is no such record; score again"):
         gather([store.root])
-
-
-def test_a_picture_is_drawn_again_only_where_it_shows_something_else_or_is_damaged(board, tmp_path):
-    write_page(board, tmp_path)
-    pictures = sorted((tmp_path / "pictures").glob("*.svg"))
-    content = {path: path.read_bytes() for path in pictures}
-    before = {path: path.stat().st_mtime_ns for path in pictures}
-    damaged, gone = pictures[:2]
-    damaged.write_bytes(content[damaged][:-9])
-    gone.unlink()
-    write_page(board, tmp_path)
-    after = {path: path.stat().st_mtime_ns for path in pictures}
-    assert {path for path in pictures if after[path] != before[path]} == {damaged, gone}
-    assert {path: path.read_bytes() for path in pictures} == content
-
-    one = next(one for one in board.standings if one.entry.role == "merged")
-    entry = replace(one.entry, average=replace(one.entry.average, values=(0.123,)))
-    changed = [replace(one, entry=entry) if other is one else other for other in board.standings]
-    write_page(replace(board, standings=tuple(changed)), tmp_path)
-    assert {path.name for path in pictures if path.read_bytes() != content[path]} == {f"{one.id}-tasks.svg"}
-    for broken in (b"[]", b"{", b'{"a": 1}'):
-        (tmp_path / "pictures" / ".drawn.json").write_bytes(broken)
-        write_page(board, tmp_path)
-        assert {path: path.read_bytes() for path in pictures} == content

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from chromium import headless_chromium
 from made_up_family import SUITE, Family
-from made_up_leaderboard import LABEL, SCRIPT, crowded, make_store, merged, references, scores
+from made_up_leaderboard import LABEL, SCRIPT, crowded, make_store, merged, references, scores, shown
 
 from reports.leaderboard.page import render, write_page
 from results.leaderboard import gather
@@ -31,7 +31,7 @@ def board(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(board, tmp_path_factory) -> str:
-    return write_page(board, tmp_path_factory.mktemp("page")).as_uri()
+    return write_page(shown(board), tmp_path_factory.mktemp("page")).as_uri()
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def visit(browser):
         assert page.evaluate("window.pwned") is None
         page.close()
     assert said == []
-    assert asked and all(url.startswith("file://") for url in asked)
+    assert asked and all(url.startswith(("file://", "data:image/svg+xml,", "blob:null/")) for url in asked)
 
 
 def titles(page) -> list[str]:
@@ -73,6 +73,12 @@ def wait_until(page, condition):
 
 def panel(page):
     return page.locator("dialog[open]")
+
+
+def filled(page):
+    """The panel that is open, with all that it shows."""
+    page.wait_for_selector("dialog[open] .content:not([aria-busy])")
+    return panel(page)
 
 
 def suite(page, label: str = "lab, 3 tasks") -> None:
@@ -143,7 +149,7 @@ def test_the_base_and_the_experts_can_be_left_out(visit, address):
 def test_an_entry_opens_with_its_scores_pictures_recipe_and_outputs(visit, address):
     page = visit(address)
     page.get_by_role("link", name="metis").press("Enter")
-    opened = panel(page)
+    opened = filled(page)
     assert opened.get_by_role("heading", level=2).inner_text() == "metis"
     assert "1 of 2 by average" in opened.inner_text()
     row = opened.get_by_role("row", name="math gsm8k").inner_text()
@@ -151,7 +157,8 @@ def test_an_entry_opens_with_its_scores_pictures_recipe_and_outputs(visit, addre
     assert "rounds: 2" in opened.locator("pre").first.inner_text()
     opened.locator("img").last.scroll_into_view_if_needed()
     wait_until(page, "[...document.querySelectorAll('dialog img')].every((one) => one.naturalWidth > 0)")
-    assert opened.locator("img").count() == 2
+    assert opened.locator("img").count() == 1
+    assert opened.locator(".bars .bar").count() == 1 + 3
     document = opened.locator("article").first
     assert document.locator("h5").all_inner_texts() == [
         "Prompt", "Merged, score 0.000", "Expert, score 1.000", "Expected",
@@ -166,7 +173,7 @@ def test_an_entry_opens_with_its_scores_pictures_recipe_and_outputs(visit, addre
 def test_a_script_in_an_output_or_a_name_is_text(visit, address):
     page = visit(address)
     page.get_by_role("link", name=LABEL).click()
-    opened = panel(page)
+    opened = filled(page)
     assert opened.get_by_role("heading", level=2).inner_text() == LABEL
     assert opened.locator("article pre").nth(1).inner_text().startswith(SCRIPT)
     assert opened.locator("article script, article b, h2 img, h2 i").count() == 0
@@ -267,10 +274,10 @@ def test_the_same_records_in_two_leagues_are_two_rows(visit, tmp_path):
         references(family)
         merged(family, "ties", scores(20, 24, 18, 22, 27), "ties")
         save_run(family.store, family.run(SUITE.but(name=name), name=name))
-    page = visit(write_page(gather([tmp_path / "store"]), tmp_path / "page").as_uri())
+    page = visit(write_page(shown(gather([tmp_path / "store"])), tmp_path / "page").as_uri())
     assert titles(page) == ["ties", "ties"]
     page.get_by_role("link", name="ties").last.click()
-    assert "other: math" in panel(page).inner_text()
+    assert "other: math" in filled(page).inner_text()
 
 
 def test_what_is_left_out_is_said_above_its_league(visit, tmp_path):
@@ -281,7 +288,7 @@ def test_what_is_left_out_is_said_above_its_league(visit, tmp_path):
     for seed, right in enumerate((scores(10, 24, 18, 22, 27), scores(34, 24, 18, 22, 27))):
         merged(family, f"ties, seed {seed}", right, "ties", title="ties", seed=seed)
     save_run(family.store, family.run(SUITE.but(leave_out_at_chance=True)))
-    page = visit(write_page(gather([tmp_path / "store"]), tmp_path / "page").as_uri())
+    page = visit(write_page(shown(gather([tmp_path / "store"])), tmp_path / "page").as_uri())
     assert page.locator("#count").inner_text().endswith("multilingual left out: its expert is at chance")
     row = page.locator("#board tr.merged")
     assert "n = 80" in (row.text_content() or "")
@@ -291,7 +298,7 @@ def test_what_is_left_out_is_said_above_its_league(visit, tmp_path):
 @pytest.mark.full
 def test_a_thousand_entries_are_sorted(visit, board, tmp_path):
     file = tmp_path / "index.html"
-    file.write_text(render(crowded(board, 1000), {}))
+    file.write_text(render(shown(crowded(board, 1000))))
     page = visit(file.as_uri())
     assert len(titles(page)) == 1000
     for name in ("Worst task", "Method", "Rank", "math", "Average"):
@@ -317,7 +324,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(visit, address):
     page.locator("#turn").click()
     assert titles(page)[:2] == ["average", "task_arithmetic"]
     page.get_by_role("link", name="metis").click()
-    opened = panel(page)
+    opened = filled(page)
     assert opened.bounding_box()["width"] == 375
     assert widest() <= 375
     assert page.evaluate("document.querySelector('.content').scrollWidth") <= 375
@@ -354,6 +361,6 @@ def test_there_is_a_reason_where_a_browser_is_missing(monkeypatch):
         pass
 
 
-def test_the_pages_of_a_leaderboard_are_a_file_and_pictures(address):
+def test_a_leaderboard_is_one_file(address):
     folder = Path(address.removeprefix("file://")).parent
-    assert sorted(one.name for one in folder.iterdir()) == ["index.html", "pictures"]
+    assert [one.name for one in folder.iterdir()] == ["index.html"]
