@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -50,7 +51,7 @@ class ComparisonKey:
     scoring: Mapping[str, Scoring]
     left_out: Mapping[str, str]
 
-    @property
+    @cached_property
     def scheme(self) -> str:
         """A digest of everything but the base."""
         scored = {
@@ -59,7 +60,7 @@ class ComparisonKey:
         }
         return digest_of([self.suite.name, _tasks(self.suite), scored, sorted(self.left_out)])[:12]
 
-    @property
+    @cached_property
     def league(self) -> str:
         """A digest of everything. Where no base is known, nobody else's is known to be the same."""
         return digest_of([self.scheme, self.base or self.run])[:12]

@@ -72,13 +72,16 @@ def _without(league: League) -> str:
 
 def _experts(board: Leaderboard[ShownEntry]) -> dict[str, str]:
     """Letters for the sets of experts that scores are divided by, in leagues that have several."""
-    letters: dict[str, str] = {}
-    for league in board.leagues:
-        members = [standing.entry for standing in board.standings if standing.league == league.id]
-        sets = dict.fromkeys(entry.experts for entry in members if entry.role == "merged")
-        if len(sets) > 1:
-            letters |= {f"{league.id}{experts}": _letter(index) for index, experts in enumerate(sets)}
-    return letters
+    sets: dict[str, dict[str, None]] = {league.id: {} for league in board.leagues}
+    for standing in board.standings:
+        if standing.entry.role == "merged":
+            sets[standing.league][standing.entry.experts] = None
+    return {
+        f"{league}{experts}": _letter(index)
+        for league, of_league in sets.items()
+        if len(of_league) > 1
+        for index, experts in enumerate(of_league)
+    }
 
 
 def _letter(index: int) -> str:
