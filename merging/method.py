@@ -210,6 +210,10 @@ class Method(Settings):
         """How tensors are cut into the blocks that it is called with."""
         return Scope.ELEMENT if self.streamed else self.scope
 
+    def scope_of(self, shape: tuple[int, ...], layer: int | None) -> Scope:
+        """How a tensor is cut, by its shape and the transformer block that it belongs to (None for none)."""
+        return self.block_scope
+
     @property
     def decides_over_model(self) -> bool:
         """Whether what becomes of a tensor hangs on the others, so that all must have the same settings."""

@@ -98,7 +98,9 @@ class Prepared:
         for shard in self.shards:
             for tensor in shard.tensors:
                 method = self.groups[self.group_of.get(tensor.name, 0)].method
-                for block in blocks(tensor.shape, method.block_scope, self.block_size):
+                position = self.vectors.positions.get(tensor.name)
+                scope = method.scope_of(tensor.shape, position.layer if position else None)
+                for block in blocks(tensor.shape, scope, self.block_size):
                     yield tensor, block
 
     @property

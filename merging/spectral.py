@@ -1,13 +1,8 @@
-"""What the methods share that work on singular values and vectors of weight matrices.
-
-They change the matrices inside of transformer blocks. Everything else (norms, biases, embeddings, the head)
-is averaged, as their papers have it for what is no linear layer.
-"""
+"""What the methods share that work on singular values and vectors of weight matrices."""
 
 import torch
 
 from merging.arithmetic import normalised, weighted_sum
-from merging.method import Context
 
 Decomposition = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """U (m, r), singular values (r,) and V' (r, n)."""
@@ -17,11 +12,6 @@ _LARGE = 256
 """Smaller side of a matrix from which products are faster than a singular value decomposition."""
 _EXACT_ENOUGH = 1 / 32
 """Share of the largest singular value from which M'M in float32 gives one exactly enough."""
-
-
-def is_matrix(context: Context) -> bool:
-    """Whether a tensor is a matrix of a transformer block, with entries."""
-    return len(context.shape) == 2 and context.layer is not None and min(context.shape) > 0
 
 
 def mean(deltas: torch.Tensor, weights: torch.Tensor, method: str) -> torch.Tensor:

@@ -49,6 +49,10 @@ class WrappedMethod(Method):
         """That of the method inside."""
         return self.inner.block_scope
 
+    def scope_of(self, shape: tuple[int, ...], layer: int | None) -> Scope:
+        """That of the method inside."""
+        return self.inner.scope_of(shape, layer)
+
     def first_passes(self) -> Mapping[str, FirstPass]:
         """Return those of the method inside."""
         return self.inner.first_passes()

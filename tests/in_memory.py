@@ -62,10 +62,10 @@ def merged(
         return block.delta if isinstance(block, MergedBlock) else block
 
     return {
-        name: torch.cat([delta(*cut).reshape(-1) for cut in contexts(name, method.block_scope)]).reshape(
-            model[name].shape[1:]
-        )
+        name: torch.cat([delta(*cut).reshape(-1) for cut in contexts(name, scope)]).reshape(shape)
         for name in model
+        for shape in [tuple(model[name].shape[1:])]
+        for scope in [method.scope_of(shape, positions[name].layer)]
     }
 
 

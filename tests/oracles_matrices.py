@@ -26,7 +26,7 @@ BROKEN = [
     ("methods.doge", "size // self.subspace", "size"),
     ("methods.doge", "size // len(deltas)", "size"),
     ("methods.doge", "(delta + shift) * mask", "delta * mask + shift"),
-    ("methods.doge", "deltas if is_matrix(context) else deltas[:, :0]", "deltas"),
+    ("methods.doge", "deltas if is_matrix(context.shape, context.layer) else deltas[:, :0]", "deltas"),
     ("methods.core_space", "left.t() @ deltas @ right", "left.t().abs() @ deltas @ right"),
     ("methods.core_space", "deltas.transpose(1, 2)", "deltas.transpose(1, 2)[:1]"),
     ("methods.core_space", "@ right.t()).mul_(self.scaling)", "@ right.t())"),

@@ -7,7 +7,7 @@ from in_memory import merged
 from oracles import Kinds, oracle
 
 BROKEN = [
-    ("spectral", "context.layer is not None", "True"),
+    ("matrix_method", "layer is not None", "True"),
     ("spectral", "left @ right\n\n\ndef joined", "matrix\n\n\ndef joined"),
     ("spectral", "NEGLIGIBLE = 1e-5", "NEGLIGIBLE = 0.0"),
     ("spectral", "* len(weights)", "* 1"),

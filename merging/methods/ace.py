@@ -1,20 +1,19 @@
 """ACE-Merging: a weighted mean of task vectors by the covariance of inputs that they let guess."""
 
-from typing import ClassVar
-
 import torch
 from pydantic import Field
 
 from merging.cost import Cost
 from merging.known_methods import register
-from merging.method import Context, Method, Scope
-from merging.spectral import is_matrix, mean, relatively_weighted, svd
+from merging.matrix_method import MatrixMethod
+from merging.method import Context
+from merging.spectral import relatively_weighted, svd
 
 _SMALLEST = 1e-12
 
 
 @register("ace", paper="https://arxiv.org/abs/2603.02945")
-class Ace(Method):
+class Ace(MatrixMethod):
     """Δ = (Σ_t τ̄_t S_t)(Σ_t S_t + 1 c')⁻¹ with S_t = τ̄_t' τ̄_t + ε I, in place of the covariance of inputs.
 
     τ̄_t is τ_t less the mean of its rows, and c the mean of the rows of Σ_t τ̄_t' τ̄_t. Where the tasks are
@@ -37,17 +36,13 @@ class Ace(Method):
     share: float = Field(0.3, ge=0, le=1)
     """κ."""
 
-    scope: ClassVar[Scope] = Scope.TENSOR
-
     @property
     def cost(self) -> Cost:
         """Beside the tensors, products of their columns."""
         return Cost(held="one whole tensor of every expert, and square matrices of its columns, in float64")
 
-    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
-        """Return the merged delta of deltas (n_tasks, *shape)."""
-        if not is_matrix(context):
-            return mean(deltas, weights, "ace")
+    def of_matrix(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
+        """Return the merged delta of deltas (n_tasks, rows, columns)."""
         own = relatively_weighted(deltas, weights, "ace").double()
         squares = own.square().sum((1, 2))
         unlike = self._are_unlike(squares)

@@ -1,19 +1,19 @@
 """CART: task arithmetic around the experts' mean, with task vectors of low rank."""
 
 from math import ceil
-from typing import ClassVar
 
 import torch
 from pydantic import Field
 
 from merging.arithmetic import weighted_sum
 from merging.known_methods import register
-from merging.method import Context, Method, Scope
-from merging.spectral import is_matrix, mean, svd
+from merging.matrix_method import MatrixMethod
+from merging.method import Context
+from merging.spectral import mean, svd
 
 
 @register("cart", paper="https://arxiv.org/abs/2412.12153")
-class Cart(Method):
+class Cart(MatrixMethod):
     """θ = θ̄ + λ Σ_t R_k(θ_t − θ̄), with θ̄ the experts' weighted mean and R_k the nearest matrix of rank k.
 
     k = ⌈rank · r⌉ of each matrix of a transformer block, r being its smaller side; other tensors are
@@ -25,13 +25,9 @@ class Cart(Method):
     scaling: float = 1.0
     """λ."""
 
-    scope: ClassVar[Scope] = Scope.TENSOR
-
-    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
-        """Return the merged delta of deltas (n_tasks, *shape)."""
+    def of_matrix(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
+        """Return the merged delta of deltas (n_tasks, rows, columns)."""
         centre = mean(deltas, weights, "cart")
-        if not is_matrix(context):
-            return centre
         rank = ceil(self.rank * min(context.shape))
         parts = [svd(delta - centre, rank) for delta in deltas]
         low = torch.stack([(left * values) @ right for left, values, right in parts])

@@ -8,8 +8,9 @@ import torch
 from pydantic import model_validator
 
 from merging.known_methods import make_method, register
+from merging.matrix_method import MatrixMethod
 from merging.method import Context, MergedBlock, Method, Scope
-from merging.spectral import is_matrix, mean, shared_directions
+from merging.spectral import shared_directions
 from results.errors import InputError
 
 _INSIDE = (
@@ -28,7 +29,7 @@ _INSIDE = (
 
 
 @register("core_space", paper="https://arxiv.org/abs/2509.17786")
-class CoreSpace(Method):
+class CoreSpace(MatrixMethod):
     """Δ = λ U · merge(U' τ_1 V, …, U' τ_T V) · V', with U and V the directions of all outputs and inputs.
 
     U (m, r) has the left singular vectors of [τ_1 | … | τ_T], V (n, s) the right ones of them one below the
@@ -46,7 +47,7 @@ class CoreSpace(Method):
     scaling: float = 1.0
     """λ."""
 
-    scope: ClassVar[Scope] = Scope.TENSOR
+    mean_scaled_by: ClassVar[str | None] = "scaling"
 
     @model_validator(mode="after")
     def _refuse_what_cannot_merge_there(self) -> Self:
@@ -67,10 +68,8 @@ class CoreSpace(Method):
         settings = dict(self.of)
         return make_method(str(settings.pop("name", "")), settings)
 
-    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
-        """Return the merged delta of deltas (n_tasks, *shape)."""
-        if not is_matrix(context):
-            return mean(deltas, weights, "core_space").mul_(self.scaling)
+    def of_matrix(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
+        """Return the merged delta of deltas (n_tasks, rows, columns)."""
         left, right = shared_directions(deltas), shared_directions(deltas.transpose(1, 2))
         if not left.shape[1]:
             return torch.zeros_like(deltas[0])

@@ -7,12 +7,11 @@ from pydantic import Field
 
 from merging.arithmetic import elected
 from merging.known_methods import register
-from merging.method import Context, Method, Scope
+from merging.matrix_method import MatrixMethod
+from merging.method import Context
 from merging.spectral import (
     Decomposition,
     above_rounding,
-    is_matrix,
-    mean,
     nearest_orthogonal,
     relatively_weighted,
     svd,
@@ -20,7 +19,7 @@ from merging.spectral import (
 
 
 @register("dc_merge", paper="https://arxiv.org/abs/2603.06242")
-class DcMerge(Method):
+class DcMerge(MatrixMethod):
     """Δ = λ U (mask ⊙ TIES(U' τ̂_1 V, …, U' τ̂_T V)) V', in the space U, V of the tasks' largest directions.
 
     1. τ̂_t has the k largest singular triplets of τ_t, their values as they are or smoothed.
@@ -48,12 +47,10 @@ class DcMerge(Method):
     scaling: float = 1.0
     """λ."""
 
-    scope: ClassVar[Scope] = Scope.TENSOR
+    mean_scaled_by: ClassVar[str | None] = "scaling"
 
-    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
-        """Return the merged delta of deltas (n_tasks, *shape)."""
-        if not is_matrix(context):
-            return mean(deltas, weights, "dc_merge").mul_(self.scaling)
+    def of_matrix(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
+        """Return the merged delta of deltas (n_tasks, rows, columns)."""
         rank = self.rank or max(min(context.shape) // len(deltas), 1)
         parts = [svd(matrix, rank) for matrix in relatively_weighted(deltas, weights, "dc_merge")]
         strongest = torch.stack([part[1][0] for part in parts]).max()

@@ -1,6 +1,6 @@
 """DOGE: task vectors of one length, moved together off their conflicts, but not along what they share."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -10,13 +10,14 @@ from merging.cost import Cost
 from merging.descent import adam
 from merging.geometry import norm
 from merging.known_methods import register
-from merging.method import Context, FirstPass, MergedBlock, Method, Scope
-from merging.spectral import above_rounding, is_matrix, mean, relatively_weighted, svd
+from merging.matrix_method import MatrixMethod, is_matrix
+from merging.method import Context, FirstPass, MergedBlock
+from merging.spectral import above_rounding, relatively_weighted, svd
 from merging.thresholds import Ranking
 
 
 @register("doge", paper="https://arxiv.org/abs/2501.01230")
-class Doge(Method):
+class Doge(MatrixMethod):
     """Δ = Σ_t λ_t m_t ⊙ (τ_t + δ), with λ_t = η/‖τ_t‖ and one δ for all tasks, matrix by matrix.
 
     1. δ goes from 0 on by steps of Adam that make Σ_t Σ_i ⟨τ_t, τ_t − Σ_k λ_k (τ_k + δ)⟩_i² small, with
@@ -43,8 +44,6 @@ class Doge(Method):
     learning_rate: float = Field(1e-4, gt=0)
     """Adam's."""
 
-    scope: ClassVar[Scope] = Scope.TENSOR
-
     @property
     def decides_over_model(self) -> bool:
         """The thresholds are of the whole model."""
@@ -60,10 +59,8 @@ class Doge(Method):
         """Return the passes that find the threshold of each task's matrices."""
         return {name: _OfMatrices(one) for name, one in self._ranking.passes().items()}
 
-    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> MergedBlock:
-        """Return the merged delta of deltas (n_tasks, *shape)."""
-        if not is_matrix(context):
-            return MergedBlock(mean(deltas, weights, "doge"), list(deltas))
+    def of_matrix(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> MergedBlock:
+        """Return the merged delta of deltas (n_tasks, rows, columns)."""
         lengths = torch.tensor([norm(delta) for delta in deltas], device=deltas.device)
         lengths = torch.where(lengths > 0, lengths, torch.inf)
         scales = self.scaling * relatively_weighted(1 / lengths, weights, "doge")
@@ -113,7 +110,8 @@ class _OfMatrices:
         return self._inner.start(n_tasks)
 
     def observe(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> Any:
-        return self._inner.observe(deltas if is_matrix(context) else deltas[:, :0], weights, context)
+        seen = deltas if is_matrix(context.shape, context.layer) else deltas[:, :0]
+        return self._inner.observe(seen, weights, context)
 
     def combine(self, total: Any, part: Any) -> Any:
         return self._inner.combine(total, part)

@@ -7,12 +7,13 @@ from pydantic import Field
 
 from merging.arithmetic import weighted_sum
 from merging.known_methods import register
-from merging.method import Context, Method, Scope
-from merging.spectral import Decomposition, above_rounding, is_matrix, joined, mean, relatively_weighted, svd
+from merging.matrix_method import MatrixMethod
+from merging.method import Context
+from merging.spectral import Decomposition, above_rounding, joined, relatively_weighted, svd
 
 
 @register("iso", paper="https://arxiv.org/abs/2502.04959")
-class Iso(Method):
+class Iso(MatrixMethod):
     """Δ = λ σ̄ U V' with Σ_t τ_t = U S V' and σ̄ the mean of its singular values (Iso-C; with tasks Iso-CTS).
 
     With `common` below 1, U and V hold the sum's largest ⌊common · r⌋ directions of r, up to rounding to a
@@ -29,12 +30,10 @@ class Iso(Method):
     scaling: float = 1.0
     """λ; the paper searches 0 to 3."""
 
-    scope: ClassVar[Scope] = Scope.TENSOR
+    mean_scaled_by: ClassVar[str | None] = "scaling"
 
-    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
-        """Return the merged delta of deltas (n_tasks, *shape)."""
-        if not is_matrix(context):
-            return mean(deltas, weights, "iso").mul_(self.scaling)
+    def of_matrix(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
+        """Return the merged delta of deltas (n_tasks, rows, columns)."""
         own = relatively_weighted(deltas, weights, "iso")
         total = weighted_sum(own, torch.ones_like(weights))
         left, values, right = self._directions(own, total)

@@ -7,13 +7,14 @@ from pydantic import Field
 
 from merging.arithmetic import elected
 from merging.known_methods import register
-from merging.method import Context, Method, Scope
+from merging.matrix_method import MatrixMethod
+from merging.method import Context
 from merging.ranks import keep_ranks
-from merging.spectral import is_matrix, mean, shared_directions
+from merging.spectral import shared_directions
 
 
 @register("knots", paper="https://arxiv.org/abs/2410.19735")
-class Knots(Method):
+class Knots(MatrixMethod):
     """Δ = λ U · TIES(S V_1', …, S V_T') with [τ_1 | … | τ_T] = U S [V_1' | … | V_T'], by singular values.
 
     Of each matrix of a transformer block; meant for adapters, which have few directions. What TIES merges,
@@ -27,12 +28,10 @@ class Knots(Method):
     scaling: float = 0.5
     """λ; the paper's are 0.3 to 0.6."""
 
-    scope: ClassVar[Scope] = Scope.TENSOR
+    mean_scaled_by: ClassVar[str | None] = "scaling"
 
-    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
-        """Return the merged delta of deltas (n_tasks, *shape)."""
-        if not is_matrix(context):
-            return mean(deltas, weights, "knots").mul_(self.scaling)
+    def of_matrix(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
+        """Return the merged delta of deltas (n_tasks, rows, columns)."""
         directions = shared_directions(deltas)
         coordinates = directions.t() @ deltas
         if self.density < 1:

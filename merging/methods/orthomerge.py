@@ -2,14 +2,15 @@
 
 from typing import ClassVar
 
+import numpy as np
 import torch
 
-from merging.arithmetic import normalised, weighted_sum
+from merging.arithmetic import normalised
 from merging.cost import Cost
 from merging.geometry import CANCELLED
 from merging.known_methods import register
-from merging.method import Context, Method, Scope
-from merging.spectral import is_matrix, relatively_weighted
+from merging.matrix_method import MatrixMethod
+from merging.method import Context
 from results.errors import InputError
 
 _OPEN = 1e-9
@@ -17,7 +18,7 @@ _OPEN = 1e-9
 
 
 @register("orthomerge", paper="https://arxiv.org/abs/2602.05943")
-class OrthoMerge(Method):
+class OrthoMerge(MatrixMethod):
     """θ = W₀ R + λ Σ_t ρ_t, with R the merged rotation and ρ_t = W_t − W₀ R_t what R_t leaves of an expert.
 
     1. R_t is the rotation (columns, columns) by which W₀ R_t is nearest to W_t, of the singular vectors of
@@ -34,19 +35,19 @@ class OrthoMerge(Method):
     scaling: float = 0.2
     """λ; 0.2 for the five experts of the authors' code."""
 
-    scope: ClassVar[Scope] = Scope.TENSOR
+    mean_scaled_by: ClassVar[str | None] = "scaling"
 
     @property
     def cost(self) -> Cost:
         """Beside the tensors, rotations of their columns."""
         return Cost(held="one whole tensor of every expert, and square matrices of its columns, in float64")
 
-    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
+    def coefficients(self, weights: np.ndarray) -> np.ndarray:
+        """Return λ T w_t / Σ w, for other tensors."""
+        return super().coefficients(weights) * len(weights)
+
+    def of_matrix(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
         """Return the merged weights less the base's, of deltas (n_tasks, *shape)."""
-        equally = torch.ones_like(weights)
-        if not is_matrix(context):
-            own = relatively_weighted(deltas, weights, "orthomerge")
-            return weighted_sum(own, equally).mul_(self.scaling)
         shares = (normalised(weights, "'orthomerge'").double() * len(weights)).tolist()
         base = context.base.double()
         turned = torch.zeros((context.shape[1],) * 2, dtype=torch.float64, device=base.device)

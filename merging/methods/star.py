@@ -6,12 +6,13 @@ import torch
 from pydantic import Field
 
 from merging.known_methods import register
-from merging.method import Context, Method, Scope
-from merging.spectral import is_matrix, mean, svd
+from merging.matrix_method import MatrixMethod
+from merging.method import Context
+from merging.spectral import mean, svd
 
 
 @register("star", paper="https://arxiv.org/abs/2502.10339")
-class Star(Method):
+class Star(MatrixMethod):
     """Δ = λ Σ_t w_t τ̂_t / Σ_t w_t, with τ̂_t of τ_t's largest singular values and its nuclear norm.
 
     Of each matrix of a transformer block the fewest singular values are kept that add up to the share η of
@@ -24,13 +25,12 @@ class Star(Method):
     scaling: float = 1.0
     """λ; none in the paper."""
 
-    scope: ClassVar[Scope] = Scope.TENSOR
+    mean_scaled_by: ClassVar[str | None] = "scaling"
 
-    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
-        """Return the merged delta of deltas (n_tasks, *shape)."""
-        if is_matrix(context):
-            deltas = torch.stack([self._truncated(matrix) for matrix in deltas])
-        return mean(deltas, weights, "star").mul_(self.scaling)
+    def of_matrix(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
+        """Return the merged delta of deltas (n_tasks, rows, columns)."""
+        truncated = torch.stack([self._truncated(matrix) for matrix in deltas])
+        return mean(truncated, weights, "star").mul_(self.scaling)
 
     def _truncated(self, matrix: torch.Tensor) -> torch.Tensor:
         left, values, right = svd(matrix)

@@ -5,12 +5,13 @@ from typing import ClassVar
 import torch
 
 from merging.known_methods import register
-from merging.method import Context, Method, Scope
-from merging.spectral import above_rounding, is_matrix, joined, mean, relatively_weighted, svd
+from merging.matrix_method import MatrixMethod
+from merging.method import Context
+from merging.spectral import above_rounding, joined, relatively_weighted, svd
 
 
 @register("tsv_merge", paper="https://arxiv.org/abs/2412.00081")
-class TsvMerge(Method):
+class TsvMerge(MatrixMethod):
     """Δ = λ U_⊥ S V_⊥' of the ⌊r/T⌋ largest singular triplets (at least one) of each task's matrix.
 
     r is the matrix's smaller side. U, S and V hold the T tasks' triplets side by side, and U_⊥ and V_⊥ are
@@ -23,12 +24,10 @@ class TsvMerge(Method):
     scaling: float = 1.0
     """λ; the paper searches 0 to 3."""
 
-    scope: ClassVar[Scope] = Scope.TENSOR
+    mean_scaled_by: ClassVar[str | None] = "scaling"
 
-    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
-        """Return the merged delta of deltas (n_tasks, *shape)."""
-        if not is_matrix(context):
-            return mean(deltas, weights, "tsv_merge").mul_(self.scaling)
+    def of_matrix(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
+        """Return the merged delta of deltas (n_tasks, rows, columns)."""
         rank = max(min(context.shape) // len(deltas), 1)
         own = relatively_weighted(deltas, weights, "tsv_merge")
         parts = [svd(matrix, rank) for matrix in own]

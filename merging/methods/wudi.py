@@ -1,7 +1,5 @@
 """WUDI-Merging: a merged matrix that disturbs no task along its own task vector, by descent."""
 
-from typing import ClassVar
-
 import torch
 from pydantic import Field
 
@@ -10,12 +8,13 @@ from merging.cost import Cost
 from merging.descent import adam
 from merging.geometry import dot
 from merging.known_methods import register
-from merging.method import Context, Method, Scope
-from merging.spectral import is_matrix, mean, relatively_weighted
+from merging.matrix_method import MatrixMethod
+from merging.method import Context
+from merging.spectral import relatively_weighted
 
 
 @register("wudi", paper="https://arxiv.org/abs/2503.08099")
-class Wudi(Method):
+class Wudi(MatrixMethod):
     """Δ from Σ_t τ_t on, by steps of Adam that make Σ_t ‖(Δ − τ_t) τ_t'‖² / ‖τ_t‖² small.
 
     The rows of τ_t stand for the inputs of task t, so what is made small is how much its outputs change by
@@ -30,17 +29,13 @@ class Wudi(Method):
     learning_rate: float = Field(1e-5, gt=0)
     """Adam's; the authors' code has 1e-5 for images and 2e-5 for language."""
 
-    scope: ClassVar[Scope] = Scope.TENSOR
-
     @property
     def cost(self) -> Cost:
         """Beside the tensors the products of their columns, and Adam's moments."""
         return Cost(held="one whole tensor of every expert, four like it, and a square matrix of its columns")
 
-    def __call__(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
-        """Return the merged delta of deltas (n_tasks, *shape)."""
-        if not is_matrix(context):
-            return mean(deltas, weights, "wudi")
+    def of_matrix(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
+        """Return the merged delta of deltas (n_tasks, rows, columns)."""
         own = relatively_weighted(deltas, weights, "wudi")
         merged = weighted_sum(own, torch.ones_like(weights))
         # The gradient is 2 (Δ G − H), with G = Σ τ_t' τ_t / ‖τ_t‖² and H = Σ τ_t τ_t' τ_t / ‖τ_t‖².

@@ -21,18 +21,18 @@ from merging.known_methods import known_methods
 from results.errors import InputError
 
 # What the methods are built on, in the order in which it is imported.
-MODULES = ("by_task", "arithmetic", "geometry", "ranks", "spectral", "linear", "thresholds", "quantiles",
-           "methods.average", "methods.task_arithmetic", "methods.ties", "methods.dare",
-           "methods.consensus_ta", "methods.metis", "methods.slerp", "learned_method", "methods.divmerge",
-           "methods.adamerging", "methods.breadcrumbs", "methods.della", "methods.sce", "methods.nearswap",
-           "methods.arcee_fusion", "methods.ram", "methods.magmax", "methods.emr", "methods.model_stock",
-           "methods.nuslerp", "methods.karcher", "methods.metagpt", "methods.weighted_sum",
-           "methods.tsv_merge", "methods.iso", "methods.star", "methods.cart", "methods.knots",
-           "methods.pcb", "measured_method", "wrapped_method", "methods.lines", "regression",
-           "conjugate_gradient", "methods.fisher", "methods.regmean", "methods.regmean_plus_plus",
-           "methods.mats", "methods.aim", "methods.fw_merging",
-           "descent", "methods.wudi", "methods.doge", "methods.core_space", "methods.cabs",
-           "methods.dc_merge", "methods.orthomerge", "methods.ace")  # fmt: skip
+MODULES = ("by_task", "arithmetic", "geometry", "ranks", "spectral", "matrix_method", "linear",
+           "thresholds", "quantiles", "methods.average", "methods.task_arithmetic", "methods.ties",
+           "methods.dare", "methods.consensus_ta", "methods.metis", "methods.slerp", "learned_method",
+           "methods.divmerge", "methods.adamerging", "methods.breadcrumbs", "methods.della",
+           "methods.sce", "methods.nearswap", "methods.arcee_fusion", "methods.ram", "methods.magmax",
+           "methods.emr", "methods.model_stock", "methods.nuslerp", "methods.karcher",
+           "methods.metagpt", "methods.weighted_sum", "methods.tsv_merge", "methods.iso",
+           "methods.star", "methods.cart", "methods.knots", "methods.pcb", "measured_method",
+           "wrapped_method", "methods.lines", "regression", "conjugate_gradient", "methods.fisher",
+           "methods.regmean", "methods.regmean_plus_plus", "methods.mats", "methods.aim",
+           "methods.fw_merging", "descent", "methods.wudi", "methods.doge", "methods.core_space",
+           "methods.cabs", "methods.dc_merge", "methods.orthomerge", "methods.ace")  # fmt: skip
 BROKEN = [
     ("arithmetic", "deltas[0] * weights[0]", "deltas[0]"),
     ("arithmetic", "(numbers, weights.numpy(), total", "(numbers, 0 * weights.numpy(), total"),
