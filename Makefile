@@ -14,7 +14,7 @@ VLLM := $(VENV)/.vllm
 # With more threads than cores training is ten times slower.
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup setup-vllm demo test test-fast test-full lint docs smol perf lab-study search-study divergence-study smol-study clean
+.PHONY: setup setup-vllm demo test test-fast test-full lint docs smol perf perf-search lab-study search-study divergence-study smol-study clean
 
 setup: $(READY)
 
@@ -103,6 +103,15 @@ perf: $(READY) $(PEER)/.ready $(VLLM)
 	$(BIN)/python tests/perf/loading_records.py
 	$(BIN)/python tests/perf/leaderboard_of_many.py
 	$(BIN)/python tests/perf/against_mergekit.py $(PEER)/bin/mergekit-yaml
+
+# Search beside mergekit-evolve on one core; not part of `perf`, since it makes the lab's models and takes longer.
+perf-search: $(READY) $(PEER)/.evolve
+	$(BIN)/python tests/perf/against_mergekit_evolve.py $(PEER)/bin/python
+
+# lm-eval, Ray and cma in the releases that are used here: mergekit names none.
+$(PEER)/.evolve: $(PEER)/.ready constraints.txt
+	$(PEER)/bin/pip install --quiet --constraint constraints.txt '$(subst mergekit,mergekit[evolve],$(MERGEKIT))'
+	touch $@
 
 $(PEER)/.ready:
 	$(PYTHON) -m venv $(PEER)
