@@ -110,7 +110,7 @@ perf-search: $(READY) $(PEER)/.evolve
 
 # lm-eval, Ray and cma in the releases that are used here: mergekit names none.
 $(PEER)/.evolve: $(PEER)/.ready constraints.txt
-	$(PEER)/bin/pip install --quiet --constraint constraints.txt '$(subst mergekit,mergekit[evolve],$(MERGEKIT))'
+	$(PEER)/bin/pip install --quiet --constraint constraints.txt '$(subst mergekit,mergekit[evolve],$(MERGEKIT))' 'lm_eval[ifeval]'
 	touch $@
 
 $(PEER)/.ready:

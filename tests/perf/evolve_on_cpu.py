@@ -8,7 +8,8 @@ changed on disk; in the processes of this command four things are:
 - mergekit reads `lm_eval.models.vllm_causallms.VLLM`, with vLLM or without. lm-eval imports that module only
   for those who use it since 0.4.10, and it needs vLLM; before, lm-eval does not import under the transformers
   that mergekit asks for. An empty class of that name stands in its place.
-- It tells lm-eval no device, and lm-eval's class for transformers takes `cuda`: `simple_evaluate` is told `cpu`.
+- It tells lm-eval no device, and lm-eval's class for transformers takes `cuda`; `simple_evaluate` is told
+  `cpu`.
 - The strategy `pool` calls `torch.cpu.empty_cache`, which torch does not have: it is a function that does
   nothing.
 - Its actors ask Ray for a GPU each: Ray is told that there is one. It is a Ray of this process, in a folder
@@ -16,6 +17,9 @@ changed on disk; in the processes of this command four things are:
 """
 
 import sys
+
+ATTEMPTS = 5
+AGENT_MILLISECONDS = 300_000
 
 
 def prepare() -> None:
@@ -40,18 +44,32 @@ def main() -> None:
     if flag != "--ray":
         raise SystemExit(__doc__)
     prepare()
-    import ray
     from mergekit.scripts.evolve import main as evolve
 
-    ray.init(
-        address="local",
-        num_cpus=1,
-        num_gpus=1,
-        include_dashboard=False,
-        runtime_env={"worker_process_setup_hook": prepare},
-        _temp_dir=folder,
-    )
+    start_ray(folder)
     evolve(arguments)
+
+
+def start_ray(folder: str) -> None:
+    """Start a Ray that believes in a GPU; again where a busy machine takes longer than Ray waits."""
+    import ray
+
+    for attempt in range(ATTEMPTS):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=1,
+                num_gpus=1,
+                include_dashboard=False,
+                runtime_env={"worker_process_setup_hook": prepare},
+                _temp_dir=folder,
+                _system_config={"agent_register_timeout_ms": AGENT_MILLISECONDS},
+            )
+            return
+        except Exception:  # Ray's own, without a class
+            if attempt + 1 == ATTEMPTS:
+                raise
+            ray.shutdown()
 
 
 if __name__ == "__main__":
