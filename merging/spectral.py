@@ -33,8 +33,17 @@ def svd(matrix: torch.Tensor, rank: int | None = None) -> Decomposition:
     """
     wanted = min(matrix.shape) if rank is None else min(rank, *matrix.shape)
     found = _by_products(matrix, wanted) if 2 * wanted <= min(matrix.shape) else None
-    left, values, right = found or torch.linalg.svd(matrix, full_matrices=False)
+    left, values, right = found or _by_lapack(matrix)
     return left[:, :wanted], values[:wanted], right[:wanted]
+
+
+def _by_lapack(matrix: torch.Tensor) -> Decomposition:
+    """Return all singular values and vectors; in float64 where LAPACK does not converge in float32."""
+    try:
+        return tuple(torch.linalg.svd(matrix, full_matrices=False))
+    except torch.linalg.LinAlgError:
+        left, values, right = torch.linalg.svd(matrix.double(), full_matrices=False)
+        return left.to(matrix.dtype), values.to(matrix.dtype), right.to(matrix.dtype)
 
 
 def _by_products(matrix: torch.Tensor, rank: int) -> Decomposition | None:
@@ -80,7 +89,7 @@ def nearest_orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     """Return P Q' of the matrix's singular value decomposition P D Q', the polar factor."""
     short, long = sorted(matrix.shape)
     found = _by_products(matrix, short) if long >= 2 * short else None
-    left, _, right = found or torch.linalg.svd(matrix, full_matrices=False)
+    left, _, right = found or _by_lapack(matrix)
     return left @ right
 
 

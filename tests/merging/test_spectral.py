@@ -77,6 +77,21 @@ def test_a_tall_matrix_near_an_orthogonal_one_needs_no_lapack(by_lapack):
     torch.testing.assert_close(found.double(), left @ right, rtol=0, atol=1e-5)
 
 
+def test_what_lapack_cannot_decompose_in_float32_it_does_in_float64(monkeypatch):
+    decompose = torch.linalg.svd
+
+    def stubborn(matrix, **how):
+        if matrix.dtype == torch.float32:
+            raise torch.linalg.LinAlgError("failed to converge")
+        return decompose(matrix, **how)
+
+    matrix = torch.arange(12.0).reshape(4, 3)
+    expected = [part.float() for part in decompose(matrix.double(), full_matrices=False)]
+    monkeypatch.setattr(torch.linalg, "svd", stubborn)
+    assert all(torch.equal(one, other) for one, other in zip(svd(matrix), expected, strict=True))
+    assert torch.equal(nearest_orthogonal(matrix), expected[0] @ expected[2])
+
+
 def test_a_zero_matrix_has_no_directions():
     left, values, right = svd(torch.zeros(LONG, SHORT), RANK)
     assert not values.any()
