@@ -5,9 +5,9 @@
 Run by the Python of an environment with mergekit[evolve] 0.1.5 and lm-eval 0.4.13. Nothing of theirs is
 changed on disk; in the processes of this command four things are:
 
-- mergekit reads `lm_eval.models.vllm_causallms.VLLM`, with vLLM or without. lm-eval imports that module only
-  for those who use it since 0.4.10, and it needs vLLM; before, lm-eval does not import under the transformers
-  that mergekit asks for. An empty class of that name stands in its place.
+- mergekit reads `lm_eval.models.vllm_causallms.VLLM`, with vLLM or without. Since 0.4.10 lm-eval imports that
+  module only for those who use it, and it needs vLLM; 0.4.9.2 does not import under the transformers that
+  mergekit asks for. An empty class of that name stands in its place.
 - It tells lm-eval no device, and lm-eval's class for transformers takes `cuda`; `simple_evaluate` is told
   `cpu`.
 - The strategy `pool` calls `torch.cpu.empty_cache`, which torch does not have: it is a function that does
