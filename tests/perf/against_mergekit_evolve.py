@@ -49,7 +49,7 @@ from manyshot.run import FinishedRun, RunContext, run_experiment
 from results.store import Store
 from results.validation import validated
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 BATCH_SIZE = 64
 
 
@@ -149,6 +149,7 @@ def measured(
             command,
             stdout=output,
             stderr=subprocess.STDOUT,
+            cwd=log.parent,  # cma writes where it is
             env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         )
 
