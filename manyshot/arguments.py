@@ -291,7 +291,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
     figure.add_argument("--signals", type=Path, metavar="FILE", help="signals.json, of what shows signals")
     figure.add_argument("--search", type=Path, metavar="FILE", help="search.json, of what shows a search")
     board = kinds.add_parser("leaderboard", help="all runs of some stores as a page, with ranks and outputs")
-    board.add_argument("--out", type=Path, required=True, help="folder for index.html and pictures")
+    board.add_argument("--out", type=Path, required=True, help="folder for index.html")
     pair = kinds.add_parser("compare", help="two checkpoints, benchmark by benchmark, and where they differ")
     for name in ("first", "second"):
         pair.add_argument(name, help="label in the run; or path, name or digest of a checkpoint in the store")

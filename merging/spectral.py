@@ -55,13 +55,19 @@ def _by_products(matrix: torch.Tensor, rank: int) -> Decomposition | None:
     if matrix.dtype != torch.float32 or min(matrix.shape) < _LARGE or not rank:
         return None
     is_wide = matrix.shape[0] < matrix.shape[1]
-    tall = matrix.t() if is_wide else matrix
-    right = torch.linalg.eigh(tall.t() @ tall)[1][:, -rank:].flip(1)
+    largest = matrix.abs().max()
+    if not 0 < largest < torch.inf:
+        return None
+    tall = (matrix.t() if is_wide else matrix) / largest  # whose squares neither vanish nor overflow
+    try:
+        right = torch.linalg.eigh(tall.t() @ tall)[1][:, -rank:].flip(1)
+    except torch.linalg.LinAlgError:
+        return None
     scaled = tall @ right
     values = scaled.norm(dim=0)
     if values[-1] <= _EXACT_ENOUGH * values[0]:
         return None
-    left = scaled / values
+    left, values = scaled / values, values * largest
     return (right, values, left.t()) if is_wide else (left, values, right.t())
 
 

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -60,9 +61,9 @@ def resumable(out: Path, key: str) -> Iterator[Path]:
             _appear(folder, out)
         except (KeyboardInterrupt, SystemExit, OSError, MemoryError):
             raise
-        except torch.OutOfMemoryError:
-            raise
-        except BaseException:
+        except BaseException as error:
+            if "torch" in sys.modules and isinstance(error, torch.OutOfMemoryError):
+                raise
             shutil.rmtree(folder, ignore_errors=True)
             raise
 

@@ -170,7 +170,10 @@ def tables(by_seed: Sequence[Mapping[str, float]]) -> str:
     lines.append(_row(by_seed, "area of the front, map (beside nsgaii)", "nsgaii, area", "map, area"))
     saved = fmean(seed["saved"] for seed in by_seed)
     by_estimates = fmean(seed["saved by estimates"] for seed in by_seed)
-    off = {name: fmean(seed[name] for seed in by_seed) for name in by_seed[0] if name.endswith(" is off")}
+    known = [
+        name for name in by_seed[0] if name.endswith(" is off") and all(name in seed for seed in by_seed)
+    ]
+    off = {name: fmean(seed[name] for seed in by_seed) for name in known}
     points, stayed = (sum(seed[key] for seed in by_seed) for key in ("front", "front on test"))
     return "\n".join(
         [

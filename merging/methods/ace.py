@@ -5,7 +5,7 @@ from pydantic import Field
 
 from merging.cost import Cost
 from merging.known_methods import register
-from merging.matrix_method import MatrixMethod
+from merging.matrix_method import ONE_MATRIX, MatrixMethod
 from merging.method import Context
 from merging.spectral import relatively_weighted, svd
 
@@ -39,7 +39,7 @@ class Ace(MatrixMethod):
     @property
     def cost(self) -> Cost:
         """Beside the tensors, products of their columns."""
-        return Cost(held="one whole tensor of every expert, and square matrices of its columns, in float64")
+        return Cost(held=f"{ONE_MATRIX}, and square matrices of its columns, in float64")
 
     def of_matrix(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
         """Return the merged delta of deltas (n_tasks, rows, columns)."""

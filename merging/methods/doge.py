@@ -52,7 +52,7 @@ class Doge(MatrixMethod):
     @property
     def cost(self) -> Cost:
         """Beside the tensors δ, its gradient and Adam's moments, and what is shared."""
-        held = "two whole tensors of every expert, and eight like them"
+        held = "two whole matrices of every expert, and eight like them"
         return Cost(passes=1 + len(self.first_passes()), held=held)
 
     def first_passes(self) -> dict[str, FirstPass]:

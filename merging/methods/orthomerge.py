@@ -9,7 +9,7 @@ from merging.arithmetic import normalised
 from merging.cost import Cost
 from merging.geometry import CANCELLED
 from merging.known_methods import register
-from merging.matrix_method import MatrixMethod
+from merging.matrix_method import ONE_MATRIX, MatrixMethod
 from merging.method import Context
 from results.errors import InputError
 
@@ -40,7 +40,7 @@ class OrthoMerge(MatrixMethod):
     @property
     def cost(self) -> Cost:
         """Beside the tensors, rotations of their columns."""
-        return Cost(held="one whole tensor of every expert, and square matrices of its columns, in float64")
+        return Cost(held=f"{ONE_MATRIX}, and square matrices of its columns, in float64")
 
     def coefficients(self, weights: np.ndarray) -> np.ndarray:
         """Return λ T w_t / Σ w, for other tensors."""

@@ -8,7 +8,7 @@ from merging.cost import Cost
 from merging.descent import adam
 from merging.geometry import dot
 from merging.known_methods import register
-from merging.matrix_method import MatrixMethod
+from merging.matrix_method import ONE_MATRIX, MatrixMethod
 from merging.method import Context
 from merging.spectral import relatively_weighted
 
@@ -32,7 +32,7 @@ class Wudi(MatrixMethod):
     @property
     def cost(self) -> Cost:
         """Beside the tensors the products of their columns, and Adam's moments."""
-        return Cost(held="one whole tensor of every expert, four like it, and a square matrix of its columns")
+        return Cost(held=f"{ONE_MATRIX}, four like it, and a square matrix of its columns")
 
     def of_matrix(self, deltas: torch.Tensor, weights: torch.Tensor, context: Context) -> torch.Tensor:
         """Return the merged delta of deltas (n_tasks, rows, columns)."""

@@ -59,20 +59,21 @@ class KeptRuns:
         table = None if made_of is None else read_table(path, _COLUMNS, made_of, _WITHOUT_DRAWS)
         if table is not None:
             read_draws = partial(read_table, path, _COLUMNS, made_of, ["draws"])
-            source = Source(str(store.root), name)
-            return _unpacked(table, source, read_draws, partial(self._compare, store, name))
-        run = self._compare(store, name)
-        if made_of is not None:
-            write_table(store.root, path, _packed(*run), made_of)
-        return run
+            compare = partial(self._compare, store, name, path, made_of)
+            return _unpacked(table, Source(str(store.root), name), read_draws, compare)
+        return self._compare(store, name, path, made_of)
 
-    def _compare(self, store: Store, name: str) -> Run:
+    def _compare(self, store: Store, name: str, path: Path, made_of: str | None) -> Run:
+        """Compare a run, and keep what it brings."""
         from reports.leaderboard.model import shown_entries
         from results.run_entries import read_run
 
         self._watch(f"{store.root}: {name}")
         key, entries = read_run(store, name)
-        return key, shown_entries(entries)
+        run = key, shown_entries(entries)
+        if made_of is not None and made_of == _made_of(store, name):  # and not another run by now
+            write_table(store.root, path, _packed(*run), made_of)
+        return run
 
 
 class KeptRanks:
@@ -84,7 +85,7 @@ class KeptRanks:
 
     def __init__(self, root: Path) -> None:
         self._root, self._path = root, root / FOLDER / ".ranks"
-        table = read_table(self._path, _RANKS, _code())
+        table = read_table(self._path, _RANKS, code_digest())
         columns = ((), ()) if table is None else (table[name].to_pylist() for name in _RANKS)
         self._before: dict[str, list[int]] = dict(zip(*columns, strict=True))
         self._now: dict[str, list[int]] = {}
@@ -99,7 +100,7 @@ class KeptRanks:
         """Write the file, where it has other ranks."""
         if self._now != self._before:
             arrays = [pa.array(list(self._now)), pa.array(list(self._now.values()), pa.list_(pa.int64()))]
-            write_table(self._root, self._path, pa.Table.from_arrays(arrays, list(_RANKS)), _code())
+            write_table(self._root, self._path, pa.Table.from_arrays(arrays, list(_RANKS)), code_digest())
 
 
 class _Resamples:
@@ -180,19 +181,25 @@ def _unpacked(
 
 
 def _made_of(store: Store, name: str) -> str | None:
-    """A digest of all that a run's entries are made of; None where that cannot be told."""
+    """A digest of all that a run's entries are made of; None where that cannot be told.
+
+    Of the rows of documents it has what the records say of them, not their files.
+    """
     try:
         manifest = (store.root / "runs" / f"{name}.json").read_bytes()
         digests = {digest for one in from_json(manifest)["entries"] for digest in one["records"].values()}
         signatures = [[digest, *signature_of(store.path(digest).stat())] for digest in sorted(digests)]
-        return digest_of([_code(), hashlib.sha256(manifest).hexdigest(), signatures])
+        return digest_of([code_digest(), hashlib.sha256(manifest).hexdigest(), signatures])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # then comparing says what is wrong
         return None
 
 
 @cache
-def _code() -> str:
-    """A digest of the code that compares and draws, and of the libraries that it does it with."""
+def code_digest() -> str:
+    """A digest of the code that compares and draws, and of the libraries that it does it with.
+
+    Taken once, at best as the process starts: files may be others by the time that it compares.
+    """
     reports = files("reports")
     folders = (files("results"), reports, reports / "figures", reports / "leaderboard")
     sources = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".py")]

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.colours import BASE_COLOUR, COLOURS
+from reports.leaderboard.kept import code_digest
 from reports.leaderboard.shown import ShownEntry
 from reports.leaderboard.table import details_of, table_of
 from results.errors import InputError
@@ -33,6 +34,7 @@ def write_page(board: Leaderboard[ShownEntry], out: Path) -> Path:
     Raises:
         InputError: a file stands where the folder would, or its index.html is not a leaderboard.
     """
+    code_digest()  # before a run that may take days, in which the code may be replaced
     check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     page = out / PAGE

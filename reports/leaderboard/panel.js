@@ -28,8 +28,9 @@ function drawPanel(id) {
     detailsOf(entry).then((details) => {
       content.append(...[facts(entry, details), scores(entry, details), pictures(entry, details),
         recipe(entry, details), outputs(entry, details)].filter(Boolean));
-      content.removeAttribute("aria-busy");
-    });
+    }).catch(() => {
+      content.append(element("p", {}, "This browser cannot unpack the details; a newer one can."));
+    }).finally(() => content.removeAttribute("aria-busy"));
   }
   if (!panel.open) {
     panel.showModal();

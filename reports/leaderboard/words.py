@@ -8,7 +8,7 @@ from results.markdown import printable
 
 
 def in_words(settings: Mapping[str, JsonValue]) -> str:
-    """Names with their values, of those that are set; numbers to four digits."""
+    """Names with their values, of those that are set; numbers to six digits."""
     return printable(_pairs({name: value for name, value in settings.items() if value is not None}))
 
 
@@ -18,7 +18,7 @@ def _pairs(settings: Mapping[str, JsonValue]) -> str:
 
 def _value(value: JsonValue) -> str:
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.6g}"
     if isinstance(value, list):
         return f"[{', '.join(map(_value, value))}]"
     if isinstance(value, dict):

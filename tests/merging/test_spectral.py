@@ -61,6 +61,14 @@ def test_small_values_are_lapacks(by_lapack, values):
     assert torch.equal(found, torch.linalg.svd(matrix, full_matrices=False)[1][:RANK])
 
 
+@pytest.mark.parametrize("scale", [1e-23, 1e18])
+def test_tiny_and_huge_numbers_keep_their_digits(by_lapack, scale):
+    exact = with_values(torch.arange(1, SHORT + 1, dtype=torch.float64) ** -0.5) * scale
+    _, values, _ = svd(exact.float(), RANK)
+    assert not by_lapack
+    torch.testing.assert_close(values / scale, torch.arange(1, RANK + 1).float() ** -0.5, rtol=0, atol=2e-6)
+
+
 def test_all_values_and_small_matrices_are_lapacks(by_lapack):
     svd(with_values(torch.ones(SHORT, dtype=torch.float64)).float())
     svd(torch.ones(300, 100), 10)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from toy_checkpoints import tensors
 
 from merging.known_methods import known_methods
+from merging.matrix_method import MatrixMethod
 from merging.merge import merge
 
 HEAVY = (
@@ -25,7 +26,11 @@ HEAVY = (
     "matplotlib",
     "scipy.linalg",
 )
-WITH_LOOPS = [name for name, known in known_methods().items() if hasattr(known.method_class, "merge_stored")]
+WITH_LOOPS = [
+    name
+    for name, known in known_methods().items()
+    if hasattr(known.method_class, "merge_stored") and not issubclass(known.method_class, MatrixMethod)
+]
 MERGE = """
 import sys
 from manyshot.cli import main

@@ -156,7 +156,7 @@ def measured(
     def watch() -> None:
         top = psutil.Process(process.pid)
         while not done.wait(0.2):
-            if not begun and mark in log.read_text():
+            if not begun and mark in log.read_text(errors="replace"):
                 begun.append(time.monotonic())
             try:
                 for one in (top, *top.children(recursive=True)):

@@ -33,10 +33,16 @@ def furthest(one: Path, other: Path) -> float:
     """The largest difference between weights of two folders, in units of the last place of bfloat16."""
     there = load_file(other / "model.safetensors")
     steps = [
-        (tensor.view(torch.int16).int() - there[name].view(torch.int16).int()).abs().max().item()
+        (numbered(tensor) - numbered(there[name])).abs().max().item()
         for name, tensor in load_file(one / "model.safetensors").items()
     ]
     return max(steps)
+
+
+def numbered(weights: torch.Tensor) -> torch.Tensor:
+    """Number the bfloat16 numbers in their order."""
+    bits = weights.view(torch.int16).int()
+    return torch.where(bits < 0, -(bits & 0x7FFF), bits)
 
 
 def main() -> None:

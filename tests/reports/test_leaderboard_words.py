@@ -14,6 +14,6 @@ def test_settings_are_names_with_values_that_can_be_read():
         "exact": True,
     }
     assert in_words(settings) == (
-        "scaling 0.4833, density one of [0.1, 0.25], thresholds (math 0.3333, safety 0.5), seed 1234, "
+        "scaling 0.483293, density one of [0.1, 0.25], thresholds (math 0.333333, safety 0.5), seed 1234, "
         "engine hf, exact True"
     )
