@@ -40,6 +40,7 @@ RANGES: dict[str, dict[str, Any]] = {
 WEIGHTS = {"low": 0.5, "high": 1.5}
 FRONT = ("math", "safety")
 FRONT_METHOD = ("task_arithmetic",)
+FRONT_EVALUATIONS = 32
 SAMPLERS: dict[str, dict[str, Any]] = {"nsgaii": {"population": 8}, "map": {"samples": 20}}
 """Samplers of a front, with their settings; MAP fits fifteen numbers to its samples of four coefficients."""
 
@@ -104,10 +105,12 @@ def _of_seed(seed: int, out: Path, halving: object) -> dict[str, float]:
     estimated = search("estimated", list(RANGES), tried, space={"weights": WEIGHTS}, estimate=True)
     found |= {"all, estimated": _average(estimated)} | _of_estimates(estimated)
     wanted: dict[str, Any] = {"space": {"weights": WEIGHTS}, "objective": list(FRONT)}
-    front = search("front", list(RANGES), tried, **wanted, population=8)
+    front = search("front", list(RANGES), FRONT_EVALUATIONS, **wanted, population=8)
     found |= {"front": len(front.tested), "front on test": len(front.front_on_test)}
     for sampler, more in SAMPLERS.items():
-        by_sampler = search(f"front-{sampler}", FRONT_METHOD, tried, **wanted, sampler=sampler, **more)
+        by_sampler = search(
+            f"front-{sampler}", FRONT_METHOD, FRONT_EVALUATIONS, **wanted, sampler=sampler, **more
+        )
         found[f"{sampler}, area"] = area(
             [[one.test or 0.0 for one in tested.objectives] for tested in by_sampler.tested]
         )

@@ -119,10 +119,13 @@ def test_tied_tensors_are_compared_without_reading_the_others(tied, tmp_path, mo
     difference = 0 if equal else 1
     twice = changed(tied, tmp_path / "twice", lambda w: w.update({HEAD: w[TABLE] + difference}))
     read = []
-    block = Checkpoint.block
-    monkeypatch.setattr(
-        Checkpoint, "block", lambda self, name, *at: read.append(name) or block(self, name, *at)
-    )
+    for reads in ("block", "raw", "tensor"):
+        original = getattr(Checkpoint, reads)
+        monkeypatch.setattr(
+            Checkpoint,
+            reads,
+            lambda self, name, *at, original=original: read.append(name) or original(self, name, *at),
+        )
     if equal:
         refuse_unfit(twice, load_config(twice))
     else:

@@ -66,7 +66,8 @@ def test_a_seed_has_grids_searches_and_a_front(tmp_path, monkeypatch):
     (folder / "grids.yaml").write_text(yaml.safe_dump(content | {"methods": [method]}))
     monkeypatch.setattr(search_study, "RANGES", {"task_arithmetic": RANGES["task_arithmetic"]})
     monkeypatch.setattr(search_study, "FRONT", tuple(BENCHMARKS))
-    monkeypatch.setattr(search_study, "SAMPLERS", {"nsgaii": {"population": 2}, "map": {"samples": 1}})
+    monkeypatch.setattr(search_study, "SAMPLERS", {"nsgaii": {"population": 2}, "map": {"samples": 7}})
+    monkeypatch.setattr(search_study, "FRONT_EVALUATIONS", 8)
     monkeypatch.setattr(search_study, "_grids", lambda *_: load_experiment(folder / "grids.yaml"))
     (found,) = [search_study._of_seed(0, folder / "out", {"confidence": 0.9})]
     assert found["all, grid"] == found["task_arithmetic, grid"] > 0

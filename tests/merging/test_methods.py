@@ -315,6 +315,6 @@ def test_what_methods_need_and_read_is_declared():
     costs = {name: known.cost for name, known in known_methods().items()}
     assert costs["average"] == Cost()
     assert (costs["ties"].needs, costs["ties"].passes) == ((), 4)
-    assert costs["tsv_merge"].held == "one whole tensor of every expert"
+    assert costs["tsv_merge"].held == "one whole matrix of every expert"
     assert costs["divmerge"].needs == ("validation inputs", "gradients")
     assert "forward and backward 5 times" in str(costs["adamerging"])

@@ -186,5 +186,5 @@ def test_a_broken_index_or_one_of_another_form_is_not_used(tmp_path, monkeypatch
     before = load_results(tmp_path)
     (tmp_path / record_index.FILE).write_bytes(b"PAR1")
     assert load_results(tmp_path).equals(before)
-    monkeypatch.setattr(kept_table, "_form", lambda columns: b"another")
+    monkeypatch.setattr(kept_table, "_form", lambda *_: b"another")
     assert load_results(tmp_path).equals(before)
