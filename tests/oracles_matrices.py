@@ -17,7 +17,7 @@ BROKEN = [
     ("descent", "-learning_rate /", "learning_rate /"),
     ("descent", "_SECOND**step)).sqrt_()", "_SECOND**step))"),
     ("descent", "first.lerp_(slope, 1 - _FIRST)", "first.lerp_(slope, 0.5)"),
-    ("methods.wudi", "weighted_sum(own, torch.ones_like(weights))", "mean(own, weights, 'wudi')"),
+    ("methods.wudi", "weighted_sum(own, torch.ones_like(weights))", "own.mean(0)"),
     ("methods.doge", "self.scaling * relatively_weighted(1 / lengths", "self.scaling * relatively_weighted(lengths"),  # noqa: E501
     ("methods.doge", "delta * (delta - merged)", "delta * merged"),
     ("methods.doge", "torch.add(total, shift, alpha=strength)", "torch.add(total, shift)"),
