@@ -3,8 +3,9 @@
     python -m manyshot.lab.search_study --out manyshot-runs/search-study --seed 0 --seed 1
 
 Each method's grid of eight candidates (`lab-tuned.yaml`, merged once) stands beside a search of the same
-method with eight, and all grids together beside one search over all methods, with and without halving. A
-front of two tasks is searched too. All is chosen on validation data; the numbers are of test data.
+method with eight, and all grids together beside one search over all methods: by all documents, with halving,
+and by estimates. Fronts of two tasks are searched too, that of task arithmetic by two samplers. All is chosen
+on validation data; the numbers are of test data.
 """
 
 import argparse

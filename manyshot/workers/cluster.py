@@ -16,6 +16,7 @@ from typing import Any, Literal
 from bench.engine import AUTO, EngineSettings
 from bench.engine_registry import find_engine, resolve_device
 from manyshot.console import logger
+from merging.blocks import cores
 from results.errors import InputError
 from results.words import counted
 
@@ -123,7 +124,7 @@ class Workers:
     def _devices(self, on_gpu: bool) -> tuple[int, int]:
         """Cores and GPUs of this machine, or of the cluster."""
         if self._address is None:
-            return _cores_here(), _gpus_here() if on_gpu else 0
+            return cores(), _gpus_here() if on_gpu else 0
         there = self._connected().cluster_resources()
         return int(there.get("CPU", 1)), int(there.get("GPU", 0))
 
@@ -294,9 +295,3 @@ def _gpus_here() -> int:
     import torch
 
     return torch.cuda.device_count()
-
-
-def _cores_here() -> int:
-    """Cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
