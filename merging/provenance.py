@@ -8,7 +8,7 @@ from typing import Any
 from merging.method import Method
 from merging.method_file import source_of
 
-MERGING_VERSION = 3
+MERGING_VERSION = 4
 """Part of the key of merges that are kept. To be raised by what changes the weights that a merge gives."""
 
 

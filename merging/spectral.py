@@ -28,11 +28,13 @@ def relatively_weighted(deltas: torch.Tensor, weights: torch.Tensor, method: str
 def svd(matrix: torch.Tensor, rank: int | None = None) -> Decomposition:
     """Return U (m, r), the singular values (r,) from the largest on, and V' (r, n), up to a rank.
 
-    Of large matrices in float32 of which at most half is wanted, they are found by the eigenvectors of M'M
-    where none is below 1/32 of the largest, to 1e-4 or better; else LAPACK finds them.
+    Of large matrices in float32, of which at most half is wanted or which are twice as long as wide, they are
+    found by the eigenvectors of M'M where none is below 1/32 of the largest, to 1e-4 or better; else LAPACK
+    finds them.
     """
-    wanted = min(matrix.shape) if rank is None else min(rank, *matrix.shape)
-    found = _by_products(matrix, wanted) if 2 * wanted <= min(matrix.shape) else None
+    short, long = sorted(matrix.shape)
+    wanted = short if rank is None else min(rank, short)
+    found = _by_products(matrix, wanted) if 2 * wanted <= short or 2 * short <= long else None
     left, values, right = found or _by_lapack(matrix)
     return left[:, :wanted], values[:wanted], right[:wanted]
 
@@ -93,9 +95,7 @@ def shared_directions(matrices: torch.Tensor) -> torch.Tensor:
 
 def nearest_orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     """Return P Q' of the matrix's singular value decomposition P D Q', the polar factor."""
-    short, long = sorted(matrix.shape)
-    found = _by_products(matrix, short) if long >= 2 * short else None
-    left, _, right = found or _by_lapack(matrix)
+    left, _, right = svd(matrix)
     return left @ right
 
 

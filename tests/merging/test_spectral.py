@@ -69,11 +69,25 @@ def test_tiny_and_huge_numbers_keep_their_digits(by_lapack, scale):
     torch.testing.assert_close(values / scale, torch.arange(1, RANK + 1).float() ** -0.5, rtol=0, atol=2e-6)
 
 
-def test_all_values_and_small_matrices_are_lapacks(by_lapack):
-    svd(with_values(torch.ones(SHORT, dtype=torch.float64)).float())
+def test_all_values_of_nearly_square_and_small_matrices_are_lapacks(by_lapack):
+    svd(with_values(torch.ones(SHORT, dtype=torch.float64), 2 * SHORT - 1).float())
     svd(torch.ones(300, 100), 10)
     svd(with_values(torch.ones(SHORT, dtype=torch.float64)), RANK)
     assert len(by_lapack) == 3
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_all_values_of_a_long_matrix_need_no_lapack(by_lapack, turned):
+    values = torch.linspace(1, 0.05, SHORT, dtype=torch.float64)
+    exact = with_values(values)
+    exact = exact.t() if turned else exact
+    left, found, right = svd(exact.float())
+    assert not by_lapack
+    torch.testing.assert_close(found, values.float(), rtol=1e-4, atol=0)
+    assert ((left.double() * found) @ right.double() - exact).norm() / exact.norm() < 1e-4
+    exact_left, _, exact_right = torch.linalg.svd(exact, full_matrices=False)
+    isotropic = exact_left @ exact_right
+    assert (left @ right - isotropic).norm() / isotropic.norm() < 1e-4
 
 
 def test_a_tall_matrix_near_an_orthogonal_one_needs_no_lapack(by_lapack):
