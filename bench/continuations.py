@@ -52,9 +52,16 @@ class ExpertContinuations:
 
     @classmethod
     def open(cls, folder: Path) -> "ExpertContinuations":
-        """The continuations that lie in a folder."""
-        content = json.loads((folder / _INPUTS).read_text(encoding="utf-8"))
-        return cls(tuple((tuple(a), tuple(b)) for a, b in content), folder)
+        """The continuations that lie in a folder.
+
+        Raises:
+            InputError: a file of them is missing or damaged.
+        """
+        try:
+            content = json.loads((folder / _INPUTS).read_text(encoding="utf-8"))
+            return cls(tuple((tuple(a), tuple(b)) for a, b in content), folder)
+        except (ValueError, OSError) as error:
+            raise InputError(f"{folder} is damaged; remove it, and it is measured again") from error
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -104,8 +104,9 @@ class ValidationSignals:
         opened = self._open(checkpoint)
         examples, key = self.data.examples(task), self._loss_key(opened, task, over)
         file = self._file(key)
-        if file.is_file():
-            return float(json.loads(file.read_bytes())["value"])
+        kept = _kept(file, "value")
+        if kept is not None:
+            return kept
         engine = self.scorer.engine_with(opened)
         with self.progress(f"{checkpoint.name} · loss on {task}") as progress:
             settings, form = self.training.but(loss=over), self.scorer.chat_forms.find(opened)
@@ -113,9 +114,8 @@ class ValidationSignals:
         if not math.isfinite(value):
             raise InputError(f"The loss of {checkpoint} on the task '{task}' is {value}.")
         _keep(file, {**key, "task": task, "name": str(checkpoint), "value": value})
-        return float(
-            json.loads(file.read_bytes())["value"]
-        )  # of two processes that measure it, the first one's
+        first = _kept(file, "value")  # of two processes that measure it, the first one's
+        return value if first is None else first
 
     def _loss_key(self, opened: ScoredCheckpoint, task: str, over: Loss) -> dict[str, object]:
         return {
@@ -155,8 +155,9 @@ class ValidationSignals:
             "version": DIVERGENCE_VERSION,
         }
         file = self._file(key)
-        if file.is_file():
-            return float(json.loads(file.read_bytes())[kind])
+        kept = _kept(file, kind)
+        if kept is not None:
+            return kept
         engine = self.scorer.engine_with(opened)
         with self.progress(f"{checkpoint.name} · divergence on {task}") as progress:
             most = self.scorer.engine_kind.top_k(None)
@@ -352,6 +353,20 @@ class ValidationSignals:
 
     def _file(self, key: object) -> Path:
         return self.scorer.store.root / "signals" / f"{cache_key(key)}.json"
+
+
+def _kept(file: Path, name: str) -> float | None:
+    """A number that was measured and kept; None where there is no file.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        return float(json.loads(file.read_bytes())[name])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is damaged; remove it, and it is measured again") from error
 
 
 def _keep(file: Path, content: Mapping[str, object]) -> None:

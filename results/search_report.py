@@ -38,6 +38,11 @@ class SearchTrial(Settings):
     front: bool = False
     """Whether no candidate that was scored on all documents is better in every objective."""
 
+    @property
+    def in_part(self) -> bool:
+        """Whether its values are estimates from a part of the documents."""
+        return self.stopped or self.estimated
+
 
 class EstimateErrors(Settings):
     """How far estimates are off, by the candidates that were scored on all documents in the end."""

@@ -11,6 +11,7 @@ from manyshot.jobs import longest_first
 from manyshot.plan_amounts import ESTIMATE, Amount, ExperimentPlan, Step
 from manyshot.run_steps import RunStep, run_steps
 from results.errors import InputError
+from results.words import ranges
 
 Rates = tuple[float, float] | None
 """Tokens a second of training and of scoring."""
@@ -74,8 +75,12 @@ def plan_as_text(plan: ExperimentPlan, rates: Rates, order: Sequence[RunStep]) -
     texts = as_table(("texts", "number", "tokens each"), _texts(plan))
     parts = [texts, as_table(headings, _work(plan, rates)), "\n".join(notes)]
     if order:
-        waits = [(step.name, "; ".join(sorted(step.after))) for step in order]
-        parts.append(as_table(("what workers do", "after"), waits))
+        numbers = {name: number for number, step in enumerate(order, 1) for name in step.does}
+        steps = [
+            (str(number), step.name, ranges({numbers[name] for name in step.after}))
+            for number, step in enumerate(order, 1)
+        ]
+        parts.append(as_table(("step", "what workers do", "after steps"), steps))
     return "\n\n".join(parts)
 
 

@@ -6,14 +6,15 @@ others that are drawn by chance, by which it is known how far estimates are off.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from manyshot.search.candidates import Evaluator
 from manyshot.search.estimate import ESTIMATORS
 from manyshot.search.file import SearchSettings
-from manyshot.search.trials import Trial
-from results.pareto import front
+from manyshot.search.trials import Trial, Trials
+from results.pareto import undominated
 from results.search_report import EstimateErrors
 
 
@@ -32,20 +33,22 @@ class Checked:
     errors: EstimateErrors
 
 
-def check(trials: Sequence[Trial], settings: SearchSettings, evaluator: Evaluator) -> Checked:
+def check(kept: Trials, settings: SearchSettings, evaluator: Evaluator) -> Checked:
     """Score the best candidates on all documents, and some drawn by chance.
 
     Args:
-        trials: all that were tried.
+        kept: all that were tried, with what was scored on all documents at an earlier start.
         settings: of the search, with `estimate`.
         evaluator: scores candidates.
     """
     assert settings.estimate is not None
+    trials = kept.finished
     best = best_by_estimate(trials, settings.estimate.check)
     drawn = _drawn([trial for trial in trials if trial.outcome.estimated and trial not in best], settings)
     whole = {}
     for trial in (*best, *drawn):
-        outcome = evaluator.evaluate(trial.candidate, trial.number, (), whole=True)
+        evaluate = partial(evaluator.evaluate, trial.candidate, trial.number, (), whole=True)
+        outcome = kept.on_all_documents(trial.number, evaluate)
         seconds = round(trial.outcome.seconds + outcome.seconds, 3)
         whole[trial.number] = replace(trial, outcome=replace(outcome, seconds=seconds))
 
@@ -78,14 +81,14 @@ def check(trials: Sequence[Trial], settings: SearchSettings, evaluator: Evaluato
 
 
 def best_by_estimate(trials: Sequence[Trial], number: int) -> list[Trial]:
-    """Return the trials with the best estimates, at least so many where there are.
+    """Return the trials with the best estimates, at least so many where there are, and all equal to the last.
 
     Of several objectives those of the front, then those of the front without these, each as a whole.
     """
     left = [trial for trial in trials if trial.outcome.estimated]
     best: list[Trial] = []
     while left and len(best) < number:
-        layer = front([trial.outcome.values for trial in left])
+        layer = undominated([trial.outcome.values for trial in left])
         best += [left[place] for place in layer]
         left = [trial for place, trial in enumerate(left) if place not in layer]
     return best

@@ -84,7 +84,7 @@ def run_search(
             trying.close()  # its engine has a device that a worker may be given
         with open_crew(context.workers, setup) as crew:
             _spend(settings.budget, trials, trying, crew)
-        checked = check(trials.finished, settings, trying.evaluator) if settings.estimate else None
+        checked = check(trials, settings, trying.evaluator) if settings.estimate else None
         if checked and context.workers is not None:
             trying.close()
         shutil.rmtree(setup.candidates, ignore_errors=True)
@@ -174,7 +174,8 @@ def _said(trial: Trial, best: Sequence[Trial]) -> str:
         return f"{what}: about {values}, by {counted(outcome.documents, 'document')}"
     if outcome.stopped:
         return f"{what}: stopped after {counted(outcome.documents, 'document')}, about {values}"
-    return f"{what}: {values}{', the best so far' * any(trial.number == one.number for one in best)}"
+    so_far = "the best so far" if len(outcome.values) == 1 else "on the front so far"
+    return f"{what}: {values}{f', {so_far}' * any(trial.number == one.number for one in best)}"
 
 
 def _check_failures(trials: Sequence[Trial]) -> None:

@@ -10,7 +10,7 @@ evaluated, so they know of those before the batch alone, in whatever order they 
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import optuna
 
 _NAME = "search"
-_ABOUT, _MADE_OF = "manyshot", "made_of"
+_ABOUT, _MADE_OF, _WHOLE = "manyshot", "made_of", "on all documents, trial "
 
 
 @dataclass(frozen=True)
@@ -168,12 +168,27 @@ class Trials:
         """Keep what a candidate of the present batch gave."""
         import optuna
 
-        about = {name: value for name, value in vars(outcome).items() if name != "values"}
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._kept._study_id, pending.number)
-        self._storage.set_trial_user_attr(trial_id, _ABOUT, json.dumps(about))
+        self._storage.set_trial_user_attr(trial_id, _ABOUT, _about(outcome))
         state = optuna.trial.TrialState.FAIL if outcome.failed else optuna.trial.TrialState.COMPLETE
         self._kept.tell(pending.number, None if outcome.failed else list(outcome.values), state=state)
         return self._finished(pending, outcome)
+
+    def on_all_documents(self, number: int, evaluate: Callable[[], Outcome]) -> Outcome:
+        """Return what the candidate of an estimated trial gave on all documents, which is made once.
+
+        Args:
+            number: of the trial.
+            evaluate: scores it; kept unless it failed.
+        """
+        name = f"{_WHOLE}{number}"
+        known = self._kept.user_attrs.get(name)
+        if known is not None:
+            return _outcome(known["values"], known["about"])
+        outcome = evaluate()
+        if not outcome.failed:
+            self._kept.set_user_attr(name, {"values": outcome.values, "about": _about(outcome)})
+        return outcome
 
     def importances(self, objective: int) -> dict[str, float]:
         """Return by number of the space how much of the variance of an objective it explains, by functional
@@ -279,9 +294,17 @@ class Trials:
                 )
             self._begun += 1
             if kept.state != TrialState.RUNNING:
-                about = json.loads(kept.user_attrs[_ABOUT])
-                outcome = Outcome(values=tuple(kept.values or ()), **about)
+                outcome = _outcome(kept.values or (), kept.user_attrs[_ABOUT])
                 self._finished(self._pending(self._asked[place]), outcome)
+
+
+def _about(outcome: Outcome) -> str:
+    """All of an outcome but its values, as JSON."""
+    return json.dumps({name: value for name, value in vars(outcome).items() if name != "values"})
+
+
+def _outcome(values: Sequence[float], about: str) -> Outcome:
+    return Outcome(values=tuple(values), **json.loads(about))
 
 
 def _sampler(settings: SearchSettings, number: int) -> "optuna.samplers.BaseSampler":

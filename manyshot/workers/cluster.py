@@ -205,6 +205,7 @@ def loopback_cluster() -> Any:
     """
     os.environ.update(_ALONE)
     _import_ray()
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
     from ray._private import ray_constants
     from ray.cluster_utils import Cluster
 
@@ -235,6 +236,10 @@ def add_loopback_node(cluster: Any, cpus: int, gpus: int) -> Any:
 def _joined(address: str) -> Any:
     """Ray at an address, joined without a word."""
     ray = _import_ray()
+    from ray._private import worker
+
+    # Onto the standard output it would print that a worker died, which the driver says itself.
+    worker.print_to_stdstream = lambda *_, **__: None
     with _signals_kept():
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     return ray

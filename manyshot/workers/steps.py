@@ -65,7 +65,8 @@ def do_steps_here(steps: Sequence[RunStep], is_done: Callable[[RunStep], bool], 
     Raises:
         InputError: one cannot be done.
     """
-    queue = StepQueue(steps, 1, _done(steps, is_done), few_unscored=True)
+    done = _done(steps, is_done)
+    queue = StepQueue(steps, 1, done, few_unscored=True)
     last = None
     while (queued := queue.take(last)) is not None:
         logger.info("%s: %d of %d steps are done", queued.job.name, len(queue.finished), _number(steps))
@@ -73,6 +74,7 @@ def do_steps_here(steps: Sequence[RunStep], is_done: Callable[[RunStep], bool], 
         queue.done(queued.job, None)
         last = queued.job
     assert not queue
+    _say_records(steps, queue.finished - done)
 
 
 def do_steps(
@@ -118,6 +120,7 @@ def do_steps(
     with progress.shown(), closing(Crew(workers, setup)) as crew:
         failed = crew.do(queue_of, left, look)
     finished = queues[-1].finished
+    _say_records(steps, finished - done)
     for step in steps:
         if step.does <= finished and not step.does <= done and not is_done(step):
             raise InputError(
@@ -140,6 +143,12 @@ def _done(steps: Sequence[RunStep], is_done: Callable[[RunStep], bool]) -> set[s
         if step.after <= done and is_done(step):
             done |= step.does
     return done
+
+
+def _say_records(steps: Sequence[RunStep], done: Collection[str]) -> None:
+    """Say how many records the steps made that were done."""
+    made = sum(len(step.does.intersection(done)) for step in steps if step.benchmarks)
+    logger.info("%s made in steps", counted(made, "record"))
 
 
 def _number(steps: Sequence[RunStep]) -> int:

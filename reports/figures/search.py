@@ -1,6 +1,7 @@
 """Figures of a search: the front between its objectives, and which numbers of the space matter."""
 
 from itertools import combinations
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -33,6 +34,10 @@ def pareto(report: SearchReport) -> tuple[Figure, str]:
         raise InputError(f"search {report.name}: one objective has no front; search by a list of several")
     drawn, all_axes = figure_of_panels([""] * len(pairs), _PER_LINE, (3.4, 3.1))
     staying = set(report.front_on_test)
+    in_part = any(trial.in_part for trial in report.trials)
+    forms = {False: "candidate"} | (
+        {True: "candidate, estimated from a part of the documents"} if in_part else {}
+    )
     for axes, (across, up) in zip(all_axes, pairs, strict=True):
         prepare(axes)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
@@ -40,12 +45,15 @@ def pareto(report: SearchReport) -> tuple[Figure, str]:
         axes.set_ylabel(wrapped(report.objectives[up], 34))
         for trial in report.trials:
             if trial.values and not trial.front:
-                axes.plot(trial.values[across], trial.values[up], ".", color=BASE_COLOUR, markersize=3)
+                axes.plot(trial.values[across], trial.values[up], color=BASE_COLOUR, **_form(trial.in_part))
         _draw_front(axes, report, staying, across, up)
     legend_above(
         drawn,
         [
-            Line2D([], [], label="candidate", color=BASE_COLOUR, marker=".", linestyle=""),
+            *(
+                Line2D([], [], label=label, color=BASE_COLOUR, **_form(in_part))
+                for in_part, label in forms.items()
+            ),
             Line2D([], [], label="front, on validation data", color=COLOURS[0], marker="o", markersize=5),
             _on_test("the same on test data, still of the front", COLOURS[1]),
             _on_test("no longer", "white"),
@@ -54,6 +62,11 @@ def pareto(report: SearchReport) -> tuple[Figure, str]:
     label_below(drawn, "normalised performance")
     staying_of = f"{len(staying)} of {len(report.tested)} points of the front are of it on test data too."
     return drawn, f"{_rests_on(report)} {staying_of} Lines: 95 % over test documents."
+
+
+def _form(in_part: bool) -> dict[str, Any]:
+    """How a candidate is drawn that was scored on a part of the documents, or on all."""
+    return {"marker": "x" if in_part else ".", "markersize": 3, "markeredgewidth": 0.6, "linestyle": ""}
 
 
 def _draw_front(axes: Axes, report: SearchReport, staying: set[int], across: int, up: int) -> None:
@@ -116,4 +129,6 @@ def importance(report: SearchReport) -> tuple[Figure, str]:
 
 def _rests_on(report: SearchReport) -> str:
     """What the numbers on validation data rest on."""
-    return f"n = {report.documents:,} validation documents; {len(report.trials)} candidates. 1 seed."
+    in_part = sum(trial.in_part for trial in report.trials)
+    of_them = f", {in_part} of them on a part of these" if in_part else ""
+    return f"n = {report.documents:,} validation documents; {len(report.trials)} candidates{of_them}. 1 seed."

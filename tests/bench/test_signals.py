@@ -76,6 +76,15 @@ def test_what_was_measured_is_not_measured_again(signals, checkpoints, monkeypat
     assert [(one["task"], one["value"]) for one in kept] == [("math", first)]
 
 
+def test_a_damaged_measurement_is_named(signals, checkpoints):
+    signals.loss(checkpoints[0], "math", "text")
+    (file,) = (signals.scorer.store.root / "signals").iterdir()
+    for content in (file.read_bytes()[:20], b"[]", b'{"value": null}'):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=rf"{file.name} is damaged; remove it"):
+            signals.loss(checkpoints[0], "math", "text")
+
+
 def test_scores_on_validation_rows_are_records_of_their_own(signals, checkpoints):
     value = signals.scores(checkpoints[0], "math")[0]
     (record,) = list(signals.scorer.store.records())

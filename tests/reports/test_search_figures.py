@@ -37,6 +37,20 @@ def test_the_front_is_drawn_in_order_and_its_test_points_beside_it(drawn):
     assert (axes.get_xlabel(), axes.get_ylabel()) == report.objectives
 
 
+def test_candidates_that_were_scored_in_part_are_told_apart(drawn):
+    whole = search_of(2)
+    trials = tuple(trial.but(estimated=not trial.front) for trial in whole.trials)
+    for report, marker in ((whole, "."), (whole.but(trials=trials), "x")):
+        (axes,) = drawn(pareto, report).axes
+        others = {trial.values for trial in report.trials if not trial.front}
+        assert {
+            tuple(*zip(*line.get_data(), strict=True)) for line in axes.lines if line.get_marker() == marker
+        } == others
+        footer = axes.figure.texts[-1].get_text().replace("\n", " ")
+        number = f", {len(others)} of them on a part of these" if marker == "x" else ""
+        assert f"{len(report.trials)} candidates{number}. 1 seed" in footer
+
+
 def test_of_three_objectives_every_two_have_a_panel(drawn):
     report = search_of(3)
     panels = [axes for axes in drawn(pareto, report).axes if axes.get_visible()]
