@@ -186,6 +186,7 @@ def test_vllm_that_is_not_installed_is_named(llama, monkeypatch):
         open_engine(llama, SETTINGS)
 
 
+@pytest.mark.full
 def test_no_process_is_left_after_an_interruption(llama, tmp_path):
     command = [
         sys.executable,

@@ -70,6 +70,7 @@ def test_a_killed_demo_goes_on_where_it_was(uninterrupted, tmp_path):
     assert len(scores(out)) >= (1 + 4 + 2 + 2 * 2) * 6
 
 
+@pytest.mark.full
 def test_a_finished_demo_makes_nothing_again(uninterrupted):
     before = records(uninterrupted)
     done = smoke(uninterrupted.parent)

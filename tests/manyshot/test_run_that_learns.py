@@ -118,6 +118,7 @@ def test_glue_with_a_decoder(tmp_path, rows):
     assert done.files[0].read_text().startswith("| method | protocol |")
 
 
+@pytest.mark.full
 def test_text_to_text_with_an_encoder(tmp_path, rows):
     torch.manual_seed(0)
     tokenizer = build_tokenizer([WORDS], 512)

@@ -57,7 +57,7 @@ def test_the_area_is_of_the_points_that_none_is_better_than():
     assert area([]) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_seed_has_grids_searches_and_a_front(tmp_path, monkeypatch):
     """On tiny models, with one method and a grid of two."""
     folder = made(tmp_path)

@@ -73,7 +73,7 @@ def test_it_generates_in_transformers_as_its_blocks_put_together_do(made, answer
     assert json.loads((made / "out/config.json").read_text())["num_hidden_layers"] == 4
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_it_generates_the_same_in_vllm(made, answers):
     need("vllm")
     engine = open_engine(made / "out", EngineSettings(name="vllm", dtype="float32", device="cpu"))

@@ -122,7 +122,11 @@ def stopped_after(steps, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "rest"),
-    [(5, [*range(5, 13), *range(1, 13)]), (12, [12, *range(1, 13)]), (18, [*range(6, 13)])],
+    [
+        pytest.param(5, [*range(5, 13), *range(1, 13)], marks=pytest.mark.full),
+        (12, [12, *range(1, 13)]),
+        pytest.param(18, [*range(6, 13)], marks=pytest.mark.full),
+    ],
 )
 def test_stopped_in_either_training_it_ends_with_the_same_bits(base, tmp_path, monkeypatch, step, rest):
     whole = train(base, EXAMPLES, sparse(), tmp_path / "whole")

@@ -52,8 +52,17 @@ def metis(anchor, experts, alphas, ratio=0.3, k=2):
     return anchor + np.where(masks.sum(0) >= k, total, 0.0)
 
 
-@pytest.mark.parametrize("anchor", ["base", "previous"])
-@pytest.mark.parametrize("space", ["delta", "factors", "whole models"])
+@pytest.mark.parametrize(
+    ("space", "anchor"),
+    [
+        ("delta", "base"),
+        ("factors", "previous"),
+        ("whole models", "base"),
+        pytest.param("delta", "previous", marks=pytest.mark.full),
+        pytest.param("factors", "base", marks=pytest.mark.full),
+        pytest.param("whole models", "previous", marks=pytest.mark.full),
+    ],
+)
 def test_every_round_is_what_metis_says_of_its_experts(base, tmp_path, anchor, space):
     training = TRAINING if space == "whole models" else ADAPTER
     factors = space == "factors"

@@ -48,8 +48,8 @@ def weights(out):
         (FULL, 3),
         (FULL, 6),
         (LORA, 6),
-        (FULL.but(accumulation=2, group_by_length=False), 6),
-        (LORA.but(order="trainer", group_by_length=False), 6),
+        pytest.param(FULL.but(accumulation=2, group_by_length=False), 6, marks=pytest.mark.full),
+        pytest.param(LORA.but(order="trainer", group_by_length=False), 6, marks=pytest.mark.full),
     ],
 )
 def test_a_stopped_training_ends_with_the_same_bits(base, tmp_path, monkeypatch, settings, step):
@@ -193,6 +193,7 @@ train(Path({base!r}), EXAMPLES, FULL, Path({out!r}))
 """
 
 
+@pytest.mark.full
 def test_two_processes_train_as_one_does(base, tmp_path):
     one = train(base, EXAMPLES, FULL, tmp_path / "one")
     script = tmp_path / "together.py"
