@@ -20,7 +20,7 @@ from merging.checkpoints.dtypes import FLOATS, torch_dtype
 from merging.checkpoints.when_used import torch
 from merging.groups import Group
 from merging.journal import Journal
-from merging.method import Context, FirstPass, MergedBlock
+from merging.method import Context, FirstPass, MergedBlock, Method
 from merging.method_file import source_of
 from merging.prepare import Prepared
 from merging.stored_block import MergesStored, ObservesStored
@@ -153,14 +153,16 @@ def _merge_block(
         return Tally.empty(len(vectors.experts))
     place = prepared.group_of[tensor.name]
     group = prepared.groups[place]
+    where = f"Method {prepared.recipe.method.name!r}, tensor {tensor.name!r}"
     if isinstance(group.method, MergesStored) and tensor.dtype == "BF16":
         stored = vectors.stored_block(tensor.name, block, statistics[place])
-        done = None if stored is None else group.method.merge_stored(stored, group.weights)
+        with _users_errors_named(group.method, where):
+            done = None if stored is None else group.method.merge_stored(stored, group.weights)
         if done is not None:
             writer.write_raw(tensor.name, block.start, done.weights.view(np.uint8))
             return done.tally
     deltas, context = vectors.read(tensor.name, block, statistics[place])
-    merged = _by_method(prepared.recipe.method.name, group, deltas, context)
+    merged = _by_method(group, deltas, context, where)
     rounded = add_rounded(context.base, merged.delta, torch_dtype(tensor.dtype))
     if not rounded.is_finite:
         raise InputError(
@@ -172,18 +174,23 @@ def _merge_block(
     return tally(deltas, merged, rounded.lost)
 
 
-def _by_method(name: str, group: Group, deltas: torch.Tensor, context: Context) -> MergedBlock:
-    """Have the method merge a block; an error in a user's own method becomes an InputError."""
-    method = group.method
-    where = f"Method {name!r}, tensor {context.tensor!r}"
+@contextmanager
+def _users_errors_named(method: Method, where: str) -> Iterator[None]:
+    """Make an InputError of an error in a user's own method."""
     try:
-        merged = method(deltas, group.weights_on(deltas.device), context)
+        yield
     except InputError:
         raise
     except Exception as error:
         if source_of(type(method)) is None:
             raise
         raise InputError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+
+
+def _by_method(group: Group, deltas: torch.Tensor, context: Context, where: str) -> MergedBlock:
+    """Have the method merge a block."""
+    with _users_errors_named(group.method, where):
+        merged = group.method(deltas, group.weights_on(deltas.device), context)
     block = merged if isinstance(merged, MergedBlock) else MergedBlock(merged)
     delta: object = block.delta
     if not isinstance(delta, torch.Tensor) or delta.shape != context.base.shape:

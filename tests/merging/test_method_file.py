@@ -122,3 +122,21 @@ def test_what_a_method_returns_is_checked(  # noqa: PLR0917
     with pytest.raises(InputError) as caught:
         merge(recipe_for(base, experts, f"{file}:Half"), tmp_path / "out", progress=False)
     assert said in str(caught.value) and not (tmp_path / "out").exists()
+
+
+def test_coefficients_that_are_written_for_torch_are_named(file, save, recipe_for, tmp_path):
+    file.write_text('''"""A half of each."""
+
+from merging.linear import Linear
+
+
+class Half(Linear):
+    """Half of the sum."""
+
+    def coefficients(self, weights):
+        return weights.clamp(max=0.5)
+''')
+    base = save("bfloat16", {"a": torch.ones(4, dtype=torch.bfloat16)})
+    expert = save("expert of it", {"a": torch.zeros(4, dtype=torch.bfloat16)})
+    with pytest.raises(InputError, match=r"Half', tensor 'a': AttributeError: .*clamp"):
+        merge(recipe_for(base, {"b": expert}, f"{file}:Half"), tmp_path / "out", progress=False)
