@@ -1,8 +1,10 @@
 """A table kept in a file, which may be removed at any time: what it holds can be made again."""
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -29,11 +31,14 @@ def read_table(
     """
     try:
         with parquet.ParquetFile(path, page_checksum_verification=True) as file:
-            if file.schema_arrow.metadata[b"form"] != _form(columns, made_of):
+            metadata = file.schema_arrow.metadata
+            if metadata[b"form"] != _form(columns, made_of):
                 return None
-            return file.read(columns=wanted, use_threads=False)
-    except (OSError, pa.ArrowException, KeyError, TypeError):
+            table, kinds = file.read(columns=wanted, use_threads=False), json.loads(metadata[b"kinds"])
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
         return None
+    # Pages have checksums, the names and kinds of columns have none.
+    return table if _kinds(table) == {name: kinds.get(name) for name in wanted or columns} else None
 
 
 def write_table(root: Path, path: Path, table: pa.Table, made_of: object) -> None:
@@ -44,11 +49,22 @@ def write_table(root: Path, path: Path, table: pa.Table, made_of: object) -> Non
     if (root / SUBMISSION).exists():
         return
     sink = pa.BufferOutputStream()
-    table = table.replace_schema_metadata({b"form": _form(table.column_names, made_of)})
+    table = table.replace_schema_metadata(
+        {b"form": _form(table.column_names, made_of), b"kinds": json.dumps(_kinds(table)).encode()}
+    )
     parquet.write_table(table, sink, compression="zstd", write_page_checksum=True)
     with suppress(OSError):  # a store that only others may write
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, sink.getvalue().to_pybytes())
+
+
+def _kinds(table: pa.Table) -> dict[str, list[Any]]:
+    """By column the number of its type, and of those in it."""
+
+    def numbers(kind: pa.DataType) -> list[Any]:
+        return [kind.id, *(numbers(kind.field(place).type) for place in range(kind.num_fields))]
+
+    return {field.name: numbers(field.type) for field in table.schema}
 
 
 def _form(columns: Sequence[str], made_of: object) -> bytes:
