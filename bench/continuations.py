@@ -49,6 +49,8 @@ class ExpertContinuations:
         object.__setattr__(self, "_stored", (logprobs, ids))
         starts = [0, *accumulate(len(continuation) for _, continuation in self.pairs)]
         object.__setattr__(self, "_starts", starts)
+        if any(len(array) != starts[-1] for array in (logprobs, ids) if array is not None):
+            raise ValueError(f"{self.folder}: not as many distributions as tokens")
 
     @classmethod
     def open(cls, folder: Path) -> "ExpertContinuations":
@@ -60,7 +62,7 @@ class ExpertContinuations:
         try:
             content = json.loads((folder / _INPUTS).read_text(encoding="utf-8"))
             return cls(tuple((tuple(a), tuple(b)) for a, b in content), folder)
-        except (ValueError, OSError) as error:
+        except (ValueError, TypeError, EOFError, FileNotFoundError) as error:
             raise InputError(f"{folder} is damaged; remove it, and it is measured again") from error
 
     def __len__(self) -> int:

@@ -61,10 +61,11 @@ def run_first_passes(
         else:
             total = first_pass.start(len(vectors.experts))
             observe = partial(_observe, first_pass, group, vectors, statistics)
-            for (_, block), part in map_in_order(observe, vectors.pieces(group.names), threads):
-                total = first_pass.combine(total, part)
-                seen(title, block.stop - block.start)
-            journal.add_statistic(noted, first_pass.finish(total))
+            with _users_errors_named(group.method, f"First pass {title!r}"):
+                for (_, block), part in map_in_order(observe, vectors.pieces(group.names), threads):
+                    total = first_pass.combine(total, part)
+                    seen(title, block.stop - block.start)
+                journal.add_statistic(noted, first_pass.finish(total))
         # As the journal has it, so that a resumed merge finds the same. A new mapping each time, so that a
         # context kept from an earlier pass does not change.
         statistics = {**statistics, title: journal.statistics[noted]}

@@ -34,11 +34,13 @@ def read_table(
             metadata = file.schema_arrow.metadata
             if metadata[b"form"] != _form(columns, made_of):
                 return None
-            table, kinds = file.read(columns=wanted, use_threads=False), json.loads(metadata[b"kinds"])
+            table, layout = file.read(columns=wanted, use_threads=False), json.loads(metadata[b"layout"])
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
         return None
-    # Pages have checksums, the names and kinds of columns have none.
-    return table if _kinds(table) == {name: kinds.get(name) for name in wanted or columns} else None
+    # Pages have checksums, which rows and which columns of which kinds there are has none.
+    rows, kinds = layout
+    there = table.num_rows, _kinds(table)
+    return table if there == (rows, {name: kinds.get(name) for name in wanted or columns}) else None
 
 
 def write_table(root: Path, path: Path, table: pa.Table, made_of: object) -> None:
@@ -50,7 +52,10 @@ def write_table(root: Path, path: Path, table: pa.Table, made_of: object) -> Non
         return
     sink = pa.BufferOutputStream()
     table = table.replace_schema_metadata(
-        {b"form": _form(table.column_names, made_of), b"kinds": json.dumps(_kinds(table)).encode()}
+        {
+            b"form": _form(table.column_names, made_of),
+            b"layout": json.dumps([table.num_rows, _kinds(table)]).encode(),
+        }
     )
     parquet.write_table(table, sink, compression="zstd", write_page_checksum=True)
     with suppress(OSError):  # a store that only others may write

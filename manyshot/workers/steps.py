@@ -74,7 +74,7 @@ def do_steps_here(steps: Sequence[RunStep], is_done: Callable[[RunStep], bool], 
         queue.done(queued.job, None)
         last = queued.job
     assert not queue
-    _say_records(steps, queue.finished - done)
+    _say_scored(steps, queue.finished - done)
 
 
 def do_steps(
@@ -120,7 +120,7 @@ def do_steps(
     with progress.shown(), closing(Crew(workers, setup)) as crew:
         failed = crew.do(queue_of, left, look)
     finished = queues[-1].finished
-    _say_records(steps, finished - done)
+    _say_scored(steps, finished - done)
     for step in steps:
         if step.does <= finished and not step.does <= done and not is_done(step):
             raise InputError(
@@ -145,10 +145,10 @@ def _done(steps: Sequence[RunStep], is_done: Callable[[RunStep], bool]) -> set[s
     return done
 
 
-def _say_records(steps: Sequence[RunStep], done: Collection[str]) -> None:
-    """Say how many records the steps made that were done."""
-    made = sum(len(step.does.intersection(done)) for step in steps if step.benchmarks)
-    logger.info("%s made in steps", counted(made, "record"))
+def _say_scored(steps: Sequence[RunStep], done: Collection[str]) -> None:
+    """Say how much was scored in the steps that were done."""
+    if scored := sum(len(step.does.intersection(done)) for step in steps if step.benchmarks):
+        logger.info("%s scored in steps, each of one checkpoint", counted(scored, "benchmark"))
 
 
 def _number(steps: Sequence[RunStep]) -> int:

@@ -34,7 +34,7 @@ def pareto(report: SearchReport) -> tuple[Figure, str]:
         raise InputError(f"search {report.name}: one objective has no front; search by a list of several")
     drawn, all_axes = figure_of_panels([""] * len(pairs), _PER_LINE, (3.4, 3.1))
     staying = set(report.front_on_test)
-    in_part = any(trial.in_part for trial in report.trials)
+    in_part = sum(trial.in_part for trial in report.trials)
     forms = {False: "candidate"} | (
         {True: "candidate, estimated from a part of the documents"} if in_part else {}
     )
@@ -50,10 +50,7 @@ def pareto(report: SearchReport) -> tuple[Figure, str]:
     legend_above(
         drawn,
         [
-            *(
-                Line2D([], [], label=label, color=BASE_COLOUR, **_form(in_part))
-                for in_part, label in forms.items()
-            ),
+            *(Line2D([], [], label=label, color=BASE_COLOUR, **_form(part)) for part, label in forms.items()),
             Line2D([], [], label="front, on validation data", color=COLOURS[0], marker="o", markersize=5),
             _on_test("the same on test data, still of the front", COLOURS[1]),
             _on_test("no longer", "white"),
@@ -61,7 +58,7 @@ def pareto(report: SearchReport) -> tuple[Figure, str]:
     )
     label_below(drawn, "normalised performance")
     staying_of = f"{len(staying)} of {len(report.tested)} points of the front are of it on test data too."
-    return drawn, f"{_rests_on(report)} {staying_of} Lines: 95 % over test documents."
+    return drawn, f"{_rests_on(report, in_part)} {staying_of} Lines: 95 % over test documents."
 
 
 def _form(in_part: bool) -> dict[str, Any]:
@@ -124,11 +121,11 @@ def importance(report: SearchReport) -> tuple[Figure, str]:
         axes.set_yticks(list(places), shown)
     all_axes[0].set(ylim=(len(names) - 0.5, -0.5), ylabel="number of the space")
     label_below(drawn, "share of the objective's variance over the space")
-    return drawn, f"{line}{_rests_on(report)} Functional ANOVA over the candidates."
+    by_estimate = sum(trial.in_part or bool(trial.estimates) for trial in report.trials)
+    return drawn, f"{line}{_rests_on(report, by_estimate)} Functional ANOVA over the candidates."
 
 
-def _rests_on(report: SearchReport) -> str:
-    """What the numbers on validation data rest on."""
-    in_part = sum(trial.in_part for trial in report.trials)
+def _rests_on(report: SearchReport, in_part: int) -> str:
+    """What the numbers on validation data rest on, so many candidates' on a part of the documents."""
     of_them = f", {in_part} of them on a part of these" if in_part else ""
     return f"n = {report.documents:,} validation documents; {len(report.trials)} candidates{of_them}. 1 seed."

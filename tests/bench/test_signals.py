@@ -85,6 +85,20 @@ def test_a_damaged_measurement_is_named(signals, checkpoints):
             signals.loss(checkpoints[0], "math", "text")
 
 
+@pytest.mark.parametrize(
+    ("file", "content"), [("inputs.json", b"5"), ("logprobs.npy", b""), ("logprobs.npy", None)]
+)
+def test_damaged_continuations_are_named(signals, checkpoints, file, content):
+    settings = ContinuationSettings(inputs=4, top_k=4)
+    folder = signals.continuations(checkpoints[0], "math", settings).folder
+    if content is None:
+        np.save(folder / file, np.load(folder / file)[:1])
+    else:
+        (folder / file).write_bytes(content)
+    with pytest.raises(InputError, match=rf"{folder.name} is damaged; remove it"):
+        signals.continuations(checkpoints[0], "math", settings)
+
+
 def test_scores_on_validation_rows_are_records_of_their_own(signals, checkpoints):
     value = signals.scores(checkpoints[0], "math")[0]
     (record,) = list(signals.scorer.store.records())
