@@ -34,11 +34,11 @@ def read_table(
             metadata = file.schema_arrow.metadata
             if metadata[b"form"] != _form(columns, made_of):
                 return None
-            table, layout = file.read(columns=wanted, use_threads=False), json.loads(metadata[b"layout"])
+            table = file.read(columns=wanted, use_threads=False)
+            rows, kinds = json.loads(metadata[b"layout"])
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
         return None
     # Pages have checksums, which rows and which columns of which kinds there are has none.
-    rows, kinds = layout
     there = table.num_rows, _kinds(table)
     return table if there == (rows, {name: kinds.get(name) for name in wanted or columns}) else None
 
