@@ -186,6 +186,7 @@ def _merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, nargs="?", help="folder of the merged checkpoint; must not exist")
     parser.add_argument("--plan", action="store_true", help="say what will be read, written and needed")
     parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, … (%(default)s)")
+    add_verify(parser)
     add_flags(parser, ReportSettings)
 
 

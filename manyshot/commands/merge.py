@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from manyshot.console import answer, size
 from manyshot.flags import settings_of
 from manyshot.tracking import report_merge
+from merging.checkpoints.kept_digests import keeping_digests
 from merging.checkpoints.stacked import stack_parts
 from merging.merge import merge
 from merging.prepare import Prepared, prepare
 from merging.recipe import Recipe
 from merging.recipe_file import Step, load_steps
 from merging.staging import refuse_existing
+from results.caches import cache_folder
 from results.errors import InputError
 from results.trackers import ReportSettings, check_trackers
 from results.words import counted
@@ -32,10 +34,11 @@ def run(options: argparse.Namespace) -> None:
     refuse_existing(options.out)
     for step in steps:
         step.check()
-    for step in steps:
-        if step.out is not None and not step.is_made():
-            answer(str(merge(step.recipe, step.out, device=options.device)))
-            report_merge(trackers, step.out)
+    with keeping_digests(cache_folder() / "digests", verify=options.verify):
+        for step in steps:
+            if step.out is not None and not step.is_made():
+                answer(str(merge(step.recipe, step.out, device=options.device)))
+                report_merge(trackers, step.out)
 
 
 def _planned(step: Step, device: str) -> Iterator[str]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import mmap
-import os
 import threading
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -19,10 +17,10 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from merging.checkpoints.digests import config_digest, tensor_digest, tokenizer_digest, weights_digest
+from merging.checkpoints.digests import config_digest, tokenizer_digest, weights_digest
 from merging.checkpoints.dtypes import NBYTES, code_of, raw_bytes, refuse_no_weights, torch_dtype
 from merging.checkpoints.folders import convert_advice, locate, read_json, read_mapping, refuse_removed
-from merging.checkpoints.kept_digests import find_digests, keep_digests, signature_of
+from merging.checkpoints.kept_digests import TensorDigests
 from merging.checkpoints.when_used import torch
 from results.errors import InputError
 from results.record import CheckpointIdentity
@@ -102,7 +100,12 @@ class Checkpoint:
     """
 
     def __init__(
-        self, folder: Path, config: dict[str, Any], files: Sequence[str], stored: Mapping[str, Stored]
+        self,
+        folder: Path,
+        config: dict[str, Any],
+        files: Sequence[str],
+        stored: Mapping[str, Stored],
+        digests: TensorDigests | None = None,
     ) -> None:
         self.folder = folder
         self.config = config
@@ -111,7 +114,7 @@ class Checkpoint:
         self.files = tuple(files)
         self._all = tuple(stored.values())
         self._shown = dict(sorted(stored.items()))
-        self._hashes: dict[str, str] = {}
+        self._digests = digests or TensorDigests(folder, self.files)
 
     @classmethod
     def open(cls, path: str | Path) -> Checkpoint:
@@ -173,9 +176,8 @@ class Checkpoint:
             names: shown name -> the name it has in this checkpoint. The identity stays that of the whole.
         """
         stored = {new: self._shown[old] for new, old in names.items()}
-        view = Checkpoint(self.folder, self.config, self.files, stored)
+        view = Checkpoint(self.folder, self.config, self.files, stored, self._digests)
         view._all = self._all
-        view._hashes = self._hashes
         return view
 
     def generation_settings(self) -> dict[str, Any] | None:
@@ -185,7 +187,7 @@ class Checkpoint:
 
     def hash(self, names: Iterable[str]) -> None:
         """Hash some tensors now, while their pages are in memory; `identity` hashes the rest."""
-        self._hash([self._shown[name] for name in names])
+        self._digests.add([self._shown[name] for name in names])
 
     def identity(self) -> CheckpointIdentity:
         """Return the digests of weights, configuration and tokenizer; the first call reads every byte."""
@@ -193,27 +195,13 @@ class Checkpoint:
 
     @cached_property
     def _identity(self) -> CheckpointIdentity:
-        signature = signature_of(self.folder, self.files)
-        for name, digest in find_digests(signature).items():
-            self._hashes.setdefault(name, digest)
-        rest = [stored for stored in self._all if stored.info.name not in self._hashes]
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-            # The largest first, so that no thread is left alone with one at the end.
-            for _ in threads.map(self._hash, [[s] for s in sorted(rest, key=lambda s: -s.info.nbytes)]):
-                pass
-        if rest:
-            keep_digests(signature, signature_of(self.folder, self.files), self._hashes)
-        lines = [(s.info.name, s.info.dtype, s.info.shape, self._hashes[s.info.name]) for s in self._all]
+        digests = self._digests.of(self._all)
+        lines = [(s.info.name, s.info.dtype, s.info.shape, digests[s.info.name]) for s in self._all]
         return CheckpointIdentity(
             weights=weights_digest(lines),
             config=config_digest(self.folder),
             tokenizer=tokenizer_digest(self.folder),
         )
-
-    def _hash(self, tensors: Sequence[Stored]) -> None:
-        for stored in tensors:
-            if stored.info.name not in self._hashes:
-                self._hashes[stored.info.name] = tensor_digest(stored.raw)
 
 
 def tensors_of(folder: Path) -> dict[str, torch.Tensor]:

@@ -7,21 +7,30 @@ links and files that were written again are hashed again. So is whatever changed
 clocks of file systems tick too slowly to tell two changes apart.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
+import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from merging.checkpoints.digests import tensor_digest
 from results.errors import InputError
 from results.reading import read_json
 from results.writing import write_atomically
 
+if TYPE_CHECKING:
+    from merging.checkpoints.checkpoint import Stored
+
 _SETTLED_SECONDS = 2.0
-Signature = list[list[str | int]]
+_Signature = list[list[str | int]]
 
 
 @dataclass(frozen=True)
@@ -48,53 +57,75 @@ def keeping_digests(folder: Path, *, verify: bool = False) -> Iterator[None]:
         _keeping.reset(token)
 
 
-def signature_of(folder: Path, files: Sequence[str]) -> Signature:
-    """Return what tells whether files have changed; empty outside of `keeping_digests`."""
-    if _keeping.get() is None:
-        return []
-    signature: Signature = []
-    for name in sorted(files):
-        path = (folder / name).resolve()
-        status = path.stat()
-        times = status.st_mtime_ns, status.st_ctime_ns
-        signature.append([str(path), status.st_size, status.st_ino, *times])
-    return signature
+class TensorDigests:
+    """The digests of the tensors in a checkpoint's files: those that were kept, and those that are made now.
 
-
-def find_digests(signature: Signature) -> dict[str, str]:
-    """Return the digests by tensor that were kept for files of this signature, or none."""
-    keeping = _keeping.get()
-    if keeping is None or keeping.verify or not signature:
-        return {}
-    with suppress(InputError):
-        content = read_json(_file(keeping.folder, signature), most_bytes=None)
-        if isinstance(content, dict) and content.get("files") == signature:
-            tensors = content.get("tensors")
-            if isinstance(tensors, dict) and all(isinstance(digest, str) for digest in tensors.values()):
-                return tensors
-    return {}
-
-
-def keep_digests(signature: Signature, after: Signature, tensors: Mapping[str, str]) -> None:
-    """Keep digests, unless the files changed while they were hashed, or just before.
-
-    Args:
-        signature: of the files, from before they were hashed.
-        after: the same from now.
-        tensors: digests by tensor.
+    Files are looked at when they are opened, and again when all is hashed: what changed between is not kept.
     """
-    keeping = _keeping.get()
-    if keeping is None or not signature or signature != after:
-        return
-    changed = max(int(time_ns) for line in signature for time_ns in line[3:])
-    if time.time() - changed / 1e9 < _SETTLED_SECONDS:
-        return
-    file = _file(keeping.folder, signature)
-    with suppress(OSError):  # a full disk or a folder of others costs time, and no result
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, json.dumps({"files": signature, "tensors": dict(tensors)}).encode())
 
+    def __init__(self, folder: Path, files: Sequence[str]) -> None:
+        self._folder, self._files = folder, files
+        self._keeping = _keeping.get()
+        self._signature = self._signed()
+        self._kept = self._find()
+        self._digests = dict(self._kept)
 
-def _file(folder: Path, signature: Signature) -> Path:
-    name = hashlib.sha256(json.dumps(signature).encode()).hexdigest()
-    return folder / name[:2] / f"{name}.json"
+    def add(self, tensors: Iterable[Stored]) -> None:
+        """Hash the tensors that have no digest yet."""
+        for stored in tensors:
+            if stored.info.name not in self._digests:
+                self._digests[stored.info.name] = tensor_digest(stored.raw)
+
+    def of(self, tensors: Sequence[Stored]) -> dict[str, str]:
+        """Return the digests of all tensors, by name; what is missing is hashed on all cores, and kept."""
+        rest = [stored for stored in tensors if stored.info.name not in self._digests]
+        if rest:
+            with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+                # The largest first, so that no thread is left alone with one at the end.
+                for _ in threads.map(self.add, [[s] for s in sorted(rest, key=lambda s: -s.info.nbytes)]):
+                    pass
+        if self._digests.keys() != self._kept.keys():
+            self._keep()
+        return self._digests
+
+    def _signed(self) -> _Signature:
+        """What tells whether the files have changed."""
+        if self._keeping is None:
+            return []
+        signature: _Signature = []
+        for name in sorted(self._files):
+            path = (self._folder / name).resolve()
+            status = path.stat()
+            times = status.st_mtime_ns, status.st_ctime_ns
+            signature.append([str(path), status.st_size, status.st_ino, *times])
+        return signature
+
+    def _find(self) -> dict[str, str]:
+        """The digests that were kept for files of this signature, or none."""
+        if self._keeping is None or self._keeping.verify or not self._signature:
+            return {}
+        with suppress(InputError):
+            content = read_json(self._file(self._keeping), most_bytes=None)
+            if isinstance(content, dict) and content.get("files") == self._signature:
+                tensors = content.get("tensors")
+                if isinstance(tensors, dict) and all(isinstance(digest, str) for digest in tensors.values()):
+                    return tensors
+        return {}
+
+    def _keep(self) -> None:
+        """Keep the digests, unless the files changed since they were opened, or just before."""
+        if self._keeping is None or not self._signature:
+            return
+        with suppress(OSError):  # a full disk or a folder of others costs time, and no result
+            if self._signature != self._signed():
+                return
+            changed = max(int(time_ns) for line in self._signature for time_ns in line[3:])
+            if time.time() - changed / 1e9 < _SETTLED_SECONDS:
+                return
+            file = self._file(self._keeping)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, json.dumps({"files": self._signature, "tensors": self._digests}).encode())
+
+    def _file(self, keeping: _Keeping) -> Path:
+        name = hashlib.sha256(json.dumps(self._signature).encode()).hexdigest()
+        return keeping.folder / name[:2] / f"{name}.json"

@@ -1,16 +1,19 @@
 """Digests that are kept: found without hashing while the files are the same, never when they are not."""
 
+import json
 import os
+import shutil
 import time
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from merging.checkpoints import checkpoint as checkpoint_module
 from merging.checkpoints import kept_digests
 from merging.checkpoints.checkpoint import Checkpoint
 from merging.checkpoints.kept_digests import keeping_digests
+from merging.merge import merge
+from merging.recipe import Recipe
 
 
 @pytest.fixture
@@ -37,8 +40,8 @@ def settle(path):
 @pytest.fixture
 def hashed(monkeypatch):
     """Names of nothing, once for every tensor that is hashed."""
-    calls, digest = [], checkpoint_module.tensor_digest
-    monkeypatch.setattr(checkpoint_module, "tensor_digest", lambda flat: calls.append(1) or digest(flat))
+    calls, digest = [], kept_digests.tensor_digest
+    monkeypatch.setattr(kept_digests, "tensor_digest", lambda flat: calls.append(1) or digest(flat))
     # The time of change of a file's entry cannot be set: let it be long ago by the clock.
     real = time.time
     monkeypatch.setattr(kept_digests.time, "time", lambda: real() + 3600)
@@ -74,6 +77,38 @@ def test_other_content_another_inode_or_another_time_is_hashed_again(folder, tmp
         copy.replace(weights)
         assert Checkpoint.open(folder).identity() == first
         assert len(hashed) == 8
+
+
+def test_what_was_hashed_ahead_is_kept_and_found(folder, tmp_path, hashed):
+    with keeping_digests(tmp_path / "kept"):
+        for _ in range(2):
+            checkpoint = Checkpoint.open(folder)
+            checkpoint.hash(["a.weight", "b.weight"])
+            checkpoint.identity()
+    assert len(hashed) == 2
+
+
+def test_a_file_that_took_the_place_of_the_opened_one_gets_none_of_its_digests(folder, tmp_path, hashed):
+    with keeping_digests(tmp_path / "kept"):
+        opened = Checkpoint.open(folder)
+        (folder / "model.safetensors").rename(tmp_path / "before")
+        write(folder, 2.0)
+        first = opened.identity()
+        assert not list((tmp_path / "kept").rglob("*.json"))
+        assert Checkpoint.open(folder).identity() != first
+
+
+def test_a_second_merge_of_the_same_hashes_nothing(folder, tmp_path, hashed):
+    experts = {}
+    for task in ("math", "safety"):
+        experts[task] = str(shutil.copytree(folder, tmp_path / task))
+        write(tmp_path / task, float(len(task)))
+    recipe = Recipe(base=str(folder), experts=experts, method={"name": "average"})
+    with keeping_digests(tmp_path / "kept"):
+        reports = [merge(recipe, tmp_path / out) / "merge.json" for out in ("first", "second")]
+    assert len(hashed) == 6
+    first, second = (json.loads(report.read_text()) for report in reports)
+    assert first["inputs"] == second["inputs"]
 
 
 def test_verifying_hashes_again_and_mends_what_was_kept(folder, tmp_path, hashed):

@@ -5,9 +5,10 @@
 Four experts of 0.5 B random bfloat16 parameters are merged by the command lines of both, one after the other,
 each in a process of its own, and the wall time of the whole command and its largest anonymous memory are
 compared. Beside the plain copies, which read the five files and write as many bytes as one of them has, stand
-the seconds of the merge itself, without the start of the program. The last rows merge a model with four times
-as many layers, for the memory alone. About 25 GB of disk are needed. With --models these are merged, and
-nothing is made.
+the seconds of the merge itself, without the start of the program. Each is measured with inputs whose digests
+are kept, as of whatever was merged before, and with all hashed, as at first. The last rows merge a model with
+four times as many layers, for the memory alone. About 25 GB of disk are needed. With --models these are
+merged, and nothing is made.
 """
 
 import argparse
@@ -81,12 +82,12 @@ def _anonymous(process: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)
 
 
-def ours(method: dict, family: tuple[Path, dict[str, Path]], work: Path) -> Measured:
-    """Merge with manyshot's command line."""
+def ours(method: dict, family: tuple[Path, dict[str, Path]], work: Path, *flags: str) -> Measured:
+    """Merge with manyshot's command line and its flags."""
     base, experts = family
     recipe = {"base": str(base), "experts": {n: str(p) for n, p in experts.items()}, "method": method}
     (work / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    command = [Path(sys.executable).parent / "manyshot", "merge", work / "recipe.yaml", work / "out"]
+    command = [Path(sys.executable).parent / "manyshot", "merge", work / "recipe.yaml", work / "out", *flags]
     seconds = measured(command)
     report = json.loads((work / "out" / "merge.json").read_text())
     shutil.rmtree(work / "out")
@@ -148,6 +149,8 @@ def main() -> None:
         for title, (method, peer, each) in PAIRS.items():
             mine, other = ours(method, family, work), theirs(options.mergekit, peer, each, family, work)
             table.add_row(title, *_cells(mine, plain, other))
+            at_first = ours(method, family, work, "--verify")
+            table.add_row(f"{title}, all hashed", *_cells(at_first, plain, other))
         for title, method in ALONE.items():
             table.add_row(title, *_cells(ours(method, family, work), plain))
         if not options.models:
