@@ -111,6 +111,8 @@ class SearchReport(Settings):
     """Validation documents of one candidate that is scored on all of them."""
     trials: Several[SearchTrial]
     tested: Several[TestedTrial]
+    chosen: int | None = None
+    """Number of the point of the front that the user's weights took."""
     importances: dict[str, dict[str, float]] = {}
     """By objective, which share of its variance each number of the space explains; empty where unknown."""
 

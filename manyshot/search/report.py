@@ -22,6 +22,7 @@ def search_report(
     best: Sequence[Trial],
     tested: Sequence[TestedTrial],
     *,
+    chosen: Trial | None,
     checked: Checked | None,
     importances: Mapping[str, Mapping[str, float]],
     surrogate: Surrogate | None,
@@ -33,6 +34,7 @@ def search_report(
         trials: all that were tried, in order.
         best: those of the front.
         tested: the same with their test numbers.
+        chosen: the point of the front that the user's weights took.
         checked: what was estimated and then scored on all documents; None where nothing was.
         importances: by objective and number of the space.
         surrogate: of the sampler map.
@@ -63,6 +65,7 @@ def search_report(
             for trial in trials
         ),
         tested=tuple(tested),
+        chosen=None if chosen is None else chosen.number,
         estimates=checked.errors if checked else None,
         importances={name: dict(of) for name, of in importances.items()},
         surrogate=dict(zip(titles, surrogate.fits, strict=True)) if surrogate else {},

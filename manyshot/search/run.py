@@ -34,7 +34,7 @@ from results.errors import InputError
 from results.pareto import front
 from results.search_report import SearchReport
 from results.words import counted
-from results.writing import locked
+from results.writing import locked, write_atomically
 
 STORAGE = "search.db"
 _MOST_FAILURES = 5
@@ -93,7 +93,8 @@ def run_search(
         if not best:
             failed = tried[-1].outcome.failed
             raise InputError(f"No candidate could be merged and scored, so there is no best one. {failed}")
-        recipes = _write_recipes(opened, best, choose, out)
+        recipes = _write_recipes(opened, best, out)
+        chosen = None if choose is None else chosen_by(best, choose)
         benchmarks = benchmarks_with_data(trying.scorer, suite.benchmarks, context.skip_missing)
         with open_crew(context.workers, trying.scoring) as crew:
             tested = score_chosen(opened, best, recipes, benchmarks, tried=tried, out=out, crew=crew)
@@ -105,11 +106,18 @@ def run_search(
         tried,
         best,
         tested,
+        chosen=chosen,
         checked=checked,
         importances=importances,
         surrogate=trials.surrogate(),
     )
-    return FinishedSearch(report, (*write_report(report, out), *recipes.values()))
+    files = [*write_report(report, out), *recipes.values()]
+    if chosen is not None:
+        file = out / "chosen.yaml"
+        write_atomically(file, recipes[chosen.number].read_bytes())
+        logger.info("trial %d has the largest weighted sum; its recipe is chosen.yaml", chosen.number)
+        files.append(file)
+    return FinishedSearch(report, tuple(files))
 
 
 def _train_by(workers: Workers, experiment: Experiment, suite: Suite, context: RunContext, out: Path) -> None:
@@ -193,23 +201,15 @@ def _is_spent(budget: Budget, trials: Trials) -> bool:
     return sum(trial.outcome.seconds for trial in trials.before) >= 3600 * budget.hours
 
 
-def _write_recipes(
-    opened: OpenedSearch, best: Sequence[Trial], choose: Sequence[float] | None, out: Path
-) -> dict[int, Path]:
-    """Write the recipe of the winner; of several objectives those of the front, and of the chosen point."""
-
-    def write(trial: Trial, file: Path) -> Path:
-        write_recipe(opened.family.recipe(trial.candidate, opened.signals), file)
-        return file
-
-    if len(opened.objectives) == 1:
-        return {trial.number: write(trial, out / "winner.yaml") for trial in best}
-    recipes = {trial.number: write(trial, out / "front" / f"trial-{trial.number}.yaml") for trial in best}
-    if choose is not None:
-        point = chosen_by(best, choose)
-        recipes[point.number] = write(point, out / "chosen.yaml")
-        logger.info("trial %d has the largest weighted sum; its recipe is chosen.yaml", point.number)
-    return recipes
+def _write_recipes(opened: OpenedSearch, best: Sequence[Trial], out: Path) -> dict[int, Path]:
+    """Write the recipe of the winner, or of several objectives those of the front."""
+    one = len(opened.objectives) == 1
+    files = {
+        trial.number: out / ("winner.yaml" if one else f"front/trial-{trial.number}.yaml") for trial in best
+    }
+    for trial in best:
+        write_recipe(opened.family.recipe(trial.candidate, opened.signals), files[trial.number])
+    return files
 
 
 def _check_choice(choose: Sequence[float] | None, objectives: int) -> None:

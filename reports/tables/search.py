@@ -13,7 +13,11 @@ _COLUMNS = {
 def search_table(report: SearchReport) -> Table:
     """A group for each candidate that was chosen, with a row for each number."""
     groups = tuple(
-        Group(tuple(_row(one) for one in (*tested.objectives, *tested.others)), tested.label, rank=None)
+        Group(
+            tuple(_row(one) for one in (*tested.objectives, *tested.others)),
+            f"{tested.label} (chosen)" if tested.number == report.chosen else tested.label,
+            rank=None,
+        )
         for tested in report.tested
     )
     return Table(

@@ -306,6 +306,12 @@ def test_the_users_weights_choose_a_point_by_validation_data(two):
     assert f"trial {best.number} has the largest weighted sum" in chosen.stderr
     of_front = load_recipe(folder / f"two/front/trial-{best.number}.yaml")
     assert load_recipe(folder / "two/chosen.yaml") == of_front
+    wrote = [line for line in chosen.stdout.splitlines() if line.startswith("wrote")]
+    assert sum("two/front/trial-" in line for line in wrote) == len(report.front)
+    assert sum("two/chosen.yaml" in line for line in wrote) == 1
+    (label,) = [of.label for of in report.tested if of.number == best.number]
+    table = (folder / "two/table.md").read_text()
+    assert f"{label} (chosen)" in table.replace("\\", "") and table.count("(chosen)") == 1
     assert "0 records made" in chosen.stderr
 
 
