@@ -64,7 +64,8 @@ def merge(
         if isinstance(recipe, str | Path)
         else validated(Recipe, recipe, "the recipe")
     )
-    merged = _merge(loaded, Path(out), device=device)
+    with keeping_digests():
+        merged = _merge(loaded, Path(out), device=device)
     report_merge(report_to, merged)
     return merged
 

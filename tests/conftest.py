@@ -11,6 +11,8 @@ from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# A cache of the tests' own, where the index of lm-eval's tasks is made once on this machine.
+os.environ["XDG_CACHE_HOME"] = str(Path(tempfile.gettempdir()) / f"manyshot-tests-{os.getuid()}")
 os.environ.pop("COLUMNS", None)  # xdist gives its workers a width, to which tables would be wrapped
 # Several workers share the cores: with more busy threads than cores torch is ten times slower.
 os.environ["OMP_NUM_THREADS"] = str(
@@ -61,18 +63,6 @@ def data() -> Path:
     if not root:
         pytest.skip("MANYSHOT_DATA is not set: there are no real rows to read")
     return Path(root)
-
-
-@pytest.fixture(scope="session")
-def index_cache() -> str:
-    """A folder for the index of lm-eval's tasks, made once for all runs of the tests on this machine."""
-    return str(Path(tempfile.gettempdir()) / f"manyshot-tests-{os.getuid()}")
-
-
-@pytest.fixture
-def kept_index(monkeypatch: pytest.MonkeyPatch, index_cache: str) -> None:
-    """Let a test, and the commands that it runs, find that index."""
-    monkeypatch.setenv("XDG_CACHE_HOME", index_cache)
 
 
 POST_HOC_DEMO = """

@@ -13,7 +13,6 @@ from merging.prepare import Prepared, prepare
 from merging.recipe import Recipe
 from merging.recipe_file import Step, load_steps
 from merging.staging import refuse_existing
-from results.caches import cache_folder
 from results.errors import InputError
 from results.trackers import ReportSettings, check_trackers
 from results.words import counted
@@ -32,9 +31,9 @@ def run(options: argparse.Namespace) -> None:
     if options.out is None:
         raise InputError("Name the folder of the merged checkpoint: manyshot merge RECIPE.yaml OUT.")
     refuse_existing(options.out)
-    for step in steps:
-        step.check()
-    with keeping_digests(cache_folder() / "digests", verify=options.verify):
+    with keeping_digests(verify=options.verify):
+        for step in steps:
+            step.check()
         for step in steps:
             if step.out is not None and not step.is_made():
                 answer(str(merge(step.recipe, step.out, device=options.device)))
@@ -80,7 +79,7 @@ def _plan(planned: Prepared) -> Iterator[str]:
         read = f"{counted(len(checkpoint.files), 'file')}, {size(nbytes)}, {where}"
         yield f"{'' if total else 'reads':<9}{name:<{width}}  {read}"
         total += nbytes
-    passes = (*(["digests"] if planned.method.random else []), *planned.passes, "merge")
+    passes = (*(["digests unless kept"] if planned.method.random else []), *planned.passes, "merge")
     yield f"         {size(total)} in all, {counted(len(passes), 'time')}: {', '.join(passes)}"
     for i, shard in enumerate(planned.shards):
         yield f"{'' if i else 'writes':<9}{shard.name}, {size(shard.nbytes)}"

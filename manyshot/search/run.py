@@ -94,7 +94,12 @@ def run_search(
             failed = tried[-1].outcome.failed
             raise InputError(f"No candidate could be merged and scored, so there is no best one. {failed}")
         recipes = _write_recipes(opened, best, out)
+        files = list(recipes.values())
         chosen = None if choose is None else chosen_by(best, choose)
+        if chosen is not None:
+            files.append(out / "chosen.yaml")
+            write_atomically(files[-1], recipes[chosen.number].read_bytes())
+            logger.info("trial %d has the largest weighted sum; its recipe is chosen.yaml", chosen.number)
         benchmarks = benchmarks_with_data(trying.scorer, suite.benchmarks, context.skip_missing)
         with open_crew(context.workers, trying.scoring) as crew:
             tested = score_chosen(opened, best, recipes, benchmarks, tried=tried, out=out, crew=crew)
@@ -111,13 +116,7 @@ def run_search(
         importances=importances,
         surrogate=trials.surrogate(),
     )
-    files = [*write_report(report, out), *recipes.values()]
-    if chosen is not None:
-        file = out / "chosen.yaml"
-        write_atomically(file, recipes[chosen.number].read_bytes())
-        logger.info("trial %d has the largest weighted sum; its recipe is chosen.yaml", chosen.number)
-        files.append(file)
-    return FinishedSearch(report, tuple(files))
+    return FinishedSearch(report, (*write_report(report, out), *files))
 
 
 def _train_by(workers: Workers, experiment: Experiment, suite: Suite, context: RunContext, out: Path) -> None:

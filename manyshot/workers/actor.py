@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from bench.engine import EngineSettings
 from manyshot.console import logger
-from merging.checkpoints.kept_digests import keeping_digests
+from merging.checkpoints.kept_digests import Keeping, keeping_as
 from results.errors import InputError
 
 
@@ -30,10 +30,6 @@ class Setup(Protocol):
     @property
     def engine(self) -> EngineSettings:
         """Of each worker."""
-
-    @property
-    def store(self) -> Path:
-        """Folder of the store, which all workers see under this path."""
 
     @property
     def logs(self) -> Path:
@@ -62,10 +58,11 @@ class Actor:
         setup: how.
         threads: of torch's, on a CPU.
         folder: where the process works that sends the jobs, to which paths may be relative.
+        keeping: how that process keeps digests.
     """
 
-    def __init__(self, setup: Setup, threads: int, folder: Path) -> None:
-        self._setup, self._threads, self._folder = setup, threads, folder
+    def __init__(self, setup: Setup, threads: int, folder: Path, keeping: Keeping | None) -> None:
+        self._setup, self._threads, self._folder, self._keeping = setup, threads, folder, keeping
         self._opened: Opened | None = None
 
     def open(self) -> Answer:
@@ -79,7 +76,7 @@ class Actor:
         os.chdir(self._folder)
         _log_to(self._setup.logs)
         try:
-            with keeping_digests(self._setup.store / "digests"):
+            with keeping_as(self._keeping):
                 self._opened = self._setup.open()
         except InputError as error:
             return Answer(error=str(error))
@@ -90,7 +87,7 @@ class Actor:
         assert self._opened is not None
         logger.info("begins %s", job.name)
         try:
-            with keeping_digests(self._setup.store / "digests"):
+            with keeping_as(self._keeping):
                 return Answer(self._opened.do(job))
         except InputError as error:
             return Answer(error=str(error))

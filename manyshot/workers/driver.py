@@ -12,6 +12,7 @@ from manyshot.jobs import JobT
 from manyshot.workers.actor import Actor, Answer, Setup
 from manyshot.workers.cluster import Places, Workers
 from manyshot.workers.queue import FailedJob, Queue, Queued
+from merging.checkpoints.kept_digests import how_kept
 from results.errors import InputError
 
 _LOOK_SECONDS = 1.0
@@ -139,7 +140,7 @@ class _Shift(Generic[JobT]):
         return [worker.doing.job for worker in self._busy.values() if worker.doing]
 
     def _hire(self) -> None:
-        actor = self._class.remote(self._setup, self._places.cpus, Path.cwd())
+        actor = self._class.remote(self._setup, self._places.cpus, Path.cwd(), how_kept())
         self._busy[actor.open.remote()] = _Worker(actor)
         self._starts -= 1
 

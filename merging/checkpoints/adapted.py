@@ -11,7 +11,7 @@ import numpy as np
 from merging.checkpoints.adapter import CONFIG, WEIGHTS, Adapter, is_adapter, scaling_settings
 from merging.checkpoints.adapter_changes import Changes, Rows, changes_of, row_factors
 from merging.checkpoints.checkpoint import Checkpoint, TensorInfo
-from merging.checkpoints.digests import tensor_digest, weights_digest
+from merging.checkpoints.digests import weights_digest
 from merging.checkpoints.dtypes import raw_bytes
 from merging.checkpoints.folders import exists, locate
 from merging.checkpoints.stacked import StackedCheckpoint, stack_parts
@@ -127,9 +127,11 @@ class AdaptedCheckpoint(Checkpoint):
     def identity(self) -> CheckpointIdentity:
         """Digests of the base's, with the adapter's tensors and settings in that of the weights."""
         base = self._base.identity()
+        adapter = self._adapter
+        digests = adapter.digests.all_of(tuple(adapter.stored.values()))
         lines = [
-            (name, stored.info.dtype, stored.info.shape, tensor_digest(stored.raw))
-            for name, stored in self._adapter.stored.items()
+            (name, stored.info.dtype, stored.info.shape, digests[stored.info.name])
+            for name, stored in adapter.stored.items()
         ]
         settings = scaling_settings(self._adapter.config)
         if tokens := self._adapter.config.get("trainable_token_indices"):

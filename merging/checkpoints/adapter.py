@@ -12,6 +12,7 @@ import numpy as np
 from merging.checkpoints.checkpoint import FACTORS, Checkpoint, Stored, open_adapter_weights
 from merging.checkpoints.compiled import add_scaled, compiled, scale
 from merging.checkpoints.folders import locate, read_mapping, refuse_removed
+from merging.checkpoints.kept_digests import TensorDigests
 from merging.checkpoints.when_used import torch
 from results.errors import InputError
 
@@ -68,11 +69,13 @@ class Adapter:
         folder: where they lie.
         config: the content of adapter_config.json.
         stored: every tensor of the file, by its name there.
+        digests: of these.
     """
 
     folder: Path
     config: Mapping[str, Any]
     stored: Mapping[str, Stored]
+    digests: TensorDigests
 
     @classmethod
     def open(cls, folder: Path) -> Adapter:
@@ -94,7 +97,8 @@ class Adapter:
                 f"{folder} is an adapter of the kind {config.get('peft_type')} (`peft_type`); LoRA is what "
                 "can be merged."
             )
-        return cls(folder, config, open_adapter_weights(folder / WEIGHTS))
+        digests = TensorDigests(folder, [WEIGHTS])
+        return cls(folder, config, open_adapter_weights(folder / WEIGHTS), digests)
 
     @property
     def base(self) -> str:
@@ -108,7 +112,7 @@ class Adapter:
     def factors(self) -> Checkpoint:
         """The factors themselves as a checkpoint, A and B of every matrix apart."""
         described = {"model_type": FACTORS, **scaling_settings(self.config)}
-        return Checkpoint(self.folder, described, [WEIGHTS], self.stored)
+        return Checkpoint(self.folder, described, [WEIGHTS], self.stored, self.digests)
 
     @property
     def saved_tables(self) -> frozenset[str]:

@@ -114,7 +114,7 @@ class Checkpoint:
         self.files = tuple(files)
         self._all = tuple(stored.values())
         self._shown = dict(sorted(stored.items()))
-        self._digests = digests or TensorDigests(folder, self.files)
+        self._digests = digests or TensorDigests(folder, [])
 
     @classmethod
     def open(cls, path: str | Path) -> Checkpoint:
@@ -132,13 +132,16 @@ class Checkpoint:
             (BIN_FILE, BIN_INDEX_FILE, _open_bin),
         ):
             if (folder / single).is_file():
-                files, stored = [single], open_file(folder / single)
+                digests = TensorDigests(folder, files := [single])
+                stored = open_file(folder / single)
             elif (folder / index).is_file():
-                files, stored = _open_shards(folder, index, open_file)
+                shard_of = _shards(folder, index)
+                digests = TensorDigests(folder, files := sorted(set(shard_of.values())))
+                stored = _open_shards(folder, index, shard_of, open_file)
             else:
                 continue
             refuse_no_weights(folder, dtypes_of(stored), config)
-            return cls(folder, config, files, stored)
+            return cls(folder, config, files, stored, digests)
         raise InputError(
             f"{folder} has neither {SINGLE_FILE} nor {BIN_FILE}, nor an index of such files in shards; "
             "weights are expected beside config.json."
@@ -187,7 +190,7 @@ class Checkpoint:
 
     def hash(self, names: Iterable[str]) -> None:
         """Hash some tensors now, while their pages are in memory; `identity` hashes the rest."""
-        self._digests.add([self._shown[name] for name in names])
+        self._digests.hash([self._shown[name] for name in names])
 
     def identity(self) -> CheckpointIdentity:
         """Return the digests of weights, configuration and tokenizer; the first call reads every byte."""
@@ -195,7 +198,7 @@ class Checkpoint:
 
     @cached_property
     def _identity(self) -> CheckpointIdentity:
-        digests = self._digests.of(self._all)
+        digests = self._digests.all_of(self._all)
         lines = [(s.info.name, s.info.dtype, s.info.shape, digests[s.info.name]) for s in self._all]
         return CheckpointIdentity(
             weights=weights_digest(lines),
@@ -306,16 +309,14 @@ def _load_bin(path: Path) -> Any:
         ) from error
 
 
-def _open_shards(
-    folder: Path, index_file: str, open_file: Callable[[Path], dict[str, Stored]]
-) -> tuple[list[str], dict[str, Stored]]:
+def _shards(folder: Path, index_file: str) -> dict[str, str]:
+    """The shard of each tensor, by name; all of them are there."""
     index = folder / index_file
     content = read_json(index)
     shard_of = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(shard_of, dict) or not all(isinstance(shard, str) for shard in shard_of.values()):
         raise InputError(f"{index} has no weight_map from tensor names to shard names; download it again.")
-    shards = sorted(set(shard_of.values()))
-    for shard in shards:
+    for shard in sorted(set(shard_of.values())):
         pure = PurePosixPath(shard)
         if pure.is_absolute() or ".." in pure.parts:
             raise InputError(
@@ -325,8 +326,14 @@ def _open_shards(
             raise InputError(
                 f"{index} names the shard {shard!r}, which is missing; copy or download it again."
             )
+    return shard_of
+
+
+def _open_shards(
+    folder: Path, index_file: str, shard_of: Mapping[str, str], open_file: Callable[[Path], dict[str, Stored]]
+) -> dict[str, Stored]:
     stored: dict[str, Stored] = {}
-    for shard in shards:
+    for shard in sorted(set(shard_of.values())):
         held = open_file(folder / shard)
         listed = {name for name, other in shard_of.items() if other == shard}
         if held.keys() != listed:
@@ -337,4 +344,4 @@ def _open_shards(
                 "copy or download both again."
             )
         stored |= held
-    return shards, stored
+    return stored

@@ -16,14 +16,12 @@ from bench.scored_checkpoint import ScoredCheckpoint
 from bench.scoring import Scorer
 from results.store import Store
 
-pytestmark = pytest.mark.usefixtures("kept_index")
-
 ASKED = {asked.name: asked for asked in TASKS}
 FOLDERS = {"mmlu_social_sciences": "mmlu/default", "wikitext": "wikitext", "triviaqa": "triviaqa"}
 
 
 @pytest.fixture
-def rows(tmp_path, kept_index):
+def rows(tmp_path):
     """A root with a few made-up rows in the columns of the local data, and what the tasks make of them."""
     (group,) = LmEvalTasks().benchmarks(["mmlu_social_sciences"])
     questions = [

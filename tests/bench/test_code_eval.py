@@ -23,7 +23,6 @@ from results.errors import InputError
 from results.store import Store
 
 SETTINGS = ScoreSettings(run_code="sandbox")
-pytestmark = pytest.mark.usefixtures("kept_index")
 
 
 @pytest.fixture(scope="module", autouse=True)

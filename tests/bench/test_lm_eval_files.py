@@ -38,9 +38,6 @@ GENERATED = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("kept_index")
-
-
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory):
     return tiny_llama(tmp_path_factory.mktemp("llama"), width=64)

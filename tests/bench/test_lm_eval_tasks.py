@@ -26,9 +26,6 @@ IDENTITY = CheckpointIdentity(weights="w", config="c", tokenizer="t")
 FLOAT32 = EngineSettings(name="hf", dtype="float32", device="cpu")
 
 
-pytestmark = pytest.mark.usefixtures("kept_index")
-
-
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory):
     return tiny_llama(tmp_path_factory.mktemp("llama"), width=64)

@@ -7,8 +7,6 @@ from command_line import manyshot
 from lm_eval_folder import write_folder
 from tiny import tiny_llama
 
-pytestmark = pytest.mark.usefixtures("kept_index")
-
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):

@@ -300,6 +300,8 @@ def test_no_candidate_is_better_than_a_point_of_the_front_in_every_objective(two
 
 def test_the_users_weights_choose_a_point_by_validation_data(two):
     folder, report = two
+    assert report.chosen is None and len(report.front) > 1
+    assert "(chosen)" not in (folder / "two/table.md").read_text()
     chosen = search(folder, "--choose", "0.2,0.8", name="two")
     assert chosen.returncode == 0, chosen.stderr
     best = max(report.front, key=lambda trial: 0.2 * trial.values[0] + 0.8 * trial.values[1])
@@ -311,6 +313,7 @@ def test_the_users_weights_choose_a_point_by_validation_data(two):
     assert sum("two/chosen.yaml" in line for line in wrote) == 1
     (label,) = [of.label for of in report.tested if of.number == best.number]
     table = (folder / "two/table.md").read_text()
+    assert read_search(folder / "two/search.json").chosen == best.number
     assert f"{label} (chosen)" in table.replace("\\", "") and table.count("(chosen)") == 1
     assert "0 records made" in chosen.stderr
 

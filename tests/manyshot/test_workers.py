@@ -25,7 +25,7 @@ from manyshot.workers.cluster import Workers
 from results.errors import InputError
 from results.store import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("kept_index")]
+pytestmark = pytest.mark.slow
 
 
 TRAINED_SUITE = """

@@ -18,7 +18,7 @@ from scored_by_workers import TASKS, files, scored, write_family
 from manyshot.workers.cluster import Workers, add_loopback_node, loopback_cluster
 from results.errors import InputError
 
-pytestmark = [pytest.mark.full, pytest.mark.usefixtures("kept_index")]
+pytestmark = pytest.mark.full
 MODELS = tuple(range(8))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import time
 
@@ -9,9 +10,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from manyshot.cli import main
 from merging.checkpoints import kept_digests
 from merging.checkpoints.checkpoint import Checkpoint
-from merging.checkpoints.kept_digests import keeping_digests
+from merging.checkpoints.kept_digests import how_kept, keeping_as, keeping_digests
 from merging.merge import merge
 from merging.recipe import Recipe
 
@@ -96,6 +98,54 @@ def test_a_file_that_took_the_place_of_the_opened_one_gets_none_of_its_digests(f
         first = opened.identity()
         assert not list((tmp_path / "kept").rglob("*.json"))
         assert Checkpoint.open(folder).identity() != first
+
+
+def test_a_file_that_is_changed_where_it_lies_gets_none_of_what_was_kept(folder, tmp_path, hashed):
+    weights = folder / "model.safetensors"
+    with keeping_digests(tmp_path / "kept"):
+        first = Checkpoint.open(folder).identity()
+        opened = Checkpoint.open(folder)
+        with weights.open("r+b") as file:
+            file.seek(-4, os.SEEK_END)
+            file.write(b"\0\0\0\0")
+        changed = opened.identity()
+        assert changed != first
+        assert Checkpoint.open(folder).identity() == changed
+
+
+def test_of_two_that_open_the_same_the_second_finds_what_the_first_kept(folder, tmp_path, hashed):
+    with keeping_digests(tmp_path / "kept"):
+        one, two = Checkpoint.open(folder), Checkpoint.open(folder)
+        two.hash(["a.weight"])
+        assert one.identity() == two.identity()
+    assert len(hashed) == 3
+
+
+def test_another_process_keeps_digests_as_this_one_does(folder, tmp_path, hashed):
+    assert how_kept() is None
+    with keeping_digests(tmp_path / "kept", verify=True):
+        sent = pickle.dumps(how_kept())
+    for _ in range(2):
+        with keeping_as(pickle.loads(sent)):
+            Checkpoint.open(folder).identity()
+    assert len(hashed) == 4 and list((tmp_path / "kept").rglob("*.json"))
+
+
+def test_the_command_keeps_digests_in_the_users_cache(folder, tmp_path, hashed, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"base: {folder}\nexperts: {{math: {folder}}}\nmethod: {{name: average}}\n")
+
+    def digest_by(out, *flags):
+        main(["merge", str(recipe), str(tmp_path / out), *flags])
+        report = json.loads((tmp_path / out / "merge.json").read_text())
+        return report["inputs"]["base"]["weights"]
+
+    first = digest_by("first")
+    kept = next((tmp_path / "cache/manyshot/digests").rglob("*.json"))
+    kept.write_text(kept.read_text().replace('"a.weight": "', '"a.weight": "0'))
+    assert digest_by("second") != first
+    assert digest_by("third", "--verify") == first == digest_by("fourth")
 
 
 def test_a_second_merge_of_the_same_hashes_nothing(folder, tmp_path, hashed):
