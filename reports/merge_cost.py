@@ -8,6 +8,7 @@ from results.merge_trace import MergeTrace
 
 TRAIN = "train"
 MEASURE = "measure"
+MERGE = "merge"
 MIB = 2**20
 
 
@@ -16,7 +17,8 @@ class Cost:
     """What a checkpoint cost.
 
     Attributes:
-        seconds: by phase, over all of its rounds.
+        seconds: by phase, over all of its rounds; none where a merge's are not known, as of one that was
+            stopped and resumed.
         in_rounds: whether it trained experts of its own after each merge.
         memory: most bytes that a merge of it took; None where that is not known.
     """
@@ -50,7 +52,7 @@ def cost_of(row: ComparisonRow, rounds: Sequence[ComparisonRow]) -> Cost:
     ]
     traces = traces or [row.entry.trace or MergeTrace()]
     seconds: dict[str, float] = {}
-    for trace in traces:
+    for trace in traces if all(MERGE in trace.seconds for trace in traces) else ():
         for phase, number in trace.seconds.items():
             seconds[phase] = seconds.get(phase, 0.0) + number
     memory = [trace.memory for trace in traces if trace.memory]

@@ -29,6 +29,10 @@ def test_rounds_of_a_checkpoint_are_summed_and_its_largest_merge_counts():
     assert (cost.seconds, cost.memory) == ({"train": 240, "merge": 6}, 21)
     rounds[-1] = changed(rounds[-1], trace=MergeTrace())
     assert cost_of(many, rounds).memory is None
+    resumed = {"train": 80.0, "signals": 0.001}
+    rounds[-1] = changed(rounds[-1], trace=MergeTrace(seconds=resumed))
+    assert cost_of(many, rounds).seconds == {}
+    assert cost_of(changed(once, trace=MergeTrace(seconds=resumed)), rounds).seconds == {}
 
 
 def test_points_stand_at_seconds_and_memory_and_the_average(drawn):
