@@ -52,7 +52,8 @@ def cost_of(row: ComparisonRow, rounds: Sequence[ComparisonRow]) -> Cost:
     ]
     traces = traces or [row.entry.trace or MergeTrace()]
     seconds: dict[str, float] = {}
-    for trace in traces if all(MERGE in trace.seconds for trace in traces) else ():
+    are_known = all(MERGE in trace.seconds for trace in traces)
+    for trace in traces if are_known else ():
         for phase, number in trace.seconds.items():
             seconds[phase] = seconds.get(phase, 0.0) + number
     memory = [trace.memory for trace in traces if trace.memory]

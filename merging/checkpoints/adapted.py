@@ -127,12 +127,7 @@ class AdaptedCheckpoint(Checkpoint):
     def identity(self) -> CheckpointIdentity:
         """Digests of the base's, with the adapter's tensors and settings in that of the weights."""
         base = self._base.identity()
-        adapter = self._adapter
-        digests = adapter.digests.all_of(tuple(adapter.stored.values()))
-        lines = [
-            (name, stored.info.dtype, stored.info.shape, digests[stored.info.name])
-            for name, stored in adapter.stored.items()
-        ]
+        lines = self._adapter.digests.described(tuple(self._adapter.stored.values()))
         settings = scaling_settings(self._adapter.config)
         if tokens := self._adapter.config.get("trainable_token_indices"):
             settings["trainable_token_indices"] = tokens

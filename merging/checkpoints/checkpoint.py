@@ -198,10 +198,8 @@ class Checkpoint:
 
     @cached_property
     def _identity(self) -> CheckpointIdentity:
-        digests = self._digests.all_of(self._all)
-        lines = [(s.info.name, s.info.dtype, s.info.shape, digests[s.info.name]) for s in self._all]
         return CheckpointIdentity(
-            weights=weights_digest(lines),
+            weights=weights_digest(self._digests.described(self._all)),
             config=config_digest(self.folder),
             tokenizer=tokenizer_digest(self.folder),
         )

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -93,8 +93,8 @@ class TensorDigests:
             if stored.info.name not in self._digests:
                 self._digests[stored.info.name] = tensor_digest(stored.raw)
 
-    def all_of(self, tensors: Sequence[Stored]) -> Mapping[str, str]:
-        """Return the digests of all tensors, by name; what is missing is hashed on all cores, and kept."""
+    def described(self, tensors: Sequence[Stored]) -> list[tuple[str, str, tuple[int, ...], str]]:
+        """Return what `weights_digest` takes of tensors; what is missing is hashed on all cores, and kept."""
         is_unchanged = bool(self._signature) and self._sign() == self._signature
         if not is_unchanged:
             for name in self._found:
@@ -112,7 +112,7 @@ class TensorDigests:
                     pass
         if is_unchanged and self._found != self._digests.keys() and self._sign() == self._signature:
             self._keep()
-        return self._digests
+        return [(s.info.name, s.info.dtype, s.info.shape, self._digests[s.info.name]) for s in tensors]
 
     def _sign(self) -> _Signature:
         """What tells whether the files have changed; empty where nothing is kept, or a file is missing."""

@@ -5,11 +5,10 @@
 Four experts of 0.5 B random bfloat16 parameters are merged by the command lines of both, one after the other,
 each in a process of its own, and the wall time of the whole command and its largest anonymous memory are
 compared. Beside the plain copies, which read the five files and write as many bytes as one of them has, stand
-the seconds of the merge itself, without the start of the program. Each that
-mergekit has is measured with inputs whose digests are kept, as of whatever was merged before, and with all
-hashed, as at first. The last rows merge a model with
-four times as many layers, for the memory alone. About 25 GB of disk are needed. With --models these are
-merged, and nothing is made.
+the seconds of the merge itself, without the start of the program. Each that mergekit has is measured with
+inputs whose digests are kept, as of whatever was merged before, and with all hashed, as at first. The last
+rows merge a model with four times as many layers, for the memory alone. About 25 GB of disk are needed. With
+--models these are merged, and nothing is made.
 """
 
 import argparse
